@@ -1,0 +1,179 @@
+"""The native pool. Everything here releases the GIL around I/O and waits; every method may be called from any thread."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+HeaderPair = tuple[bytes, bytes]
+#: Seconds, or None for "no limit": connect, read, write, pool.
+TimeoutTuple = tuple[float | None, float | None, float | None, float | None]
+#: (code, phase, bytes_sent, os_error, detail) -> the exception to raise. Codes and phases are the names in
+#: include/fastpool/error.h ("connect_timeout", "read_head", ...).
+ErrorFactory = Callable[[str, str, int, int, str], BaseException]
+
+class CoreError(Exception):
+    """Raised where no error factory was given. args: (code, phase, bytes_sent, os_error, detail)."""
+
+    code: str
+    phase: str
+    bytes_sent: int
+    os_error: int
+    detail: str
+
+class TlsSettings:
+    """Mirror of fastpool::TlsSettings; every field is a keyword and an attribute."""
+
+    def __init__(
+        self,
+        *,
+        verify_peer: bool = True,
+        verify_hostname: bool = True,
+        ca_file: str = "",
+        ca_directory: str = "",
+        certificate_file: str = "",
+        private_key_file: str = "",
+        private_key_password: str = "",
+        verify_flags: int = 0,
+        minimum_version: int = 0x0303,
+        maximum_version: int = 0,
+        cipher_list: str = "",
+        groups: str = "",
+        security_level: int = -1,
+        options: int = 0,
+    ) -> None: ...
+
+class Pool:
+    """A pool: the native half of SimpleConnectionPool. Limits of 0 mean the default; None means unlimited."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        max_connections_per_endpoint: int | None = 500,
+        max_connections: int | None = 0,
+        max_idle_connections: int | None = None,
+        idle_timeout: float | None = 120.0,
+        max_lifetime: float | None = 3600.0,
+        default_tls: TlsSettings | None = None,
+        error_factory: ErrorFactory | None = None,
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    def get_connection(self, endpoint: str, *, timeout: float | None = 0) -> str | None:
+        """The id of a lease: an idle live connection, or a slot that connects on first use. None: at the limit.
+
+        ValueError for a bad endpoint.
+        """
+    def return_connection(self, connection_id: str) -> bool:
+        """Gives the lease back. False (and nothing changes) for a stale id."""
+    def remove_connection(self, connection_id: str) -> bool:
+        """Closes the leased connection and gives its slot back. False for a stale id."""
+    def health_check(self, connection_id: str) -> bool:
+        """Looks at the leased connection's socket; connects first if the lease has never been used. False for a stale id."""
+    def cleanup(self) -> int:
+        """Closes expired and dead idle connections now; returns how many."""
+    def get_stats(self) -> dict[str, Any]: ...
+    def request(
+        self,
+        connection: str,
+        method: str,
+        target: str,
+        *,
+        headers: Sequence[tuple[str, str]] | Sequence[HeaderPair] | dict[str, str] | None = None,
+        content: bytes | str | None = None,
+        timeout: float | TimeoutTuple | None = 5.0,
+    ) -> Response:
+        """One exchange with the whole body read. `connection`: a lease's id, or an endpoint URL (then a connection is
+        leased for this request alone, and a stale one retried by the rules of the retry table)."""
+    def warm(self, endpoint: str, count: int, *, timeout: float | None = 60.0) -> int:
+        """Dials until `count` connections to the endpoint are idle; returns how many are."""
+    def open_leases(self) -> int: ...
+    def close(self) -> None:
+        """Closes idle connections, wakes waiters (pool closed) and readers; leases end when their holders return them."""
+    @property
+    def closed(self) -> bool: ...
+
+class Response:
+    """A whole response."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def reason_phrase(self) -> str: ...
+    @property
+    def http_version(self) -> str: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Decoded as latin-1; order, case and duplicates kept."""
+    @property
+    def raw_headers(self) -> list[HeaderPair]: ...
+    @property
+    def content(self) -> bytes: ...
+    @property
+    def text(self) -> str: ...
+    def json(self) -> Any: ...
+
+class Handle:
+    """What a transport holds: a pool, how connections are to be made, and how errors are to be told. Counts its own
+    leases; closing it breaks no stream of others."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        tls: TlsSettings,
+        local_address: str = "",
+        unix_socket: str = "",
+        socket_options: Sequence[tuple[int, int, int | bytes]] = (),
+        max_leases: int | None = None,
+        connect_retries: int = 0,
+        error_factory: ErrorFactory | None = None,
+    ) -> None: ...
+    @property
+    def open_leases(self) -> int: ...
+    @property
+    def request_count(self) -> int: ...
+    def send(
+        self,
+        scheme: bytes,
+        host: bytes,
+        port: int | None,
+        method: bytes,
+        target: bytes,
+        headers: Sequence[HeaderPair],
+        content: bytes | None,
+        timeouts: TimeoutTuple,
+        server_name: str | None = None,
+    ) -> Exchange:
+        """Sends the request; with `content` given (b"" for none) the exchange comes back with its head read; with
+        content=None the body is streamed: call write() for each piece, then finish()."""
+    def close(self) -> None: ...
+
+class Exchange:
+    """One request and its response on one lease. Dropped unread, its connection is closed by the pool."""
+
+    def write(self, data: bytes) -> bool:
+        """Sends one piece of the body. False: the server answered early, stop sending and call finish()."""
+    def finish(self) -> None:
+        """Ends the body and reads the head of the response."""
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> bytes: ...
+    @property
+    def http_version(self) -> bytes: ...
+    @property
+    def headers(self) -> list[HeaderPair]: ...
+    def read(self) -> bytes:
+        """The next piece of the body as it came, at most 64 KiB; b"" at the end."""
+    def close(self) -> None:
+        """Ends the exchange: reusable connections go back to the pool, others are closed. Idempotent."""
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def descriptor(self) -> int:
+        """The socket's number, for the network_stream extension; -1 once closed."""
+
+def prepare_exit() -> None:
+    """The atexit hook: threads that come back from I/O park instead of touching a finalizing interpreter."""
+
+def fork_epoch() -> int: ...

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <sys/uio.h>
+
+namespace fastpool::net {
+
+/// How a call behaves where the kernel would wait. The same socket serves both: sockets are in blocking mode once dialed,
+/// `dont_wait` passes MSG_DONTWAIT, so a connection moves between threads and event loops without fcntl.
+enum class IoMode : std::uint8_t {
+  wait,      ///< waits in the kernel, at most the socket's SO_RCVTIMEO / SO_SNDTIMEO, which shows as want_*
+  dont_wait  ///< never waits
+};
+
+enum class IoStatus : std::uint8_t {
+  ok,           ///< `bytes` > 0 were moved (or the step, such as a handshake, is done)
+  want_read,    ///< nothing moved; try again when readable (in IoMode::wait: the receive timeout passed, or a signal came)
+  want_write,   ///< nothing moved; try again when writable (in IoMode::wait: the send timeout passed, or a signal came)
+  end,          ///< the peer closed its side in order (FIN; under TLS: close_notify)
+  truncated,    ///< under TLS: FIN without close_notify
+  error         ///< `os_error` or, under TLS, Channel::last_error() says what
+};
+
+struct IoResult {
+  IoStatus status = IoStatus::ok;
+  std::size_t bytes = 0;
+  int os_error = 0;
+};
+
+/// What a non-blocking look at an idle connection finds.
+enum class Liveness : std::uint8_t {
+  alive,      ///< nothing to read, or only TLS post-handshake messages, now consumed
+  dead,       ///< closed, reset
+  unexpected  ///< bytes that nobody asked for: the connection must not be used
+};
+
+/// Bytes to and from a peer: TCP, TLS over TCP, or scripted in tests. Knows nothing of HTTP.
+/// Owned by a connection; used by one thread at a time (whoever holds the lease). The one exception is shutdown(), which
+/// another thread may call while the owner keeps the channel alive: it wakes a thread that waits in read() or write().
+/// Destruction closes the descriptor.
+class Channel {
+ public:
+  Channel() = default;
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+  virtual ~Channel() = default;
+
+  /// Reads at least one byte or says why not. `buffer` must not be empty.
+  [[nodiscard]] virtual IoResult read(std::span<char> buffer, IoMode mode) noexcept = 0;
+  /// Writes some of the pieces, in order, in one go; `bytes` may fall short of all.
+  [[nodiscard]] virtual IoResult write(std::span<const iovec> pieces, IoMode mode) noexcept = 0;
+  /// The checkout peek; never waits.
+  [[nodiscard]] virtual Liveness peek() noexcept = 0;
+  /// Ends both directions at once without closing the descriptor; wakes a waiting owner. Thread-safe against the owner.
+  virtual void shutdown() noexcept = 0;
+  /// The polite goodbye (TLS: close_notify, never waits; TCP: nothing). The destructor does not do it.
+  virtual void say_goodbye() noexcept = 0;
+
+  [[nodiscard]] virtual int descriptor() const noexcept = 0;
+  /// Bytes already decrypted and not yet read (TLS); 0 for plain TCP.
+  [[nodiscard]] virtual std::size_t pending() const noexcept { return 0; }
+  /// For people, after IoStatus::error under TLS; empty otherwise.
+  [[nodiscard]] virtual std::string last_error() const { return {}; }
+};
+
+}  // namespace fastpool::net

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <utility>
+
+namespace fastpool::net {
+
+/// Owns one file descriptor of the library: socket, epoll, eventfd. Every live one is noted in a process-wide bitmap, so
+/// that the child of a fork can close what it inherited (\see close_inherited_descriptors) without touching any lock or
+/// object of the parent. The note is made after the descriptor exists and erased before it is closed, so that a number
+/// that belongs to somebody else is never closed.
+class Descriptor {
+ public:
+  Descriptor() noexcept = default;
+  /// Takes ownership of `number` (-1: none).
+  explicit Descriptor(int number) noexcept;
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { reset(); }
+
+  [[nodiscard]] int get() const noexcept { return number_; }
+  [[nodiscard]] bool valid() const noexcept { return number_ >= 0; }
+  void reset() noexcept;
+
+ private:
+  int number_ = -1;
+};
+
+/// Counts the forks that led to this process; a change tells an object that it was inherited. Lock-free.
+[[nodiscard]] unsigned fork_epoch() noexcept;
+/// Installs, once, the fork handler that closes the inherited descriptors in the child (plain close: no bytes, no
+/// epoll_ctl) and advances fork_epoch(). Called by whatever opens the first descriptor.
+void install_fork_handler() noexcept;
+
+}  // namespace fastpool::net

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <fastpool/error.h>
+#include <fastpool/profile.h>
+
+#include "net/channel.h"
+#include "net/descriptor.h"
+
+namespace fastpool::tls {
+
+/// A TLS client context made from settings: trust anchors, client certificate, and a cache of sessions for resumption.
+/// Immutable after create(), so any thread may open channels from it. Shared by every endpoint of a profile.
+class Context {
+ public:
+  /// \returns invalid_argument naming the file for a CA bundle, certificate or key that cannot be read or does not match.
+  [[nodiscard]] static Result<std::shared_ptr<Context>> create(const TlsSettings& settings);
+
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context();
+
+ private:
+  friend class TlsChannel;
+  struct State;
+  explicit Context(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fastpool::tls

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "net/channel.h"
+#include "net/descriptor.h"
+#include "tls/context.h"
+
+namespace fastpool::tls {
+
+/// TLS over a TCP socket: OpenSSL with a BIO of ours that passes MSG_DONTWAIT by mode. Verifies the peer as the context
+/// says, sends SNI (never for an IP address), offers and stores sessions under "host:port" of `session_key`.
+class TlsChannel final : public net::Channel {
+ public:
+  /// \param server_name host name or IP address that the certificate must carry.
+  /// \param session_key what sessions are cached under; one origin's sessions are offered to no other.
+  [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> create(std::shared_ptr<Context> context, net::Descriptor socket,
+                                                                  const std::string& server_name, std::string session_key);
+  ~TlsChannel() override;
+
+  /// One non-blocking step of the handshake: ok (done), want_read, want_write, or error (see handshake_error()).
+  [[nodiscard]] net::IoResult handshake() noexcept;
+  /// After handshake() said error: tls_failed with what was wrong in plain words (certificate has expired, host name
+  /// mismatch, unable to get local issuer certificate, ...), `final` for certificate problems.
+  [[nodiscard]] Error handshake_error() const;
+  [[nodiscard]] bool resumed() const noexcept;
+  /// "TLSv1.3", "TLSv1.2".
+  [[nodiscard]] std::string version() const;
+
+  [[nodiscard]] net::IoResult read(std::span<char> buffer, net::IoMode mode) noexcept override;
+  [[nodiscard]] net::IoResult write(std::span<const iovec> pieces, net::IoMode mode) noexcept override;
+  [[nodiscard]] net::Liveness peek() noexcept override;
+  void shutdown() noexcept override;
+  void say_goodbye() noexcept override;
+  [[nodiscard]] int descriptor() const noexcept override;
+  [[nodiscard]] std::size_t pending() const noexcept override;
+  [[nodiscard]] std::string last_error() const override;
+
+ private:
+  struct State;
+  explicit TlsChannel(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fastpool::tls
