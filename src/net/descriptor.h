@@ -7,13 +7,14 @@ namespace fastpool::net {
 /// Owns one file descriptor of the library: socket, epoll, eventfd. Every live one is noted in a process-wide bitmap, so
 /// that the child of a fork can close what it inherited (\see close_inherited_descriptors) without touching any lock or
 /// object of the parent. The note is made after the descriptor exists and erased before it is closed, so that a number
-/// that belongs to somebody else is never closed.
+/// that belongs to somebody else is never closed. One that was inherited by a fork closes nothing: the handler has
+/// already done it, and the number may belong to another descriptor by now.
 class Descriptor {
  public:
   Descriptor() noexcept = default;
   /// Takes ownership of `number` (-1: none).
   explicit Descriptor(int number) noexcept;
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)), epoch_(other.epoch_) {}
   Descriptor& operator=(Descriptor&& other) noexcept;
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
@@ -25,6 +26,7 @@ class Descriptor {
 
  private:
   int number_ = -1;
+  unsigned epoch_ = 0;  ///< fork_epoch() when it was opened
 };
 
 /// Counts the forks that led to this process; a change tells an object that it was inherited. Lock-free.
