@@ -5,7 +5,7 @@
 namespace fastpool::net {
 
 /// Owns one file descriptor of the library: socket, epoll, eventfd. Every live one is noted in a process-wide bitmap, so
-/// that the child of a fork can close what it inherited (\see close_inherited_descriptors) without touching any lock or
+/// that the child of a fork can close what it inherited (\see install_fork_handler) without touching any lock or
 /// object of the parent. The note is made after the descriptor exists and erased before it is closed, so that a number
 /// that belongs to somebody else is never closed. One that was inherited by a fork closes nothing: the handler has
 /// already done it, and the number may belong to another descriptor by now.
@@ -22,6 +22,8 @@ class Descriptor {
 
   [[nodiscard]] int get() const noexcept { return number_; }
   [[nodiscard]] bool valid() const noexcept { return number_ >= 0; }
+  /// Whether it was opened before the fork that made this process: then get() is not ours to use.
+  [[nodiscard]] bool inherited() const noexcept;
   void reset() noexcept;
 
  private:

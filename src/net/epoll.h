@@ -37,10 +37,9 @@ class Epoll {
   [[nodiscard]] std::span<epoll_event> wait(std::span<epoll_event> events, OptionalDuration timeout) noexcept;
 
  private:
-  [[nodiscard]] bool inherited() const noexcept { return epoch_ != fork_epoch(); }
+  [[nodiscard]] int control(int operation, int descriptor, std::uint32_t events, std::uint64_t token) noexcept;
 
   Descriptor descriptor_;
-  unsigned epoch_ = 0;
 };
 
 /// A counter in the kernel that one thread raises to wake another which waits for its descriptor to be readable.

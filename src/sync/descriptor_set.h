@@ -23,8 +23,8 @@ class DescriptorSet {
 
   void insert(int number) noexcept {
     if (!holds(number)) return;
+    raise_top(word_of(number) + 1);  // first: a fork in between must not miss the bit
     words_[word_of(number)].fetch_or(bit_of(number));
-    raise_top(word_of(number) + 1);
   }
 
   /// \returns whether it was in.

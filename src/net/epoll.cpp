@@ -1,0 +1,79 @@
+#include "net/epoll.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <limits>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace fastpool::net {
+
+namespace {
+
+int to_milliseconds(OptionalDuration timeout) noexcept {
+  if (!timeout) return -1;
+  if (*timeout <= Duration::zero()) return 0;
+  const auto whole = std::chrono::ceil<std::chrono::milliseconds>(*timeout).count();
+  return static_cast<int>(std::min<std::int64_t>(whole, std::numeric_limits<int>::max()));
+}
+
+}  // namespace
+
+Epoll Epoll::open() noexcept {
+  Epoll made;
+  made.descriptor_ = Descriptor(::epoll_create1(EPOLL_CLOEXEC));
+  return made;
+}
+
+int Epoll::control(int operation, int descriptor, std::uint32_t events, std::uint64_t token) noexcept {
+  if (descriptor_.inherited()) return EOWNERDEAD;
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = token;
+  return ::epoll_ctl(descriptor_.get(), operation, descriptor, &event) == 0 ? 0 : errno;
+}
+
+int Epoll::add(int descriptor, std::uint32_t events, std::uint64_t token) noexcept {
+  return control(EPOLL_CTL_ADD, descriptor, events, token);
+}
+
+int Epoll::modify(int descriptor, std::uint32_t events, std::uint64_t token) noexcept {
+  return control(EPOLL_CTL_MOD, descriptor, events, token);
+}
+
+int Epoll::remove(int descriptor) noexcept { return control(EPOLL_CTL_DEL, descriptor, 0, 0); }
+
+std::span<epoll_event> Epoll::wait(std::span<epoll_event> events, OptionalDuration timeout) noexcept {
+  if (events.empty() || descriptor_.inherited()) return {};
+  const auto room = static_cast<int>(std::min<std::size_t>(events.size(), std::numeric_limits<int>::max()));
+  const int count = ::epoll_wait(descriptor_.get(), events.data(), room, to_milliseconds(timeout));
+  return events.first(count > 0 ? static_cast<std::size_t>(count) : 0);
+}
+
+EventFd EventFd::open() noexcept {
+  EventFd made;
+  made.descriptor_ = Descriptor(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  return made;
+}
+
+void EventFd::signal() noexcept {
+  if (descriptor_.inherited()) return;
+  const std::uint64_t one = 1;
+  // EAGAIN means that it is full, and so readable already
+  while (::write(descriptor_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
+  }
+}
+
+bool EventFd::drain() noexcept {
+  if (descriptor_.inherited()) return false;
+  std::uint64_t count = 0;
+  ssize_t got = 0;
+  do {
+    got = ::read(descriptor_.get(), &count, sizeof(count));
+  } while (got < 0 && errno == EINTR);
+  return got > 0;
+}
+
+}  // namespace fastpool::net

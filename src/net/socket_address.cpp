@@ -1,0 +1,135 @@
+#include "net/socket_address.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+namespace fastpool::net {
+
+namespace {
+
+/// The bytes of the storage as the family's own struct, by copy: no aliasing, no alignment to think of.
+template <typename Address>
+Address as(const sockaddr_storage& storage) noexcept {
+  Address address{};
+  std::memcpy(&address, &storage, sizeof(address));
+  return address;
+}
+
+template <typename Address>
+SocketAddress wrap(const Address& address, std::size_t length = sizeof(Address)) noexcept {
+  sockaddr_storage storage{};
+  std::memcpy(&storage, &address, sizeof(address));
+  return {reinterpret_cast<const sockaddr*>(&storage), static_cast<socklen_t>(length)};
+}
+
+std::optional<std::uint32_t> scope_id(const char* zone) noexcept {
+  const char* end = zone + std::strlen(zone);
+  std::uint32_t number = 0;
+  if (const auto [stop, problem] = std::from_chars(zone, end, number); problem == std::errc{} && stop == end) return number;
+  number = ::if_nametoindex(zone);
+  if (number == 0) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) noexcept
+    : length_(std::min(length, static_cast<socklen_t>(sizeof(storage_)))) {
+  std::memcpy(&storage_, address, length_);
+}
+
+std::optional<SocketAddress> SocketAddress::from_ip(std::string_view text, std::uint16_t port) noexcept {
+  std::array<char, INET6_ADDRSTRLEN + IF_NAMESIZE + 1> buffer{};
+  if (text.empty() || text.size() >= buffer.size() || text.find('\0') != std::string_view::npos) return std::nullopt;
+  std::copy(text.begin(), text.end(), buffer.begin());
+
+  sockaddr_in v4{};
+  if (::inet_pton(AF_INET, buffer.data(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    return wrap(v4);
+  }
+  sockaddr_in6 v6{};
+  if (char* percent = std::strchr(buffer.data(), '%'); percent != nullptr) {
+    *percent = '\0';
+    const auto zone = scope_id(percent + 1);
+    if (!zone) return std::nullopt;
+    v6.sin6_scope_id = *zone;
+  }
+  if (::inet_pton(AF_INET6, buffer.data(), &v6.sin6_addr) != 1) return std::nullopt;
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(port);
+  return wrap(v6);
+}
+
+std::optional<SocketAddress> SocketAddress::from_unix_path(std::string_view path) noexcept {
+  sockaddr_un address{};
+  if (path.empty() || path.size() >= sizeof(address.sun_path) || path.find('\0') != std::string_view::npos) {
+    return std::nullopt;
+  }
+  address.sun_family = AF_UNIX;
+  std::memcpy(static_cast<char*>(address.sun_path), path.data(), path.size());
+  return wrap(address, offsetof(sockaddr_un, sun_path) + path.size() + 1);
+}
+
+const sockaddr* SocketAddress::data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
+
+std::uint16_t SocketAddress::port() const noexcept {
+  if (family() == AF_INET) return ntohs(as<sockaddr_in>(storage_).sin_port);
+  if (family() == AF_INET6) return ntohs(as<sockaddr_in6>(storage_).sin6_port);
+  return 0;
+}
+
+SocketAddress SocketAddress::with_port(std::uint16_t port) const noexcept {
+  if (family() == AF_INET) {
+    auto address = as<sockaddr_in>(storage_);
+    address.sin_port = htons(port);
+    return wrap(address);
+  }
+  if (family() == AF_INET6) {
+    auto address = as<sockaddr_in6>(storage_);
+    address.sin6_port = htons(port);
+    return wrap(address);
+  }
+  return *this;
+}
+
+std::string SocketAddress::to_string() const {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (family() == AF_INET) {
+    const auto address = as<sockaddr_in>(storage_);
+    ::inet_ntop(AF_INET, &address.sin_addr, text.data(), text.size());
+    return std::string(text.data()) + ":" + std::to_string(port());
+  }
+  if (family() == AF_INET6) {
+    const auto address = as<sockaddr_in6>(storage_);
+    ::inet_ntop(AF_INET6, &address.sin6_addr, text.data(), text.size());
+    std::string zone = address.sin6_scope_id == 0 ? "" : "%" + std::to_string(address.sin6_scope_id);
+    return "[" + std::string(text.data()) + zone + "]:" + std::to_string(port());
+  }
+  if (family() == AF_UNIX) {
+    const auto address = as<sockaddr_un>(storage_);
+    const auto* path = static_cast<const char*>(address.sun_path);
+    return "unix:" + std::string(path, ::strnlen(path, sizeof(address.sun_path)));
+  }
+  return "unspecified";
+}
+
+bool operator==(const SocketAddress& left, const SocketAddress& right) noexcept {
+  return left.length_ == right.length_ && std::memcmp(&left.storage_, &right.storage_, left.length_) == 0;
+}
+
+bool is_ip_address(std::string_view text) noexcept {
+  // a zone says which interface, for this machine alone: it does not make the text a name
+  return SocketAddress::from_ip(text.substr(0, text.find('%')), 0).has_value();
+}
+
+}  // namespace fastpool::net
