@@ -1,0 +1,86 @@
+"""The one request and the one response that every client and the server exchange."""
+
+import json
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+TARGET = "/v1/chat/completions"
+
+
+def _padded(document: dict[str, object], path: tuple[str | int, ...], size: int) -> bytes:
+    """The document as JSON of exactly `size` bytes: the text at `path` is lengthened as needed."""
+    missing = size - len(json.dumps(document).encode())
+    holder: object = document
+    for step in path[:-1]:
+        holder = holder[step]  # type: ignore[index]
+    holder[path[-1]] += "." * missing  # type: ignore[index]
+    encoded = json.dumps(document).encode()
+    assert len(encoded) == size
+    return encoded
+
+
+REQUEST_BODY = _padded(
+    {
+        "model": "gpt-4o-mini",
+        "messages": [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": "Name three rivers of Europe and say where each of them ends"},
+        ],
+        "temperature": 0.2,
+    },
+    ("messages", 1, "content"),
+    300,
+)
+RESPONSE_BODY = _padded(
+    {
+        "id": "chatcmpl-0123456789",
+        "object": "chat.completion",
+        "model": "gpt-4o-mini",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Rhine"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 40, "completion_tokens": 12, "total_tokens": 52},
+    },
+    ("choices", 0, "message", "content"),
+    300,
+)
+
+#: What the caller sets; host, content-length, accept and user-agent are each client's own affair.
+REQUEST_HEADERS: list[tuple[str, str]] = [
+    ("content-type", "application/json"),
+    ("authorization", "Bearer sk-0123456789abcdef0123456789abcdef"),
+]
+RESPONSE_HEADERS: list[tuple[bytes, bytes]] = [
+    (b"date", b"Thu, 01 Jan 2026 00:00:00 GMT"),
+    (b"server", b"bench"),
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(RESPONSE_BODY)).encode()),
+    (b"connection", b"keep-alive"),
+]
+
+
+def response_bytes() -> bytes:
+    """The whole response as the server sends it."""
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in RESPONSE_HEADERS)
+    return b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + RESPONSE_BODY
+
+
+def request_bytes(port: int) -> bytes:
+    """The whole request as the raw client sends it."""
+    headers = [("host", f"{HOST}:{port}"), *REQUEST_HEADERS, ("content-length", str(len(REQUEST_BODY)))]
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"POST {TARGET} HTTP/1.1\r\n{head}\r\n".encode() + REQUEST_BODY
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Where the server listens, and the CA that its certificate comes from (None: plain TCP)."""
+
+    port: int
+    ca_file: str | None
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self.ca_file else 'http'}://{HOST}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return self.origin + TARGET
