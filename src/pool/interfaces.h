@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <fastpool/error.h>
+#include <fastpool/timeouts.h>
+
+namespace fastpool::pool {
+
+class Endpoint;
+class Pool;
+struct Slot;
+
+/// What is pooled: a live connection. Destruction closes it.
+class Pooled {
+ public:
+  Pooled() = default;
+  Pooled(const Pooled&) = delete;
+  Pooled& operator=(const Pooled&) = delete;
+  virtual ~Pooled() = default;
+
+  /// A non-blocking look by the only user: may it carry a request?
+  [[nodiscard]] virtual bool check_alive() noexcept = 0;
+  /// Called by the pool's close, on any thread, while the user may wait in it: makes that wait end. Never waits.
+  virtual void interrupt() noexcept = 0;
+  /// Called once it sits in its slot; `token` is what to hand to Pool::on_hang_up().
+  virtual void on_seated(std::uint64_t token) noexcept = 0;
+  /// About to be closed in good order (idle, nothing half-said).
+  virtual void say_goodbye() noexcept = 0;
+};
+
+/// What a finished dial tells beside the connection; for statistics.
+struct DialReport {
+  bool handshake = false;
+  bool resumed = false;
+};
+
+/// Makes connections. dial() returns at once; Pool::dial_done(slot, ...) follows exactly once, on any thread, never from
+/// within dial() itself.
+class Dialer {
+ public:
+  virtual ~Dialer() = default;
+  virtual void dial(Endpoint& endpoint, Slot& slot, TimePoint deadline) = 0;
+};
+
+/// Time, injected.
+class PoolClock {
+ public:
+  virtual ~PoolClock() = default;
+  [[nodiscard]] virtual TimePoint now() const noexcept = 0;
+  /// Cheap and up to some milliseconds late; enough for lifetimes.
+  [[nodiscard]] virtual TimePoint coarse_now() const noexcept = 0;
+};
+
+/// CLOCK_MONOTONIC and CLOCK_MONOTONIC_COARSE.
+class SystemClock final : public PoolClock {
+ public:
+  [[nodiscard]] TimePoint now() const noexcept override;
+  [[nodiscard]] TimePoint coarse_now() const noexcept override;
+};
+
+}  // namespace fastpool::pool

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "pool/slot.h"
+
+namespace fastpool::pool {
+
+/// All slots of a pool: chunks that are added and never moved or freed. at() and take()/give() of existing slots take no
+/// lock; only growing does.
+class Slab {
+ public:
+  static constexpr std::uint32_t chunk_size = 256;
+  static constexpr std::uint32_t max_chunks = 4096;  // about a million slots
+
+  Slab() = default;
+  Slab(const Slab&) = delete;
+  Slab& operator=(const Slab&) = delete;
+  ~Slab();
+
+  /// The slot of that index, or null if there is none such.
+  [[nodiscard]] Slot* at(std::uint32_t index) const noexcept;
+  /// A free slot; null only if the slab cannot grow.
+  [[nodiscard]] Slot* take();
+  void give(Slot& slot) noexcept;
+
+  /// Visits every slot ever made, in order; others may change them meanwhile.
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    const std::uint32_t chunks = chunk_count_.get();
+    for (std::uint32_t c = 0; c < chunks; ++c) {
+      for (std::uint32_t i = 0; i < chunk_size; ++i) visit(*at(c * chunk_size + i));
+    }
+  }
+
+ private:
+  struct Chunk {
+    std::array<Slot, chunk_size> slots;
+  };
+  struct Links {
+    const Slab& slab;
+    sync::Link& operator()(std::uint32_t index) const noexcept { return slab.at(index)->next; }
+  };
+
+  sync::TaggedList free_;
+  sync::Count chunk_count_;  // chunks up to here are readable
+  std::array<std::unique_ptr<Chunk>, max_chunks> chunks_{};
+  std::mutex grow_mutex_;  // guards growing
+};
+
+}  // namespace fastpool::pool

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <fastpool/timeouts.h>
+
+#include "pool/interfaces.h"
+#include "sync/atomics.h"
+#include "sync/slot_word.h"
+#include "sync/tagged_list.h"
+
+namespace fastpool::pool {
+
+using SlotWord = sync::SlotWord;
+using SlotState = SlotWord::State;
+
+struct Waiter;
+
+/// A fixed-address cell of the slab. Never freed while the pool lives.
+struct alignas(64) Slot {
+  SlotWord word;
+  sync::Link next{sync::TaggedList::none};  ///< in the free list or the endpoint's idle list
+  std::uint32_t index = 0;
+  sync::Observable<Endpoint*> endpoint;  ///< set by whoever reserves it; stable until it is free again
+
+  // Written by the slot's owner (the lease, the dial, the reaper) before the transition that hands it on. The pointer is
+  // cleared only under the endpoint's mutex, so that Pool::close() can interrupt() its user.
+  std::unique_ptr<Pooled> pooled;
+  sync::Flag connected;  ///< whether `pooled` is set, for a look without the mutex
+
+  // Observable: written by the owner, read by whoever looks for expired or long-idle connections.
+  sync::Observable<std::uint32_t> seating;      ///< grows with each connection seated here: tells hang-ups apart
+  sync::Observable<TimePoint> idle_since;
+  sync::Observable<TimePoint> idle_deadline;
+  sync::Observable<TimePoint> retire_at;
+  sync::Observable<std::uint64_t> lease_count;  ///< of the connection seated here
+
+  // Guarded by the endpoint's mutex.
+  Waiter* direct_waiter = nullptr;  ///< the lease's holder, while it waits for this slot's own dial
+  bool dial_in_flight = false;      ///< a dial was started for the lease of this slot
+};
+
+/// generation << 32 | slot index. An id of an ended lease is always recognised.
+struct ConnectionId {
+  std::uint64_t value = 0;
+
+  [[nodiscard]] static constexpr ConnectionId make(std::uint32_t generation, std::uint32_t index) noexcept {
+    return {static_cast<std::uint64_t>(generation) << 32 | index};
+  }
+  [[nodiscard]] constexpr std::uint32_t generation() const noexcept { return static_cast<std::uint32_t>(value >> 32); }
+  [[nodiscard]] constexpr std::uint32_t index() const noexcept { return static_cast<std::uint32_t>(value); }
+};
+
+}  // namespace fastpool::pool

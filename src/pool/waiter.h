@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <fastpool/error.h>
+#include <fastpool/timeouts.h>
+
+#include "pool/slot.h"
+#include "sync/parker.h"
+
+namespace fastpool::pool {
+
+/// A caller queued for a lease. Lives on the caller's stack; linked into its endpoint's queue, or set as a slot's direct
+/// waiter, under that endpoint's mutex, which also guards every member but the parker.
+struct Waiter {
+  enum class Wants : std::uint8_t {
+    connection,  ///< a live connection: dials are started for it
+    lease        ///< a lease: an idle connection, or a slot that connects on first use
+  };
+
+  Wants wants = Wants::connection;
+  OptionalDuration connect_timeout;
+
+  bool done = false;            ///< slot or error is set; no longer queued
+  Slot* slot = nullptr;         ///< the slot that was leased for it, under `generation`
+  std::uint32_t generation = 0;
+  bool fresh = false;           ///< just dialed, never used
+  std::optional<Error> error;
+  bool connecting = false;                        ///< a dial is under way for it: its `connect` clock runs
+  TimePoint connect_deadline = TimePoint::max();  ///< while connecting
+
+  Waiter* previous = nullptr;
+  Waiter* next = nullptr;
+  sync::Parker parker;
+};
+
+/// First come, first served; intrusive, so that any waiter leaves in constant time.
+class WaiterQueue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  [[nodiscard]] Waiter* front() const noexcept { return first_; }
+  [[nodiscard]] Waiter* back() const noexcept { return last_; }
+
+  void push_back(Waiter& waiter) noexcept {
+    waiter.previous = last_;
+    waiter.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &waiter;
+    last_ = &waiter;
+    ++size_;
+  }
+  void push_front(Waiter& waiter) noexcept {
+    waiter.previous = nullptr;
+    waiter.next = first_;
+    (first_ != nullptr ? first_->previous : last_) = &waiter;
+    first_ = &waiter;
+    ++size_;
+  }
+  void remove(Waiter& waiter) noexcept {
+    (waiter.previous != nullptr ? waiter.previous->next : first_) = waiter.next;
+    (waiter.next != nullptr ? waiter.next->previous : last_) = waiter.previous;
+    waiter.previous = waiter.next = nullptr;
+    --size_;
+  }
+
+ private:
+  Waiter* first_ = nullptr;
+  Waiter* last_ = nullptr;
+  std::uint32_t size_ = 0;
+};
+
+}  // namespace fastpool::pool

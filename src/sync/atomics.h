@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace fastpool::sync {
+
+/// The atomics that the templates of this folder use; a model checker passes its own in place of these.
+struct StdAtomics {
+  template <typename T>
+  using Atomic = std::atomic<T>;
+};
+
+/// A value that one thread at a time writes and any thread may read for observation (statistics, a hint). Never used to
+/// publish other memory.
+template <typename T>
+class Observable {
+ public:
+  Observable() = default;
+  explicit Observable(T value) : value_(value) {}
+
+  // relaxed: a lone value, pairs with nothing; whoever needs order gets it from the slot's word.
+  [[nodiscard]] T get() const noexcept { return value_.load(std::memory_order_relaxed); }
+  void set(T value) noexcept { value_.store(value, std::memory_order_relaxed); }
+  /// For a single writer: no read-modify-write.
+  void add(T amount) noexcept { set(static_cast<T>(get() + amount)); }
+
+ private:
+  std::atomic<T> value_{};
+};
+
+/// A count that many threads change and that decides nothing: statistics.
+class Tally {
+ public:
+  // relaxed: pairs with nothing.
+  void add(std::uint64_t amount = 1) noexcept { value_.fetch_add(amount, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+/// A count that takes part in a decision between threads ("I have queued; now I look at the list" against "I have
+/// pushed; now I look at the count"): every operation is a seq_cst read-modify-write or a seq_cst load.
+class Count {
+ public:
+  void add(std::uint32_t amount = 1) noexcept { value_.fetch_add(amount); }
+  void subtract(std::uint32_t amount = 1) noexcept { value_.fetch_sub(amount); }
+  [[nodiscard]] std::uint32_t get() const noexcept { return value_.load(); }
+  /// One more, unless that would pass `limit`.
+  [[nodiscard]] bool add_below(std::uint32_t limit) noexcept {
+    std::uint32_t current = value_.load();
+    do {
+      if (current >= limit) return false;
+    } while (!value_.compare_exchange_weak(current, current + 1));
+    return true;
+  }
+  /// A cheap look where a stale answer only delays: relaxed, pairs with the seq_cst add of whoever queues, which is
+  /// followed by that thread's own look at the list.
+  [[nodiscard]] std::uint32_t peek() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint32_t> value_{0};
+};
+
+/// A flag of the same kind.
+class Flag {
+ public:
+  [[nodiscard]] bool get() const noexcept { return value_.load(); }
+  /// Sets it; true if this call did so.
+  [[nodiscard]] bool try_set() noexcept { return !value_.exchange(true); }
+  void set() noexcept { value_.store(true); }
+  void clear() noexcept { value_.exchange(false); }
+
+ private:
+  std::atomic<bool> value_{false};
+};
+
+}  // namespace fastpool::sync
