@@ -1,0 +1,120 @@
+# The project's commands: `make help`. Nothing is done twice: system packages are probed for, the virtual environment
+# follows pyproject.toml, the extension follows the C++ sources, and ninja does the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+JOBS ?= $(shell nproc)
+# Sanitizers that `make test` runs the C++ tests under, besides the plain build: SANITIZERS="asan tsan ubsan".
+SANITIZERS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.stamp-installed
+BUILT := $(VENV)/.stamp-built
+EXTRAS := litellm,cli,server,test
+
+CXX_SOURCES := $(shell find CMakeLists.txt cmake include src python/bindings -type f 2>/dev/null)
+
+export PYTHON JOBS
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+# A path of the caller's own must not shadow what is installed in .venv.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help
+help: ## this list
+	@echo 'make <command>:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
+	@echo 'Variables: PYTHON=<interpreter> for .venv, JOBS=<n>; of demo: CALLS, BASE_URL, API_KEY, MODEL;'
+	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS.'
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(BUILT) ## what is missing, .venv, and the package in it (editable, built from source)
+
+.PHONY: system
+system:
+	@scripts/setup.sh system
+
+$(BIN)/python: | system
+	@scripts/setup.sh venv
+
+# The dependencies, and with them the first build.
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	@echo '== installing the package with its extras into $(VENV)'
+	@$(PIP) install --quiet --upgrade 'pip>=23.1'
+	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py)
+	@$(PIP) install --quiet --no-build-isolation --editable '.[$(EXTRAS)]'
+	@touch $@ $(BUILT)
+
+# Afterwards only the extension: an incremental build in build/python/.
+$(BUILT): $(CXX_SOURCES) $(INSTALLED) | $(BIN)/python
+	@echo '== building the extension'
+	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# --- use --------------------------------------------------------------------------------------------------------------
+
+CALLS ?= 200
+.PHONY: demo
+# The key goes by the environment, where `ps` does not show it.
+demo: export FAST_LITELLM_DEMO_API_KEY := $(API_KEY)
+demo: $(BUILT) ## real litellm, stock and accelerated, side by side
+	@$(BIN)/fast-litellm demo --calls '$(CALLS)' $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(MODEL),--model '$(MODEL)')
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+.PHONY: test test-cpp test-python test-asan test-tsan test-ubsan
+test: $(BUILT) ## the whole test-suite: C++ and Python
+	@scripts/test.sh cpp $(SANITIZERS) python
+test-cpp: | system ## the C++ tests alone
+	@scripts/test.sh cpp
+test-python: $(BUILT) ## the Python tests alone
+	@scripts/test.sh python
+test-asan: | system ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/test.sh asan
+test-tsan: | system ## the C++ tests under ThreadSanitizer
+	@scripts/test.sh tsan
+test-ubsan: | system ## the C++ tests under UndefinedBehaviorSanitizer
+	@scripts/test.sh ubsan
+
+.PHONY: bench
+bench: $(BUILT) ## CPU and latency beside raw system calls, pycurl, pyreqwest and stock httpx
+	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py bench)
+	@cmake --preset release >/dev/null
+	@cmake --build build/release --parallel $(JOBS)
+	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+.PHONY: stress
+stress: $(BUILT) ## the tests of threads and limits, many times over
+	@STRESS=1 scripts/test.sh $(or $(SANITIZERS),tsan) python
+
+# --- quality ----------------------------------------------------------------------------------------------------------
+
+$(VENV)/.stamp-lint: pyproject.toml $(INSTALLED)
+	@scripts/setup.sh lint
+	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py lint)
+	@touch $@
+.PHONY: lint format
+lint: $(VENV)/.stamp-lint ## clang-format, clang-tidy, ruff, mypy: check only (LINT=fast leaves clang-tidy out)
+	@scripts/lint.sh check $(LINT)
+format: $(VENV)/.stamp-lint ## format C++ and Python
+	@scripts/lint.sh format
+
+.PHONY: docs
+docs: $(BUILT) ## the Python API and the pages of docs/, into build/docs
+	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py docs)
+	@rm -rf build/docs
+	@FAST_LITELLM_ENABLED=false $(BIN)/python -m pdoc --output-directory build/docs/api fast_litellm
+	@cp -r docs/. README.md CONTRIBUTING.md CHANGELOG.md build/docs/
+	@echo 'build/docs/api/index.html'
+
+.PHONY: clean
+clean: ## remove what was built; .venv stays, but will be built anew
+	@rm -rf build $(BUILT) .pytest_cache .mypy_cache .ruff_cache
+	@find python tests -name __pycache__ -prune -exec rm -rf {} +
