@@ -1,0 +1,138 @@
+#include "h1/request_encoder.h"
+
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include "h1/lexical.h"
+
+namespace fastpool::h1 {
+namespace {
+
+Error refuse(std::string detail) { return Error::make(ErrorCode::local_protocol, Phase::write, std::move(detail)); }
+
+/// A name for a message: what cannot be printed is escaped. Values are never put into messages, they may be secrets.
+std::string printable(std::string_view text) {
+  static constexpr std::string_view digits = "0123456789abcdef";
+  std::string result = "\"";
+  for (const char byte : text) {
+    const auto code = static_cast<unsigned char>(byte);
+    if (code >= 0x20 && code < 0x7f) {
+      result.push_back(byte);
+    } else {
+      result.append("\\x").push_back(digits[code >> 4U]);
+      result.push_back(digits[code & 0xfU]);
+    }
+  }
+  result.push_back('"');
+  return result;
+}
+
+bool is_target(std::string_view target) noexcept {
+  bool good = !target.empty();
+  for (const char byte : target) {
+    const auto code = static_cast<unsigned char>(byte);
+    good = good && code > 0x20 && code != 0x7f;
+  }
+  return good;
+}
+
+bool is_value(std::string_view value) noexcept {
+  bool good = true;
+  for (const char byte : value) good = good && byte != '\r' && byte != '\n' && byte != '\0';
+  return good;
+}
+
+/// Reads what the headers say of framing, one by one, and refuses what two peers could read in two ways.
+class FramingReader {
+ public:
+  [[nodiscard]] const char* read(const Header& header) {
+    // The length tells almost every header apart before its bytes are looked at.
+    switch (header.name.size()) {
+      case 4: return equals_ignoring_case(header.name, "host") ? read_host() : nullptr;
+      case 10: return equals_ignoring_case(header.name, "connection") ? read_connection(header.value) : nullptr;
+      case 14: return equals_ignoring_case(header.name, "content-length") ? read_length(header.value) : nullptr;
+      case 17: return equals_ignoring_case(header.name, "transfer-encoding") ? read_coding(header.value) : nullptr;
+      default: return nullptr;
+    }
+  }
+  [[nodiscard]] const EncodedHead& result() const noexcept { return result_; }
+
+ private:
+  const char* read_host() noexcept {
+    if (result_.has_host) return "repeated Host";
+    result_.has_host = true;
+    return nullptr;
+  }
+
+  const char* read_connection(std::string_view value) {
+    for_each_element(value, [this](std::string_view option) {
+      if (equals_ignoring_case(option, "close")) result_.close = true;
+    });
+    return nullptr;
+  }
+
+  const char* read_length(std::string_view value) {
+    if (result_.framing == Framing::content_length) return "repeated Content-Length";
+    if (result_.framing == Framing::chunked) return "Content-Length beside Transfer-Encoding";
+    const std::optional<std::uint64_t> length = parse_decimal(trim(value));
+    if (!length) return "a Content-Length that is not one number";
+    result_.framing = Framing::content_length;
+    result_.content_length = *length;
+    return nullptr;
+  }
+
+  const char* read_coding(std::string_view value) {
+    if (result_.framing == Framing::chunked) return "repeated Transfer-Encoding";
+    if (result_.framing == Framing::content_length) return "Content-Length beside Transfer-Encoding";
+    if (!equals_ignoring_case(trim(value), "chunked")) return "a Transfer-Encoding other than \"chunked\"";
+    result_.framing = Framing::chunked;
+    return nullptr;
+  }
+
+  EncodedHead result_;
+};
+
+}  // namespace
+
+Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::string_view target,
+                                std::span<const Header> headers) {
+  if (!is_token(method)) return refuse("the method " + printable(method) + " is not a token");
+  if (!is_target(target)) return refuse("the request target is empty or contains a space or a control byte");
+
+  const std::size_t before = out.size();
+  FramingReader framing;
+  out.append(method).append(1, ' ').append(target).append(" HTTP/1.1\r\n");
+  for (const Header& header : headers) {
+    std::string problem;
+    if (!is_token(header.name)) {
+      problem = "the header name " + printable(header.name) + " is not a token";
+    } else if (!is_value(header.value)) {
+      problem = "the value of the header " + printable(header.name) + " contains CR, LF or NUL";
+    } else if (const char* const complaint = framing.read(header)) {
+      problem = "the request has ";
+      problem += complaint;
+    } else {
+      out.append(header.name).append(": ").append(header.value).append("\r\n");
+      continue;
+    }
+    out.resize(before);
+    return refuse(std::move(problem));
+  }
+  out.append("\r\n");
+  return framing.result();
+}
+
+void encode_chunk_size(std::string& out, std::uint64_t size) {
+  std::array<char, 16> digits{};
+  const std::to_chars_result result = std::to_chars(digits.data(), digits.data() + digits.size(), size, 16);
+  out.append(digits.data(), result.ptr).append("\r\n");
+}
+
+bool is_idempotent(std::string_view method) noexcept {
+  // Methods are case-sensitive (RFC 9110 section 9.1).
+  return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" || method == "OPTIONS" ||
+         method == "TRACE";
+}
+
+}  // namespace fastpool::h1

@@ -1,0 +1,48 @@
+#include <fastpool/headers.h>
+
+namespace fastpool {
+namespace {
+
+constexpr char to_lower(char byte) noexcept {
+  return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + ('a' - 'A')) : byte;
+}
+
+}  // namespace
+
+void HeaderList::add(std::string_view name, std::string_view value) {
+  Entry entry;
+  entry.offset = static_cast<std::uint32_t>(bytes_.size());
+  entry.name_size = static_cast<std::uint32_t>(name.size());
+  entry.value_size = static_cast<std::uint32_t>(value.size());
+  bytes_.append(name).append(value);
+  entries_.push_back(entry);
+}
+
+void HeaderList::clear() noexcept {
+  bytes_.clear();
+  entries_.clear();
+}
+
+Header HeaderList::operator[](std::size_t index) const noexcept {
+  const Entry& entry = entries_[index];
+  const char* const first = bytes_.data() + entry.offset;
+  return {{first, entry.name_size}, {first + entry.name_size, entry.value_size}};
+}
+
+std::string_view HeaderList::find(std::string_view name) const noexcept {
+  for (std::size_t index = 0; index < entries_.size(); ++index) {
+    const Header header = (*this)[index];
+    if (equals_ignoring_case(header.name, name)) return header.value;
+  }
+  return {};
+}
+
+bool equals_ignoring_case(std::string_view left, std::string_view right) noexcept {
+  if (left.size() != right.size()) return false;
+  for (std::size_t index = 0; index < left.size(); ++index) {
+    if (to_lower(left[index]) != to_lower(right[index])) return false;
+  }
+  return true;
+}
+
+}  // namespace fastpool
