@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+
+#include "tls/openssl.h"
+
+namespace fastpool::tls {
+
+/// How the next OpenSSL call may use the socket, and what the socket said. One per TLS channel; its owner sets `mode` and
+/// begins each call with begin(); the BIO, which points to it, reads and writes it. Same thread rules as the channel.
+struct SocketIo {
+  enum class Mode : std::uint8_t {
+    wait,          ///< recv and send as the socket is set: blocking, within its timeouts; a signal shows as "retry"
+    dont_wait,     ///< MSG_DONTWAIT
+    buffered_only  ///< no system call at all: only what was read ahead
+  };
+
+  int descriptor = -1;
+  Mode mode = Mode::dont_wait;
+  bool peer_closed = false;  ///< recv gave 0
+  int os_error = 0;          ///< errno of the last failure since begin(), other than "would block"
+
+  void begin(Mode next) noexcept {
+    mode = next;
+    os_error = 0;
+  }
+};
+
+/// A BIO that sends and receives on `io`'s socket and never raises SIGPIPE.
+///
+/// It does not tell OpenSSL of the end of the stream (BIO_eof is false): OpenSSL would answer a missing close_notify with
+/// a fatal alert on the wire and forget the session. Whoever reads looks at `peer_closed` instead.
+/// \param io outlives the BIO. \returns null without memory.
+[[nodiscard]] BioHandle make_socket_bio(SocketIo& io) noexcept;
+
+}  // namespace fastpool::tls
