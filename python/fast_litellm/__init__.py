@@ -1,0 +1,117 @@
+"""fast_litellm: one HTTP connection pool under litellm, the openai SDK and httpx.
+
+``import fast_litellm`` before or after ``import litellm`` is all it takes: litellm's clients then send through one
+process-wide pool. ``FAST_LITELLM_ENABLED=false`` turns that off. The pool can also be used directly
+(`SimpleConnectionPool`) and under any httpx client (`HTTPTransport`).
+
+Importing this package is cheap: it loads neither litellm nor httpx nor asyncio, starts no thread, and reads one
+environment variable. Every public name is loaded when it is first asked for.
+"""
+
+TYPE_CHECKING = False  # type checkers take it for True; importing typing for it would cost more than this whole module
+if TYPE_CHECKING:
+    from .simple_pool import (
+        SimpleConnectionPool,
+        cleanup_expired_connections,
+        get_connection,
+        get_connection_pool_stats,
+        health_check_connection,
+        remove_connection,
+        return_connection,
+    )
+    from .status import (
+        apply_acceleration,
+        get_feature_status,
+        get_patch_status,
+        get_performance_stats,
+        health_check,
+        is_enabled,
+        remove_acceleration,
+    )
+    from .transports import HTTPTransport
+
+    ACCELERATION_AVAILABLE: bool
+    RUST_ACCELERATION_AVAILABLE: bool
+    __version__: str
+
+__all__ = [
+    "ACCELERATION_AVAILABLE",
+    "RUST_ACCELERATION_AVAILABLE",
+    "HTTPTransport",
+    "SimpleConnectionPool",
+    "__version__",
+    "apply_acceleration",
+    "cleanup_expired_connections",
+    "get_connection",
+    "get_connection_pool_stats",
+    "get_feature_status",
+    "get_patch_status",
+    "get_performance_stats",
+    "health_check",
+    "health_check_connection",
+    "is_enabled",
+    "remove_acceleration",
+    "remove_connection",
+    "return_connection",
+]
+
+_HOME_OF = {
+    "HTTPTransport": "transports",
+    "SimpleConnectionPool": "simple_pool",
+    "apply_acceleration": "status",
+    "cleanup_expired_connections": "simple_pool",
+    "get_connection": "simple_pool",
+    "get_connection_pool_stats": "simple_pool",
+    "get_feature_status": "status",
+    "get_patch_status": "status",
+    "get_performance_stats": "status",
+    "health_check": "status",
+    "health_check_connection": "simple_pool",
+    "is_enabled": "status",
+    "remove_acceleration": "status",
+    "remove_connection": "simple_pool",
+    "return_connection": "simple_pool",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME_OF:
+        from importlib import import_module
+
+        value: object = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    elif name in ("ACCELERATION_AVAILABLE", "RUST_ACCELERATION_AVAILABLE"):
+        from .availability import acceleration_available
+
+        value = acceleration_available()
+    elif name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            value = version("fast-litellm")
+        except PackageNotFoundError:
+            value = "0+unknown"
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _patch_litellm() -> None:
+    from .status import apply_acceleration
+
+    apply_acceleration()
+
+
+def _start() -> None:
+    from .config import enabled
+    from .import_hook import when_imported
+
+    if enabled():
+        when_imported("litellm", _patch_litellm)
+
+
+_start()

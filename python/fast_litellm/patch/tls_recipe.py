@@ -1,0 +1,229 @@
+"""litellm's TLS contexts, rebuilt as settings of the native engine.
+
+litellm passes an `ssl.SSLContext` on every verified call, and a context cannot be read back whole: a client
+certificate, a CA directory and the curves stay hidden. What can be known: litellm keeps its contexts in a cache whose
+key is all that they are made from, (cafile, security level, curve). So a context is rebuilt only if
+
+1. it is found in that cache, by identity;
+2. the interpreter's TLS is its own: `ssl.SSLContext` and `ssl.create_default_context` were not replaced (truststore);
+3. it equals, in everything that can be read, the certificates included, one freshly made by the recipe below;
+4. nothing was loaded into it. Contexts born under our eyes carry an observer on each method that changes what cannot
+   be read; one that is older (fast_litellm was imported after litellm's first call) gets its observers when found, and
+   is believed unless a client certificate is configured now, which httpx would have loaded into it.
+
+When such a method is called later, the context's `Veto` sends the clients that were built on it back to httpx's own
+transport with their next request: there the change has the effect that its author expects.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from ..instrumentation import Veto
+
+Key = tuple[Any, Any, Any]
+
+_UNSIGNED = 0xFFFFFFFFFFFFFFFF
+
+#: Methods that change what no attribute tells.
+_OBSERVED = (
+    "load_cert_chain",
+    "load_default_certs",
+    "load_verify_locations",
+    "set_ciphers",
+    "set_ciphersuites",
+    "set_default_verify_paths",
+    "set_ecdh_curve",
+    "set_groups",
+    "set_psk_client_callback",
+    "set_client_sigalgs",
+)
+
+
+class Rebuilt(NamedTuple):
+    settings: dict[str, Any]  # keywords of _core.TlsSettings
+    veto: Veto
+
+
+class Refused(NamedTuple):
+    reason: str
+
+
+def interpreter_tls_is_original() -> bool:
+    """False if something (truststore, a test) put its own in the place of the parts of `ssl` that httpx builds contexts
+    with. Then even verify=True means something else than it says."""
+    context = vars(ssl.SSLContext)
+    new = context.get("__new__")
+    functions = (
+        ssl.create_default_context,
+        new.__func__ if isinstance(new, staticmethod) else new,
+        context.get("wrap_socket"),
+        context.get("wrap_bio"),
+        context.get("load_default_certs"),
+    )
+    file = ssl.DER_cert_to_PEM_cert.__code__.co_filename
+    return (
+        all(type(function) is FunctionType and function.__code__.co_filename == file for function in functions)
+        and "load_verify_locations" not in context
+        and "load_cert_chain" not in context
+    )
+
+
+def make_context(key: Key, default_ciphers: str) -> ssl.SSLContext:
+    """litellm's recipe, step by step. OSError or ssl.SSLError if the file or the ciphers cannot be used."""
+    cafile, security_level, curve = key
+    context = ssl.create_default_context(cafile=cafile)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_ciphers(security_level, default_ciphers))
+    if _usable_curve(curve):
+        context.set_ecdh_curve(curve)
+    return context
+
+
+def settings_of(context: ssl.SSLContext, key: Key, default_ciphers: str) -> dict[str, Any]:
+    """Keywords of _core.TlsSettings that speak TLS as `context`, made by `make_context(key, …)`, does."""
+    cafile, security_level, curve = key
+    return {
+        "verify_peer": context.verify_mode is ssl.CERT_REQUIRED,
+        "verify_hostname": context.check_hostname,
+        "ca_file": os.path.abspath(cafile),
+        "verify_flags": int(context.verify_flags),
+        "minimum_version": int(context.minimum_version),
+        "maximum_version": max(0, int(context.maximum_version)),  # "the newest" is negative in Python, 0 in OpenSSL
+        "cipher_list": _ciphers(security_level, default_ciphers),
+        "groups": curve if _usable_curve(curve) else "",
+        "security_level": context.security_level,
+        "options": int(context.options) & _UNSIGNED,
+    }
+
+
+def fingerprint(context: ssl.SSLContext) -> tuple[Any, ...]:
+    """Everything about a context that can be read and matters to a client."""
+    return (
+        context.protocol,
+        context.verify_mode,
+        context.check_hostname,
+        int(context.verify_flags),
+        int(context.options) & _UNSIGNED,
+        int(context.minimum_version),
+        int(context.maximum_version),
+        tuple(cipher["id"] for cipher in context.get_ciphers()),
+        tuple(sorted(context.cert_store_stats().items())),
+        frozenset(context.get_ca_certs(binary_form=True)),
+        context.keylog_filename,
+        context.security_level,
+        context.post_handshake_auth,
+        context.hostname_checks_common_name,
+    )
+
+
+class ContextRecipes:
+    """Knows litellm's contexts. Any thread may call it; it holds no context alive."""
+
+    def __init__(
+        self, cache: Mapping[Key, ssl.SSLContext], default_ciphers: str, certificate_configured: Callable[[], bool]
+    ) -> None:
+        self._cache = cache
+        self._default_ciphers = default_ciphers
+        self._certificate_configured = certificate_configured
+        self._lock = threading.Lock()
+        # guarded by _lock
+        self._vetoes: weakref.WeakKeyDictionary[ssl.SSLContext, Veto] = weakref.WeakKeyDictionary()
+        self._proved: weakref.WeakKeyDictionary[ssl.SSLContext, tuple[tuple[Any, ...], dict[str, Any]]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def observe(self, context: ssl.SSLContext) -> Veto:
+        """Watches a context from now on; the veto speaks once it was changed in a way that cannot be read back."""
+        with self._lock:
+            veto = self._vetoes.get(context)
+            if veto is None:
+                veto = self._vetoes[context] = Veto()
+                _put_observers(context, veto)
+        return veto
+
+    def rebuild(self, context: ssl.SSLContext) -> Rebuilt | Refused:
+        """The native settings for one of litellm's contexts, or why there are none."""
+        if not interpreter_tls_is_original():
+            return Refused("the ssl module was replaced")
+        key = self._key_of(context)
+        if key is None or not _is_plain(context):
+            return Refused("ssl context: not litellm's")
+        if getattr(context, "keylog_filename", None):
+            return Refused("ssl context: writes a key log")
+        with self._lock:
+            seen_from_birth = context in self._vetoes
+        veto = self.observe(context)
+        if not veto.reason and not seen_from_birth and self._certificate_configured():
+            veto.reason = "ssl context: may hold a client certificate"
+        if veto.reason:
+            return Refused(veto.reason)
+        settings = self._prove(context, key)
+        return Refused("ssl context: differs from litellm's recipe") if settings is None else Rebuilt(settings, veto)
+
+    def knows(self, context: ssl.SSLContext) -> bool:
+        """Whether litellm made it and shares it."""
+        return self._key_of(context) is not None
+
+    def _key_of(self, context: ssl.SSLContext) -> Key | None:
+        return next((key for key, cached in list(self._cache.items()) if cached is context), None)
+
+    def _prove(self, context: ssl.SSLContext, key: Key) -> dict[str, Any] | None:
+        with self._lock:
+            proved = self._proved.get(context)
+        if proved is None:
+            if not isinstance(key[0], str):
+                return None
+            try:
+                fresh = make_context(key, self._default_ciphers)
+            except (OSError, ValueError):  # ssl.SSLError is an OSError
+                return None
+            proved = (fingerprint(fresh), settings_of(fresh, key, self._default_ciphers))
+        if fingerprint(context) != proved[0]:
+            return None
+        with self._lock:
+            self._proved[context] = proved
+        return proved[1]
+
+
+def _is_plain(context: object) -> bool:
+    """Not of a subclass, and without attributes of its own (another class of sockets, say) but our observers."""
+    return type(context) is ssl.SSLContext and vars(context).keys() <= set(_OBSERVED)
+
+
+def _put_observers(context: ssl.SSLContext, veto: Veto) -> None:
+    reference = weakref.ref(context)
+
+    def observer(name: str) -> Callable[..., Any]:
+        def observed(*args: Any, **keywords: Any) -> Any:
+            living = reference()
+            assert living is not None  # it is being called
+            veto.reason = f"ssl context: {name} was called on it"
+            return getattr(type(living), name)(living, *args, **keywords)
+
+        return observed
+
+    for name in _OBSERVED:
+        if hasattr(ssl.SSLContext, name):
+            setattr(context, name, observer(name))
+
+
+def _ciphers(security_level: object, default_ciphers: str) -> str:
+    return security_level if security_level and isinstance(security_level, str) else default_ciphers
+
+
+def _usable_curve(curve: object) -> bool:
+    """litellm logs a curve that this OpenSSL does not know, and goes on without it."""
+    if not curve or not isinstance(curve, str):
+        return False
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ecdh_curve(curve)
+    except (AttributeError, ValueError, ssl.SSLError):
+        return False
+    return True
