@@ -96,7 +96,8 @@ def running_server(core: int) -> Iterator[Server]:
             [str(_SERVER), str(core), str(certificate), str(key)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         try:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.stdin.write(response_bytes())
             process.stdin.close()
             ports = process.stdout.readline().split()

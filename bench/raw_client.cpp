@@ -120,7 +120,7 @@ class Connection {
   const Settings& settings_;
   int descriptor_ = -1;
   std::unique_ptr<SSL, SslDeleter> ssl_;
-  std::array<char, 16 * 1024> buffer_;
+  std::array<char, 16'384> buffer_;
 };
 
 std::uint64_t cpu_microseconds() {
@@ -189,10 +189,11 @@ int main(int argument_count, char** arguments) {
 
   std::vector<std::vector<std::int64_t>> samples(settings.threads);
   for (auto& own : samples) {
-    own.reserve(1 << 17);
+    own.reserve(131'072);
   }
   std::barrier gate(static_cast<std::ptrdiff_t>(settings.threads) + 1);
   std::vector<std::thread> threads;
+  threads.reserve(settings.threads);
   for (std::size_t index = 0; index < settings.threads; ++index) {
     threads.emplace_back([&, index] { run_thread(settings, context, gate, samples[index]); });
   }
@@ -215,6 +216,6 @@ int main(int argument_count, char** arguments) {
     return static_cast<double>(all[std::min(all.size() - 1, all.size() * percent / 100)]) / 1e3;
   };
   std::cout << "{\"requests\":" << all.size() << ",\"seconds\":" << seconds << ",\"cpu_us\":" << cpu
-            << ",\"p50_us\":" << percentile(50) << ",\"p99_us\":" << percentile(99) << "}" << std::endl;
+            << ",\"p50_us\":" << percentile(50) << ",\"p99_us\":" << percentile(99) << "}\n";
   SSL_CTX_free(context);
 }

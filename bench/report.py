@@ -46,8 +46,8 @@ def _ratio(value: float | None, base: float | None) -> str:
 
 def _row(results: Results, scenario: Scenario, client: str) -> list[str]:
     if not results.of(scenario, client):
-        reason = results.unavailable.get(client, "failed, see below")
-        return [CLIENTS[client], reason, *["-"] * 6]
+        reason = results.unavailable.get(client, "failed")
+        return [CLIENTS[client], "not installed" if reason.startswith("not installed") else "failed", *["-"] * 6]
     cpu = results.median(scenario, client, "cpu_us")
     floor = results.median(scenario, FLOOR, "cpu_us")
     spread = [sample.cpu_us for sample in results.of(scenario, client)]
@@ -70,13 +70,18 @@ def _row(results: Results, scenario: Scenario, client: str) -> list[str]:
 _HEADINGS = ["client", "CPU us/request", "range", "x raw", "over floor", "p50 us", "requests/s", "server CPU us"]
 
 
+def _line(cells: list[str], widths: list[int], fill: str = " ") -> str:
+    """One row: the first column to the left, the figures to the right."""
+    aligned = [cell.rjust(width, fill) for cell, width in zip(cells, widths, strict=True)]
+    return "| " + " | ".join([cells[0].ljust(widths[0], fill), *aligned[1:]]) + " |"
+
+
 def _table(rows: list[list[str]]) -> Iterator[str]:
     widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
-    for index, row in enumerate([_HEADINGS, *rows]):
-        cells = [cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths))]
-        yield "| " + " | ".join(cells) + " |"
-        if index == 0:
-            yield "| " + " | ".join("-" * width if not at else "-" * (width - 1) + ":" for at, width in enumerate(widths)) + " |"
+    yield _line(_HEADINGS, widths)
+    yield _line(["-", *["-:"] * (len(_HEADINGS) - 1)], widths, "-")
+    for row in rows:
+        yield _line(row, widths)
 
 
 def _verdict(name: str, reached: bool | None, figures: str) -> str:
@@ -158,8 +163,8 @@ def render(results: Results, wanted: list[Scenario], clients: Iterable[str], con
         "## Benchmark: a POST of 300 bytes, answered with 300 bytes of JSON",
         "",
         f"{conditions}; {_versions()}; {platform.system()} {platform.machine()}.",
-        "Medians of interleaved rounds, each in a fresh process; the range is that of the rounds. Server pinned to core 0; "
-        "'same core': client there too, 'cross-core': client on core 1.",
+        "Medians of interleaved rounds, each client in a fresh process each time; the range is that of the rounds.",
+        "The server is pinned to core 0; 'same core': the client too, 'cross-core': the client is pinned to core 1.",
         "",
     ]
     for scenario in wanted:

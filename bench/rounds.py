@@ -182,17 +182,12 @@ def run(
     """All rounds. Each goes through all scenarios, and in each through all clients, beginning with another one."""
     results = Results(unavailable=probe(server, clients))
     measured = [client for client in clients if client not in results.unavailable]
-    plan = [
-        (scenario, client)
-        for scenario in wanted
-        for client in measured
-        if not (client == FLOOR and scenario.tls)
-    ]
-    total, done, begin = len(plan) * rounds, 0, time.monotonic()
+    plan = {scenario: [client for client in measured if not (client == FLOOR and scenario.tls)] for scenario in wanted}
+    total = rounds * sum(len(own) for own in plan.values())
+    done, begin = 0, time.monotonic()
     for number in range(rounds):
-        for scenario in wanted:
-            own = [client for planned, client in plan if planned == scenario]
-            turn = number % len(own)
+        for scenario, own in plan.items():
+            turn = number % max(1, len(own))
             for client in own[turn:] + own[:turn]:
                 left = (time.monotonic() - begin) / done * (total - done) if done else 0.0
                 progress(

@@ -23,7 +23,7 @@ _SERVER_CORE = 0
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="rounds, of which the median is told (default 5; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="seconds measured per process (default 0.4; quick: 0.3)")
+    parser.add_argument("--seconds", type=float, help="seconds measured per process (default 0.6; quick: 0.3)")
     parser.add_argument("--warm", type=float, default=0.1, help="seconds of warm-up per process (default 0.1)")
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a measurement")
     parser.add_argument("--free", action="store_true", help="measure also with the client not pinned at all")
@@ -33,7 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--plain", action="store_true", help="leave TLS out")
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
-    arguments.seconds = arguments.seconds or (0.3 if arguments.quick else 0.4)
+    arguments.seconds = arguments.seconds or (0.3 if arguments.quick else 0.6)
     arguments.clients = arguments.clients.split(",")
     arguments.placements = [*arguments.placements.split(","), *(["free"] if arguments.free else [])]
     arguments.threads = [int(count) for count in arguments.threads.split(",")]

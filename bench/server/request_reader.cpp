@@ -1,15 +1,19 @@
 #include "server/request_reader.h"
 
-#include <strings.h>
-
+#include <algorithm>
 #include <charconv>
 
 namespace fastpool::bench {
 namespace {
 
-/// The value of the header line, if it carries that name (given with its colon).
+constexpr char lower(char letter) {
+  return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+}
+
+/// The value of the header line, if it carries that name (given in lower case, with its colon).
 std::optional<std::string_view> value_of(std::string_view line, std::string_view name) {
-  if (line.size() < name.size() || ::strncasecmp(line.data(), name.data(), name.size()) != 0) {
+  const auto same = [](char wanted, char found) { return wanted == lower(found); };
+  if (line.size() < name.size() || !std::equal(name.begin(), name.end(), line.begin(), same)) {
     return std::nullopt;
   }
   line.remove_prefix(name.size());
@@ -54,7 +58,8 @@ ReadOutcome read_request(std::string_view bytes) {
   if (bytes.size() < size) {
     return {};
   }
-  return {.request = RequestView{.target = first_line.substr(target_begin + 1, target_end - target_begin - 1), .size = size},
+  return {.request =
+              RequestView{.target = first_line.substr(target_begin + 1, target_end - target_begin - 1), .size = size},
           .refused = false};
 }
 

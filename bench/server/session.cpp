@@ -24,7 +24,9 @@ Session::Session(int descriptor, SslHandle ssl, std::string_view answer, Counter
   ++counters_.connections;
 }
 
-Session::~Session() { ::close(descriptor_); }
+Session::~Session() {
+  ::close(descriptor_);
+}
 
 bool Session::serve() {
   if (!greeted_) {

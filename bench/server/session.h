@@ -51,7 +51,7 @@ class Session {
   Counters& counters_;
   bool greeted_;  ///< the TLS handshake is over (true from the start on a plain connection)
   std::size_t filled_ = 0;
-  std::array<char, 16 * 1024> buffer_;
+  std::array<char, 16'384> buffer_;
 };
 
 }  // namespace fastpool::bench
