@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,3 +119,38 @@ def child_environment() -> dict[str, str]:
     """The clients' environment: loopback goes through nobody's proxy, and no CA but ours is named."""
     dropped = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"}
     return {name: value for name, value in os.environ.items() if name.lower() not in dropped}
+
+
+@dataclass(frozen=True)
+class MachineTime:
+    """CPU seconds of the whole machine since it started: used by anyone, and withheld by the hypervisor."""
+
+    busy: float
+    stolen: float
+
+    @classmethod
+    def now(cls) -> MachineTime:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        user, nice, system, _, _, irq, softirq, stolen = (int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields)
+        return cls(user + nice + system + irq + softirq, stolen)
+
+
+def own_cpu_seconds(server: Server) -> float:
+    """CPU seconds of this process, of the clients it has waited for, and of the server."""
+    own, clients = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = own.ru_utime + own.ru_stime + clients.ru_utime + clients.ru_stime
+    return used + server.counts().cpu_us / 1e6
+
+
+def disturbance(server: Server) -> Callable[[], str]:
+    """Call it before the measurement, and what it returns after: says how much of the machine others took."""
+    machine, own, begin = MachineTime.now(), own_cpu_seconds(server), time.monotonic()
+
+    def told() -> str:
+        after, seconds = MachineTime.now(), time.monotonic() - begin
+        others = max(0.0, after.busy - machine.busy - (own_cpu_seconds(server) - own)) / seconds
+        stolen = (after.stolen - machine.stolen) / seconds
+        text = f"other processes took {others:.0%} of one core, the hypervisor {stolen:.0%}"
+        return text + (" (a busy machine: take the figures with care)" if others + stolen > 0.1 else "")
+
+    return told

@@ -15,7 +15,7 @@ import time
 
 import report
 import rounds
-from environment import BUILD_DIR, SetupError, build, running_server
+from environment import BUILD_DIR, SetupError, build, disturbance, running_server
 
 _SERVER_CORE = 0
 
@@ -53,28 +53,22 @@ def main() -> int:
     wanted = rounds.scenarios(arguments.placements, arguments.threads)
     if arguments.plain:
         wanted = [scenario for scenario in wanted if not scenario.tls]
-    load = os.getloadavg()[0]
     begin = time.monotonic()
     try:
         report.print_progress("building the server and the raw client")
         build()
         with running_server(_SERVER_CORE) as server:
-            results = rounds.run(
-                server,
-                arguments.clients,
-                wanted,
-                rounds.Timing(arguments.warm, arguments.seconds),
-                arguments.rounds,
-                report.print_progress,
-            )
+            told = disturbance(server)
+            timing = rounds.Timing(arguments.warm, arguments.seconds)
+            results = rounds.run(server, arguments.clients, wanted, timing, arguments.rounds, report.print_progress)
+            others = told()
     except SetupError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(file=sys.stderr)
     conditions = (
-        f"{arguments.rounds} rounds of {arguments.seconds} s, {cores} cores, load {load:.1f} before the start"
-        f"{' (the machine is busy: take the figures with care)' if load > 0.5 else ''}, "
-        f"{time.monotonic() - begin:.0f} s in all"
+        f"{arguments.rounds} rounds of {arguments.seconds} s, {cores} cores, "
+        f"{time.monotonic() - begin:.0f} s in all; {others}"
     )
     print(report.render(results, wanted, arguments.clients, conditions))
     target = BUILD_DIR / "results.json"
