@@ -3,15 +3,22 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <fastpool/error.h>
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>
 #include <fastpool/timeouts.h>
 
+#include "connection/race.h"
 #include "net/channel.h"
+#include "net/descriptor.h"
+#include "net/resolver.h"
+#include "net/socket_address.h"
 #include "tls/context.h"
+#include "tls/tls_channel.h"
 
 namespace fastpool::connection {
 
@@ -39,5 +46,94 @@ struct Dialed {
 
 /// Called exactly once per dial, on the reactor's thread, with no lock held.
 using DialDone = std::function<void(Result<Dialed>)>;
+
+/// What a dial asks of whoever drives it. None of these calls back into the dial before it returns.
+class DialHost {
+ public:
+  virtual ~DialHost() = default;
+  /// Looks the name up and later calls Dial::on_resolved once.
+  virtual void resolve(const std::string& host) = 0;
+  /// From now on Dial::on_ready is called while the descriptor has one of `events` (EPOLLIN, EPOLLOUT; level-triggered), or
+  /// an error or hang-up. Replaces an earlier interest. \returns 0 or an errno value.
+  [[nodiscard]] virtual int set_interest(int descriptor, std::uint32_t events) = 0;
+  /// Called before the descriptor is closed or handed over; harmless without an interest.
+  virtual void drop_interest(int descriptor) = 0;
+};
+
+/// One dial as a state machine: look-up, race of the addresses (RFC 8305), TLS handshake, deadline. It does no waiting and
+/// reads no clock: whoever drives it calls on_* with the time, then looks at finished() and next_timer().
+///
+///   start -> resolving -> connecting -> handshaking -> finished
+///      \________(IP address, Unix socket)___^ \____(no TLS)____^      any -> finished: error, deadline, abort()
+///
+/// Owned by its driver and used by one thread; not movable, since sockets under way refer to it through the host.
+class Dial {
+ public:
+  /// \param host outlives the dial.
+  Dial(DialHost& host, std::shared_ptr<const Target> target, TimePoint deadline);
+  Dial(const Dial&) = delete;
+  Dial& operator=(const Dial&) = delete;
+  /// Gives up silently if it has not finished.
+  ~Dial();
+
+  void start(TimePoint now);
+  void on_resolved(Result<net::AddressList> addresses, TimePoint now);
+  /// Harmless for a descriptor that is not (or no longer) of this dial.
+  void on_ready(int descriptor, TimePoint now);
+  /// Harmless when early.
+  void on_timer(TimePoint now);
+  /// Ends it with this error unless it has finished.
+  void abort(Error error);
+
+  [[nodiscard]] const Target& target() const noexcept { return *target_; }
+  /// When on_timer is wanted next.
+  [[nodiscard]] TimePoint next_timer() const noexcept;
+  [[nodiscard]] bool finished() const noexcept { return result_.has_value(); }
+  /// Once, after finished().
+  [[nodiscard]] Result<Dialed> take_result() { return std::move(*result_); }
+
+ private:
+  enum class Stage : std::uint8_t { waiting, resolving, connecting, handshaking };
+  struct Attempt {
+    net::SocketAddress address;
+    net::Descriptor socket;
+  };
+
+  void begin_race(std::span<const net::SocketAddress> addresses, TimePoint now);
+  void advance_race(TimePoint now);
+  void start_attempt(TimePoint now);
+  void fail_attempt(const net::SocketAddress& address, int os_error, std::string_view step, TimePoint now);
+  void win(Attempt attempt, TimePoint now);
+  void step_handshake(TimePoint now);
+  void finish(Result<Dialed> result);
+  void close_sockets();
+  [[nodiscard]] Error timeout_error(TimePoint now) const;
+  [[nodiscard]] std::string target_text() const;
+
+  DialHost& host_;
+  const std::shared_ptr<const Target> target_;
+  const TimePoint deadline_;
+  std::optional<net::SocketAddress> local_;
+
+  Stage stage_ = Stage::waiting;
+  TimePoint started_{};
+  TimePoint stage_started_{};
+  DialTimings timings_;
+
+  // While connecting.
+  std::vector<net::SocketAddress> addresses_;
+  std::size_t next_address_ = 0;
+  TimePoint next_start_{};
+  TimePoint hold_until_{};  ///< no attempt before this: a Unix socket whose backlog was full gives no event
+  std::vector<Attempt> attempts_;
+  std::vector<FailedAttempt> failures_;
+
+  // While handshaking.
+  net::SocketAddress peer_;
+  std::unique_ptr<tls::TlsChannel> tls_;
+  std::uint32_t tls_interest_ = 0;
+
+  std::optional<Result<Dialed>> result_;
+};
 
 }  // namespace fastpool::connection

@@ -7,12 +7,16 @@
 #include <fastpool/timeouts.h>
 
 #include "connection/dialer.h"
+#include "net/resolver.h"
 
 namespace fastpool::driver {
 
 /// The background thread for cold work: dialing, TLS handshakes, watching sockets for a hang-up, periodic expiry. Never on
-/// the path of a request on a live connection. Starts its thread at the first dial or watch; all signals are blocked in it.
-/// Every method may be called from any thread.
+/// the path of a request on a live connection. Starts its thread at the first dial, watch or post; all signals are blocked
+/// in it. Every method may be called from any thread, the reactor's own included.
+///
+/// In the child of a fork the inherited reactor is dead: its locks may be held and its descriptors are closed. There dial()
+/// ends at once with pool_closed, all else does nothing, and the destructor leaves the memory alone.
 class Reactor {
  public:
   struct Listener {
@@ -24,27 +28,37 @@ class Reactor {
   };
 
   /// \param listener outlives the reactor; called on the reactor's thread only.
-  Reactor(Listener& listener, Duration tick_interval);
+  /// \param tick_interval zero or less: no ticks.
+  /// \param resolver shared with others, or null for one of its own.
+  Reactor(Listener& listener, Duration tick_interval, std::shared_ptr<net::Resolver> resolver = nullptr);
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
-  /// Stops the thread; dials under way end with pool_closed first.
+  /// As stop(). On the reactor's own thread it does not wait: the thread ends by itself and calls no listener any more.
   ~Reactor();
 
-  /// Starts a dial; `done` is called exactly once, on the reactor's thread. The deadline bounds look-up, every address and
-  /// the handshake (connect_timeout). Errors: resolve_failed, connect_failed, connect_timeout, tls_failed, pool_closed.
+  /// Starts a dial; `done` is called exactly once, on the reactor's thread, with no lock held, and may do anything, further
+  /// dials included. The deadline bounds look-up, every address and the handshake (connect_timeout); TimePoint::max(): none.
+  /// Errors: resolve_failed, connect_failed, connect_timeout, tls_failed, pool_closed.
+  /// Where there is no thread to call it on (after stop(), in a fork's child, or because none could be started:
+  /// connect_failed with EAGAIN), `done` is called before dial() returns.
   void dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done);
-  /// Registers the socket once, EPOLLRDHUP | EPOLLET (no EPOLLIN: traffic never wakes the reactor).
+  /// Registers the socket once, EPOLLRDHUP | EPOLLET (no EPOLLIN: traffic never wakes the reactor). A socket that is hung
+  /// up already is reported too. \param token below 2^63.
   void watch(int descriptor, std::uint64_t token);
   /// Takes the socket out again; call it before closing, since a fork's child may keep the open file alive.
   void unwatch(int descriptor) noexcept;
-  /// Runs `task` on the reactor's thread soon.
+  /// Runs `task` on the reactor's thread soon; one that was posted before stop() is run by it, later ones are dropped.
   void post(std::function<void()> task);
-  /// Ends all dials with pool_closed and joins the thread; later dials end at once with pool_closed. Idempotent.
+  /// Ends all dials with pool_closed and joins the thread; later dials end at once with pool_closed. Idempotent. Hold no
+  /// lock that a DialDone, task or Listener takes. On the reactor's thread it ends the dials without waiting for the thread.
   void stop();
+
+  /// The names and their cache. Not for the child of a fork.
+  [[nodiscard]] net::Resolver& resolver() noexcept;
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace fastpool::driver

@@ -1,0 +1,26 @@
+#include "connection/connection.h"
+
+#include "net/descriptor.h"
+#include "net/socket.h"
+
+namespace fastpool::connection {
+
+Connection::~Connection() {
+  watch_.unwatch(channel_->descriptor());
+  // The child of a fork may hold a copy of the socket, which would keep the connection open after our close.
+  channel_->shutdown();
+}
+
+void Connection::set_receive_timeout(Duration timeout) noexcept {
+  if (timeout == receive_timeout_) return;
+  receive_timeout_ = timeout;
+  (void)net::set_receive_timeout(channel_->descriptor(), timeout);
+}
+
+void Connection::set_send_timeout(Duration timeout) noexcept {
+  if (timeout == send_timeout_) return;
+  send_timeout_ = timeout;
+  (void)net::set_send_timeout(channel_->descriptor(), timeout);
+}
+
+}  // namespace fastpool::connection

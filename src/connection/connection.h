@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <fastpool/timeouts.h>
+
+#include "net/channel.h"
+#include "pool/interfaces.h"
+
+namespace fastpool::connection {
+
+/// Who is told of a hang-up on an idle socket. Implemented over the reactor.
+class HangUpWatch {
+ public:
+  virtual ~HangUpWatch() = default;
+  virtual void watch(int descriptor, std::uint64_t token) noexcept = 0;
+  virtual void unwatch(int descriptor) noexcept = 0;
+};
+
+/// One channel and what is known of it, as the pool keeps it. Used by one thread at a time, the lease's holder; interrupt()
+/// may come from any. Protocol state lives in the exchange: an idle connection holds no buffer.
+class Connection final : public pool::Pooled {
+ public:
+  /// \param watch outlives the connection.
+  Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch) noexcept
+      : channel_(std::move(channel)), watch_(watch) {}
+  ~Connection() override;
+
+  [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
+
+  /// Sets SO_RCVTIMEO / SO_SNDTIMEO, if that changes anything. Zero: none.
+  void set_receive_timeout(Duration timeout) noexcept;
+  void set_send_timeout(Duration timeout) noexcept;
+
+  [[nodiscard]] bool check_alive() noexcept override { return channel_->peek() == net::Liveness::alive; }
+  void interrupt() noexcept override { channel_->shutdown(); }
+  void on_seated(std::uint64_t token) noexcept override { watch_.watch(channel_->descriptor(), token); }
+  void say_goodbye() noexcept override { channel_->say_goodbye(); }
+
+ private:
+  std::unique_ptr<net::Channel> channel_;
+  HangUpWatch& watch_;
+  Duration receive_timeout_{};
+  Duration send_timeout_{};
+};
+
+}  // namespace fastpool::connection

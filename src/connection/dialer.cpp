@@ -1,0 +1,340 @@
+#include "connection/dialer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include <sys/epoll.h>
+
+#include "net/socket.h"
+#include "net/tcp_channel.h"
+
+namespace fastpool::connection {
+
+namespace {
+
+/// How soon a Unix socket with a full backlog is tried again.
+constexpr Duration kBacklogRetry = std::chrono::milliseconds{10};
+
+/// A loopback port without a listener can be chosen as our own local port: TCP then connects the socket to itself.
+bool connected_to_itself(int descriptor, const net::SocketAddress& peer) noexcept {
+  return peer.family() != AF_UNIX && net::local_address(descriptor) == peer;
+}
+
+/// The options that every TCP socket gets, then the profile's own, which may override them.
+int apply_all_options(int descriptor, int family, const Profile& profile) noexcept {
+  if (family != AF_UNIX) {
+    if (const int error = net::set_no_delay(descriptor); error != 0) {
+      return error;
+    }
+    if (const int error = net::set_keep_alive(descriptor); error != 0) {
+      return error;
+    }
+  }
+  return net::apply_options(descriptor, profile.socket_options);
+}
+
+/// Sessions of one origin and one verified name are offered to nobody else; TLS settings differ by context already.
+std::string session_key(const Target& target, const std::string& server_name) {
+  return target.origin.to_string() + '\n' + server_name + '\n' + target.profile.unix_socket;
+}
+
+std::string seconds_text(Duration duration) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.3f s", std::chrono::duration<double>(duration).count());
+  return buffer;
+}
+
+}  // namespace
+
+Dial::Dial(DialHost& host, std::shared_ptr<const Target> target, TimePoint deadline)
+    : host_(host), target_(std::move(target)), deadline_(deadline) {}
+
+Dial::~Dial() { close_sockets(); }
+
+std::string Dial::target_text() const {
+  std::string text = target_->origin.to_string();
+  if (!target_->profile.unix_socket.empty()) {
+    text += " through unix:" + target_->profile.unix_socket;
+  }
+  return text;
+}
+
+void Dial::start(TimePoint now) {
+  started_ = now;
+  stage_started_ = now;
+  const Profile& profile = target_->profile;
+  const auto refuse = [this](const std::string& why) {
+    Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "cannot connect to " + target_text() + ": " + why);
+    error.final = true;
+    finish(std::move(error));
+  };
+  if (!profile.unix_socket.empty()) {
+    const auto path = net::SocketAddress::from_unix_path(profile.unix_socket);
+    if (!path) {
+      return refuse("the path of the Unix socket is longer than the system allows (107 bytes) or holds a NUL");
+    }
+    return begin_race(std::span(&*path, 1), now);
+  }
+  if (!profile.local_address.empty()) {
+    local_ = net::SocketAddress::from_ip(profile.local_address, 0);
+    if (!local_) {
+      return refuse("the local address '" + profile.local_address + "' is not an IP address");
+    }
+  }
+  if (const auto address = net::SocketAddress::from_ip(target_->origin.host, 0)) {
+    return begin_race(std::span(&*address, 1), now);
+  }
+  stage_ = Stage::resolving;
+  host_.resolve(target_->origin.host);
+}
+
+void Dial::on_resolved(Result<net::AddressList> addresses, TimePoint now) {
+  if (finished() || stage_ != Stage::resolving) {
+    return;
+  }
+  timings_.resolve = now - stage_started_;
+  if (!addresses) {
+    Error error = std::move(addresses).error();
+    error.phase = Phase::resolve;
+    error.detail = "cannot connect to " + target_text() + ": " + error.detail;
+    return finish(std::move(error));
+  }
+  begin_race(addresses.value(), now);
+}
+
+void Dial::begin_race(std::span<const net::SocketAddress> addresses, TimePoint now) {
+  stage_ = Stage::connecting;
+  stage_started_ = now;
+  addresses_ = interleave(addresses, local_ ? local_->family() : AF_UNSPEC);
+  if (addresses_.empty()) {
+    Error error = Error::make(ErrorCode::connect_failed, Phase::connect,
+                              "cannot connect to " + target_text() + ": it has no address of the family of the local address " +
+                                  target_->profile.local_address,
+                              EAFNOSUPPORT);
+    error.final = true;
+    return finish(std::move(error));
+  }
+  for (net::SocketAddress& address : addresses_) {
+    address = address.with_port(target_->origin.port);
+  }
+  next_start_ = now;
+  advance_race(now);
+}
+
+void Dial::advance_race(TimePoint now) {
+  while (!finished() && stage_ == Stage::connecting && now >= hold_until_) {
+    switch (decide({addresses_.size() - next_address_, attempts_.size(), next_start_}, now)) {
+      case RaceMove::start_next:
+        start_attempt(now);
+        break;
+      case RaceMove::wait:
+        return;
+      case RaceMove::give_up:
+        return finish(race_error(target_text(), failures_));
+    }
+  }
+}
+
+void Dial::start_attempt(TimePoint now) {
+  const net::SocketAddress address = addresses_[next_address_++];
+  net::Descriptor socket = net::open_stream(address.family());
+  if (!socket.valid()) {
+    return fail_attempt(address, errno, "socket", now);
+  }
+  if (const int error = apply_all_options(socket.get(), address.family(), target_->profile); error != 0) {
+    return fail_attempt(address, error, "socket options", now);
+  }
+  if (local_) {
+    if (const int error = net::bind_to(socket.get(), *local_); error != 0) {
+      return fail_attempt(address, error, "bind to the local address", now);
+    }
+  }
+  const net::ConnectStart connect = net::connect_start(socket.get(), address);
+  switch (connect.state) {
+    case net::ConnectState::connected:
+      return win({address, std::move(socket)}, now);
+    case net::ConnectState::failed:
+      if (connect.os_error == EAGAIN && address.family() == AF_UNIX) {
+        --next_address_;
+        hold_until_ = now + kBacklogRetry;
+        return;
+      }
+      return fail_attempt(address, connect.os_error, "connect", now);
+    case net::ConnectState::in_progress:
+      break;
+  }
+  if (const int error = host_.set_interest(socket.get(), EPOLLOUT); error != 0) {
+    return fail_attempt(address, error, "epoll", now);
+  }
+  attempts_.push_back({address, std::move(socket)});
+  next_start_ = now + kAttemptDelay;
+}
+
+void Dial::fail_attempt(const net::SocketAddress& address, int os_error, std::string_view step, TimePoint now) {
+  failures_.push_back({address, os_error, step});
+  next_start_ = now;
+}
+
+void Dial::on_ready(int descriptor, TimePoint now) {
+  if (finished()) {
+    return;
+  }
+  if (stage_ == Stage::handshaking) {
+    if (tls_->descriptor() == descriptor) {
+      step_handshake(now);
+    }
+    return;
+  }
+  const auto found = std::find_if(attempts_.begin(), attempts_.end(),
+                                  [descriptor](const Attempt& attempt) { return attempt.socket.get() == descriptor; });
+  if (found == attempts_.end()) {
+    return;
+  }
+  Attempt attempt = std::move(*found);
+  attempts_.erase(found);
+  host_.drop_interest(descriptor);
+  int error = net::connect_result(descriptor);
+  if (error == 0 && connected_to_itself(descriptor, attempt.address)) {
+    error = ECONNREFUSED;
+  }
+  if (error == 0) {
+    return win(std::move(attempt), now);
+  }
+  fail_attempt(attempt.address, error, "connect", now);
+  advance_race(now);
+}
+
+void Dial::win(Attempt attempt, TimePoint now) {
+  close_sockets();
+  timings_.connect = now - stage_started_;
+  stage_started_ = now;
+  peer_ = attempt.address;
+  if (target_->tls == nullptr) {
+    if (const int error = net::set_blocking(attempt.socket.get(), true); error != 0) {
+      return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "fcntl"}}));
+    }
+    Dialed dialed;
+    dialed.channel = std::make_unique<net::TcpChannel>(std::move(attempt.socket));
+    dialed.timings = timings_;
+    return finish(std::move(dialed));
+  }
+  stage_ = Stage::handshaking;
+  const std::string& server_name =
+      target_->profile.server_name.empty() ? target_->origin.host : target_->profile.server_name;
+  auto channel = tls::TlsChannel::create(target_->tls, std::move(attempt.socket), server_name,
+                                         session_key(*target_, server_name));
+  if (!channel) {
+    Error error = std::move(channel).error();
+    error.phase = Phase::tls_handshake;
+    error.detail = "TLS handshake with " + target_text() + " (" + peer_.to_string() + "): " + error.detail;
+    return finish(std::move(error));
+  }
+  tls_ = std::move(channel).value();
+  step_handshake(now);
+}
+
+void Dial::step_handshake(TimePoint now) {
+  std::uint32_t wanted = 0;
+  switch (tls_->handshake().status) {
+    case net::IoStatus::ok: {
+      timings_.tls_handshake = now - stage_started_;
+      host_.drop_interest(tls_->descriptor());
+      if (const int error = net::set_blocking(tls_->descriptor(), true); error != 0) {
+        return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "fcntl"}}));
+      }
+      Dialed dialed;
+      dialed.tls = true;
+      dialed.tls_resumed = tls_->resumed();
+      dialed.timings = timings_;
+      dialed.channel = std::move(tls_);
+      return finish(std::move(dialed));
+    }
+    case net::IoStatus::want_read:
+      wanted = EPOLLIN;
+      break;
+    case net::IoStatus::want_write:
+      wanted = EPOLLOUT;
+      break;
+    case net::IoStatus::end:
+    case net::IoStatus::truncated:
+    case net::IoStatus::error: {
+      Error error = tls_->handshake_error();
+      error.phase = Phase::tls_handshake;
+      error.detail = "TLS handshake with " + target_text() + " (" + peer_.to_string() + "): " + error.detail;
+      return finish(std::move(error));
+    }
+  }
+  if (wanted == tls_interest_) {
+    return;
+  }
+  if (const int error = host_.set_interest(tls_->descriptor(), wanted); error != 0) {
+    return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "epoll"}}));
+  }
+  tls_interest_ = wanted;
+}
+
+void Dial::on_timer(TimePoint now) {
+  if (finished()) {
+    return;
+  }
+  if (now >= deadline_) {
+    return finish(timeout_error(now));
+  }
+  advance_race(now);
+}
+
+void Dial::abort(Error error) {
+  if (!finished()) {
+    finish(std::move(error));
+  }
+}
+
+TimePoint Dial::next_timer() const noexcept {
+  if (stage_ != Stage::connecting || next_address_ == addresses_.size()) {
+    return deadline_;
+  }
+  return std::min(deadline_, std::max(next_start_, hold_until_));
+}
+
+Error Dial::timeout_error(TimePoint now) const {
+  Phase phase = Phase::resolve;
+  std::string doing = "resolving '" + target_->origin.host + "'";
+  if (stage_ == Stage::connecting) {
+    phase = Phase::connect;
+    doing = "connecting to ";
+    if (attempts_.empty()) {
+      doing += addresses_[next_address_].to_string();  // a Unix socket with a full backlog
+    }
+    for (const Attempt& attempt : attempts_) {
+      doing += (&attempt == &attempts_.front() ? "" : ", ") + attempt.address.to_string();
+    }
+    if (!failures_.empty()) {
+      doing += " (failed before: " + describe(failures_) + ")";
+    }
+  } else if (stage_ == Stage::handshaking) {
+    phase = Phase::tls_handshake;
+    doing = "in the TLS handshake with " + peer_.to_string();
+  }
+  return Error::make(ErrorCode::connect_timeout, phase,
+                     "no connection to " + target_text() + " after " + seconds_text(now - started_) + ", still " + doing);
+}
+
+void Dial::finish(Result<Dialed> result) {
+  close_sockets();
+  result_.emplace(std::move(result));
+}
+
+void Dial::close_sockets() {
+  for (const Attempt& attempt : attempts_) {
+    host_.drop_interest(attempt.socket.get());
+  }
+  attempts_.clear();
+  if (tls_ != nullptr) {
+    host_.drop_interest(tls_->descriptor());
+    tls_.reset();
+  }
+}
+
+}  // namespace fastpool::connection

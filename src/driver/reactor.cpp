@@ -1,0 +1,478 @@
+#include "driver/reactor.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <sys/epoll.h>
+
+#include "net/background_thread.h"
+#include "net/descriptor.h"
+#include "net/epoll.h"
+
+namespace fastpool::driver {
+
+namespace {
+
+/// One epoll set serves all. The top bit of its tokens tells the reactor's own from those of watch(); below it stands the
+/// number of an interest, never a pointer, so that an event for something already gone finds nothing.
+constexpr std::uint64_t kOwnToken = std::uint64_t{1} << 63;
+constexpr std::uint64_t kWakeToken = ~std::uint64_t{0};
+
+/// How long the thread sleeps between tries to open its epoll set while the process is out of descriptors.
+constexpr Duration kDescriptorRetry = std::chrono::milliseconds{50};
+
+TimePoint later(TimePoint now, Duration by) { return by > TimePoint::max() - now ? TimePoint::max() : now + by; }
+
+Error closed_error(const connection::Target& target) {
+  return Error::make(ErrorCode::pool_closed, Phase::connect,
+                     "the pool was closed while " + target.origin.to_string() + " was being dialed");
+}
+
+}  // namespace
+
+/// Shared by the Reactor, its thread, and (weakly) the look-ups under way.
+struct Reactor::State : std::enable_shared_from_this<State> {
+  using Command = std::function<void(State&)>;
+
+  /// A dial under way, and the face that the reactor shows to it.
+  struct Entry final : connection::DialHost {
+    Entry(State& owner, std::uint64_t number, std::shared_ptr<const connection::Target> target, TimePoint deadline,
+          connection::DialDone callback)
+        : state(owner), id(number), done(std::move(callback)), dial(*this, std::move(target), deadline) {}
+
+    void resolve(const std::string& host) override;
+    [[nodiscard]] int set_interest(int descriptor, std::uint32_t events) override;
+    void drop_interest(int descriptor) override;
+
+    State& state;
+    const std::uint64_t id;
+    connection::DialDone done;
+    std::unordered_map<int, std::uint64_t> interests;  ///< descriptor -> number of the interest
+    std::optional<TimePoint> timer;                    ///< its place in `timers`
+    connection::Dial dial;                             ///< last: its destructor calls drop_interest
+  };
+  struct Interest {
+    std::uint64_t dial = 0;
+    int descriptor = -1;
+  };
+
+  State(Listener& hears, Duration interval, std::shared_ptr<net::Resolver> names);
+
+  // Immutable.
+  Listener& listener;
+  const Duration tick_interval;
+  const std::shared_ptr<net::Resolver> resolver;
+  const unsigned epoch = net::fork_epoch();
+
+  // Guarded by `mutex`.
+  std::mutex mutex;
+  std::condition_variable wake_without_eventfd;
+  std::condition_variable ended;
+  std::deque<Command> commands;
+  std::thread thread;
+  bool running = false;   ///< the thread exists and has not come to its end
+  bool stopping = false;  ///< stop() was called
+  bool closed = false;    ///< nothing is taken into `commands` any more
+
+  // Opened once under `mutex`, never replaced after that.
+  net::Epoll epoll;
+  net::EventFd wake;
+
+  // The reactor's thread only.
+  std::unordered_map<std::uint64_t, std::unique_ptr<Entry>> dials;
+  std::unordered_map<std::uint64_t, Interest> interests;
+  std::set<std::pair<TimePoint, std::uint64_t>> timers;
+  std::uint64_t last_id = 0;
+  bool stop_seen = false;
+  bool has_epoll = false;  ///< `epoll` is open, learnt under `mutex`
+  bool abandoned = false;  ///< stopped on its own thread: the listener may be gone
+
+  [[nodiscard]] bool inherited() const noexcept { return epoch != net::fork_epoch(); }
+
+  // Any thread.
+  bool open_descriptors_locked() noexcept;
+  bool start_locked();
+  bool enqueue(Command command);
+  void stop();
+
+  // The reactor's thread only.
+  void run();
+  void run_commands();
+  void run_timers();
+  void handle(const epoll_event& event);
+  void wait_for_events(TimePoint until);
+  void begin(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done);
+  void settle(std::uint64_t id);
+  void end_dials_and_close();
+  template <typename Step>
+  void drive(std::uint64_t id, Step step);
+};
+
+Reactor::State::State(Listener& hears, Duration interval, std::shared_ptr<net::Resolver> names)
+    : listener(hears),
+      tick_interval(interval),
+      resolver(names != nullptr ? std::move(names) : std::make_shared<net::Resolver>()) {}
+
+// What a dial asks for -------------------------------------------------------------------------------------------------
+
+void Reactor::State::Entry::resolve(const std::string& host) {
+  // The answer may come on a resolver's thread, long after this dial or even the reactor is gone.
+  state.resolver->resolve(host, Clock::now(), [weak = state.weak_from_this(), number = id](Result<net::AddressList> found) {
+    if (const std::shared_ptr<State> alive = weak.lock()) {
+      alive->enqueue([number, found = std::move(found)](State& self) mutable {
+        self.drive(number, [&found](Entry& entry) { entry.dial.on_resolved(std::move(found), Clock::now()); });
+      });
+    }
+  });
+}
+
+int Reactor::State::Entry::set_interest(int descriptor, std::uint32_t events) {
+  if (!state.has_epoll) {
+    return EMFILE;
+  }
+  if (const auto known = interests.find(descriptor); known != interests.end()) {
+    return state.epoll.modify(descriptor, events, kOwnToken | known->second);
+  }
+  const std::uint64_t number = ++state.last_id;
+  if (const int error = state.epoll.add(descriptor, events, kOwnToken | number); error != 0) {
+    return error;
+  }
+  interests.emplace(descriptor, number);
+  state.interests.emplace(number, Interest{id, descriptor});
+  return 0;
+}
+
+void Reactor::State::Entry::drop_interest(int descriptor) {
+  const auto known = interests.find(descriptor);
+  if (known == interests.end()) {
+    return;
+  }
+  state.epoll.remove(descriptor);
+  state.interests.erase(known->second);
+  interests.erase(known);
+}
+
+// The thread -----------------------------------------------------------------------------------------------------------
+
+/// Lets a dial take one step if it still exists, then looks at what came of it.
+template <typename Step>
+void Reactor::State::drive(std::uint64_t id, Step step) {
+  const auto found = dials.find(id);
+  if (found == dials.end()) {
+    return;
+  }
+  step(*found->second);
+  settle(id);
+}
+
+void Reactor::State::settle(std::uint64_t id) {
+  const auto found = dials.find(id);
+  Entry& entry = *found->second;
+  const bool finished = entry.dial.finished();
+  const std::optional<TimePoint> wanted = finished ? std::nullopt : std::optional(entry.dial.next_timer());
+  if (wanted != entry.timer) {
+    if (entry.timer) {
+      timers.erase({*entry.timer, id});
+    }
+    if (wanted) {
+      timers.emplace(*wanted, id);
+    }
+    entry.timer = wanted;
+  }
+  if (!finished) {
+    return;
+  }
+  // Out of every table before the callback, which may dial, stop or even destroy the reactor.
+  connection::DialDone done = std::move(entry.done);
+  Result<connection::Dialed> result = entry.dial.take_result();
+  dials.erase(found);
+  done(std::move(result));
+}
+
+void Reactor::State::begin(std::shared_ptr<const connection::Target> target, TimePoint deadline,
+                           connection::DialDone done) {
+  if (stop_seen) {
+    done(closed_error(*target));
+    return;
+  }
+  const std::uint64_t id = ++last_id;
+  dials.emplace(id, std::make_unique<Entry>(*this, id, std::move(target), deadline, std::move(done)));
+  drive(id, [](Entry& entry) { entry.dial.start(Clock::now()); });
+}
+
+/// Runs what is there now; what these commands add comes after the next look at the sockets. One at a time is taken out,
+/// since a command may stop the reactor, which runs the rest from within.
+void Reactor::State::run_commands() {
+  std::size_t left = 0;
+  bool first = true;
+  for (;;) {
+    Command command;
+    {
+      const std::lock_guard lock(mutex);
+      stop_seen = stopping;
+      has_epoll = epoll.valid();
+      left = first ? commands.size() : left;
+      first = false;
+      if (left == 0 || commands.empty()) {
+        return;
+      }
+      --left;
+      command = std::move(commands.front());
+      commands.pop_front();
+    }
+    command(*this);
+  }
+}
+
+void Reactor::State::run_timers() {
+  const TimePoint now = Clock::now();
+  while (!timers.empty() && timers.begin()->first <= now) {
+    const std::uint64_t id = timers.begin()->second;
+    // Out first, so that a dial which wants the same moment again cannot hold the loop.
+    timers.erase(timers.begin());
+    Entry& entry = *dials.at(id);
+    entry.timer.reset();
+    drive(id, [now](Entry& due) { due.dial.on_timer(now); });
+  }
+}
+
+void Reactor::State::handle(const epoll_event& event) {
+  const std::uint64_t token = event.data.u64;
+  if (token == kWakeToken) {
+    wake.drain();
+  } else if ((token & kOwnToken) == 0) {
+    listener.on_hang_up(token);
+  } else if (const auto found = interests.find(token & ~kOwnToken); found != interests.end()) {
+    const Interest interest = found->second;
+    drive(interest.dial, [&interest](Entry& entry) { entry.dial.on_ready(interest.descriptor, Clock::now()); });
+  }
+}
+
+void Reactor::State::wait_for_events(TimePoint until) {
+  const TimePoint now = Clock::now();
+  {
+    std::unique_lock lock(mutex);
+    has_epoll = open_descriptors_locked();
+    if (!has_epoll) {
+      wake_without_eventfd.wait_until(lock, std::min(until, now + kDescriptorRetry),
+                                      [this] { return stopping || !commands.empty(); });
+    }
+  }
+  if (!has_epoll) {
+    return;
+  }
+  OptionalDuration timeout;
+  if (until != TimePoint::max()) {
+    timeout = std::max(Duration::zero(), Duration(until - now));
+  }
+  std::array<epoll_event, 64> buffer;
+  for (const epoll_event& event : epoll.wait(buffer, timeout)) {
+    if (abandoned) {
+      return;
+    }
+    handle(event);
+  }
+}
+
+void Reactor::State::run() {
+  const bool ticking = tick_interval > Duration::zero();
+  TimePoint next_tick = ticking ? later(Clock::now(), tick_interval) : TimePoint::max();
+  for (;;) {
+    run_commands();
+    if (stop_seen) {
+      break;
+    }
+    run_timers();
+    if (!abandoned && ticking && Clock::now() >= next_tick) {
+      const TimePoint now = Clock::now();
+      listener.on_tick(now);
+      next_tick = later(now, tick_interval);
+    }
+    if (abandoned) {
+      break;
+    }
+    wait_for_events(timers.empty() ? next_tick : std::min(next_tick, timers.begin()->first));
+  }
+  end_dials_and_close();
+  const std::lock_guard lock(mutex);
+  if (abandoned && thread.joinable()) {
+    thread.detach();
+  }
+  running = false;
+  ended.notify_all();
+}
+
+/// Until there is neither a dial nor a command left, since a callback may dial again.
+void Reactor::State::end_dials_and_close() {
+  for (;;) {
+    run_commands();
+    while (!dials.empty()) {
+      const std::uint64_t id = dials.begin()->first;
+      drive(id, [](Entry& entry) { entry.dial.abort(closed_error(entry.dial.target())); });
+    }
+    const std::lock_guard lock(mutex);
+    if (commands.empty()) {
+      closed = true;
+      return;
+    }
+  }
+}
+
+// Any thread -----------------------------------------------------------------------------------------------------------
+
+bool Reactor::State::open_descriptors_locked() noexcept {
+  if (!wake.valid()) {
+    wake = net::EventFd::open();
+  }
+  if (wake.valid() && !epoll.valid()) {
+    net::Epoll opened = net::Epoll::open();
+    if (opened.valid() && opened.add(wake.descriptor(), EPOLLIN, kWakeToken) == 0) {
+      epoll = std::move(opened);
+    }
+  }
+  return epoll.valid();
+}
+
+bool Reactor::State::start_locked() {
+  if (running || stopping) {
+    return running && !closed;
+  }
+  open_descriptors_locked();  // if it fails the thread tries again, and dials fail with what their sockets say
+  std::optional<std::thread> started =
+      net::start_background_thread("fastpool-reactor", [self = shared_from_this()] { self->run(); });
+  if (!started) {
+    return false;
+  }
+  thread = std::move(*started);
+  running = true;
+  return true;
+}
+
+bool Reactor::State::enqueue(Command command) {
+  const std::lock_guard lock(mutex);
+  if (closed || !start_locked()) {
+    return false;
+  }
+  commands.push_back(std::move(command));
+  if (wake.valid()) {
+    wake.signal();
+  }
+  wake_without_eventfd.notify_one();
+  return true;
+}
+
+void Reactor::State::stop() {
+  std::unique_lock lock(mutex);
+  stopping = true;
+  if (!running) {
+    closed = true;
+    return;
+  }
+  if (thread.get_id() == std::this_thread::get_id()) {
+    lock.unlock();
+    end_dials_and_close();
+    abandoned = true;
+    return;
+  }
+  if (wake.valid()) {
+    wake.signal();
+  }
+  wake_without_eventfd.notify_one();
+  ended.wait(lock, [this] { return !running; });
+  if (thread.joinable()) {
+    std::thread finished = std::move(thread);
+    lock.unlock();
+    finished.join();
+  }
+}
+
+Reactor::Reactor(Listener& listener, Duration tick_interval, std::shared_ptr<net::Resolver> resolver) {
+  net::install_fork_handler();  // before the epoch is read, so that every later fork is seen
+  state_ = std::make_shared<State>(listener, tick_interval, std::move(resolver));
+}
+
+Reactor::~Reactor() {
+  if (state_->inherited()) {
+    // The thread that owned it does not exist here and its lock may be held for ever: the memory stays as it is.
+    static_cast<void>(new std::shared_ptr<State>(std::move(state_)));
+    return;
+  }
+  state_->stop();
+}
+
+void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done) {
+  if (state_->inherited()) {
+    done(closed_error(*target));
+    return;
+  }
+  // Copies go into the command, since a refused one must leave something to answer with.
+  if (state_->enqueue([target, deadline, done](State& state) mutable {
+        state.begin(std::move(target), deadline, std::move(done));
+      })) {
+    return;
+  }
+  Error error = closed_error(*target);
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->stopping) {
+      error = Error::make(ErrorCode::connect_failed, Phase::connect,
+                          "cannot connect to " + target->origin.to_string() + ": no thread could be started", EAGAIN);
+    }
+  }
+  done(std::move(error));
+}
+
+void Reactor::watch(int descriptor, std::uint64_t token) {
+  if (state_->inherited()) {
+    return;
+  }
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->start_locked() || !state_->open_descriptors_locked()) {
+      return;  // the peek at checkout still finds what this would have told
+    }
+  }
+  constexpr std::uint32_t events = EPOLLRDHUP | EPOLLET;
+  if (state_->epoll.add(descriptor, events, token) == EEXIST) {
+    static_cast<void>(state_->epoll.modify(descriptor, events, token));
+  }
+}
+
+void Reactor::unwatch(int descriptor) noexcept {
+  if (state_->inherited()) {
+    return;
+  }
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->epoll.valid()) {
+      return;
+    }
+  }
+  state_->epoll.remove(descriptor);
+}
+
+void Reactor::post(std::function<void()> task) {
+  if (!state_->inherited()) {
+    static_cast<void>(state_->enqueue([task = std::move(task)](State&) { task(); }));
+  }
+}
+
+void Reactor::stop() {
+  if (!state_->inherited()) {
+    state_->stop();
+  }
+}
+
+net::Resolver& Reactor::resolver() noexcept { return *state_->resolver; }
+
+}  // namespace fastpool::driver

@@ -1,0 +1,81 @@
+#pragma once
+
+/// \file
+/// Raw loopback peers for tests of the layers below HTTP: listeners that accept, refuse, or swallow connections.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "net/descriptor.h"
+#include "net/socket_address.h"
+
+namespace fastpool::test {
+
+/// A listening socket on a free loopback port (or a Unix path). Not thread-safe.
+class LoopbackListener {
+ public:
+  explicit LoopbackListener(const std::string& ip = "127.0.0.1", int backlog = 512, std::uint16_t port = 0)
+      : LoopbackListener(*net::SocketAddress::from_ip(ip, port), backlog) {}
+
+  LoopbackListener(const net::SocketAddress& address, int backlog)
+      : socket_(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int one = 1;
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    usable_ = socket_.valid() && ::bind(socket_.get(), address.data(), address.size()) == 0 &&
+              ::listen(socket_.get(), backlog) == 0;
+    sockaddr_storage bound{};
+    socklen_t length = sizeof bound;
+    ::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&bound), &length);
+    address_ = net::SocketAddress(reinterpret_cast<const sockaddr*>(&bound), length);
+  }
+
+  /// False where this machine lacks the address (no IPv6).
+  [[nodiscard]] bool usable() const { return usable_; }
+  [[nodiscard]] const net::SocketAddress& address() const { return address_; }
+  [[nodiscard]] std::uint16_t port() const { return address_.port(); }
+
+  /// Waits for a connection, up to 10 s.
+  [[nodiscard]] net::Descriptor accept() const {
+    pollfd waiting{socket_.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, 10'000) != 1) {
+      ADD_FAILURE() << "nobody connected";
+      return {};
+    }
+    return net::Descriptor(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+
+  /// From now on the port refuses.
+  void close() { socket_.reset(); }
+
+  /// Fills the accept queue of a listener made with backlog 0: from now on SYNs go unanswered.
+  void swallow() {
+    net::Descriptor filler(::socket(address_.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(filler.get(), address_.data(), address_.size()), 0);
+    fillers_.push_back(std::move(filler));
+  }
+
+ private:
+  net::Descriptor socket_;
+  net::SocketAddress address_;
+  bool usable_ = false;
+  std::vector<net::Descriptor> fillers_;
+};
+
+/// A loopback port on which nobody listens, as far as that can be known.
+[[nodiscard]] inline std::uint16_t refusing_port(const std::string& ip = "127.0.0.1") {
+  LoopbackListener listener(ip);
+  const std::uint16_t port = listener.port();
+  listener.close();
+  return port;
+}
+
+}  // namespace fastpool::test
