@@ -1,0 +1,81 @@
+#include <fastpool/client.h>
+
+#include <fastpool/origin.h>
+
+#include "client/core_holder.h"
+#include "client/exchange.h"
+#include "client/headers.h"
+
+namespace fastpool {
+
+struct Client::State {
+  State(const PoolSettings& settings, Profile p) : core(settings), profile(std::move(p)) {}
+
+  [[nodiscard]] Result<pool::Endpoint*> endpoint(std::string_view url) {
+    auto origin = Origin::parse(url);
+    if (!origin) return std::move(origin).error();
+    auto id = core.get().intern(profile);
+    if (!id) return std::move(id).error();
+    return core.get().endpoint(*origin, *id);
+  }
+
+  client::CoreHolder core;
+  const Profile profile;
+};
+
+namespace {
+
+// "/path?query" of a URL; "/" where there is none. A fragment never goes out (RFC 9110 section 4.2.3).
+std::string target_of(std::string_view url) {
+  url = url.substr(0, url.find('#'));
+  const std::size_t authority = url.find("://");
+  const std::size_t path = authority == std::string_view::npos ? authority : url.find_first_of("/?", authority + 3);
+  if (path == std::string_view::npos) return "/";
+  std::string target(url.substr(path));
+  if (target.front() == '?') target.insert(target.begin(), '/');
+  return target;
+}
+
+}  // namespace
+
+Client::Client(PoolSettings settings, Profile profile) : state_(std::make_unique<State>(settings, std::move(profile))) {}
+Client::~Client() = default;
+
+Result<Response> Client::send(const Request& request, const RequestOptions& options) {
+  auto endpoint = state_->endpoint(request.url);
+  if (!endpoint) return std::move(endpoint).error();
+  const std::string target = target_of(request.url);
+  std::vector<Header> headers;
+  for (const auto& [name, value] : request.headers) headers.push_back({name, value});
+  client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());
+
+  const client::CallOptions call{options.timeouts, options.interrupt, 0};
+  auto exchange = client::Exchange::open(state_->core.get(), **endpoint, {request.method, target, completed.headers()}, call);
+  if (!exchange) return std::move(exchange).error();
+  if (auto sent = exchange->send(request.body, call); !sent) return std::move(sent).error();
+
+  Response response;
+  std::vector<std::string_view> pieces;
+  for (;;) {
+    auto more = exchange->read(pieces, call);
+    if (!more) return std::move(more).error();
+    if (!*more) break;
+    for (const std::string_view piece : pieces) response.body.append(piece);
+  }
+  response.status = exchange->head().status;
+  response.reason = std::move(exchange->head().reason);
+  response.headers = std::move(exchange->head().headers);
+  return response;
+}
+
+Result<std::uint32_t> Client::warm(std::string_view url, std::uint32_t count, const RequestOptions& options) {
+  auto endpoint = state_->endpoint(url);
+  if (!endpoint) return std::move(endpoint).error();
+  return state_->core.get().pool().warm(**endpoint, count,
+                                        {options.timeouts.pool, options.timeouts.connect, true, options.interrupt});
+}
+
+PoolStats Client::stats() const { return state_->core.get().pool().stats(); }
+void Client::close() { state_->core.get().close(); }
+
+}  // namespace fastpool

@@ -1,0 +1,83 @@
+#include "client/core.h"
+
+#include <functional>
+
+namespace fastpool::client {
+
+Core::Core(const PoolSettings& settings) : reactor_(*this, tick_interval), pool_(settings, clock_, *this) {}
+
+Core::~Core() {
+  pool_.close();
+  reactor_.stop();  // dials under way end now, each telling the pool
+}
+
+Result<ProfileId> Core::intern(const Profile& profile) {
+  std::lock_guard lock(profiles_mutex_);
+  std::shared_ptr<tls::Context> tls;
+  for (std::size_t i = 0; i < profiles_.size(); ++i) {
+    if (profiles_[i].profile == profile) return static_cast<ProfileId>(i);
+    if (profiles_[i].profile.tls == profile.tls) tls = profiles_[i].tls;
+  }
+  if (!tls) {
+    auto made = tls::Context::create(profile.tls);
+    if (!made) return std::move(made).error();
+    tls = std::move(made).value();
+  }
+  profiles_.push_back({profile, std::move(tls)});
+  return static_cast<ProfileId>(profiles_.size() - 1);
+}
+
+std::size_t Core::EndpointKeyHash::operator()(const EndpointKey& key) const noexcept {
+  return std::hash<std::string_view>{}(key.origin.host) ^
+         (static_cast<std::size_t>(key.origin.port) << 20 ^ static_cast<std::size_t>(key.profile) << 40 ^
+          static_cast<std::size_t>(key.origin.scheme)) *
+             0x9e3779b97f4a7c15ULL;
+}
+
+Result<pool::Endpoint*> Core::endpoint(const Origin& origin, ProfileId profile) {
+  const EndpointKey key{origin, profile};
+  if (Known* known = endpoints_.find(key)) return known->endpoint;
+
+  auto target = std::make_shared<connection::Target>();
+  target->origin = origin;
+  {
+    std::lock_guard lock(profiles_mutex_);
+    target->profile = profiles_[profile].profile;
+    if (origin.scheme == Scheme::https) target->tls = profiles_[profile].tls;
+  }
+  std::optional<Error> error;
+  Known& known = endpoints_.find_or_insert(key, [&] {
+    auto made = std::make_unique<Known>();
+    auto added = pool_.add_endpoint(origin.to_string(), std::move(target));
+    if (added) {
+      made->endpoint = *added;
+    } else {
+      error = std::move(added).error();
+    }
+    return made;
+  });
+  if (known.endpoint == nullptr)
+    return error ? *std::move(error) : Error::make(ErrorCode::invalid_argument, Phase::acquire, "too many endpoints in this pool");
+  return known.endpoint;
+}
+
+void Core::close() { pool_.close(); }
+
+void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) {
+  // The endpoint lives as long as the pool, and with it its target.
+  std::shared_ptr<const connection::Target> target(static_cast<const connection::Target*>(endpoint.target()),
+                                                   [](const connection::Target*) {});
+  reactor_.dial(std::move(target), deadline, [this, &slot](Result<connection::Dialed> dialed) {
+    if (!dialed) {
+      pool_.dial_done(slot, std::move(dialed).error(), {});
+      return;
+    }
+    const pool::DialReport report{dialed->tls, dialed->tls_resumed};
+    pool_.dial_done(slot, std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this)),
+                    report);
+  });
+}
+
+void Core::on_tick(TimePoint) { pool_.cleanup(); }
+
+}  // namespace fastpool::client

@@ -1,0 +1,438 @@
+#include "client/exchange.h"
+
+#include <array>
+#include <cstring>
+
+#include "client/retry.h"
+#include "net/descriptor.h"
+
+namespace fastpool::client {
+
+namespace {
+
+using driver::Blocking;
+using Event = h1::ResponseParser::Event;
+
+constexpr std::size_t buffer_size = 64 * 1024;
+constexpr std::size_t drain_limit = 64 * 1024;
+constexpr std::size_t parsers_kept = 4;
+
+// One receive buffer per thread: an exchange holds none, so an idle or slow one costs nothing.
+std::span<char> thread_buffer(std::size_t at_least) {
+  thread_local std::vector<char> buffer;
+  if (buffer.size() < at_least || buffer.size() > 8 * buffer_size) buffer.resize(std::max(at_least, buffer_size));
+  return buffer;
+}
+
+std::vector<std::unique_ptr<h1::ResponseParser>>& parser_cache() {
+  thread_local std::vector<std::unique_ptr<h1::ResponseParser>> cache;
+  return cache;
+}
+
+std::unique_ptr<h1::ResponseParser> take_parser() {
+  auto& cache = parser_cache();
+  if (cache.empty()) return std::make_unique<h1::ResponseParser>();
+  auto parser = std::move(cache.back());
+  cache.pop_back();
+  return parser;
+}
+
+void give_parser(std::unique_ptr<h1::ResponseParser> parser) {
+  auto& cache = parser_cache();
+  if (parser && cache.size() < parsers_kept) cache.push_back(std::move(parser));
+}
+
+iovec piece_of(std::string_view text) noexcept {
+  return {const_cast<char*>(text.data()), text.size()};  // NOLINT: sendmsg reads only
+}
+
+}  // namespace
+
+Exchange::Exchange(Core& core, pool::Endpoint& endpoint) noexcept
+    : core_(&core), endpoint_(&endpoint), epoch_(net::fork_epoch()) {}
+
+Exchange::~Exchange() {
+  abandon();
+  give_parser(std::move(parser_));
+}
+
+// ---- opening ---------------------------------------------------------------------------------------------------------
+
+Result<Exchange> Exchange::open(Core& core, pool::Endpoint& endpoint, const RequestView& request, const CallOptions& options) {
+  Exchange exchange(core, endpoint);
+  if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
+  if (auto obtained = exchange.obtain(options); !obtained) return std::move(obtained).error();
+  return exchange;
+}
+
+Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const RequestView& request, const CallOptions& options) {
+  Exchange exchange(core, *lease.slot->endpoint.get());
+  if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
+  if (!core.pool().begin_stream(lease)) {
+    return Error::make(ErrorCode::stale_lease, Phase::acquire,
+                       "this connection id was returned already, or another thread is using it");
+  }
+  exchange.stream_.ref = lease;
+  if (auto obtained = exchange.obtain(options); !obtained) return std::move(obtained).error();
+  return exchange;
+}
+
+Result<void> Exchange::prepare(const RequestView& request) {
+  auto encoded = h1::encode_head(head_bytes_, request.method, request.target, request.headers);
+  if (!encoded) return std::move(encoded).error();
+  framing_ = *encoded;
+  close_asked_ = framing_.close;
+  head_request_ = request.method == "HEAD";
+  replayable_ = h1::is_idempotent(request.method);
+  if (!replayable_) {
+    for (const Header& header : request.headers) {
+      if (equals_ignoring_case(header.name, "idempotency-key") || equals_ignoring_case(header.name, "x-idempotency-key"))
+        replayable_ = true;
+    }
+  }
+  parser_ = take_parser();
+  parser_->start(head_request_);
+  return {};
+}
+
+Result<void> Exchange::obtain(const CallOptions& options) {
+  const pool::AcquireOptions acquire{options.timeouts.pool, options.timeouts.connect, true, options.interrupt};
+  for (int tries_left = options.connect_retries;; --tries_left) {
+    std::optional<Error> error;
+    if (stream_) {
+      if (stream_.ref.slot->connected.get() && !connection().check_alive()) core_->pool().disconnect(stream_.ref);
+      stream_fresh_ = !stream_.ref.slot->connected.get();
+      if (auto connected = core_->pool().connect(stream_.ref, acquire); !connected) error = std::move(connected).error();
+    } else {
+      auto leased = core_->pool().acquire(*endpoint_, acquire);
+      if (leased) {
+        lease_ = std::move(leased).value();
+      } else {
+        error = std::move(leased).error();
+      }
+    }
+    if (!error) return {};
+    const bool again = (error->code == ErrorCode::connect_failed || error->code == ErrorCode::connect_timeout) && tries_left > 0;
+    if (!again) return fail(*std::move(error));
+  }
+}
+
+connection::Connection& Exchange::connection() const noexcept {
+  pool::Slot* slot = lease_ ? lease_.ref().slot : stream_.ref.slot;
+  return static_cast<connection::Connection&>(*slot->pooled);
+}
+
+int Exchange::descriptor() const noexcept {
+  return holds() && epoch_ == net::fork_epoch() ? connection().channel().descriptor() : -1;
+}
+
+std::optional<Error> Exchange::check_process() const {
+  if (epoch_ == net::fork_epoch()) return std::nullopt;
+  return Error::make(ErrorCode::forked, Phase::none, "this exchange belongs to the parent process; make the request anew in the child");
+}
+
+// ---- sending ---------------------------------------------------------------------------------------------------------
+
+Result<void> Exchange::send(std::string_view body, const CallOptions& options) {
+  if (auto forked = check_process()) return *std::move(forked);
+  const bool sized = framing_.framing == h1::Framing::content_length;
+  if ((sized && framing_.content_length != body.size()) || (framing_.framing == h1::Framing::none && !body.empty())) {
+    return fail(Error::make(ErrorCode::local_protocol, Phase::write,
+                            "the headers announce a body of " + std::to_string(framing_.content_length) + " bytes, but it has " +
+                                std::to_string(body.size())));
+  }
+  for (;;) {
+    auto sent = send_once(body, options);
+    if (sent) return {};
+    if (!may_retry(sent.error(), true)) return fail(std::move(sent).error());
+    drop_connection();
+    if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
+  }
+}
+
+Result<void> Exchange::send_once(std::string_view body, const CallOptions& options) {
+  Blocking driver(options.timeouts, options.interrupt);
+  std::string chunk_head;
+  std::array<iovec, 4> pieces{};
+  std::size_t count = 0;
+  pieces[count++] = piece_of(head_bytes_);
+  if (framing_.framing == h1::Framing::chunked) {
+    if (!body.empty()) {
+      h1::encode_chunk_size(chunk_head, body.size());
+      pieces[count++] = piece_of(chunk_head);
+      pieces[count++] = piece_of(body);
+      pieces[count++] = piece_of("\r\n0\r\n\r\n");
+    } else {
+      pieces[count++] = piece_of(h1::last_chunk);
+    }
+  } else if (!body.empty()) {
+    pieces[count++] = piece_of(body);
+  }
+  state_ = State::sending;
+  auto written = driver.write_all(connection(), std::span(pieces).first(count), bytes_sent_);
+  if (!written) {
+    if (written.error().code != ErrorCode::write_failed || bytes_sent_ == 0) return written;
+    // The peer stopped reading; it may have answered before (413, 401, ...).
+    spent_ = true;
+    if (auto answered = read_head(options); answered) return {};
+    return written;
+  }
+  return read_head(options);
+}
+
+Result<void> Exchange::send_pieces(std::span<iovec> pieces, Blocking& driver) {
+  state_ = State::sending;
+  return driver.write_all(connection(), pieces, bytes_sent_);
+}
+
+Result<bool> Exchange::write(std::string_view piece, const CallOptions& options) {
+  if (auto forked = check_process()) return *std::move(forked);
+  if (write_error_) return false;
+  if (state_ != State::ready && state_ != State::sending)
+    return Error::make(ErrorCode::local_protocol, Phase::write, "the body was finished already");
+  const bool chunked = framing_.framing == h1::Framing::chunked;
+  if (!chunked && body_sent_ + piece.size() > framing_.content_length) {
+    return fail(Error::make(ErrorCode::local_protocol, Phase::write,
+                            "more body than the " + std::to_string(framing_.content_length) + " bytes announced by Content-Length"));
+  }
+  if (chunked && piece.empty()) return true;  // an empty chunk would end the body
+
+  Blocking driver(options.timeouts, options.interrupt);
+  for (;;) {
+    std::string chunk_head;
+    std::array<iovec, 4> pieces{};
+    std::size_t count = 0;
+    if (bytes_sent_ == 0) pieces[count++] = piece_of(head_bytes_);
+    if (chunked) {
+      h1::encode_chunk_size(chunk_head, piece.size());
+      pieces[count++] = piece_of(chunk_head);
+    }
+    pieces[count++] = piece_of(piece);
+    if (chunked) pieces[count++] = piece_of(h1::chunk_end);
+    auto sent = send_pieces(std::span(pieces).first(count), driver);
+    if (sent) break;
+    if (bytes_sent_ == 0 && may_retry(sent.error(), true)) {  // nothing of the body is used up yet
+      drop_connection();
+      if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
+      continue;
+    }
+    if (sent.error().code != ErrorCode::write_failed) return fail(std::move(sent).error());
+    write_error_ = std::move(sent).error();
+    spent_ = true;
+    return false;
+  }
+  body_sent_ += piece.size();
+  return true;
+}
+
+Result<void> Exchange::finish(const CallOptions& options) {
+  if (auto forked = check_process()) return *std::move(forked);
+  if (state_ != State::ready && state_ != State::sending)
+    return Error::make(ErrorCode::local_protocol, Phase::write, "the body was finished already");
+  const bool chunked = framing_.framing == h1::Framing::chunked;
+  if (!write_error_ && framing_.framing == h1::Framing::content_length && body_sent_ != framing_.content_length) {
+    return fail(Error::make(ErrorCode::local_protocol, Phase::write,
+                            "less body than announced by Content-Length: " + std::to_string(body_sent_) + " of " +
+                                std::to_string(framing_.content_length) + " bytes"));
+  }
+  Blocking driver(options.timeouts, options.interrupt);
+  while (!write_error_ && (chunked || bytes_sent_ == 0)) {
+    std::array<iovec, 2> pieces{};
+    std::size_t count = 0;
+    if (bytes_sent_ == 0) pieces[count++] = piece_of(head_bytes_);
+    if (chunked) pieces[count++] = piece_of(h1::last_chunk);
+    auto sent = send_pieces(std::span(pieces).first(count), driver);
+    if (sent) break;
+    if (bytes_sent_ == 0 && may_retry(sent.error(), true)) {
+      drop_connection();
+      if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
+      continue;
+    }
+    if (sent.error().code != ErrorCode::write_failed) return fail(std::move(sent).error());
+    write_error_ = std::move(sent).error();
+    spent_ = true;
+  }
+  for (;;) {
+    auto answered = read_head(options);
+    if (answered) return {};
+    if (write_error_) return fail(*std::move(write_error_));
+    if (body_sent_ != 0 || !may_retry(answered.error(), true)) return fail(std::move(answered).error());
+    // No body was to be sent, so all of the request is still here.
+    drop_connection();
+    if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
+    std::array<iovec, 2> pieces{piece_of(head_bytes_), piece_of(chunked ? h1::last_chunk : std::string_view{})};
+    if (auto sent = send_pieces(std::span(pieces), driver); !sent) return fail(std::move(sent).error());
+  }
+}
+
+// ---- reading ---------------------------------------------------------------------------------------------------------
+
+Result<void> Exchange::read_head(const CallOptions& options) {
+  state_ = State::reading_head;
+  Blocking driver(options.timeouts, options.interrupt);
+  for (;;) {
+    auto progress = take_from_peer(driver, nullptr);
+    if (!progress) return std::move(progress).error();
+    if (*progress == Progress::head) break;
+  }
+  state_ = State::reading_body;
+  // A response without a body, or whose body came along, is seen to be complete here, before anybody reads.
+  if (pending_.empty()) {
+    auto progress = take_events({}, nullptr);
+    if (!progress) return std::move(progress).error();
+  }
+  return {};
+}
+
+Result<Exchange::Progress> Exchange::take_from_peer(Blocking& driver, std::vector<std::string_view>* pieces) {
+  const std::size_t kept = pending_.size();
+  const std::span<char> buffer = thread_buffer(kept + buffer_size / 2);
+  std::memcpy(buffer.data(), pending_.data(), kept);
+  auto read = driver.read(connection(), buffer.subspan(kept));
+  if (!read) return std::move(read).error();
+  if (read->end) return take_end(read->truncated);
+  pending_.clear();
+  return take_events({buffer.data(), kept + read->bytes}, pieces);
+}
+
+Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::vector<std::string_view>* pieces) {
+  for (;;) {
+    const auto step = parser_->parse(input);
+    input.remove_prefix(step.consumed);
+    switch (step.event) {
+      case Event::need_more:
+        pending_.assign(input);
+        return Progress::more;
+      case Event::head:
+        pending_.assign(input);
+        return Progress::head;
+      case Event::body:
+        if (pieces != nullptr && !step.body.empty()) pieces->push_back(step.body);
+        break;
+      case Event::end:
+        // Bytes behind the end belong to nobody: the connection goes with them.
+        if (!input.empty()) spent_ = true;
+        complete();
+        return Progress::end;
+      case Event::error:
+        return Error::make(ErrorCode::remote_protocol, state_ == State::reading_body ? Phase::read_body : Phase::read_head,
+                           parser_->error_detail());
+    }
+  }
+}
+
+Result<Exchange::Progress> Exchange::take_end(bool truncated) {
+  const Phase phase = state_ == State::reading_body ? Phase::read_body : Phase::read_head;
+  const auto step = parser_->finish();
+  if (step.event == Event::end && !truncated) {
+    spent_ = true;  // the connection is at its end
+    complete();
+    return Progress::end;
+  }
+  if (step.event == Event::end)
+    return Error::make(ErrorCode::read_failed, phase, "the TLS connection was cut off: the body may not be whole");
+  if (!parser_->ended_early()) return Error::make(ErrorCode::remote_protocol, phase, parser_->error_detail());
+  return Error::make(ErrorCode::read_failed, phase,
+                     phase == Phase::read_head ? "the server closed the connection without an answer"
+                                               : "the server closed the connection before the body was whole");
+}
+
+Result<bool> Exchange::read(std::vector<std::string_view>& pieces, const CallOptions& options) {
+  pieces.clear();
+  if (auto forked = check_process()) return *std::move(forked);
+  if (state_ == State::complete) return false;
+  if (state_ != State::reading_body) return Error::make(ErrorCode::local_protocol, Phase::read_body, "there is no body to read: the exchange was closed");
+  if (!pending_.empty()) {
+    current_.swap(pending_);
+    pending_.clear();
+    auto progress = take_events(current_, &pieces);
+    if (!progress) return fail(std::move(progress).error());
+    if (!pieces.empty()) return true;
+    if (*progress == Progress::end) return false;
+  }
+  Blocking driver(options.timeouts, options.interrupt);
+  for (;;) {
+    auto progress = take_from_peer(driver, &pieces);
+    if (!progress) return fail(std::move(progress).error());
+    if (!pieces.empty()) return true;
+    if (*progress == Progress::end) return false;
+  }
+}
+
+// ---- ending ----------------------------------------------------------------------------------------------------------
+
+void Exchange::complete() noexcept {
+  state_ = State::complete;
+  const bool reusable = parser_->reusable() && !spent_ && !close_asked_ && parser_->keep_alive_max() != 0;
+  OptionalDuration keep_alive;
+  if (const long seconds = parser_->keep_alive_timeout(); seconds >= 0) keep_alive = std::chrono::seconds(seconds);
+  release(reusable ? pool::Reuse::yes(keep_alive) : pool::Reuse::no());
+}
+
+void Exchange::release(pool::Reuse reuse) noexcept {
+  if (lease_) lease_.end(reuse);
+  if (stream_) {
+    core_->pool().end_stream(stream_.take(), reuse);
+  }
+}
+
+void Exchange::drop_connection() noexcept {
+  if (lease_) lease_.end(pool::Reuse::no());
+  if (stream_) core_->pool().disconnect(stream_.ref);
+  bytes_sent_ = 0;
+  pending_.clear();
+  spent_ = false;
+  parser_->start(head_request_);
+}
+
+void Exchange::close() noexcept {
+  if (state_ == State::reading_body && epoch_ == net::fork_epoch() && holds()) {
+    std::size_t budget = drain_limit;
+    current_.swap(pending_);
+    pending_.clear();
+    auto progress = take_events(current_, nullptr);
+    while (progress && *progress == Progress::more && budget > 0) {
+      const std::size_t kept = pending_.size();
+      const std::span<char> buffer = thread_buffer(kept + buffer_size / 2);
+      std::memcpy(buffer.data(), pending_.data(), kept);
+      const auto io = connection().channel().read(buffer.subspan(kept), net::IoMode::dont_wait);
+      if (io.status != net::IoStatus::ok) break;
+      budget -= std::min(budget, io.bytes);
+      pending_.clear();
+      progress = take_events({buffer.data(), kept + io.bytes}, nullptr);
+    }
+  }
+  abandon();
+}
+
+void Exchange::abandon() noexcept {
+  if (epoch_ != net::fork_epoch()) {  // the connection is the parent's
+    (void)lease_.detach();
+    (void)stream_.take();
+  }
+  if (state_ != State::complete) state_ = State::ended;
+  release(pool::Reuse::no());
+}
+
+bool Exchange::may_retry(const Error& error, bool rewindable) const noexcept {
+  FailedExchange failed;
+  failed.error = error.code;
+  failed.fresh = lease_ ? lease_.fresh() : stream_fresh_;
+  failed.bytes_sent = bytes_sent_;
+  failed.response_began = parser_->saw_bytes();
+  failed.replayable = replayable_;
+  failed.rewindable = rewindable;
+  return should_retry(failed);
+}
+
+// Ends the exchange and tells where it happened.
+Error Exchange::fail(Error error) noexcept {
+  error.bytes_sent = bytes_sent_;
+  if (error.phase == Phase::read_head && state_ == State::reading_body) error.phase = Phase::read_body;
+  if (error.detail.find(endpoint_->name()) == std::string::npos) error.detail = endpoint_->name() + ": " + error.detail;
+  state_ = State::ended;
+  release(pool::Reuse::no());
+  return error;
+}
+
+}  // namespace fastpool::client
