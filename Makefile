@@ -86,8 +86,6 @@ test-ubsan: | system ## the C++ tests under UndefinedBehaviorSanitizer
 .PHONY: bench
 bench: $(BUILT) ## CPU and latency beside raw system calls, pycurl, pyreqwest and stock httpx
 	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py bench)
-	@cmake --preset release >/dev/null
-	@cmake --build build/release --parallel $(JOBS)
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 .PHONY: stress

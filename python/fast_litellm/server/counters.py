@@ -47,9 +47,9 @@ class ServerStats:
 class CountingListener(socket.socket):
     """A listening socket that counts what it accepts, before anything is known of TLS or HTTP."""
 
-    # The event loop puts a connection it could not complete nowhere; only accept() has seen them all.
     def __init__(self, stats: ServerStats, family: int) -> None:
-        super().__init__(family, socket.SOCK_STREAM)
+        # The protocol by name: accepted sockets inherit it, and asyncio sets TCP_NODELAY only where it is named.
+        super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.stats = stats
 
     def accept(self) -> tuple[socket.socket, Any]:

@@ -1,0 +1,49 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.util import find_spec
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="One HTTP connection pool under litellm.",
+)
+
+
+@app.command()
+def demo(
+    calls: int = typer.Option(200, min=1, help="Calls of each kind, by each client."),
+    base_url: str = typer.Option("", help="A real provider's base URL; empty for an embedded local server."),
+    model: str = typer.Option("", help="The real provider's model."),
+) -> None:
+    """Runs real litellm, stock and then accelerated, each in a fresh process, and compares them.
+
+    A real provider's key is read from FAST_LITELLM_DEMO_API_KEY.
+    """
+    for package in ("litellm", "rich") if base_url else ("litellm", "rich", "uvicorn", "trustme"):
+        if find_spec(package) is None:
+            typer.echo(f"the demo needs {package}: pip install 'fast-litellm[cli,litellm,server]'", err=True)
+            raise typer.Exit(2)
+    if base_url and not model:
+        typer.echo("with a base URL a model must be named", err=True)
+        raise typer.Exit(2)
+    from .demo import run
+
+    raise typer.Exit(run(calls, base_url, os.environ.get("FAST_LITELLM_DEMO_API_KEY", ""), model))
+
+
+@app.command()
+def status() -> None:
+    """Imports litellm and prints, as JSON, whether it is accelerated and what was replaced in it."""
+    import fast_litellm
+
+    if find_spec("litellm") is not None:
+        import litellm  # noqa: F401
+    answer = {"health": fast_litellm.health_check(), "patch": fast_litellm.get_patch_status()}
+    typer.echo(json.dumps(answer, indent=2, default=str))

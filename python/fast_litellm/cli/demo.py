@@ -1,0 +1,214 @@
+"""The demo: real litellm, stock and accelerated, each in a fresh process, against one server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fast_litellm.server import EmbeddedServer, EmbeddedServerError, ServerStats
+
+from .demo_report import PoolCounts, Row, pool_table, results_table, verdict
+
+PHASES = ("completion", "streaming")
+
+#: litellm must neither look for updates of its tables, nor read a .env file that happens to lie about.
+QUIET_LITELLM = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
+    "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
+    "LITELLM_TELEMETRY": "False",
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_LOG": "ERROR",
+}
+
+
+class WorkerFailed(RuntimeError):
+    """The client process ended before it had answered."""
+
+
+class Worker:
+    """The client process; see demo_worker.py for what is said on the pipes."""
+
+    def __init__(self, environment: dict[str, str], settings: dict[str, Any]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fast_litellm.cli.demo_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._say(json.dumps(settings))
+
+    def answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerFailed(f"the client process ended with status {self._process.wait()}")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def begin(self, phase: str) -> None:
+        self._say(phase)
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerFailed(f"the client process ended with status {self._process.wait()}") from None
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        if error is not None:
+            self._process.kill()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            status = self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise WorkerFailed("the client process did not end by itself") from None
+        if error is None and status != 0:
+            raise WorkerFailed(f"the client process ended with status {status}")
+
+
+class Demo:
+    """One run. `server` is None for a real provider, whose connections only the pool can count."""
+
+    def __init__(self, console: Console, server: EmbeddedServer | None, settings: dict[str, Any]) -> None:
+        self._console = console
+        self._server = server
+        self._settings = settings
+        self.rows: list[Row] = []
+        self.pool = PoolCounts()
+        self.server_connections: int | None = None
+
+    def measure(self, client: str, progress: Progress) -> None:
+        """Runs the phases in a fresh process and keeps their figures."""
+        accelerated = client == "accelerated"
+        begin = self._server_stats()
+        with Worker(self._environment(accelerated), self._settings) as worker:
+            starting = progress.add_task(f"{client}: starting litellm", total=None)
+            pool = PoolCounts.from_performance_stats(worker.answer()["stats"])
+            progress.remove_task(starting)
+            for phase in PHASES:
+                before = self._server_stats()
+                result = self._run_phase(worker, client, phase, progress)
+                pool_before, pool = pool, PoolCounts.from_performance_stats(result["stats"])
+                handshakes: int | None = None
+                connections: int | None = None
+                after = self._server_stats()
+                if before is not None and after is not None:
+                    added = after.since(before)
+                    handshakes, connections = added.handshakes, added.connections_accepted
+                    if added.requests != result["calls"]:
+                        count = f"the server answered {added.requests} requests"
+                        result["errors"][f"{count} for {result['calls']} calls"] = abs(added.requests - result["calls"])
+                elif accelerated:
+                    handshakes = pool.count("handshakes") - pool_before.count("handshakes")
+                    connections = pool.count("connections_opened") - pool_before.count("connections_opened")
+                self.rows.append(
+                    Row(
+                        client,
+                        phase,
+                        result["calls"],
+                        result["errors"],
+                        result["latencies"],
+                        result["cpu_per_call"],
+                        handshakes,
+                        connections,
+                    )
+                )
+        if accelerated:
+            self.pool = pool
+            end = self._server_stats()
+            if begin is not None and end is not None:
+                self.server_connections = end.since(begin).connections_accepted
+
+    def _run_phase(self, worker: Worker, client: str, phase: str, progress: Progress) -> dict[str, Any]:
+        task = progress.add_task(f"{client}: {phase}", total=self._settings["calls"])
+        if not self._console.is_terminal:
+            self._console.print(f"{client}: {self._settings['calls']} calls, {phase} ...")
+        worker.begin(phase)
+        while True:
+            message = worker.answer()
+            if "result" in message:
+                progress.update(task, completed=self._settings["calls"])
+                result: dict[str, Any] = message["result"]
+                return result
+            progress.update(task, completed=message["done"])
+
+    def _server_stats(self) -> ServerStats | None:
+        return None if self._server is None else self._server.stats()
+
+    def _environment(self, accelerated: bool) -> dict[str, str]:
+        environment = {**os.environ, **QUIET_LITELLM, "FAST_LITELLM_ENABLED": str(accelerated).lower()}
+        if self._server is not None:
+            environment["SSL_CERT_FILE"] = self._server.ca_file
+            environment.pop("SSL_CERT_DIR", None)
+            # A proxy cannot reach our loopback, and these variables would change what litellm does with TLS.
+            for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_VERIFY", "SSL_CERTIFICATE"):
+                environment.pop(name, None)
+                environment.pop(name.lower(), None)
+        return environment
+
+
+def run(calls: int, base_url: str = "", api_key: str = "", model: str = "") -> int:
+    """Runs the demo and prints its tables. 0 if every call succeeded and the pool carried the accelerated ones."""
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with ExitStack() as stack:
+            server = None if base_url else stack.enter_context(EmbeddedServer(tls=True))
+            settings = {
+                "base_url": base_url or (server.base_url if server else ""),
+                "api_key": api_key or "none",
+                "model": model or "embedded-model",
+                "calls": calls,
+                "echoes": server is not None,
+            }
+            console.print(f"Server: {settings['base_url']}" + (" (embedded)" if server else ""), highlight=False)
+            demo = Demo(console, server, settings)
+            progress = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
+            for client in ("stock", "accelerated"):
+                demo.measure(client, progress)
+    except (EmbeddedServerError, WorkerFailed) as error:
+        console.print(f"[red]error:[/red] {error}", highlight=False)
+        return 1
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    console.print()
+    console.print(results_table(demo.rows))
+    console.print(pool_table(demo.pool))
+    problems = verdict(demo.rows, demo.pool, demo.server_connections)
+    for problem in problems:
+        console.print("[red]failed:[/red]", problem, highlight=False, markup=True)
+    if not problems:
+        total = sum(row.calls for row in demo.rows if row.client == "accelerated")
+        console.print(f"Every call succeeded; the pool carried all {total} of the accelerated client.", highlight=False)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    from . import main
+
+    sys.argv.insert(1, "demo")
+    main()

@@ -1,0 +1,116 @@
+"""The demo's figures: what one phase measured, and how the tables show it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The smallest value that at least `share` (0 to 1) of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+@dataclass
+class Row:
+    """One phase of one client."""
+
+    client: str
+    phase: str
+    calls: int
+    errors: dict[str, int]
+    latencies: list[float]  # seconds
+    cpu_per_call: float  # seconds
+    #: None where nobody could count them: a real provider, and a client without our pool.
+    handshakes: int | None
+    connections: int | None
+
+    @property
+    def error_count(self) -> int:
+        return sum(self.errors.values())
+
+
+@dataclass
+class PoolCounts:
+    """What the accelerated process's pool says it did, over all its phases."""
+
+    statistics: dict[str, Any] = field(default_factory=dict)
+    #: Reasons why requests of accelerated clients went through the stock transport -> how many.
+    requests_stock: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str) -> int:
+        value = self.statistics.get(name, 0)
+        return value if isinstance(value, int) else 0
+
+    @property
+    def carried(self) -> int:
+        """Requests that went over the pool's connections: each has one lease."""
+        return self.count("leases")
+
+    @classmethod
+    def from_performance_stats(cls, stats: Mapping[str, Any]) -> PoolCounts:
+        return cls(dict(stats.get("pool") or {}), dict(stats.get("requests_stock") or {}))
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.2f}"
+
+
+def results_table(rows: Iterable[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="litellm.completion, one thread")
+    table.add_column("client")
+    table.add_column("call")
+    for heading in ("calls", "errors", "handshakes", "connections", "p50 ms", "p99 ms", "client CPU ms/call"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.client,
+            row.phase,
+            str(row.calls),
+            str(row.error_count),
+            "n/a" if row.handshakes is None else str(row.handshakes),
+            "n/a" if row.connections is None else str(row.connections),
+            milliseconds(percentile(row.latencies, 0.5)),
+            milliseconds(percentile(row.latencies, 0.99)),
+            milliseconds(row.cpu_per_call),
+        )
+    return table
+
+
+def pool_table(pool: PoolCounts) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="The pool of the accelerated process")
+    table.add_column("statistic")
+    table.add_column("value", justify="right")
+    for name, value in pool.statistics.items():
+        if isinstance(value, (int, float)):
+            table.add_row(name, str(value))
+        elif isinstance(value, Mapping) and name.startswith("errors"):
+            table.add_row(name, ", ".join(f"{kind}: {count}" for kind, count in value.items() if count) or "none")
+    return table
+
+
+def verdict(rows: Iterable[Row], pool: PoolCounts, server_connections: int | None) -> list[str]:
+    """What was wrong, as sentences; empty if all went well.
+
+    `server_connections`: what the server accepted from the accelerated process; None if the server is not ours.
+    """
+    problems = []
+    rows = list(rows)
+    for row in rows:
+        for message, count in sorted(row.errors.items(), key=lambda item: -item[1])[:3]:
+            problems.append(f"{row.client}, {row.phase}: {count} of {row.calls} calls failed: {message}")
+    calls = sum(row.calls for row in rows if row.client == "accelerated")
+    if pool.carried < calls:
+        problems.append(f"the pool carried {pool.carried} of the {calls} calls of the accelerated client")
+    for reason, count in pool.requests_stock.items():
+        problems.append(f"{count} requests went through the stock transport: {reason}")
+    opened = pool.count("connections_opened")
+    if server_connections is not None and server_connections > opened:
+        problems.append(f"the server accepted {server_connections} connections, of which the pool knows {opened}")
+    return problems

@@ -1,0 +1,43 @@
+"""Fixtures for all Python tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from fast_litellm.server import EmbeddedServer
+from support.certificates import Certificates, make_certificates
+
+# Before anything imports litellm: no look-up of its tables on the network, no .env file, no proxy between the tests
+# and their servers on loopback.
+os.environ.update(
+    LITELLM_LOCAL_MODEL_COST_MAP="True",
+    LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS="True",
+    LITELLM_MODE="PRODUCTION",
+    LITELLM_TELEMETRY="False",
+)
+for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+    os.environ.pop(_name, None)
+    os.environ.pop(_name.lower(), None)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Good and bad certificates, made for this run."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def shared_openai_server() -> Iterator[EmbeddedServer]:
+    """One server for the whole run; its counts go on from test to test: compare with `stats().since(earlier)`."""
+    with EmbeddedServer(tls=True) as server:
+        yield server
+
+
+@pytest.fixture
+def openai_server() -> Iterator[EmbeddedServer]:
+    """An embedded server over TLS of this test's own, so that its counts begin at 0."""
+    with EmbeddedServer(tls=True) as server:
+        yield server
