@@ -1,32 +1,30 @@
 #pragma once
 
 /// \file
-/// Raw loopback peers for tests of the layers below HTTP: listeners that accept, refuse, or swallow connections.
-
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+/// Listeners that do only what the test says: accept, refuse, or leave SYNs unanswered.
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <poll.h>
+#include <sys/socket.h>
 
 #include <gtest/gtest.h>
 
 #include "net/descriptor.h"
 #include "net/socket_address.h"
 
-namespace fastpool::test {
+namespace fastpool::support {
 
 /// A listening socket on a free loopback port (or a Unix path). Not thread-safe.
-class LoopbackListener {
+class RawListener {
  public:
-  explicit LoopbackListener(const std::string& ip = "127.0.0.1", int backlog = 512, std::uint16_t port = 0)
-      : LoopbackListener(*net::SocketAddress::from_ip(ip, port), backlog) {}
+  explicit RawListener(const std::string& ip = "127.0.0.1", int backlog = 512, std::uint16_t port = 0)
+      : RawListener(*net::SocketAddress::from_ip(ip, port), backlog) {}
 
-  LoopbackListener(const net::SocketAddress& address, int backlog)
+  RawListener(const net::SocketAddress& address, int backlog)
       : socket_(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     const int one = 1;
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -72,10 +70,10 @@ class LoopbackListener {
 
 /// A loopback port on which nobody listens, as far as that can be known.
 [[nodiscard]] inline std::uint16_t refusing_port(const std::string& ip = "127.0.0.1") {
-  LoopbackListener listener(ip);
+  RawListener listener(ip);
   const std::uint16_t port = listener.port();
   listener.close();
   return port;
 }
 
-}  // namespace fastpool::test
+}  // namespace fastpool::support
