@@ -31,12 +31,21 @@ _HANDLER = "litellm.llms.custom_httpx.http_handler"
 _OPENAI_LLM = "litellm.llms.openai.common_utils"
 
 
+class _Application:
+    """One time that the patch was put on."""
+
+    def __init__(self, active: bool = False) -> None:
+        self.active = active
+
+
 class LitellmPatch:
     """The patch of this process. `apply` and `remove` may be called from any thread, again and again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.applied = False  # written under _lock, read by every wrapper
+        #: Written under _lock; each wrapper reads the one of the application that made it: a wrapper that could not be
+        #: taken off, because somebody's stands on top, stays passive for good.
+        self._application = _Application()
         self._points = Points()  # guarded by _lock
         self._contexts = ContextRecipes({}, "", lambda: False)
         #: Speaks while the patch is removed: clients that outlive it go through httpx's own transport.
@@ -44,8 +53,8 @@ class LitellmPatch:
 
     def apply(self) -> bool:
         with self._lock:
-            if not self.applied:
-                self.applied = True
+            if not self._application.active:
+                self._application = _Application(active=True)
                 self._removed.reason = ""
                 self._put_points()
                 caches.empty(import_module("litellm"))
@@ -53,9 +62,9 @@ class LitellmPatch:
 
     def remove(self) -> bool:
         with self._lock:
-            if not self.applied:
+            if not self._application.active:
                 return False
-            self.applied = False
+            self._application.active = False
             self._removed.reason = "removed"
             self._points.restore()
             caches.empty(import_module("litellm"))
@@ -64,7 +73,11 @@ class LitellmPatch:
     def describe(self) -> tuple[bool, dict[str, str], str | None]:
         """Applied?, the points' states, litellm's version."""
         with self._lock:
-            return self.applied, dict(self._points.states), _version_of("litellm") if "litellm" in sys.modules else None
+            return (
+                self._application.active,
+                dict(self._points.states),
+                _version_of("litellm") if "litellm" in sys.modules else None,
+            )
 
     # The points. Called under _lock.
 
@@ -116,9 +129,11 @@ class LitellmPatch:
     # What stands in the points' places.
 
     def _choose_transport(self, original: Function) -> Function:
+        application = self._application
+
         def _init_transport(client: httpx.Client, *args: Any, **keywords: Any) -> httpx.BaseTransport:
             stock: httpx.BaseTransport
-            where = scope.current(client) if self.applied else None
+            where = scope.current(client) if application.active else None
             if where is None:
                 stock = original(client, *args, **keywords)
                 return stock
@@ -170,11 +185,13 @@ class LitellmPatch:
         return AcceleratedTransport(ours, make_stock, (*decision.vetoes, self._removed))
 
     def _accelerate_ipv4_only(self, original: Function) -> Function:
+        application = self._application
+
         def _create_sync_transport(*args: Any, **keywords: Any) -> Any:
             made = original(*args, **keywords)
             # litellm.sync_transport, which is the user's, comes through here too; force_ipv4 makes one of httpx's own.
             users = getattr(sys.modules["litellm"], "sync_transport", None)
-            if not self.applied or made is users or type(made) is not httpx.HTTPTransport:
+            if not application.active or made is users or type(made) is not httpx.HTTPTransport:
                 return made
             return self._like(made) or made
 
@@ -198,25 +215,31 @@ class LitellmPatch:
         return self._build(local, lambda: made)
 
     def _observe_contexts(self, original: Function) -> Function:
+        application = self._application
+
         def _create_ssl_context(*args: Any, **keywords: Any) -> Any:
             context = original(*args, **keywords)
-            if self.applied:
+            if application.active:
                 self._contexts.observe(context)
             return context
 
         return _create_ssl_context
 
     def _count_proxy(self, original: Function) -> Function:
+        application = self._application
+
         def _init_proxy_transport(client: httpx.Client, *args: Any, **keywords: Any) -> Any:
-            if self.applied and scope.current(client):
+            if application.active and scope.current(client):
                 counters.client_stock("proxy: not yet")
             return original(client, *args, **keywords)
 
         return _init_proxy_transport
 
     def _count_async(self, original: Function) -> Function:
+        application = self._application
+
         def _init_transport(client: httpx.AsyncClient, *args: Any, **keywords: Any) -> Any:
-            if self.applied and scope.current(client):
+            if application.active and scope.current(client):
                 counters.client_stock("async: not yet")
             return original(client, *args, **keywords)
 

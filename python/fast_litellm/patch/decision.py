@@ -6,7 +6,8 @@ import os
 import ssl
 from typing import Any, NamedTuple, Protocol
 
-from ..instrumentation import Veto
+from fast_litellm.instrumentation import Veto
+
 from .tls_recipe import Rebuilt, Refused, interpreter_tls_is_original
 
 

@@ -37,13 +37,13 @@ def _constructing_module(frame: FrameType | None, client: object) -> str:
             return module
         if module == "httpx._api":  # httpx.get() and the like: a client for one call
             return ""
-        if not (package in ("httpx", "fast_litellm", "wrapt") or _is_constructor_of(frame, client)):
+        if not (package in ("httpx", "fast_litellm", "wrapt") or _is_method_of(frame, client)):
             return ""
         frame = frame.f_back
     return ""
 
 
-def _is_constructor_of(frame: FrameType, client: object) -> bool:
-    """A subclass's __init__ (or what a tracer put around it): the question is who called that."""
+def _is_method_of(frame: FrameType, client: object) -> bool:
+    """httpx's constructor, a subclass's, or what a tracer put around either: the question is who called that."""
     names = frame.f_code.co_varnames
-    return frame.f_code.co_name == "__init__" and bool(names) and frame.f_locals.get(names[0]) is client
+    return bool(names) and frame.f_locals.get(names[0]) is client

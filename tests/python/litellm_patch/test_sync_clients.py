@@ -1,0 +1,152 @@
+"""litellm's synchronous calls go through the pool, and look no different for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+import fast_litellm
+
+
+def test_a_completion_comes_back_and_the_pool_carried_it(
+    accelerated: Any, complete: Callable[..., Any], told: Any, counted: Any
+) -> None:
+    for number in range(5):
+        answer = complete(accelerated, f"text {number}")
+        assert answer.choices[0].message.content == f"text {number}"
+    assert told.accelerated >= 1
+    assert told.stock_requests == {}
+    assert counted.requests == 5
+    assert counted.connections <= 1  # 0: the pool still had one
+
+
+def test_two_clients_share_the_pools_connections(
+    accelerated: Any, complete: Callable[..., Any], counted: Any, openai_server: Any
+) -> None:
+    """Stock httpx gives each client its own."""
+    complete(accelerated, timeout=20)
+    complete(accelerated, timeout=21)  # another timeout is another client in litellm's cache
+    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    assert handler.get(f"{openai_server.base_url}/models").status_code == 200
+    handler.close()
+    assert counted.requests == 3
+    assert counted.connections <= 1
+
+
+def test_a_streamed_completion_arrives_in_pieces(accelerated: Any, complete: Callable[..., Any], told: Any) -> None:
+    stream = complete(accelerated, "one two three four", stream=True)
+    pieces = [chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content]
+    assert len(pieces) > 1
+    assert "".join(pieces) == "one two three four"
+    assert told.accelerated >= 1
+
+
+def test_an_abandoned_stream_costs_its_connection_and_nothing_else(
+    accelerated: Any, complete: Callable[..., Any]
+) -> None:
+    stream = complete(accelerated, "x", model="openai/chunks-500", stream=True)
+    next(iter(stream))
+    del stream
+    assert complete(accelerated, "still here").choices[0].message.content == "still here"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, "AuthenticationError"), (429, "RateLimitError"), (400, "BadRequestError"), (500, "InternalServerError")],
+)
+def test_an_error_status_is_the_error_that_litellm_makes_of_it(
+    accelerated: Any, complete: Callable[..., Any], status: int, error: str
+) -> None:
+    with pytest.raises(getattr(accelerated, error)):
+        complete(accelerated, model=f"openai/error-{status}")
+
+
+def test_a_read_timeout_is_litellms_timeout(accelerated: Any, complete: Callable[..., Any]) -> None:
+    with pytest.raises(accelerated.Timeout):
+        complete(accelerated, model="openai/slow-5000", timeout=0.2)
+
+
+def test_a_server_that_is_not_there_is_a_connection_error(accelerated: Any, unused_port: int) -> None:
+    with pytest.raises((accelerated.APIConnectionError, accelerated.InternalServerError), match="onnect"):
+        accelerated.completion(
+            model="openai/embedded-model",
+            messages=[{"role": "user", "content": "anyone?"}],
+            api_base=f"https://127.0.0.1:{unused_port}/v1",
+            api_key="sk-nothing",
+            max_retries=0,
+            num_retries=0,
+        )
+
+
+def test_the_sdks_own_client_is_accelerated(
+    accelerated: Any, openai_server: Any, told: Any, goes_through_the_pool: Callable[[httpx.Client], bool]
+) -> None:
+    client = openai.OpenAI(base_url=openai_server.base_url, api_key="sk-nothing", max_retries=0)
+    assert goes_through_the_pool(client._client)
+    assert [model.id for model in client.models.list()]
+    assert told.accelerated == 1
+    client.close()
+
+
+def test_many_threads_get_each_its_own_answer(accelerated: Any, complete: Callable[..., Any]) -> None:
+    def ask(number: int) -> bool:
+        return bool(complete(accelerated, f"number {number}").choices[0].message.content == f"number {number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, range(64)))
+
+
+def test_force_ipv4_is_kept(
+    accelerated: Any,
+    openai_server: Any,
+    told: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    goes_through_the_pool: Callable[[httpx.Client], bool],
+) -> None:
+    monkeypatch.setattr(accelerated, "force_ipv4", True)
+    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    assert goes_through_the_pool(handler.client)
+    assert handler.get(f"{openai_server.base_url}/models").status_code == 200
+    assert told.accelerated == 1
+    assert told.fallbacks == {}
+
+
+def test_an_evicted_client_is_not_closed_under_a_stream(accelerated: Any, openai_server: Any, counted: Any) -> None:
+    """litellm asks the transport's `_pool.connections` whether any is busy."""
+    from litellm.caching.evicted_client_closer import _has_connection_in_flight
+
+    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    assert not _has_connection_in_flight(handler)
+    body = {"model": "chunks-3", "stream": True, "messages": [{"role": "user", "content": "a b c"}]}
+    response = handler.post(f"{openai_server.base_url}/chat/completions", json=body, stream=True)
+    assert _has_connection_in_flight(handler)
+    response.read()
+    response.close()
+    assert not _has_connection_in_flight(handler)
+
+
+def test_the_statistics_name_the_pool(accelerated: Any, complete: Callable[..., Any]) -> None:
+    complete(accelerated)
+    stats = fast_litellm.get_performance_stats()
+    assert stats["pool"]["total_connections"] >= 1
+    assert stats["accelerated_clients"] >= 1
+    assert fast_litellm.health_check()["status"] == "ok"
+    assert fast_litellm.is_enabled("litellm_sync_clients")
+    assert not fast_litellm.is_enabled("litellm_async_clients")
+    assert not fast_litellm.is_enabled("no such feature")
+    assert fast_litellm.get_feature_status()["http2"] == {"enabled": False, "reason": "not yet"}
+
+
+def test_a_call_made_before_the_patch_does_not_keep_its_client(
+    litellm: Any, complete: Callable[..., Any], told: Any
+) -> None:
+    complete(litellm, "before")
+    assert told.accelerated == 0
+    fast_litellm.apply_acceleration()
+    assert complete(litellm, "after").choices[0].message.content == "after"
+    assert told.accelerated >= 1
