@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <limits>
 #include <optional>
 
@@ -88,6 +87,13 @@ MessageReader::Outcome MessageReader::read_head(std::string_view bytes) {
 MessageReader::Outcome MessageReader::read_body(std::string_view bytes) {
   piece_ = {};
   Outcome outcome;
+  // Beast asserts that a last chunk which is also the first is continued with at least its five bytes.
+  constexpr std::size_t least_chunked_body = 5;
+  if (framing_ == Framing::chunked && !behind_chunk_ && bytes.starts_with('0') && bytes.size() < least_chunked_body) {
+    outcome.need_more = true;
+    outcome.complaint = check_waiting_chunk_line(bytes);
+    return outcome;
+  }
   error_code code;
   outcome.consumed = put(boost::asio::const_buffer(bytes.data(), bytes.size()), code);
   if (!code) return outcome;
@@ -235,13 +241,12 @@ const char* MessageReader::check_waiting_chunk_line(std::string_view waiting) co
   const std::size_t last = waiting.find("\r\n", first);
   if (last == std::string_view::npos) return waiting.size() > max_chunk_line_bytes ? long_chunk_line : nullptr;
   const std::string_view line = waiting.substr(first, last - first);
-  const std::size_t behind_zeros = std::min(line.find_first_not_of('0'), line.size());
-  const bool last_chunk =
-      behind_zeros > 0 &&
-      (behind_zeros == line.size() || std::isxdigit(static_cast<unsigned char>(line[behind_zeros])) == 0);
-  if (!last_chunk) return bad_chunk_extension;
+  const std::size_t size_end = std::min(line.find_first_not_of("0123456789abcdefABCDEF"), line.size());
+  if (size_end == 0 || (size_end < line.size() && std::string_view("; \t").find(line[size_end]) == std::string_view::npos)) return bad_chunk_size;
+  // A whole line waits for more only if it is the last chunk's, whose trailers are still to come.
+  if (line.find_first_not_of('0') < size_end) return bad_chunk_extension;
   bool quoted = false;
-  for (std::size_t index = behind_zeros; index < line.size(); ++index) {
+  for (std::size_t index = size_end; index < line.size(); ++index) {
     if (line[index] == '"') quoted = !quoted;
     if (line[index] == '\\' && quoted) ++index;
   }
