@@ -1,0 +1,253 @@
+#include "support/loopback_server.h"
+
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <netinet/in.h>
+#include <openssl/err.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "net/socket.h"
+
+namespace fastpool::support {
+
+ServerConnection::~ServerConnection() {
+  if (tls_ != nullptr) {
+    SSL_set_shutdown(tls_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(tls_);
+  }
+}
+
+std::string ServerConnection::read_some(std::size_t most) {
+  std::string bytes(most, '\0');
+  std::size_t got = 0;
+  if (tls_ != nullptr) {
+    ERR_clear_error();
+    if (SSL_read_ex(tls_, bytes.data(), bytes.size(), &got) != 1) got = 0;
+  } else {
+    const ssize_t received = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    got = received > 0 ? static_cast<std::size_t>(received) : 0;
+  }
+  bytes.resize(got);
+  return bytes;
+}
+
+std::string ServerConnection::read_exactly(std::size_t size) {
+  std::string all;
+  while (all.size() < size) {
+    const std::string more = read_some(size - all.size());
+    if (more.empty()) break;
+    all += more;
+  }
+  return all;
+}
+
+std::string ServerConnection::read_until(std::string_view mark) {
+  std::string all;
+  while (all.size() < mark.size() || all.compare(all.size() - mark.size(), mark.size(), mark) != 0) {
+    const std::string more = read_some(1);
+    if (more.empty()) break;
+    all += more;
+  }
+  return all;
+}
+
+bool ServerConnection::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    std::size_t sent = 0;
+    if (tls_ != nullptr) {
+      ERR_clear_error();
+      if (SSL_write_ex(tls_, bytes.data(), bytes.size(), &sent) != 1) return false;
+    } else {
+      const ssize_t moved = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (moved < 0) return false;
+      sent = static_cast<std::size_t>(moved);
+    }
+    bytes.remove_prefix(sent);
+  }
+  return true;
+}
+
+void ServerConnection::read_to_end() {
+  while (!read_some().empty()) {
+  }
+}
+
+void ServerConnection::say_goodbye() {
+  ERR_clear_error();
+  if (tls_ != nullptr) SSL_shutdown(tls_);
+}
+
+void ServerConnection::close_writing() { ::shutdown(socket_.get(), SHUT_WR); }
+
+void ServerConnection::reset() {
+  const linger now{1, 0};
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  // leaves the number in place for stop(), which must not meet somebody else's
+  const sockaddr nobody{AF_UNSPEC, {}};
+  ::connect(socket_.get(), &nobody, sizeof(nobody));
+}
+
+namespace {
+
+void free_string(void*, void* value, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<std::string*>(value); }
+
+/// Where a connection keeps what its client offered.
+int offered_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, free_string);
+  return index;
+}
+
+int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* in,
+                    unsigned int in_size, void*) {
+  auto offered = std::make_unique<std::string>();
+  for (unsigned at = 0; at < in_size; at += 1U + in[at]) {
+    if (!offered->empty()) *offered += ',';
+    offered->append(reinterpret_cast<const char*>(in + at + 1), in[at]);
+  }
+  *out = in + 1;
+  *size = in[0];
+  SSL_set_ex_data(ssl, offered_index(), offered.release());
+  return SSL_TLSEXT_ERR_OK;
+}
+
+}  // namespace
+
+std::string ServerConnection::offered_protocols() const {
+  const auto* offered = static_cast<const std::string*>(SSL_get_ex_data(tls_, offered_index()));
+  return offered == nullptr ? std::string() : *offered;
+}
+
+struct LoopbackServer::State {
+  Handler handler;
+  SSL_CTX* tls = nullptr;
+  net::Descriptor listener;
+  std::uint16_t port = 0;
+  std::atomic<int> connections{0};
+  std::atomic<int> full{0};
+  std::atomic<int> resumed{0};
+  std::thread acceptor;
+
+  std::mutex mutex;
+  bool stopping = false;
+  std::vector<int> open;
+  std::vector<std::thread> workers;
+
+  void serve(net::Descriptor socket);
+  void accept_all();
+};
+
+void LoopbackServer::State::serve(net::Descriptor socket) {
+  // OpenSSL writes without MSG_NOSIGNAL
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+  const int number = socket.get();
+  SSL* ssl = nullptr;
+  bool ready = true;
+  if (tls != nullptr) {
+    ssl = SSL_new(tls);
+    SSL_set_fd(ssl, number);
+    ERR_clear_error();
+    ready = SSL_accept(ssl) == 1;
+    if (ready) (SSL_session_reused(ssl) == 1 ? resumed : full).fetch_add(1);
+  }
+  ServerConnection connection(std::move(socket), ssl);
+  if (ready) handler(connection);
+  const std::lock_guard lock(mutex);
+  std::erase(open, number);  // before the descriptor closes: its number may then belong to somebody else
+}
+
+void LoopbackServer::State::accept_all() {
+  while (true) {
+    net::Descriptor socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const std::lock_guard lock(mutex);
+    if (stopping) return;
+    if (!socket.valid()) continue;
+    (void)net::set_no_delay(socket.get());
+    connections.fetch_add(1);
+    open.push_back(socket.get());
+    workers.emplace_back([this, accepted = std::move(socket)]() mutable { serve(std::move(accepted)); });
+  }
+}
+
+LoopbackServer::LoopbackServer(Handler handler) : state_(std::make_unique<State>()) {
+  state_->handler = std::move(handler);
+  start();
+}
+
+LoopbackServer::LoopbackServer(const ServerTls& tls, Handler handler) : state_(std::make_unique<State>()) {
+  state_->handler = std::move(handler);
+  SSL_CTX* context = SSL_CTX_new(TLS_server_method());
+  state_->tls = context;
+  const auto must = [](bool done, const char* what) {
+    if (!done) throw std::runtime_error(std::string("test server: ") + what);
+  };
+  must(context != nullptr, "no context");
+  if (tls.maximum_version != 0 && tls.maximum_version < TLS1_2_VERSION) SSL_CTX_set_security_level(context, 0);
+  must(SSL_CTX_use_certificate_chain_file(context, tls.certificate.certificate.c_str()) == 1, "certificate");
+  must(SSL_CTX_use_PrivateKey_file(context, tls.certificate.key.c_str(), SSL_FILETYPE_PEM) == 1, "key");
+  must(SSL_CTX_set_min_proto_version(context, tls.minimum_version) == 1, "minimum version");
+  must(SSL_CTX_set_max_proto_version(context, tls.maximum_version) == 1, "maximum version");
+  must(SSL_CTX_set_num_tickets(context, static_cast<std::size_t>(tls.tickets)) == 1, "tickets");
+  SSL_CTX_set_alpn_select_cb(context, choose_protocol, nullptr);
+  const unsigned char session_context = 1;
+  SSL_CTX_set_session_id_context(context, &session_context, 1);
+  if (!tls.client_ca_file.empty()) {
+    must(SSL_CTX_load_verify_file(context, tls.client_ca_file.c_str()) == 1, "client CA");
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  }
+  start();
+}
+
+void LoopbackServer::start() {
+  State& state = *state_;
+  state.listener = net::Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto address = *net::SocketAddress::from_ip("127.0.0.1", 0);
+  if (::bind(state.listener.get(), address.data(), address.size()) != 0 || ::listen(state.listener.get(), 128) != 0) {
+    throw std::runtime_error("test server: cannot listen");
+  }
+  state.port = net::local_address(state.listener.get()).port();
+  state.acceptor = std::thread([&state] { state.accept_all(); });
+}
+
+LoopbackServer::~LoopbackServer() {
+  State& state = *state_;
+  {
+    const std::lock_guard lock(state.mutex);
+    state.stopping = true;
+    for (const int number : state.open) ::shutdown(number, SHUT_RDWR);
+  }
+  ::shutdown(state.listener.get(), SHUT_RDWR);
+  state.acceptor.join();
+  for (std::thread& worker : state.workers) worker.join();
+  SSL_CTX_free(state.tls);
+}
+
+std::uint16_t LoopbackServer::port() const noexcept { return state_->port; }
+int LoopbackServer::connections() const noexcept { return state_->connections.load(); }
+int LoopbackServer::full_handshakes() const noexcept { return state_->full.load(); }
+int LoopbackServer::resumed_handshakes() const noexcept { return state_->resumed.load(); }
+
+net::Descriptor LoopbackServer::connect() const {
+  net::Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto address = *net::SocketAddress::from_ip("127.0.0.1", state_->port);
+  if (::connect(socket.get(), address.data(), address.size()) != 0) throw std::runtime_error("cannot connect");
+  return socket;
+}
+
+void echo(ServerConnection& connection) {
+  while (true) {
+    const std::string bytes = connection.read_some();
+    if (bytes.empty() || !connection.write(bytes)) return;
+  }
+}
+
+}  // namespace fastpool::support

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <openssl/ssl.h>
+
+#include "net/descriptor.h"
+#include "support/certificates.h"
+
+namespace fastpool::support {
+
+/// The server's end of one connection, for a handler in its own thread. All calls block; they fail quietly (an empty
+/// read, false) once the peer is gone or the server stops.
+class ServerConnection {
+ public:
+  ServerConnection(net::Descriptor socket, SSL* tls) : socket_(std::move(socket)), tls_(tls) {}
+  ServerConnection(const ServerConnection&) = delete;
+  ServerConnection& operator=(const ServerConnection&) = delete;
+  ~ServerConnection();
+
+  /// What comes next, at most `most` bytes; empty at the end.
+  std::string read_some(std::size_t most = 65536);
+  /// Exactly that many bytes, or fewer at the end.
+  std::string read_exactly(std::size_t size);
+  /// Up to and including `mark`, or what there was at the end.
+  std::string read_until(std::string_view mark);
+  bool write(std::string_view bytes);
+  /// Reads and forgets until the peer closes.
+  void read_to_end();
+  /// TLS: sends close_notify, and leaves the socket open.
+  void say_goodbye();
+  /// Sends a FIN.
+  void close_writing();
+  /// Closes the socket so that the peer gets a reset.
+  void reset();
+
+  /// TLS: the protocols that the client offered by ALPN, with commas.
+  [[nodiscard]] std::string offered_protocols() const;
+  [[nodiscard]] SSL* tls() const noexcept { return tls_; }
+  [[nodiscard]] int descriptor() const noexcept { return socket_.get(); }
+
+ private:
+  net::Descriptor socket_;
+  SSL* tls_;
+};
+
+/// How a LoopbackServer speaks TLS.
+struct ServerTls {
+  CertificateFiles certificate;
+  int minimum_version = 0;
+  int maximum_version = 0;
+  std::string client_ca_file = {};  ///< not empty: clients must show a certificate of this authority
+  int tickets = 2;             ///< session tickets after a TLS 1.3 handshake
+};
+
+/// A server on a free port of 127.0.0.1, each connection handled in a thread of its own. With TLS the handler runs after
+/// the handshake, and not at all if that fails. The destructor closes everything and joins.
+class LoopbackServer {
+ public:
+  using Handler = std::function<void(ServerConnection&)>;
+
+  explicit LoopbackServer(Handler handler);
+  LoopbackServer(const ServerTls& tls, Handler handler);
+  LoopbackServer(const LoopbackServer&) = delete;
+  LoopbackServer& operator=(const LoopbackServer&) = delete;
+  ~LoopbackServer();
+
+  [[nodiscard]] std::uint16_t port() const noexcept;
+  [[nodiscard]] int connections() const noexcept;      ///< accepted so far
+  [[nodiscard]] int full_handshakes() const noexcept;  ///< completed and not resumed
+  [[nodiscard]] int resumed_handshakes() const noexcept;
+
+  /// A blocking client socket connected to it.
+  [[nodiscard]] net::Descriptor connect() const;
+
+ private:
+  struct State;
+  void start();
+  std::unique_ptr<State> state_;
+};
+
+/// Writes back whatever it reads.
+void echo(ServerConnection& connection);
+
+}  // namespace fastpool::support
