@@ -60,7 +60,7 @@ def decide(arguments: Arguments, contexts: Rebuilder) -> Accelerate | Stock:
         rebuilt = contexts.rebuild(arguments.verify)
         if isinstance(rebuilt, Refused):
             return Stock(rebuilt.reason)
-        keywords["verify"] = True
+        keywords.update(verify=True, cert=None)
         return Accelerate({**keywords, "tls_settings": rebuilt.settings}, (rebuilt.veto,))
     if not isinstance(arguments.verify, (bool, str)):
         return Stock("ssl context: not the interpreter's own kind")

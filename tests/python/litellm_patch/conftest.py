@@ -11,6 +11,13 @@ import pytest
 
 import fast_litellm
 from fast_litellm.instrumentation import AcceleratedTransport
+from fast_litellm.server import EmbeddedServer
+
+
+@pytest.fixture
+def openai_server(shared_openai_server: EmbeddedServer) -> EmbeddedServer:
+    """One server for all tests here: what is counted is counted from a test's beginning, see `counted`."""
+    return shared_openai_server
 
 
 @pytest.fixture

@@ -1,0 +1,271 @@
+"""litellm's TLS contexts become settings of the pool only when nothing can be lost by it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import certifi
+import httpx
+import pytest
+
+from fast_litellm.patch.tls_recipe import (
+    ContextRecipes,
+    Rebuilt,
+    Refused,
+    fingerprint,
+    interpreter_tls_is_original,
+    make_context,
+    settings_of,
+)
+
+CIPHERS = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256"
+KEY = (certifi.where(), None, None)
+
+
+@pytest.fixture
+def client_certificate(tmp_path: Path) -> str:
+    trustme = pytest.importorskip("trustme")
+    file = tmp_path / "client.pem"
+    trustme.CA().issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(str(file))
+    return str(file)
+
+
+class Cache:
+    """A cache as litellm's, with one context, and the recipes that know it."""
+
+    def __init__(self, key: Any = KEY, *, configured: bool = False, born_observed: bool = True) -> None:
+        self.context = make_context(key, CIPHERS)
+        self.recipes = ContextRecipes({key: self.context}, CIPHERS, lambda: configured)
+        if born_observed:
+            self.recipes.observe(self.context)
+
+    def rebuild(self) -> Rebuilt | Refused:
+        return self.recipes.rebuild(self.context)
+
+    def refusal(self) -> str:
+        result = self.rebuild()
+        assert isinstance(result, Refused)
+        return result.reason
+
+
+def test_a_context_as_litellm_made_it_is_rebuilt_with_all_that_it_says() -> None:
+    cache = Cache()
+    rebuilt = cache.rebuild()
+    assert isinstance(rebuilt, Rebuilt)
+    settings = rebuilt.settings
+    assert settings["verify_peer"] is True
+    assert settings["verify_hostname"] is True
+    assert settings["ca_file"] == certifi.where()
+    assert settings["cipher_list"] == CIPHERS
+    assert settings["verify_flags"] == int(cache.context.verify_flags)
+    assert settings["minimum_version"] == 0x0303
+    assert settings["maximum_version"] == 0
+    assert settings["options"] == int(cache.context.options)
+    assert settings["security_level"] == cache.context.security_level
+    assert settings["groups"] == ""
+    assert rebuilt.veto.reason == ""
+
+
+def test_the_settings_say_of_openssl_what_the_context_does() -> None:
+    """Another context, built from the settings alone, reads the same in everything that can be read."""
+    key = (certifi.where(), "DEFAULT@SECLEVEL=1", "prime256v1")
+    context = make_context(key, CIPHERS)
+    settings = settings_of(context, key, CIPHERS)
+    built = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    built.load_verify_locations(settings["ca_file"])
+    built.set_ciphers(settings["cipher_list"])
+    built.minimum_version = ssl.TLSVersion(settings["minimum_version"])
+    built.verify_flags = ssl.VerifyFlags(settings["verify_flags"])
+    built.options |= settings["options"]
+    assert fingerprint(built) == fingerprint(context)
+    assert settings["security_level"] == 1
+    assert settings["groups"] == "prime256v1"
+
+
+def test_a_curve_that_openssl_does_not_know_is_left_out_as_litellm_does() -> None:
+    key = (certifi.where(), None, "no-such-curve")
+    assert settings_of(make_context(key, CIPHERS), key, CIPHERS)["groups"] == ""
+
+
+def test_a_context_that_is_not_in_litellms_cache_is_refused() -> None:
+    cache = Cache()
+    stranger = make_context(KEY, CIPHERS)  # equal, but not that one
+    assert cache.recipes.rebuild(stranger) == Refused("ssl context: not litellm's")
+
+
+def test_a_context_of_a_subclass_is_refused() -> None:
+    class Mine(ssl.SSLContext):
+        pass
+
+    context = Mine(ssl.PROTOCOL_TLS_CLIENT)
+    recipes = ContextRecipes({KEY: context}, CIPHERS, lambda: False)
+    assert isinstance(recipes.rebuild(context), Refused)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("check_hostname", False),
+        ("verify_flags", ssl.VERIFY_CRL_CHECK_LEAF),
+        ("minimum_version", ssl.TLSVersion.TLSv1_3),
+        ("maximum_version", ssl.TLSVersion.TLSv1_2),
+        ("options", ssl.OP_ALL | ssl.OP_NO_TICKET),
+        ("post_handshake_auth", True),
+    ],
+)
+def test_a_context_on_which_an_attribute_was_set_is_refused(attribute: str, value: Any) -> None:
+    cache = Cache()
+    setattr(cache.context, attribute, value)
+    assert cache.refusal() == "ssl context: differs from litellm's recipe"
+
+
+def test_the_attributes_are_looked_at_again_for_each_client() -> None:
+    cache = Cache()
+    assert isinstance(cache.rebuild(), Rebuilt)
+    cache.context.check_hostname = False
+    cache.context.verify_mode = ssl.CERT_NONE
+    assert cache.refusal() == "ssl context: differs from litellm's recipe"
+
+
+def test_a_context_whose_bundle_changed_on_disk_since_is_refused(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    cache = Cache((str(bundle), None, None))
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    assert cache.refusal() == "ssl context: differs from litellm's recipe"
+    bundle.unlink()
+    assert cache.refusal() == "ssl context: differs from litellm's recipe"
+
+
+def test_a_client_certificate_loaded_into_it_is_seen(client_certificate: str) -> None:
+    cache = Cache()
+    cache.context.load_cert_chain(client_certificate)
+    assert cache.refusal() == "ssl context: load_cert_chain was called on it"
+
+
+def test_one_loaded_later_speaks_to_the_clients_that_are_there(client_certificate: str) -> None:
+    cache = Cache()
+    rebuilt = cache.rebuild()
+    assert isinstance(rebuilt, Rebuilt)
+    cache.context.load_cert_chain(client_certificate)
+    assert rebuilt.veto.reason == "ssl context: load_cert_chain was called on it"
+
+
+def test_more_trust_that_no_attribute_tells_is_seen(tmp_path: Path) -> None:
+    cache = Cache()
+    cache.context.load_verify_locations(capath=str(tmp_path))
+    assert cache.refusal() == "ssl context: load_verify_locations was called on it"
+
+
+def test_an_observed_method_still_does_its_work(client_certificate: str) -> None:
+    context = Cache().context
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    assert "ECDHE-RSA-AES128-GCM-SHA256" in [cipher["name"] for cipher in context.get_ciphers()]
+    with pytest.raises(FileNotFoundError):
+        context.load_cert_chain("/no/such/file.pem")
+
+
+def test_an_older_context_is_believed_only_while_no_client_certificate_is_configured() -> None:
+    assert isinstance(Cache(born_observed=False).rebuild(), Rebuilt)
+    refused = Cache(born_observed=False, configured=True)
+    assert refused.refusal() == "ssl context: may hold a client certificate"
+    assert isinstance(Cache(configured=True).rebuild(), Rebuilt)  # we would have seen it
+
+
+def test_a_replaced_ssl_module_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert interpreter_tls_is_original()
+    cache = Cache()
+
+    class Truststore(ssl.SSLContext):
+        pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ssl, "SSLContext", Truststore)
+        assert not interpreter_tls_is_original()
+        assert cache.refusal() == "the ssl module was replaced"
+    with monkeypatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", lambda **keywords: None)
+        assert not interpreter_tls_is_original()
+    with monkeypatch.context() as patch:
+        patch.setattr(ssl.SSLContext, "load_verify_locations", lambda *arguments: None, raising=False)
+        assert not interpreter_tls_is_original()
+    assert interpreter_tls_is_original()
+
+
+def test_the_recipe_is_the_one_that_litellm_follows(litellm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If litellm changes it, nothing is accelerated any more: better to hear it here."""
+    from litellm.llms.custom_httpx import http_handler
+
+    for level in (None, "DEFAULT@SECLEVEL=1"):
+        for curve in (None, "X25519", "nonsense"):
+            key = (certifi.where(), level, curve)
+            theirs = http_handler._create_ssl_context(*key)
+            assert fingerprint(theirs) == fingerprint(make_context(key, http_handler.DEFAULT_SSL_CIPHERS))
+
+
+# With litellm itself.
+
+
+def test_a_client_certificate_keeps_litellms_clients_with_httpx(
+    accelerated: Any,
+    complete: Callable[..., Any],
+    told: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    client_certificate: str,
+    goes_through_the_pool: Callable[[httpx.Client], bool],
+) -> None:
+    """httpx loads SSL_CERTIFICATE into the very context that all of litellm shares."""
+    assert complete(accelerated, "before").choices
+    assert told.stock_requests == {}
+    monkeypatch.setenv("SSL_CERTIFICATE", client_certificate)
+    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    assert not goes_through_the_pool(handler.client)
+    assert told.fallbacks["ssl context: with a client certificate"] == 1
+    assert complete(accelerated, "after").choices
+    assert told.stock_requests == {"ssl context: load_cert_chain was called on it": 1}
+
+
+def test_a_context_of_the_users_is_left_to_httpx(
+    accelerated: Any, told: Any, goes_through_the_pool: Callable[[httpx.Client], bool]
+) -> None:
+    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler(ssl_verify=ssl.create_default_context())
+    assert not goes_through_the_pool(handler.client)
+    assert told.fallbacks == {"ssl context: not litellm's": 1}
+
+
+def test_a_key_log_that_the_user_asked_for_is_written_by_httpx(
+    accelerated: Any, told: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    assert told.accelerated == 0
+    assert told.fallbacks == {"ssl context: writes a key log": 1}
+
+
+def test_verification_turned_off_in_litellm_is_off_and_in_the_pool(
+    accelerated: Any,
+    openai_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    goes_through_the_pool: Callable[[httpx.Client], bool],
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())  # which does not know the server
+    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler(ssl_verify=False)
+    assert goes_through_the_pool(handler.client)
+    assert handler.get(f"{openai_server.base_url}/models").status_code == 200
+
+
+def test_an_unknown_issuer_is_refused_through_the_pool_too(
+    accelerated: Any,
+    openai_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    goes_through_the_pool: Callable[[httpx.Client], bool],
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    assert goes_through_the_pool(handler.client)
+    with pytest.raises(httpx.ConnectError, match="certificate"):
+        handler.get(f"{openai_server.base_url}/models")
