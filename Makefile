@@ -52,10 +52,12 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 	@$(PIP) install --quiet --no-build-isolation --editable '.[$(EXTRAS)]'
 	@touch $@ $(BUILT)
 
-# Afterwards only the extension: an incremental build in build/python/.
+# Afterwards only the extension, by an incremental build in build/python/; not again right after the first one.
 $(BUILT): $(CXX_SOURCES) $(INSTALLED) | $(BIN)/python
-	@echo '== building the extension'
-	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@if [ ! -e $@ ] || [ -n "$$(find $(CXX_SOURCES) -newer $@ -print -quit)" ]; then \
+	  echo '== building the extension'; \
+	  $(PIP) install --quiet --no-build-isolation --no-deps --editable .; \
+	fi
 	@touch $@
 
 # --- use --------------------------------------------------------------------------------------------------------------

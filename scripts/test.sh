@@ -17,7 +17,7 @@ cpp() {
   fi
   cmake --build "build/$preset" --parallel "$jobs" || return 1
   # shellcheck disable=SC2086
-  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error --progress --parallel "$jobs" ${CTEST_ARGS:-}
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error --parallel "$jobs" ${CTEST_ARGS:-}
 }
 
 python() {
