@@ -50,8 +50,8 @@ class PoolCounts:
 
     @property
     def carried(self) -> int:
-        """Requests that went over the pool's connections: each has one lease."""
-        return self.count("leases")
+        """Requests that the pool was given and had a live connection for. One that was sent again has two leases."""
+        return min(self.count("requests"), self.count("leases"))
 
     @classmethod
     def from_performance_stats(cls, stats: Mapping[str, Any]) -> PoolCounts:
