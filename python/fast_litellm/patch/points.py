@@ -19,7 +19,7 @@ class Points:
     def __init__(self) -> None:
         #: name -> "applied", "missing", "not needed" or "removed"
         self.states: dict[str, str] = {}
-        self._replaced: list[tuple[str, Any, str, object, object]] = []
+        self._replaced: list[tuple[Any, str, object, object]] = []
 
     def wrap(self, name: str, owner: object | None, attribute: str, wrapper: Wrapper) -> bool:
         """Puts wrapper(original) in the place of `owner.attribute`; False if there is none, which is then reported.
@@ -36,7 +36,7 @@ class Points:
         else:
             replacement = _wrapped(found, wrapper)
         setattr(owner, attribute, replacement)
-        self._replaced.append((name, owner, attribute, own, replacement))
+        self._replaced.append((owner, attribute, own, replacement))
         self.states[name] = "applied"
         return True
 
@@ -47,13 +47,13 @@ class Points:
         """Gives everything back. An attribute that somebody replaced on top of ours is left: theirs calls ours, and
         ours does nothing once the patch is inactive."""
         while self._replaced:
-            name, owner, attribute, own, replacement = self._replaced.pop()
+            owner, attribute, own, replacement = self._replaced.pop()
             if vars(owner).get(attribute, _ABSENT) is replacement:
                 if own is _ABSENT:
                     delattr(owner, attribute)
                 else:
                     setattr(owner, attribute, own)
-            self.states[name] = "removed"
+        self.states = {name: "removed" if state == "applied" else state for name, state in self.states.items()}
 
 
 def _wrapped(original: Function, wrapper: Wrapper) -> Function:
