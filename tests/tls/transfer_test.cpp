@@ -27,10 +27,11 @@ std::string pattern(std::size_t size) {
 
 class Transfer : public TlsTest {
  protected:
+  /// So that records are sent by halves. The receive buffer stays: a tiny window would bring TCP's timers into play.
   static void shrink_buffers(const TlsChannel& channel) {
     const int small = 4096;
     ::setsockopt(channel.descriptor(), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
-    ::setsockopt(channel.descriptor(), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    (void)net::set_no_delay(channel.descriptor());
   }
 
   /// Writes `bytes`, cut anew at every call into pieces whose sizes `cut` gives, and reads the echo in between.
@@ -192,7 +193,9 @@ TEST_F(Transfer, a_shutdown_by_another_thread_wakes_a_waiting_read) {
   const auto channel = connect(make_context(trusting()), server);
   std::thread closer([&] { channel->shutdown(); });
   std::array<char, 16> buffer{};
-  EXPECT_EQ(channel->read(buffer, IoMode::wait).status, IoStatus::truncated);
+  const IoStatus status = channel->read(buffer, IoMode::wait).status;
+  // the server's last alert may already have met the closed socket
+  EXPECT_TRUE(status == IoStatus::truncated || status == IoStatus::error);
   closer.join();
 }
 

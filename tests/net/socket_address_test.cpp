@@ -1,0 +1,48 @@
+#include "net/socket_address.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace fastpool::net {
+namespace {
+
+TEST(SocketAddress, reads_and_writes_ip_addresses) {
+  EXPECT_EQ(SocketAddress::from_ip("192.0.2.1", 443)->to_string(), "192.0.2.1:443");
+  EXPECT_EQ(SocketAddress::from_ip("2001:DB8::1", 80)->to_string(), "[2001:db8::1]:80");
+  EXPECT_EQ(SocketAddress::from_ip("::1", 80)->family(), AF_INET6);
+  EXPECT_EQ(SocketAddress::from_ip("fe80::1%1", 80)->to_string(), "[fe80::1%1]:80");
+}
+
+TEST(SocketAddress, refuses_what_is_no_ip_address) {
+  for (const std::string& text : {std::string(), std::string("localhost"), std::string("[::1]"), std::string("1.2.3"),
+                                  std::string("1.2.3.4:80"), std::string("256.1.1.1"), std::string("::1%nowhere"),
+                                  std::string("1.2.3.4\0x", 9), std::string(500, '1')}) {
+    EXPECT_FALSE(SocketAddress::from_ip(text, 80).has_value()) << text;
+  }
+}
+
+TEST(SocketAddress, takes_paths_up_to_the_systems_length) {
+  EXPECT_EQ(SocketAddress::from_unix_path("/run/some.sock")->to_string(), "unix:/run/some.sock");
+  EXPECT_TRUE(SocketAddress::from_unix_path(std::string(107, 'p')).has_value());
+  EXPECT_FALSE(SocketAddress::from_unix_path(std::string(108, 'p')).has_value());
+  EXPECT_FALSE(SocketAddress::from_unix_path("").has_value());
+}
+
+TEST(SocketAddress, changes_its_port_and_compares_as_a_value) {
+  const auto address = *SocketAddress::from_ip("192.0.2.1", 443);
+  EXPECT_EQ(address.with_port(80), *SocketAddress::from_ip("192.0.2.1", 80));
+  EXPECT_FALSE(address == address.with_port(80));
+  EXPECT_EQ(SocketAddress(address.data(), address.size()), address);
+  EXPECT_EQ(SocketAddress().to_string(), "unspecified");
+}
+
+TEST(SocketAddress, tells_addresses_from_names) {
+  EXPECT_TRUE(is_ip_address("127.0.0.1"));
+  EXPECT_TRUE(is_ip_address("fe80::1%eth7"));
+  EXPECT_FALSE(is_ip_address("127.0.0.1.example"));
+  EXPECT_FALSE(is_ip_address(""));
+}
+
+}  // namespace
+}  // namespace fastpool::net
