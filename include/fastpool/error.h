@@ -4,6 +4,7 @@
 /// The one closed set of errors, and Result<T>, which carries either a value or an Error. Nothing in this library throws
 /// on the way of a request: exceptions begin at the borders of other languages.
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -33,6 +34,8 @@ enum class ErrorCode : std::uint8_t {
   remote_protocol,   ///< the peer's bytes break HTTP
   interrupted,       ///< a signal handler of the caller asked to stop
 };
+
+inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCode::interrupted) + 1;
 
 /// Where a request was when it failed.
 enum class Phase : std::uint8_t { none, acquire, resolve, connect, tls_handshake, write, read_head, read_body };

@@ -50,8 +50,9 @@ Result<Response> Client::send(const Request& request, const RequestOptions& opti
   client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());
 
   const client::CallOptions call{options.timeouts, options.interrupt, 0};
-  auto exchange = client::Exchange::open(state_->core.get(), **endpoint, {request.method, target, completed.headers()}, call);
+  auto exchange = client::Exchange::open(state_->core.get(), **endpoint, {request.method, target, completed.headers()});
   if (!exchange) return std::move(exchange).error();
+  if (auto obtained = exchange->obtain(call); !obtained) return std::move(obtained).error();
   if (auto sent = exchange->send(request.body, call); !sent) return std::move(sent).error();
 
   Response response;

@@ -6,10 +6,7 @@ namespace fastpool::client {
 
 Core::Core(const PoolSettings& settings) : reactor_(*this, tick_interval), pool_(settings, clock_, *this) {}
 
-Core::~Core() {
-  pool_.close();
-  reactor_.stop();  // dials under way end now, each telling the pool
-}
+Core::~Core() { stop(); }
 
 Result<ProfileId> Core::intern(const Profile& profile) {
   std::lock_guard lock(profiles_mutex_);
@@ -62,6 +59,11 @@ Result<pool::Endpoint*> Core::endpoint(const Origin& origin, ProfileId profile) 
 }
 
 void Core::close() { pool_.close(); }
+
+void Core::stop() {
+  pool_.close();
+  reactor_.stop();  // dials under way end now, each telling the pool
+}
 
 void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) {
   // The endpoint lives as long as the pool, and with it its target.

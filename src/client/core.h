@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -40,6 +41,12 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   /// Ends everything: waits, dials, idle connections; interrupts the users of leased ones.
   void close();
+  /// close(), and the reactor's thread is gone when it returns.
+  void stop();
+
+  void count_error(ErrorCode code) noexcept { errors_[static_cast<std::size_t>(code)].add(); }
+  /// How often requests ended with that error.
+  [[nodiscard]] std::uint64_t error_count(ErrorCode code) const noexcept { return errors_[static_cast<std::size_t>(code)].get(); }
 
   // pool::Dialer
   void dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) override;
@@ -73,6 +80,8 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   driver::Reactor reactor_;
   pool::Pool pool_;
   sync::LookupTable<EndpointKey, Known, EndpointKeyHash> endpoints_;
+
+  std::array<sync::Tally, error_code_count> errors_;
 
   std::mutex profiles_mutex_;
   std::vector<KnownProfile> profiles_;  // guarded by profiles_mutex_

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 
 #include <fastpool/settings.h>
 
 #include "client/core.h"
 #include "net/descriptor.h"
+#include "sync/epoch_pointer.h"
 
 namespace fastpool::client {
 
@@ -14,35 +14,24 @@ namespace fastpool::client {
 /// neither locked nor destroyed, since its locks may have been held at the fork. get() takes no lock.
 class CoreHolder {
  public:
-  explicit CoreHolder(const PoolSettings& settings) : settings_(settings), held_(new Held{settings}) {}
+  explicit CoreHolder(const PoolSettings& settings)
+      : settings_(settings), core_(net::fork_epoch(), std::make_unique<Core>(settings)) {}
   CoreHolder(const CoreHolder&) = delete;
   CoreHolder& operator=(const CoreHolder&) = delete;
   ~CoreHolder() {
-    Held* held = held_.load();
-    if (held->epoch == net::fork_epoch()) delete held;
+    if (core_.epoch() != net::fork_epoch()) core_.abandon();
   }
 
-  [[nodiscard]] Core& get() const {
-    Held* held = held_.load();
-    if (held->epoch == net::fork_epoch()) [[likely]]
-      return held->core;
-    auto fresh = std::make_unique<Held>(settings_);
-    if (held_.compare_exchange_strong(held, fresh.get())) return fresh.release()->core;
-    return held->core;  // another thread of the child was first
+  [[nodiscard]] Core& get() {
+    return core_.get(net::fork_epoch(), [this] { return std::make_unique<Core>(settings_); });
   }
   [[nodiscard]] const PoolSettings& settings() const noexcept { return settings_; }
-  /// Gives up ownership: at the exit of a process whose other threads may still be inside.
-  void leak() noexcept { held_.store(new Held{settings_}); }
+  /// At the exit of a process whose other threads may still be inside: the destructor is to destroy nothing.
+  void abandon() noexcept { core_.abandon(); }
 
  private:
-  struct Held {
-    explicit Held(const PoolSettings& settings) : epoch(net::fork_epoch()), core(settings) {}
-    const unsigned epoch;
-    Core core;
-  };
-
   const PoolSettings settings_;
-  mutable std::atomic<Held*> held_;
+  sync::EpochPointer<Core> core_;
 };
 
 }  // namespace fastpool::client

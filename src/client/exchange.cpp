@@ -58,14 +58,13 @@ Exchange::~Exchange() {
 
 // ---- opening ---------------------------------------------------------------------------------------------------------
 
-Result<Exchange> Exchange::open(Core& core, pool::Endpoint& endpoint, const RequestView& request, const CallOptions& options) {
+Result<Exchange> Exchange::open(Core& core, pool::Endpoint& endpoint, const RequestView& request) {
   Exchange exchange(core, endpoint);
   if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
-  if (auto obtained = exchange.obtain(options); !obtained) return std::move(obtained).error();
   return exchange;
 }
 
-Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const RequestView& request, const CallOptions& options) {
+Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const RequestView& request) {
   Exchange exchange(core, *lease.slot->endpoint.get());
   if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
   if (!core.pool().begin_stream(lease)) {
@@ -73,7 +72,6 @@ Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const Reque
                        "this connection id was returned already, or another thread is using it");
   }
   exchange.stream_.ref = lease;
-  if (auto obtained = exchange.obtain(options); !obtained) return std::move(obtained).error();
   return exchange;
 }
 
@@ -428,6 +426,7 @@ bool Exchange::may_retry(const Error& error, bool rewindable) const noexcept {
 // Ends the exchange and tells where it happened.
 Error Exchange::fail(Error error) noexcept {
   error.bytes_sent = bytes_sent_;
+  core_->count_error(error.code);
   if (error.phase == Phase::read_head && state_ == State::reading_body) error.phase = Phase::read_body;
   if (error.detail.find(endpoint_->name()) == std::string::npos) error.detail = endpoint_->name() + ": " + error.detail;
   state_ = State::ended;

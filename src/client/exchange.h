@@ -45,11 +45,13 @@ class Exchange {
   Exchange& operator=(Exchange&&) = delete;
   ~Exchange();
 
-  /// Leases a connection of the endpoint and prepares the request. Nothing is sent yet.
-  [[nodiscard]] static Result<Exchange> open(Core& core, pool::Endpoint& endpoint, const RequestView& request, const CallOptions& options);
+  /// Encodes the request for an endpoint; no I/O, no wait, and the request's views are not kept.
+  [[nodiscard]] static Result<Exchange> open(Core& core, pool::Endpoint& endpoint, const RequestView& request);
   /// The same on a lease that the caller keeps. stale_lease if it ended or is in use.
-  [[nodiscard]] static Result<Exchange> open_on(Core& core, pool::LeaseRef lease, const RequestView& request, const CallOptions& options);
+  [[nodiscard]] static Result<Exchange> open_on(Core& core, pool::LeaseRef lease, const RequestView& request);
 
+  /// Gets a live connection: before the first write(), finish() or send().
+  [[nodiscard]] Result<void> obtain(const CallOptions& options);
   /// Sends the whole request and reads the head of the response; tries again by the retry table. An early response (the peer
   /// answered before it had read all) is taken. `body` must last as long as the call.
   [[nodiscard]] Result<void> send(std::string_view body, const CallOptions& options);
@@ -72,7 +74,8 @@ class Exchange {
   void close() noexcept;
   /// Ends it without reading: for finalizers. Idempotent.
   void abandon() noexcept;
-  [[nodiscard]] bool open() const noexcept { return state_ != State::ended; }
+  /// Whether it still has its connection: not after the end of the body, an error, or close().
+  [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(lease_) || static_cast<bool>(stream_); }
   [[nodiscard]] int descriptor() const noexcept;
   [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
@@ -92,7 +95,6 @@ class Exchange {
   Exchange(Core& core, pool::Endpoint& endpoint) noexcept;
 
   [[nodiscard]] Result<void> prepare(const RequestView& request);
-  [[nodiscard]] Result<void> obtain(const CallOptions& options);
   [[nodiscard]] Result<void> send_once(std::string_view body, const CallOptions& options);
   [[nodiscard]] Result<void> send_pieces(std::span<iovec> pieces, driver::Blocking& driver);
   [[nodiscard]] Result<void> read_head(const CallOptions& options);
@@ -107,7 +109,6 @@ class Exchange {
   void release(pool::Reuse reuse) noexcept;
   void drop_connection() noexcept;
   [[nodiscard]] connection::Connection& connection() const noexcept;
-  [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(lease_) || static_cast<bool>(stream_); }
 
   Core* core_;
   pool::Endpoint* endpoint_;

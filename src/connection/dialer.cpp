@@ -51,7 +51,9 @@ std::string seconds_text(Duration duration) {
 Dial::Dial(DialHost& host, std::shared_ptr<const Target> target, TimePoint deadline)
     : host_(host), target_(std::move(target)), deadline_(deadline) {}
 
-Dial::~Dial() { close_sockets(); }
+Dial::~Dial() {
+  close_sockets();
+}
 
 std::string Dial::target_text() const {
   std::string text = target_->origin.to_string();
@@ -66,7 +68,8 @@ void Dial::start(TimePoint now) {
   stage_started_ = now;
   const Profile& profile = target_->profile;
   const auto refuse = [this](const std::string& why) {
-    Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "cannot connect to " + target_text() + ": " + why);
+    Error error =
+        Error::make(ErrorCode::connect_failed, Phase::connect, "cannot connect to " + target_text() + ": " + why);
     error.final = true;
     finish(std::move(error));
   };
@@ -109,10 +112,11 @@ void Dial::begin_race(std::span<const net::SocketAddress> addresses, TimePoint n
   stage_started_ = now;
   addresses_ = interleave(addresses, local_ ? local_->family() : AF_UNSPEC);
   if (addresses_.empty()) {
-    Error error = Error::make(ErrorCode::connect_failed, Phase::connect,
-                              "cannot connect to " + target_text() + ": it has no address of the family of the local address " +
-                                  target_->profile.local_address,
-                              EAFNOSUPPORT);
+    Error error =
+        Error::make(ErrorCode::connect_failed, Phase::connect,
+                    "cannot connect to " + target_text() + ": it has no address of the family of the local address " +
+                        target_->profile.local_address,
+                    EAFNOSUPPORT);
     error.final = true;
     return finish(std::move(error));
   }
@@ -223,8 +227,8 @@ void Dial::win(Attempt attempt, TimePoint now) {
   stage_ = Stage::handshaking;
   const std::string& server_name =
       target_->profile.server_name.empty() ? target_->origin.host : target_->profile.server_name;
-  auto channel = tls::TlsChannel::create(target_->tls, std::move(attempt.socket), server_name,
-                                         session_key(*target_, server_name));
+  auto channel =
+      tls::TlsChannel::create(target_->tls, std::move(attempt.socket), server_name, session_key(*target_, server_name));
   if (!channel) {
     Error error = std::move(channel).error();
     error.phase = Phase::tls_handshake;
@@ -317,8 +321,9 @@ Error Dial::timeout_error(TimePoint now) const {
     phase = Phase::tls_handshake;
     doing = "in the TLS handshake with " + peer_.to_string();
   }
-  return Error::make(ErrorCode::connect_timeout, phase,
-                     "no connection to " + target_text() + " after " + seconds_text(now - started_) + ", still " + doing);
+  return Error::make(
+      ErrorCode::connect_timeout, phase,
+      "no connection to " + target_text() + " after " + seconds_text(now - started_) + ", still " + doing);
 }
 
 void Dial::finish(Result<Dialed> result) {

@@ -10,7 +10,9 @@ namespace fastpool::connection {
 
 namespace {
 
-bool out_of_descriptors(int os_error) noexcept { return os_error == EMFILE || os_error == ENFILE; }
+bool out_of_descriptors(int os_error) noexcept {
+  return os_error == EMFILE || os_error == ENFILE;
+}
 
 /// Nothing was sent: this machine cannot reach such addresses at all. EADDRNOTAVAIL counts for IPv6 only, where it means
 /// that IPv6 is switched off; for IPv4 it means that the local ports are used up.
@@ -84,9 +86,9 @@ std::string describe(std::span<const FailedAttempt> failures) {
 }
 
 Error race_error(const std::string& target, std::span<const FailedAttempt> failures) {
-  Error error = Error::make(ErrorCode::connect_failed, Phase::connect,
-                            "cannot connect to " + target + " (" + describe(failures) + ")",
-                            most_telling(failures).os_error);
+  Error error =
+      Error::make(ErrorCode::connect_failed, Phase::connect,
+                  "cannot connect to " + target + " (" + describe(failures) + ")", most_telling(failures).os_error);
   error.final = std::any_of(failures.begin(), failures.end(), refused) &&
                 std::all_of(failures.begin(), failures.end(),
                             [](const FailedAttempt& failure) { return refused(failure) || never_asked(failure); });

@@ -24,7 +24,8 @@ inline constexpr Duration kAttemptDelay = std::chrono::milliseconds{250};
 
 /// Alternates between the families, beginning with that of the first address (section 4, First Address Family Count 1);
 /// within a family the order is kept. \param only_family AF_UNSPEC, or the one family to keep.
-[[nodiscard]] std::vector<net::SocketAddress> interleave(std::span<const net::SocketAddress> addresses, int only_family);
+[[nodiscard]] std::vector<net::SocketAddress> interleave(std::span<const net::SocketAddress> addresses,
+                                                         int only_family);
 
 struct RaceState {
   std::size_t untried = 0;

@@ -31,7 +31,9 @@ constexpr std::uint64_t kWakeToken = ~std::uint64_t{0};
 /// How long the thread sleeps between tries to open its epoll set while the process is out of descriptors.
 constexpr Duration kDescriptorRetry = std::chrono::milliseconds{50};
 
-TimePoint later(TimePoint now, Duration by) { return by > TimePoint::max() - now ? TimePoint::max() : now + by; }
+TimePoint later(TimePoint now, Duration by) {
+  return by > TimePoint::max() - now ? TimePoint::max() : now + by;
+}
 
 Error closed_error(const connection::Target& target) {
   return Error::make(ErrorCode::pool_closed, Phase::connect,
@@ -58,8 +60,8 @@ struct Reactor::State : std::enable_shared_from_this<State> {
     const std::uint64_t id;
     connection::DialDone done;
     std::unordered_map<int, std::uint64_t> interests;  ///< descriptor -> number of the interest
-    std::optional<TimePoint> timer;                    ///< its place in `timers`
-    connection::Dial dial;                             ///< last: its destructor calls drop_interest
+    std::optional<TimePoint> timer;  ///< its place in `timers`
+    connection::Dial dial;  ///< last: its destructor calls drop_interest
   };
   struct Interest {
     std::uint64_t dial = 0;
@@ -80,9 +82,9 @@ struct Reactor::State : std::enable_shared_from_this<State> {
   std::condition_variable ended;
   std::deque<Command> commands;
   std::thread thread;
-  bool running = false;   ///< the thread exists and has not come to its end
+  bool running = false;  ///< the thread exists and has not come to its end
   bool stopping = false;  ///< stop() was called
-  bool closed = false;    ///< nothing is taken into `commands` any more
+  bool closed = false;  ///< nothing is taken into `commands` any more
 
   // Opened once under `mutex`, never replaced after that.
   net::Epoll epoll;
@@ -127,13 +129,14 @@ Reactor::State::State(Listener& hears, Duration interval, std::shared_ptr<net::R
 
 void Reactor::State::Entry::resolve(const std::string& host) {
   // The answer may come on a resolver's thread, long after this dial or even the reactor is gone.
-  state.resolver->resolve(host, Clock::now(), [weak = state.weak_from_this(), number = id](Result<net::AddressList> found) {
-    if (const std::shared_ptr<State> alive = weak.lock()) {
-      alive->enqueue([number, found = std::move(found)](State& self) mutable {
-        self.drive(number, [&found](Entry& entry) { entry.dial.on_resolved(std::move(found), Clock::now()); });
+  state.resolver->resolve(
+      host, Clock::now(), [weak = state.weak_from_this(), number = id](Result<net::AddressList> found) {
+        if (const std::shared_ptr<State> alive = weak.lock()) {
+          alive->enqueue([number, found = std::move(found)](State& self) mutable {
+            self.drive(number, [&found](Entry& entry) { entry.dial.on_resolved(std::move(found), Clock::now()); });
+          });
+        }
       });
-    }
-  });
 }
 
 int Reactor::State::Entry::set_interest(int descriptor, std::uint32_t events) {
@@ -473,6 +476,8 @@ void Reactor::stop() {
   }
 }
 
-net::Resolver& Reactor::resolver() noexcept { return *state_->resolver; }
+net::Resolver& Reactor::resolver() noexcept {
+  return *state_->resolver;
+}
 
 }  // namespace fastpool::driver

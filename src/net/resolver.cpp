@@ -63,7 +63,8 @@ Result<AddressList> system_look_up(const std::string& host) {
   const std::unique_ptr<addrinfo, AddrInfoDeleter> list(raw);
   if (code != 0) {
     Error error = resolve_error(
-        host, code == EAI_SYSTEM ? std::generic_category().message(os_error) : std::string(gai_strerror(code)), os_error);
+        host, code == EAI_SYSTEM ? std::generic_category().message(os_error) : std::string(gai_strerror(code)),
+        os_error);
     error.final = code == EAI_NONAME || code == EAI_NODATA;
     return error;
   }

@@ -42,8 +42,17 @@ int alert_of(unsigned long code) noexcept {
   return reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256 ? reason - SSL_AD_REASON_OFFSET : -1;
 }
 
-std::string describe_alert(int alert) {
-  return "the server refused with the TLS alert '" + std::string(SSL_alert_desc_string_long(alert)) + "'";
+std::string name_of_alert(int alert) {
+  switch (alert) {  // those of TLS 1.3, for which OpenSSL 3.0 has no words
+    case SSL_AD_MISSING_EXTENSION:
+      return "missing extension";
+    case SSL_AD_CERTIFICATE_REQUIRED:
+      return "certificate required";
+    case SSL_AD_NO_APPLICATION_PROTOCOL:
+      return "no application protocol";
+    default:
+      return SSL_alert_desc_string_long(alert);
+  }
 }
 
 /// Whether the server would send the same alert to the same client again.
@@ -73,14 +82,15 @@ struct Words {
   bool final = false;
 };
 
-Words describe_alert_hint(int alert) {
-  Words words{describe_alert(alert), alert_is_final(alert)};
+Words describe_alert(int alert) {
+  Words words{"the server refused with the TLS alert '" + name_of_alert(alert) + "'", alert_is_final(alert)};
+  if (alert == SSL_AD_CERTIFICATE_REQUIRED) words.text += ": it asks for a client certificate";
   if (alert == SSL_AD_PROTOCOL_VERSION) words.text += ": no TLS version in common (at least TLS 1.2 is asked for)";
   return words;
 }
 
 Words describe_openssl(unsigned long code) {
-  if (const int alert = alert_of(code); alert >= 0) return describe_alert_hint(alert);
+  if (const int alert = alert_of(code); alert >= 0) return describe_alert(alert);
   if (ERR_GET_LIB(code) == ERR_LIB_SSL) {
     switch (ERR_GET_REASON(code)) {
       case SSL_R_WRONG_VERSION_NUMBER:

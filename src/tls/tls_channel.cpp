@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include <openssl/err.h>
@@ -98,7 +99,8 @@ struct TlsChannel::State {
   std::string server_name;
   std::string last_error;
   bool established = false;
-  bool broken = false;  ///< OpenSSL has given up on this connection: nothing more may be sent
+  bool broken = false;  ///< it has failed: no more than reading what is left may be tried
+  std::optional<IoResult> read_end;  ///< how reading ended, which then stays so
   // A record that OpenSSL has begun and could not send: it must get these very bytes again, however the caller cuts them.
   std::string unsent;
   std::size_t ahead = 0;  ///< bytes that went out with such a record beyond what the caller then gave
@@ -135,12 +137,15 @@ IoResult TlsChannel::State::result_of(int returned) {
 }
 
 IoResult TlsChannel::State::read_some(std::span<char> buffer, SocketIo::Mode mode) {
+  if (read_end) return *read_end;
   ERR_clear_error();
   io.begin(mode);
   std::size_t got = 0;
   const int returned = SSL_read_ex(ssl.get(), buffer.data(), buffer.size(), &got);
   if (returned == 1) return {IoStatus::ok, got, 0};
-  return result_of(returned);
+  const IoResult result = result_of(returned);
+  if (result.status != IoStatus::want_read && result.status != IoStatus::want_write) read_end = result;
+  return result;
 }
 
 IoResult TlsChannel::State::write_record(std::span<const char> record, IoMode mode) {

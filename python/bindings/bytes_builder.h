@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "gil.h"
+
+namespace fastpool::bindings {
+
+/// Gathers a body into one Python bytes object without a second copy of a large one: what is small waits in a buffer and
+/// is copied once; what is large goes straight into the object, which is sized beforehand or grown in place. append() is
+/// called without the GIL and takes it only to make or grow the object.
+class BytesBuilder {
+ public:
+  explicit BytesBuilder(WithoutGil& without_gil) noexcept : without_gil_(without_gil) {}
+  BytesBuilder(const BytesBuilder&) = delete;
+  BytesBuilder& operator=(const BytesBuilder&) = delete;
+  /// With the GIL.
+  ~BytesBuilder() { Py_XDECREF(object_); }
+
+  /// \param expected the whole size if it is known, else 0. \returns false if memory ran out (the Python error is set).
+  [[nodiscard]] bool append(const std::vector<std::string_view>& pieces, std::size_t expected) {
+    for (const std::string_view piece : pieces) {
+      if (object_ == nullptr && size_ + piece.size() <= small) {
+        buffer().append(piece);
+      } else {
+        if (!make_room(size_ + piece.size(), expected)) return false;
+        std::memcpy(PyBytes_AS_STRING(object_) + size_, piece.data(), piece.size());
+      }
+      size_ += piece.size();
+    }
+    return true;
+  }
+
+  /// With the GIL.
+  [[nodiscard]] nanobind::object finish() {
+    if (object_ == nullptr) return nanobind::bytes(buffer().data(), size_);
+    if (capacity_ != size_ && _PyBytes_Resize(&object_, static_cast<Py_ssize_t>(size_)) != 0) throw nanobind::python_error();
+    return nanobind::steal(std::exchange(object_, nullptr));
+  }
+  void start() { buffer().clear(); }
+
+ private:
+  static constexpr std::size_t small = 64 * 1024;
+
+  static std::string& buffer() {
+    thread_local std::string text;
+    return text;
+  }
+
+  bool make_room(std::size_t wanted, std::size_t expected) {
+    if (object_ != nullptr && wanted <= capacity_) return true;
+    return without_gil_.with_gil([&] {
+      const std::size_t capacity = std::max({wanted, expected, object_ == nullptr ? 0 : capacity_ + capacity_ / 2});
+      if (object_ == nullptr) {
+        object_ = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(capacity));
+        if (object_ != nullptr) std::memcpy(PyBytes_AS_STRING(object_), buffer().data(), size_);
+      } else {
+        _PyBytes_Resize(&object_, static_cast<Py_ssize_t>(capacity));
+      }
+      capacity_ = object_ == nullptr ? 0 : capacity;
+      return object_ != nullptr;
+    });
+  }
+
+  WithoutGil& without_gil_;
+  PyObject* object_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace fastpool::bindings

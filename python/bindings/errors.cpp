@@ -1,0 +1,55 @@
+#include "errors.h"
+
+#include <string>
+
+namespace nb = nanobind;
+
+namespace fastpool::bindings {
+
+namespace {
+
+PyObject* core_error_type = nullptr;  // owned by the module; lives as long as the process
+
+nb::str text(std::string_view view) { return nb::str(view.data(), view.size()); }
+
+nb::str text_of_anything(const std::string& bytes) {
+  return nb::steal<nb::str>(PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
+}
+
+}  // namespace
+
+void bind_errors(nb::module_& module) {
+  core_error_type = PyErr_NewExceptionWithDoc(
+      "fast_litellm._core.CoreError",
+      "Raised where no error factory was given. args: (code, phase, bytes_sent, os_error, detail).", PyExc_Exception, nullptr);
+  if (core_error_type == nullptr) throw nb::python_error();
+  module.attr("CoreError") = nb::handle(core_error_type);
+}
+
+void raise(const Error& error, nb::handle factory) {
+  const nb::object code = text(to_string(error.code));
+  const nb::object phase = text(to_string(error.phase));
+  const nb::object detail = text_of_anything(error.detail);
+  nb::object exception;
+  if (factory.is_valid() && !factory.is_none()) {
+    exception = factory(code, phase, error.bytes_sent, error.os_error, detail);
+  } else if (error.code == ErrorCode::invalid_argument) {
+    exception = nb::handle(PyExc_ValueError)(detail);
+  } else {
+    exception = nb::handle(core_error_type)(code, phase, error.bytes_sent, error.os_error, detail);
+    exception.attr("code") = code;
+    exception.attr("phase") = phase;
+    exception.attr("bytes_sent") = error.bytes_sent;
+    exception.attr("os_error") = error.os_error;
+    exception.attr("detail") = detail;
+  }
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+  throw nb::python_error();
+}
+
+void raise_value_error(const Error& error) {
+  PyErr_SetObject(PyExc_ValueError, text_of_anything(error.detail).ptr());
+  throw nb::python_error();
+}
+
+}  // namespace fastpool::bindings

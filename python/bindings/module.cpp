@@ -1,0 +1,30 @@
+// fast_litellm._core: the native pool.
+
+#include <nanobind/nanobind.h>
+
+#include "bindings.h"
+#include "errors.h"
+#include "gil.h"
+#include "net/descriptor.h"
+
+namespace nb = nanobind;
+using namespace fastpool::bindings;
+
+NB_MODULE(_core, module) {
+  module.doc() = "The native pool. Everything here releases the GIL around I/O and waits; any thread may call any method.";
+  // What is alive at exit is alive on purpose: threads may be parked inside it.
+  nb::set_leak_warnings(false);
+  fastpool::net::install_fork_handler();
+  note_main_thread();
+
+  bind_errors(module);
+  bind_pool(module);
+  bind_response(module);
+  bind_handle(module);
+
+  nb::module_::import_("atexit").attr("register")(module.attr("prepare_exit"));
+  // The thread that forks is the main thread of the child.
+  nb::dict hooks;
+  hooks["after_in_child"] = nb::cpp_function(&note_main_thread);
+  nb::module_::import_("os").attr("register_at_fork")(**hooks);
+}

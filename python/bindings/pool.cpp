@@ -1,0 +1,369 @@
+#include <array>
+#include <charconv>
+
+#include "bindings.h"
+#include "bytes_builder.h"
+#include "client/headers.h"
+#include "convert.h"
+#include "errors.h"
+#include "gil.h"
+
+namespace nb = nanobind;
+
+namespace fastpool::bindings {
+
+namespace {
+
+constexpr std::array<char, 16> hex_digits{'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
+
+nb::object text_of(pool::ConnectionId id) {
+  PyObject* const text = PyUnicode_New(16, 127);
+  if (text == nullptr) throw nb::python_error();
+  auto* const digits = PyUnicode_1BYTE_DATA(text);
+  for (unsigned i = 0; i < 16; ++i) digits[i] = static_cast<Py_UCS1>(hex_digits[id.value >> (60 - 4 * i) & 15U]);
+  return nb::steal(text);
+}
+
+std::optional<pool::LeaseRef> lease_of(client::Core& core, nb::handle id) {
+  if (!PyUnicode_Check(id.ptr())) {
+    PyErr_Format(PyExc_TypeError, "a connection id is the str that get_connection() gave, not %s", Py_TYPE(id.ptr())->tp_name);
+    throw nb::python_error();
+  }
+  Py_ssize_t size = 0;
+  const char* const digits = PyUnicode_AsUTF8AndSize(id.ptr(), &size);
+  if (digits == nullptr) throw nb::python_error();
+  if (size != 16) return std::nullopt;
+  pool::ConnectionId value;
+  const auto parsed = std::from_chars(digits, digits + size, value.value, 16);
+  if (parsed.ec != std::errc{} || parsed.ptr != digits + size) return std::nullopt;
+  return core.pool().find(value);
+}
+
+std::uint32_t limit_from(nb::handle value, std::uint32_t standard, const char* what) {
+  if (value.is_none()) return PoolSettings::unlimited;
+  const long long number = PyLong_AsLongLong(value.ptr());
+  if (number == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
+  if (number < 0) {
+    PyErr_Format(PyExc_ValueError, "%s must not be negative, not %lld", what, number);
+    throw nb::python_error();
+  }
+  if (number == 0 && standard != 0) return standard;
+  return number >= PoolSettings::unlimited ? PoolSettings::unlimited : static_cast<std::uint32_t>(number);
+}
+
+pool::AcquireOptions acquire_options(const Timeouts& timeouts, WithoutGil& without_gil) {
+  return {timeouts.pool, timeouts.connect, true, without_gil.interrupt()};
+}
+
+nb::object get_connection(Pool& self, nb::handle endpoint, nb::handle timeout) {
+  pool::Endpoint& there = self.endpoint(endpoint);
+  client::Core& core = self.core.get();
+  // The good case has no wait in it, so the GIL stays.
+  if (const auto ref = core.pool().try_lease(there)) return text_of(ref->id());
+  const OptionalDuration wait = duration_from(timeout, "timeout");
+  if (core.pool().closed()) raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"), self.error_factory);
+  if (wait && *wait <= Duration{}) return nb::none();
+  std::optional<Result<pool::LeaseRef>> leased;
+  bool raised = false;
+  {
+    WithoutGil without_gil;
+    leased.emplace(core.pool().lease(there, {wait, std::nullopt, false, without_gil.interrupt()}));
+    raised = without_gil.raised();
+  }
+  if (raised && leased->ok()) core.pool().release(leased->value(), pool::Reuse::yes());
+  if (!raised && !leased->ok() && leased->error().code == ErrorCode::pool_timeout) return nb::none();
+  return text_of(value_or_raise(*std::move(leased), raised, self.error_factory).id());
+}
+
+bool return_connection(Pool& self, nb::handle id) {
+  client::Core& core = self.core.get();
+  const auto ref = lease_of(core, id);
+  return ref && core.pool().release(*ref, pool::Reuse::yes());
+}
+
+bool remove_connection(Pool& self, nb::handle id) {
+  client::Core& core = self.core.get();
+  const auto ref = lease_of(core, id);
+  return ref && core.pool().release(*ref, pool::Reuse::no());
+}
+
+bool health_check(Pool& self, nb::handle id) {
+  client::Core& core = self.core.get();
+  const auto ref = lease_of(core, id);
+  if (!ref) return false;
+  if (!core.pool().begin_stream(*ref)) return core.pool().find(ref->id()).has_value();  // busy with a request: as alive as that
+  bool alive = false;
+  bool raised = false;
+  {
+    WithoutGil without_gil;
+    if (ref->slot->connected.get()) {
+      alive = ref->slot->word.load().reusable() && ref->slot->pooled->check_alive();
+    } else {
+      const Timeouts timeouts{std::chrono::seconds(5), std::nullopt, std::nullopt, std::nullopt};
+      alive = core.pool().connect(*ref, acquire_options(timeouts, without_gil)).ok();
+    }
+    core.pool().end_stream(*ref, alive ? pool::Reuse::yes() : pool::Reuse::no());
+    raised = without_gil.raised();
+  }
+  if (raised) throw nb::python_error();
+  return alive;
+}
+
+std::size_t cleanup(Pool& self) {
+  client::Core& core = self.core.get();
+  WithoutGil without_gil;
+  return core.pool().cleanup();
+}
+
+void set_gauges(nb::dict& dict, const EndpointStats& stats) {
+  dict["total_connections"] = stats.total_connections;
+  dict["active_connections"] = stats.active_connections;
+  dict["idle_connections"] = stats.idle_connections;
+  dict["dialing_connections"] = stats.dialing_connections;
+  dict["waiters"] = stats.waiters;
+}
+
+nb::dict get_stats(Pool& self) {
+  client::Core& core = self.core.get();
+  const PoolStats stats = core.pool().stats();
+  const PoolSettings& settings = self.core.settings();
+  nb::dict dict;
+  dict["pool_name"] = self.name;
+  set_gauges(dict, stats.all);
+  dict["requests"] = self.requests;
+  dict["leases"] = stats.leases;
+  dict["reused"] = stats.reused;
+  dict["dials"] = stats.dials;
+  dict["dial_failures"] = stats.dial_failures;
+  dict["connections_opened"] = stats.connections_opened;
+  dict["connections_closed"] = stats.connections_closed;
+  dict["handshakes"] = stats.handshakes;
+  dict["resumed"] = stats.resumed;
+  dict["evicted"] = stats.evicted;
+  dict["expired"] = stats.expired;
+  dict["peer_closed"] = stats.peer_closed;
+  dict["discarded"] = stats.discarded;
+  dict["pool_timeouts"] = stats.pool_timeouts;
+  nb::dict errors;
+  for (std::size_t code = 0; code < error_code_count; ++code) {
+    const auto kind = static_cast<ErrorCode>(code);
+    if (const std::uint64_t count = core.error_count(kind); count > 0)
+      errors[nb::str(to_string(kind).data(), to_string(kind).size())] = count;
+  }
+  dict["errors"] = errors;
+  nb::dict endpoints;
+  for (const EndpointStats& each : stats.endpoints) {
+    nb::dict entry;
+    set_gauges(entry, each);
+    nb::str key(each.name.c_str());
+    if (endpoints.contains(key)) {  // one origin under several profiles
+      for (const char* gauge : {"total_connections", "active_connections", "idle_connections", "dialing_connections", "waiters"})
+        entry[gauge] = entry[gauge] + endpoints[key][gauge];
+    }
+    endpoints[key] = entry;
+  }
+  dict["endpoints"] = endpoints;
+  const auto limit = [](std::uint32_t value) -> nb::object {
+    if (value == PoolSettings::unlimited) return nb::none();
+    return nb::int_(value);
+  };
+  dict["max_connections"] = limit(settings.max_connections);
+  dict["max_connections_per_endpoint"] = limit(settings.max_connections_per_endpoint);
+  dict["closed"] = core.pool().closed();
+  return dict;
+}
+
+nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers, nb::handle content,
+                   nb::handle timeout) {
+  client::Core& core = self.core.get();
+  const client::CallOptions base{timeouts_from(timeout), {}, 0};
+  HeaderText text;
+  std::vector<Header> given = headers_from(headers, text);
+  const std::string_view verb = text.view(method);
+  const std::string_view path = text.view(target);
+  const BodyView body(content);
+
+  std::optional<pool::LeaseRef> lease;
+  pool::Endpoint* there = nullptr;
+  lease = lease_of(core, connection);
+  if (lease) {
+    there = lease->slot->endpoint.get();
+  } else {
+    if (PyUnicode_Find(connection.ptr(), nb::str("://").ptr(), 0, PyUnicode_GET_LENGTH(connection.ptr()), 1) < 0) {
+      raise(Error::make(ErrorCode::stale_lease, Phase::acquire,
+                        "no such lease: the connection id was returned already, or is not one (an endpoint is a URL)"),
+            self.error_factory);
+    }
+    there = &self.endpoint(connection);
+  }
+  const client::CompletedHeaders completed(there->name(), verb, std::move(given), body.view().size());
+  const client::RequestView view{verb, path, completed.headers()};
+  auto opened = lease ? client::Exchange::open_on(core, *lease, view) : client::Exchange::open(core, *there, view);
+  if (!opened) raise(opened.error(), self.error_factory);
+  ++self.requests;
+
+  client::Exchange& exchange = *opened;
+  std::optional<Error> error;
+  bool raised = false;
+  bool out_of_memory = false;
+  nb::object bytes;
+  {
+    std::optional<BytesBuilder> builder;
+    {
+      WithoutGil without_gil;
+      builder.emplace(without_gil);
+      builder->start();
+      client::CallOptions options = base;
+      options.interrupt = without_gil.interrupt();
+      std::vector<std::string_view> pieces;
+      auto step = exchange.obtain(options);
+      if (step) step = exchange.send(body.view(), options);
+      std::size_t expected = 0;
+      if (step) {
+        const std::string_view length = exchange.head().headers.find("content-length");
+        (void)std::from_chars(length.data(), length.data() + length.size(), expected);
+        // A promise is not memory: beyond this the object grows with what really comes.
+        expected = std::min<std::size_t>(expected, std::size_t{256} << 20U);
+      }
+      while (step && !out_of_memory) {
+        auto more = exchange.read(pieces, options);
+        if (!more) {
+          step = std::move(more).error();
+        } else if (!*more) {
+          break;
+        } else {
+          out_of_memory = !builder->append(pieces, expected);
+        }
+      }
+      if (!step) error = std::move(step).error();
+      raised = without_gil.raised();
+    }
+    if (raised || out_of_memory) throw nb::python_error();
+    if (error) raise(*error, self.error_factory);
+    bytes = builder->finish();
+  }
+  return nb::cast(new Response(std::move(exchange.head()), std::move(bytes)), nb::rv_policy::take_ownership);
+}
+
+std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::handle timeout) {
+  pool::Endpoint& there = self.endpoint(endpoint);
+  client::Core& core = self.core.get();
+  const OptionalDuration wait = duration_from(timeout, "timeout");
+  std::optional<Result<std::uint32_t>> warmed;
+  bool raised = false;
+  {
+    WithoutGil without_gil;
+    warmed.emplace(core.pool().warm(there, count, {wait, wait, false, without_gil.interrupt()}));
+    raised = without_gil.raised();
+  }
+  return value_or_raise(*std::move(warmed), raised, self.error_factory);
+}
+
+void close(Pool& self) {
+  client::Core& core = self.core.get();
+  WithoutGil without_gil;
+  core.close();
+}
+
+std::vector<Pool*>& living_pools() {
+  static auto* const pools = new std::vector<Pool*>;  // with the GIL
+  return *pools;
+}
+
+void prepare_exit() {
+  begin_exit();
+  for (Pool* each : living_pools()) {
+    PyThreadState* const state = PyEval_SaveThread();
+    each->core.get().stop();
+    PyEval_RestoreThread(state);
+  }
+  wait_for_returning_threads();
+}
+
+}  // namespace
+
+Pool::Pool(std::string pool_name, const PoolSettings& settings, TlsSettings tls, nb::object factory)
+    : core(settings), name(std::move(pool_name)), default_tls(std::move(tls)), error_factory(std::move(factory)) {
+  living_pools().push_back(this);
+}
+
+Pool::~Pool() {
+  std::erase(living_pools(), this);
+  if (exiting()) {
+    core.abandon();  // threads may be parked inside
+    return;
+  }
+  for (const auto& [url, there] : remembered_) Py_DECREF(url);
+  // The reactor is joined; it never needs the GIL, but others need not wait for it.
+  PyThreadState* const state = PyEval_SaveThread();
+  core.get().stop();
+  PyEval_RestoreThread(state);
+}
+
+pool::Endpoint& Pool::endpoint(nb::handle url) {
+  client::Core& now = core.get();
+  if (remembered_of_ != &now) {  // a fork: those belong to the parent's core
+    for (const auto& [text, there] : remembered_) Py_DECREF(text);
+    remembered_.clear();
+    remembered_of_ = &now;
+  }
+  if (!PyUnicode_Check(url.ptr())) {
+    PyErr_Format(PyExc_TypeError, "an endpoint is a URL (str) like 'https://host:port', not %s", Py_TYPE(url.ptr())->tp_name);
+    throw nb::python_error();
+  }
+  if (const auto found = remembered_.find(url.ptr()); found != remembered_.end()) return *found->second;
+
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(url.ptr(), &size);
+  if (text == nullptr) throw nb::python_error();
+  auto origin = Origin::parse({text, static_cast<std::size_t>(size)});
+  if (!origin) raise_value_error(origin.error());
+  auto profile = now.intern(Profile{.tls = default_tls});
+  if (!profile) raise_value_error(profile.error());
+  auto there = now.endpoint(*origin, *profile);
+  if (!there) raise_value_error(there.error());
+  // A subclass of str could hash and compare by Python code; such a key is not kept.
+  if (PyUnicode_CheckExact(url.ptr()) && remembered_.size() < max_remembered) {
+    Py_INCREF(url.ptr());
+    remembered_.emplace(url.ptr(), *there);
+  }
+  return **there;
+}
+
+void bind_pool(nb::module_& module) {
+  using namespace nb::literals;
+  nb::class_<Pool>(module, "Pool", nb::is_weak_referenceable(), nb::dynamic_attr())
+      .def(
+          "__init__",
+          [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle, nb::handle idle_timeout,
+             nb::handle lifetime, std::optional<TlsSettings> tls, nb::object factory) {
+            PoolSettings settings;
+            settings.max_connections_per_endpoint =
+                limit_from(per_endpoint, settings.max_connections_per_endpoint, "max_connections_per_endpoint");
+            settings.max_connections = limit_from(total, settings.max_connections, "max_connections");
+            settings.max_idle_connections = limit_from(idle, 0, "max_idle_connections");
+            settings.idle_timeout = duration_from(idle_timeout, "idle_timeout");
+            settings.max_lifetime = duration_from(lifetime, "max_lifetime");
+            new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(factory));
+          },
+          "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = 500, "max_connections"_a.none() = 0,
+          "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0, "max_lifetime"_a.none() = 3600.0,
+          "default_tls"_a.none() = nb::none(), "error_factory"_a.none() = nb::none())
+      .def_prop_ro("name", [](const Pool& self) { return self.name; })
+      .def("get_connection", &get_connection, "endpoint"_a, nb::kw_only(), "timeout"_a.none() = 0)
+      .def("return_connection", &return_connection, "connection_id"_a)
+      .def("remove_connection", &remove_connection, "connection_id"_a)
+      .def("health_check", &health_check, "connection_id"_a)
+      .def("cleanup", &cleanup)
+      .def("get_stats", &get_stats)
+      .def("request", &request, "connection"_a, "method"_a, "target"_a, nb::kw_only(), "headers"_a.none() = nb::none(),
+           "content"_a.none() = nb::none(), "timeout"_a.none() = 5.0)
+      .def("warm", &warm, "endpoint"_a, "count"_a, nb::kw_only(), "timeout"_a.none() = 60.0)
+      .def("open_leases", [](Pool& self) { return self.core.get().pool().stats().all.active_connections; })
+      .def("close", &close)
+      .def_prop_ro("closed", [](Pool& self) { return self.core.get().pool().closed(); });
+  module.def("prepare_exit", &prepare_exit);
+  module.def("fork_epoch", &net::fork_epoch);
+}
+
+}  // namespace fastpool::bindings
