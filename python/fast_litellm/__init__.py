@@ -73,6 +73,11 @@ _HOME_OF = {
     "return_connection": "simple_pool",
 }
 
+#: Bound methods of the pool "default": other ones after it was closed, so never kept here.
+_FUNCTIONS_OF_THE_POOL = frozenset(
+    name for name, home in _HOME_OF.items() if home == "simple_pool" and name != "SimpleConnectionPool"
+)
+
 
 def __getattr__(name: str) -> object:
     if name in _HOME_OF:
@@ -92,7 +97,8 @@ def __getattr__(name: str) -> object:
             value = "0+unknown"
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
+    if name not in _FUNCTIONS_OF_THE_POOL:
+        globals()[name] = value
     return value
 
 
