@@ -270,6 +270,9 @@ void Reactor::State::wait_for_events(TimePoint until) {
       wake_without_eventfd.wait_until(lock, std::min(until, now + kDescriptorRetry),
                                       [this] { return stopping || !commands.empty(); });
     }
+    if (stopping || !commands.empty()) {
+      until = now;  // what came before the eventfd could be opened gave no signal
+    }
   }
   if (!has_epoll) {
     return;

@@ -238,8 +238,9 @@ TEST(DialTest, a_timeout_names_the_addresses_that_were_being_connected_to_and_th
   const std::string port = std::to_string(silent.port());
   EXPECT_EQ(result.error().code, ErrorCode::connect_timeout);
   EXPECT_EQ(result.error().phase, Phase::connect);
-  EXPECT_EQ(result.error().detail, "no connection to http://two.test:" + port + " after 2.000 s, still connecting to 127.0.0.2:" +
-                                       port + " (failed before: 127.0.0.1:" + port + ": Connection refused)");
+  EXPECT_EQ(result.error().detail, "no connection to http://two.test:" + port +
+                                       " after 2.000 s, still connecting to 127.0.0.2:" + port +
+                                       " (failed before: 127.0.0.1:" + port + ": Connection refused)");
   EXPECT_TRUE(host.interests.empty());
 }
 
@@ -254,7 +255,8 @@ TEST(DialTest, a_local_address_is_bound_to_and_restricts_the_family) {
   host.pump(dial, kNow);
   const Result<Dialed> result = dial.take_result();
   ASSERT_TRUE(result.ok()) << result.error().detail;
-  EXPECT_EQ(net::local_address(result->channel->descriptor()).with_port(0), *net::SocketAddress::from_ip("127.0.0.3", 0));
+  EXPECT_EQ(net::local_address(result->channel->descriptor()).with_port(0),
+            *net::SocketAddress::from_ip("127.0.0.3", 0));
 }
 
 TEST(DialTest, a_local_address_of_no_use_says_so) {
@@ -321,6 +323,32 @@ TEST(DialTest, a_missing_unix_socket_is_a_final_error_that_names_the_path) {
     EXPECT_TRUE(result.error().final);
     EXPECT_NE(result.error().detail.find(path), std::string::npos) << result.error().detail;
   }
+}
+
+#ifdef IP_LOCAL_PORT_RANGE
+constexpr int kLocalPortRange = IP_LOCAL_PORT_RANGE;
+#else
+constexpr int kLocalPortRange = 51;  // Linux 6.3; older headers lack the name
+#endif
+
+TEST(DialTest, a_socket_that_connected_to_itself_counts_as_refused) {
+  const std::uint16_t port = refusing_port();
+  auto target = target_of("127.0.0.1", port);
+  const std::uint32_t only = static_cast<std::uint32_t>(port) << 16U | port;  // as if the kernel had chosen this port
+  target->profile.socket_options.push_back(
+      {IPPROTO_IP, kLocalPortRange, std::string(reinterpret_cast<const char*>(&only), sizeof only)});
+  Host host;
+  Dial dial(host, target, kDeadline);
+  dial.start(kNow);
+  if (!dial.finished()) {
+    host.pump(dial, kNow);
+  }
+  const Result<Dialed> result = dial.take_result();
+  ASSERT_FALSE(result.ok());
+  if (result.error().os_error == ENOPROTOOPT) {
+    GTEST_SKIP() << "this kernel cannot fix the local port of a socket";
+  }
+  EXPECT_EQ(result.error().os_error, ECONNREFUSED) << result.error().detail;
 }
 
 TEST(DialTest, running_out_of_descriptors_is_told_apart) {

@@ -11,7 +11,9 @@ namespace {
 using namespace std::chrono_literals;
 using net::SocketAddress;
 
-SocketAddress ip(const char* text) { return *SocketAddress::from_ip(text, 443); }
+SocketAddress ip(const char* text) {
+  return *SocketAddress::from_ip(text, 443);
+}
 
 std::vector<SocketAddress> ips(std::initializer_list<const char*> texts) {
   std::vector<SocketAddress> addresses;
@@ -55,19 +57,24 @@ TEST(RaceTest, an_error_names_the_origin_and_every_address) {
 
 TEST(RaceTest, refused_everywhere_is_final) {
   EXPECT_TRUE(race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ECONNREFUSED}}).final);
-  EXPECT_TRUE(race_error("o", std::vector<FailedAttempt>{{ip("::1"), ENETUNREACH}, {ip("1.1.1.1"), ECONNREFUSED}}).final);
+  EXPECT_TRUE(
+      race_error("o", std::vector<FailedAttempt>{{ip("::1"), ENETUNREACH}, {ip("1.1.1.1"), ECONNREFUSED}}).final);
   EXPECT_FALSE(race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ENETUNREACH}}).final);
-  EXPECT_FALSE(race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ECONNREFUSED}, {ip("::1"), ETIMEDOUT}}).final);
+  EXPECT_FALSE(
+      race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ECONNREFUSED}, {ip("::1"), ETIMEDOUT}}).final);
   EXPECT_FALSE(
       race_error("o", std::vector<FailedAttempt>{{ip("2.2.2.2"), ECONNREFUSED}, {ip("1.1.1.1"), EADDRNOTAVAIL}}).final);
 }
 
 TEST(RaceTest, the_most_telling_errno_is_reported) {
-  EXPECT_EQ(race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ECONNREFUSED}, {ip("::1"), ENETUNREACH}}).os_error,
-            ECONNREFUSED);
-  EXPECT_EQ(race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), EMFILE}, {ip("::1"), ECONNREFUSED}}).os_error, EMFILE);
-  EXPECT_EQ(race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ETIMEDOUT}, {ip("2.2.2.2"), EHOSTUNREACH}}).os_error,
-            EHOSTUNREACH);
+  EXPECT_EQ(
+      race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ECONNREFUSED}, {ip("::1"), ENETUNREACH}}).os_error,
+      ECONNREFUSED);
+  EXPECT_EQ(race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), EMFILE}, {ip("::1"), ECONNREFUSED}}).os_error,
+            EMFILE);
+  EXPECT_EQ(
+      race_error("o", std::vector<FailedAttempt>{{ip("1.1.1.1"), ETIMEDOUT}, {ip("2.2.2.2"), EHOSTUNREACH}}).os_error,
+      EHOSTUNREACH);
 }
 
 }  // namespace

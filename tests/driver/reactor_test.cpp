@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -176,7 +177,8 @@ TEST_F(ReactorTest, a_look_up_that_hangs_ends_in_a_timeout_and_holds_neither_oth
   auto gate = std::make_shared<std::shared_future<void>>(release.get_future().share());
   auto left = std::make_shared<std::promise<void>>();
   {
-    Reactor reactor(ear_, 1h, std::make_shared<net::Resolver>([gate, left](const std::string& host) -> Result<net::AddressList> {
+    Reactor reactor(ear_, 1h,
+                    std::make_shared<net::Resolver>([gate, left](const std::string& host) -> Result<net::AddressList> {
                       if (host == "slow.test") {
                         gate->wait();
                         left->set_value();
@@ -204,6 +206,28 @@ TEST_F(ReactorTest, a_callback_may_dial_again) {
     });
   });
   EXPECT_EQ(third.get_future().get(), 3);
+}
+
+TEST_F(ReactorTest, without_descriptors_dials_fail_with_emfile_and_work_again_once_there_are_some) {
+  RawListener listener;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 3;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Result<Dialed> failed = dial(reactor_, target_of("127.0.0.1", listener.port())).get();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(failed.error().os_error, EMFILE);
+  for (;;) {
+    // The reactor looks for descriptors again on its next round; a dial that comes before it is told EMFILE once more.
+    const Result<Dialed> result = dial(reactor_, target_of("127.0.0.1", listener.port())).get();
+    if (result.ok()) {
+      break;
+    }
+    ASSERT_EQ(result.error().os_error, EMFILE) << result.error().detail;
+  }
 }
 
 TEST_F(ReactorTest, two_hundred_dials_at_once_all_connect) {

@@ -19,7 +19,9 @@ using namespace std::chrono_literals;
 
 const TimePoint kNow = TimePoint{} + std::chrono::hours{1};
 
-SocketAddress ip(const char* text) { return *SocketAddress::from_ip(text, 0); }
+SocketAddress ip(const char* text) {
+  return *SocketAddress::from_ip(text, 0);
+}
 
 /// A look-up that the test answers: counts calls per name, holds names back until they are let go.
 class Names {
@@ -228,7 +230,8 @@ TEST(ResolverTest, its_threads_take_no_signals) {
   Resolver resolver([](const std::string&) -> Result<AddressList> {
     sigset_t blocked;
     pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
-    if (sigismember(&blocked, SIGINT) == 1 && sigismember(&blocked, SIGTERM) == 1 && sigismember(&blocked, SIGALRM) == 1) {
+    if (sigismember(&blocked, SIGINT) == 1 && sigismember(&blocked, SIGTERM) == 1 &&
+        sigismember(&blocked, SIGALRM) == 1) {
       return AddressList{ip("192.0.2.1")};
     }
     return Error::make(ErrorCode::resolve_failed, Phase::resolve, "signals reach this thread");
