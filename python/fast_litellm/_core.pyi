@@ -22,6 +22,21 @@ class CoreError(Exception):
 class TlsSettings:
     """Mirror of fastpool::TlsSettings; every field is a keyword and an attribute."""
 
+    verify_peer: bool
+    verify_hostname: bool
+    ca_file: str
+    ca_directory: str
+    certificate_file: str
+    private_key_file: str
+    private_key_password: str
+    verify_flags: int
+    minimum_version: int
+    maximum_version: int
+    cipher_list: str
+    groups: str
+    security_level: int
+    options: int
+
     def __init__(
         self,
         *,

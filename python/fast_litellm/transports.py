@@ -23,8 +23,8 @@ SocketOption: TypeAlias = "tuple[int, int, int] | tuple[int, int, bytes | bytear
 _DEFAULT_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 _NO_TIMEOUTS: _core.TimeoutTuple = (None, None, None, None)
 # What httpx makes of `content=b"..."`: one piece, kept in `_stream`. Not exported, so found by looking.
-_WHOLE_BODY = type(httpx.Request("POST", "http://localhost", content=b"-").stream)
-_KNOWS_WHOLE_BODY = getattr(_WHOLE_BODY(b"-"), "_stream", None) == b"-"  # type: ignore[call-arg]
+_WHOLE_BODY: Any = type(httpx.Request("POST", "http://localhost", content=b"-").stream)
+_KNOWS_WHOLE_BODY = getattr(_WHOLE_BODY(b"-"), "_stream", None) == b"-"
 
 
 class HTTPTransport(httpx.BaseTransport):

@@ -10,6 +10,8 @@ import pytest
 from fast_litellm.server import EmbeddedServer
 from support.certificates import Certificates, make_certificates
 
+pytest_plugins = ["peers.fixtures"]
+
 # Before anything imports litellm: no look-up of its tables on the network, no .env file, no proxy between the tests
 # and their servers on loopback.
 os.environ.update(

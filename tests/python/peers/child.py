@@ -1,0 +1,60 @@
+"""Python programs as child processes: for what only a process of its own can show."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 60.0
+
+
+def pythons() -> list[str]:
+    """The interpreters to try: FAST_LITELLM_TEST_PYTHONS (path:path), or this one. The package must be in each."""
+    named = os.environ.get("FAST_LITELLM_TEST_PYTHONS", "")
+    return [path for path in named.split(os.pathsep) if path] or [sys.executable]
+
+
+def exit_runs() -> int:
+    """How often each test of the interpreter's exit is repeated: FAST_LITELLM_EXIT_RUNS."""
+    return int(os.environ.get("FAST_LITELLM_EXIT_RUNS") or 20)
+
+
+def run(program: str, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """Runs it to its end; what it wrote and its exit code are in the result."""
+    return subprocess.run(
+        [python, "-c", textwrap.dedent(program), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=_environment(),
+    )
+
+
+@contextmanager
+def running(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs it beside the test; killed at the end if it still lives."""
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+
+
+def _environment() -> dict[str, str]:
+    tests = str(Path(__file__).parents[1])
+    return {**os.environ, "FAST_LITELLM_ENABLED": "false", "PYTHONPATH": tests, "PYTHONFAULTHANDLER": "1"}

@@ -1,0 +1,196 @@
+"""Limits, as the server sees them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import httpx
+import pytest
+
+from fast_litellm import SimpleConnectionPool
+from peers.scripted import Connection, Counts, Gate, ScriptedServer, serve_ok
+from transport.conftest import MakeClient
+
+Serve = Callable[..., ScriptedServer]
+NewPool = Callable[..., SimpleConnectionPool]
+
+
+class Crowd:
+    """A script that answers only once `size` requests are in hand, so that they must all be open at once."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._in_hand = 0
+        self._gate = Gate()
+
+    async def __call__(self, connection: Connection) -> None:
+        while True:
+            request = await connection.request()
+            self._in_hand += 1  # scripts run on the server's one thread
+            if self._in_hand == self._size:
+                self._in_hand = 0
+                gate, self._gate = self._gate, Gate()
+                gate.open()
+            else:
+                await self._gate.passed()
+            await connection.respond(request.target.encode())
+
+
+def _get_all(client: httpx.Client, server: ScriptedServer, count: int) -> None:
+    def get(number: int) -> str:
+        return client.get(f"{server.url}/{number}").text
+
+    with ThreadPoolExecutor(count) as threads:
+        assert list(threads.map(get, range(count))) == [f"/{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_the_transports_own_pool_opens_as_many_connections_as_max_connections_and_no_more(
+    make_client: MakeClient, serve: Serve, limit: int
+) -> None:
+    client = make_client(limits=httpx.Limits(max_connections=limit))
+    server = serve(Crowd(limit))
+    _get_all(client, server, 12)
+    assert server.counts.most_open == limit
+    assert server.connections == limit
+
+
+def test_a_shared_pool_opens_as_many_connections_per_endpoint_as_allowed_and_no_more(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    client = make_client(pool=new_pool(max_connections_per_endpoint=4))
+    server = serve(Crowd(4))
+    _get_all(client, server, 16)
+    assert server.counts.most_open == 4
+
+
+def test_the_total_limit_holds_over_all_endpoints(make_client: MakeClient, serve: Serve, new_pool: NewPool) -> None:
+    pool = new_pool(max_connections=3)
+    client = make_client(pool=pool)
+    opened, most = [0], [0]
+    lock = threading.Lock()
+
+    def counting(step: int) -> None:
+        with lock:
+            opened[0] += step
+            most[0] = max(most[0], opened[0])
+
+    async def script(connection: Connection) -> None:
+        counting(1)
+        try:
+            while True:
+                request = await connection.request()
+                await connection.respond(request.target.encode())
+        finally:
+            counting(-1)
+
+    servers = [serve(script) for _ in range(5)]
+
+    def get(number: int) -> str:
+        return client.get(f"{servers[number % 5].url}/{number}").text
+
+    with ThreadPoolExecutor(10) as threads:
+        assert list(threads.map(get, range(200))) == [f"/{number}" for number in range(200)]
+    # A connection that the pool has closed may be counted here until the server reads its FIN: look at the pool's count
+    # for the exact figure, and at the server's for one that does not grow.
+    assert pool.get_stats()["total_connections"] <= 3
+    assert most[0] <= 3 + 2
+
+
+def test_limits_on_a_shared_pool_bind_this_transport_alone(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    pool = new_pool()
+    bound = make_client(pool=pool, limits=httpx.Limits(max_connections=1))
+    free = make_client(pool=pool)
+    server = serve(serve_ok)
+    with bound.stream("GET", server.url):
+        with pytest.raises(httpx.PoolTimeout):
+            bound.get(server.url, timeout=httpx.Timeout(20, pool=0.05))
+        assert free.get(server.url).status_code == 200
+    assert bound.get(server.url).status_code == 200
+
+
+def test_a_waiting_request_gets_the_connection_that_comes_free(make_client: MakeClient, serve: Serve) -> None:
+    client = make_client(limits=httpx.Limits(max_connections=1))
+    server = serve(serve_ok)
+    with ThreadPoolExecutor(1) as threads:
+        with client.stream("GET", f"{server.url}/first"):
+            waiting = threads.submit(client.get, f"{server.url}/second")
+        assert waiting.result(20).text == "GET /second"
+    assert server.connections == 1
+
+
+def test_no_more_than_max_keepalive_connections_stay_open(make_client: MakeClient, serve: Serve) -> None:
+    client = make_client(limits=httpx.Limits(max_connections=5, max_keepalive_connections=2))
+    server = serve(Crowd(5))
+    _get_all(client, server, 5)
+    server.wait_until(lambda counts: counts.connections == 5 and counts.open == 2, "all but two connections close")
+
+
+def test_without_keepalive_connections_each_request_has_its_own(make_client: MakeClient, serve: Serve) -> None:
+    client = make_client(limits=httpx.Limits(max_connections=5, max_keepalive_connections=0))
+    server = serve(serve_ok)
+    for number in range(1, 4):
+        client.get(server.url)
+        server.wait_until(partial(_all_closed, number), "the connection close")
+
+
+def _all_closed(connections: int, counts: Counts) -> bool:
+    return (counts.connections, counts.open) == (connections, 0)
+
+
+def test_an_idle_connection_goes_when_its_keepalive_expires(make_client: MakeClient, serve: Serve) -> None:
+    client = make_client(limits=httpx.Limits(keepalive_expiry=0.05))
+    server = serve(serve_ok)
+    client.get(server.url)
+    # Nobody asks for anything: the pool's own watch must see to it.
+    server.wait_until(lambda counts: counts.open == 0, "the idle connection close")
+
+
+def test_closing_the_client_closes_its_own_pools_connections(make_client: MakeClient, serve: Serve) -> None:
+    client = make_client()
+    server = serve(serve_ok)
+    client.get(server.url)
+    assert server.counts.open == 1
+    client.close()
+    server.wait_until(lambda counts: counts.open == 0, "the connection close")
+
+
+def test_closing_a_client_on_a_shared_pool_breaks_no_stream_of_others(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    rest = Gate()
+
+    async def script(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha")
+            await rest.passed()
+            await connection.send(b"lf")
+
+    pool = new_pool()
+    closing, other = make_client(pool=pool), make_client(pool=pool)
+    server = serve(script)
+    with other.stream("GET", server.url) as response:
+        closing.close()
+        rest.open()
+        assert response.read() == b"half"
+    assert other.get(server.url).content == b"half"
+    assert server.connections == 1
+
+
+def test_open_leases_are_listed_for_this_transport_alone(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    pool = new_pool()
+    one, other = make_client(pool=pool), make_client(pool=pool)
+    server = serve(serve_ok)
+    with one.stream("GET", server.url):
+        [connection] = one._transport._pool.connections  # type: ignore[attr-defined]
+        assert not connection.is_idle()
+        assert other._transport._pool.connections == []  # type: ignore[attr-defined]
+    assert one._transport._pool.connections == []  # type: ignore[attr-defined]
