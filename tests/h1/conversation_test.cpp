@@ -35,7 +35,7 @@ TEST_P(Conversations, GiveTheSameEventsHoweverTheirBytesAreCut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, Conversations, testing::ValuesIn(load_conversations()),
-                         [](const auto& info) { return test_name(info.param); });
+                         [](const auto& test) { return test_name(test.param); });
 
 TEST(ConversationFiles, AreFoundBesideTheTests) { EXPECT_GE(load_conversations().size(), 150U); }
 

@@ -1,0 +1,63 @@
+#include <fastpool/headers.h>
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace fastpool {
+namespace {
+
+TEST(AHeaderList, KeepsOrderCaseAndDuplicates) {
+  HeaderList headers;
+  headers.add("Set-Cookie", "a=1");
+  headers.add("X-Empty", "");
+  headers.add("set-cookie", "b=2");
+  ASSERT_EQ(headers.size(), 3U);
+  EXPECT_EQ(headers[0].name, "Set-Cookie");
+  EXPECT_EQ(headers[0].value, "a=1");
+  EXPECT_EQ(headers[1].name, "X-Empty");
+  EXPECT_EQ(headers[1].value, "");
+  EXPECT_EQ(headers[2].name, "set-cookie");
+  EXPECT_EQ(headers[2].value, "b=2");
+}
+
+TEST(AHeaderList, FindsTheFirstValueWithoutCase) {
+  HeaderList headers;
+  headers.add("Accept", "one");
+  headers.add("ACCEPT", "two");
+  EXPECT_EQ(headers.find("accept"), "one");
+  EXPECT_EQ(headers.find("accep"), "");
+  EXPECT_EQ(headers.find(""), "");
+}
+
+TEST(AHeaderList, IsEmptyAfterClearAndCanBeFilledAgain) {
+  HeaderList headers;
+  EXPECT_TRUE(headers.empty());
+  headers.add("Name", "value");
+  EXPECT_EQ(headers.byte_size(), 9U);
+  headers.clear();
+  EXPECT_TRUE(headers.empty());
+  EXPECT_EQ(headers.byte_size(), 0U);
+  EXPECT_EQ(headers.find("Name"), "");
+  headers.add("Other", "x");
+  EXPECT_EQ(headers[0].name, "Other");
+}
+
+TEST(AHeaderList, HoldsManyHeaders) {
+  HeaderList headers;
+  for (int index = 0; index < 1000; ++index) headers.add("N" + std::to_string(index), std::to_string(index));
+  EXPECT_EQ(headers.size(), 1000U);
+  EXPECT_EQ(headers.find("n999"), "999");
+  EXPECT_EQ(headers[500].name, "N500");
+}
+
+TEST(HeaderNames, CompareAsAsciiWithoutCase) {
+  EXPECT_TRUE(equals_ignoring_case("Content-Length", "cONTENT-lENGTH"));
+  EXPECT_TRUE(equals_ignoring_case("", ""));
+  EXPECT_FALSE(equals_ignoring_case("a", "ab"));
+  EXPECT_FALSE(equals_ignoring_case("[", "{"));        // differ by the bit that tells letters' case apart
+  EXPECT_FALSE(equals_ignoring_case("\xc4", "\xe4"));  // no case outside ASCII
+}
+
+}  // namespace
+}  // namespace fastpool
