@@ -84,6 +84,26 @@ class Told:
         return {name: count - before.get(name, 0) for name, count in now.items() if count != before.get(name, 0)}
 
 
+class Carried:
+    """Requests that the process-wide pool carried since this was made."""
+
+    def __init__(self) -> None:
+        self._before = self._requests()
+
+    @property
+    def requests(self) -> int:
+        return self._requests() - self._before
+
+    @staticmethod
+    def _requests() -> int:
+        return int(fast_litellm.get_performance_stats()["pool"]["requests"])
+
+
+@pytest.fixture
+def carried() -> Carried:
+    return Carried()
+
+
 @pytest.fixture
 def told(litellm: Any) -> Told:
     return Told()

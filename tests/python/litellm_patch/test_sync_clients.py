@@ -14,14 +14,14 @@ import fast_litellm
 
 
 def test_a_completion_comes_back_and_the_pool_carried_it(
-    accelerated: Any, complete: Callable[..., Any], told: Any, counted: Any
+    accelerated: Any, complete: Callable[..., Any], told: Any, counted: Any, carried: Any
 ) -> None:
     for number in range(5):
         answer = complete(accelerated, f"text {number}")
         assert answer.choices[0].message.content == f"text {number}"
     assert told.accelerated >= 1
     assert told.stock_requests == {}
-    assert counted.requests == 5
+    assert counted.requests == carried.requests == 5
     assert counted.connections <= 1  # 0: the pool still had one
 
 

@@ -52,12 +52,15 @@ def test_applying_twice_is_applying_once(litellm: Any) -> None:
     assert everything_patched() == before
 
 
-def test_calls_after_it_use_httpxs_transport(accelerated: Any, complete: Callable[..., Any], told: Any) -> None:
+def test_calls_after_it_use_httpxs_transport(
+    accelerated: Any, complete: Callable[..., Any], told: Any, carried: Any
+) -> None:
     complete(accelerated, "through the pool")
     clients = told.accelerated
     fast_litellm.remove_acceleration()
     assert complete(accelerated, "through httpx").choices[0].message.content == "through httpx"
     assert told.accelerated == clients
+    assert carried.requests == 1
 
 
 def test_a_client_that_somebody_kept_goes_on_over_httpx(accelerated: Any, openai_server: Any, told: Any) -> None:
