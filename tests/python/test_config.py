@@ -6,6 +6,7 @@ import resource
 import warnings
 
 import pytest
+
 from fast_litellm import config
 
 
