@@ -191,7 +191,7 @@ def run(calls: int, base_url: str = "", api_key: str = "", model: str = "") -> i
             for client in ("stock", "accelerated"):
                 demo.measure(client, progress)
     except (EmbeddedServerError, WorkerFailed) as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
+        console.print(f"error: {error}", style="red", highlight=False, markup=False)
         return 1
     if not console.is_terminal:
         console.width = max(console.width, 120)
@@ -200,7 +200,7 @@ def run(calls: int, base_url: str = "", api_key: str = "", model: str = "") -> i
     console.print(pool_table(demo.pool))
     problems = verdict(demo.rows, demo.pool, demo.server_connections)
     for problem in problems:
-        console.print("[red]failed:[/red]", problem, highlight=False, markup=True)
+        console.print(f"failed: {problem}", style="red", highlight=False, markup=False)
     if not problems:
         total = sum(row.calls for row in demo.rows if row.client == "accelerated")
         console.print(f"Every call succeeded; the pool carried all {total} of the accelerated client.", highlight=False)

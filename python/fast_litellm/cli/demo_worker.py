@@ -48,7 +48,8 @@ class Client:
         return "".join(chunk.choices[0].delta.content or "" for chunk in answer if chunk.choices)
 
     def rehearse(self) -> None:
-        """Lets litellm import what it imports at its first call. Makes no client and sends nothing."""
+        """Imports what litellm would import at its first call. Makes no client and sends nothing."""
+        importlib.import_module("openai.resources.chat.completions")
         for streaming in (False, True):
             self.call("rehearsal", streaming=streaming, mock_response="rehearsal")
 
