@@ -53,7 +53,7 @@ long read_count(std::string_view text) noexcept {
 MessageReader::MessageReader(ResponseHead& head, bool head_request) : head_(head) {
   skip(head_request);
   body_limit(boost::none);
-  header_limit(ResponseParser::max_head_bytes + 1);  // the bound itself is ResponseParser's, over all heads and trailers
+  header_limit(ResponseParser::max_head_bytes + 1);  // ResponseParser bounds all heads and trailers together
 }
 
 MessageReader::Outcome MessageReader::read_head(std::string_view bytes) {
@@ -230,8 +230,8 @@ const char* MessageReader::explain_body(const error_code& code, std::string_view
   return "malformed chunked framing";
 }
 
-/// Beast may wait for more where no more bytes can help: behind a quoted string that the line does not close, or for the
-/// end of a line that has none. That must be an error now, not a read timeout later.
+/// Beast may wait for more where no more bytes can help: behind a quoted string that the line does not close, or for
+/// the end of a line that has none. That must be an error now, not a read timeout later.
 const char* MessageReader::check_waiting_chunk_line(std::string_view waiting) const {
   if (framing_ != Framing::chunked) return nullptr;
   const std::size_t first = behind_chunk_ ? 2 : 0;
@@ -240,7 +240,8 @@ const char* MessageReader::check_waiting_chunk_line(std::string_view waiting) co
   if (last == std::string_view::npos) return waiting.size() > max_chunk_line_bytes ? long_chunk_line : nullptr;
   const std::string_view line = waiting.substr(first, last - first);
   const std::size_t size_end = std::min(line.find_first_not_of("0123456789abcdefABCDEF"), line.size());
-  if (size_end == 0 || (size_end < line.size() && std::string_view("; \t").find(line[size_end]) == std::string_view::npos)) return bad_chunk_size;
+  const bool ends_well = size_end == line.size() || line.find_first_of("; \t", size_end) == size_end;
+  if (size_end == 0 || !ends_well) return bad_chunk_size;
   // A whole line waits for more only if it is the last chunk's, whose trailers are still to come.
   if (line.find_first_not_of('0') < size_end) return bad_chunk_extension;
   bool quoted = false;

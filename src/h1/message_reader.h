@@ -10,8 +10,8 @@
 
 namespace fastpool::h1 {
 
-/// What Boost.Beast tells of one message (one head, interim or final, and the framed body behind it), checked where Beast
-/// is laxer than a shared connection can afford, and translated into plain values. Re-made for every message: Beast's
+/// What Boost.Beast tells of one message (one head, interim or final, and the framed body behind it), checked where
+/// Beast is laxer than a shared connection can afford, and translated into plain values. Re-made for every message: Beast's
 /// parser serves one only.
 ///
 /// Beast itself refuses bad status lines, names and values, bare CRs, and most conflicts of framing. This class adds:

@@ -23,9 +23,10 @@ struct EncodedHead {
 
 /// Appends "METHOD target HTTP/1.1", the headers exactly as given (order, case, duplicates), and the empty line to `out`.
 /// Adds nothing on its own; \see complete_headers in client/.
-/// \returns local_protocol (phase write, nothing appended) for what would break the framing or smuggle: a method that is no token,
-/// a target with spaces or control bytes, a header name that is no token, a value with CR, LF or NUL, conflicting or
-/// repeated Content-Length, a repeated Host, Content-Length beside Transfer-Encoding, a Transfer-Encoding other than chunked.
+/// \returns local_protocol (phase write, nothing appended) for what would break the framing or smuggle: a method that
+/// is no token, a target with spaces or control bytes, a header name that is no token, a value with CR, LF or NUL,
+/// a repeated Host, conflicting or repeated Content-Length, Content-Length beside Transfer-Encoding,
+/// a Transfer-Encoding other than chunked.
 [[nodiscard]] Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::string_view target,
                                               std::span<const Header> headers);
 

@@ -23,8 +23,8 @@ constexpr const char* too_large = "status line, headers and trailers over 256 Ki
 ///     head --> complete                        no body
 ///     any  --> failed
 ///
-/// A head goes to Beast only when it is there in full, so that what comes out never depends on how the bytes were split,
-/// and what need_more leaves behind is at most one head.
+/// A head goes to Beast only when it is there in full, so that what comes out never depends on how the bytes were
+/// split, and what need_more leaves behind is at most one head.
 class ResponseParser::Impl {
  public:
   void start(bool head_request) {
@@ -129,7 +129,7 @@ class ResponseParser::Impl {
       if (outcome.complaint != nullptr) return fail(outcome.complaint, consumed);
       consumed += outcome.consumed;
       const std::size_t waiting = outcome.need_more ? input.size() - consumed : 0;
-      // Only the framing of chunks and the trailers ever wait, and only the read that ends the trailers has consumed them.
+      // Only the framing of chunks and the trailers ever wait; trailers are consumed whole.
       if (counted_bytes_ + (reader_->in_trailers() ? outcome.consumed : waiting) > max_head_bytes) {
         return fail(too_large, consumed);
       }

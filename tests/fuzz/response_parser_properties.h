@@ -43,7 +43,8 @@ inline Outcome play(const std::vector<std::string_view>& pieces, bool head_reque
       if (event == Event::head) {
         if (!outcome.head.empty()) outcome.broken_rule = "two heads";
         const ResponseHead& head = parser.head();
-        if (head.status != 101 && (head.status < 200 || head.status > 999)) outcome.broken_rule = "a status out of range";
+        const bool is_final = head.status == 101 || (head.status >= 200 && head.status <= 999);
+        if (!is_final) outcome.broken_rule = "a status out of range";
         outcome.head = std::to_string(head.status) + " " + head.reason;
         for (std::size_t index = 0; index < head.headers.size(); ++index) {
           outcome.head.append("\n").append(head.headers[index].name).append(":").append(head.headers[index].value);
