@@ -7,6 +7,8 @@
 #include <unordered_map>
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>

@@ -11,6 +11,32 @@ namespace {
 
 /// One request and its response, as a transport uses it. Methods are called with the GIL and give it away to wait.
 class Exchange {
+ private:
+  /// Runs a step without the GIL. One thread at a time: the flag is read and written with the GIL.
+  template <typename Step>
+  auto in_use(Step step) {
+    if (busy_) raise(Error::make(ErrorCode::local_protocol, Phase::none, "another thread is using this response"), handle_.error_factory);
+    std::optional<decltype(step(options_))> result;
+    bool raised = false;
+    busy_ = true;
+    {
+      WithoutGil without_gil;
+      client::CallOptions options = options_;
+      options.interrupt = without_gil.interrupt();
+      result.emplace(step(options));
+      raised = without_gil.raised();
+      if (raised || !*result) exchange_.abandon();
+    }
+    busy_ = false;
+    if (!exchange_.holds()) leave();
+    return value_or_raise(*std::move(result), raised, handle_.error_factory);
+  }
+  void leave() noexcept {
+    if (!counted_) return;
+    counted_ = false;
+    handle_.leave();
+  }
+
  public:
   Exchange(nb::object handle, client::Exchange&& exchange, const Timeouts& timeouts)
       : handle_object_(std::move(handle)), handle_(nb::cast<Handle&>(handle_object_)), exchange_(std::move(exchange)), options_{timeouts, {}, handle_.connect_retries} {}
@@ -65,31 +91,6 @@ class Exchange {
   [[nodiscard]] const h1::ResponseHead& head() const noexcept { return exchange_.head(); }
 
  private:
-  /// Runs a step without the GIL. One thread at a time: the flag is read and written with the GIL.
-  template <typename Step>
-  auto in_use(Step step) {
-    if (busy_) raise(Error::make(ErrorCode::local_protocol, Phase::none, "another thread is using this response"), handle_.error_factory);
-    std::optional<decltype(step(options_))> result;
-    bool raised = false;
-    busy_ = true;
-    {
-      WithoutGil without_gil;
-      client::CallOptions options = options_;
-      options.interrupt = without_gil.interrupt();
-      result.emplace(step(options));
-      raised = without_gil.raised();
-      if (raised || !*result) exchange_.abandon();
-    }
-    busy_ = false;
-    if (!exchange_.holds()) leave();
-    return value_or_raise(*std::move(result), raised, handle_.error_factory);
-  }
-  void leave() noexcept {
-    if (!counted_) return;
-    counted_ = false;
-    handle_.leave();
-  }
-
   const nb::object handle_object_;
   Handle& handle_;
   client::Exchange exchange_;
