@@ -42,14 +42,15 @@ def _check(status: int, size: int) -> None:
 
 def _own_package(name: str) -> Any:
     package = _import("fast_litellm")
-    if not hasattr(package, name):
-        raise NotAvailable(f"fast_litellm has no {name} yet (is the extension fast_litellm._core built?)")
-    return getattr(package, name)
+    try:
+        return getattr(package, name)
+    except AttributeError as error:
+        raise NotAvailable(f"fast_litellm.{name} is not there (is fast_litellm._core built?): {error}") from error
 
 
 def _pool(peer: Peer) -> Any:
-    del peer  # the CA comes with SSL_CERT_FILE, set by the worker
-    return _own_package("SimpleConnectionPool")("bench")
+    make = _own_package("SimpleConnectionPool")
+    return make("bench") if peer.ca_file is None else make("bench", verify=peer.ca_file)
 
 
 def _pool_request_on_lease(peer: Peer) -> Opened:

@@ -9,7 +9,6 @@ p50_us, p99_us; or {"unavailable": reason}. With MEASURED_SECONDS 0 it makes one
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 import threading
@@ -116,8 +115,6 @@ def _run(client: str, peer: Peer, threads: int, warm: float, seconds: float) -> 
 def main(arguments: list[str]) -> None:
     client, port, threads, warm, seconds = arguments[:5]
     peer = Peer(int(port), arguments[5] if len(arguments) > 5 else None)
-    if peer.ca_file is not None:
-        os.environ["SSL_CERT_FILE"] = peer.ca_file
     try:
         result = _run(client, peer, int(threads), float(warm), float(seconds))
     except NotAvailable as reason:
