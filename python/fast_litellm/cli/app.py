@@ -43,6 +43,8 @@ def status() -> None:
     """Imports litellm and prints, as JSON, whether it is accelerated and what was replaced in it."""
     import fast_litellm
 
+    # To look at litellm is no reason for it to fetch its table of prices.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     if find_spec("litellm") is not None:
         import litellm  # noqa: F401
     answer = {"health": fast_litellm.health_check(), "patch": fast_litellm.get_patch_status()}
