@@ -90,7 +90,9 @@ class Dial {
   [[nodiscard]] TimePoint next_timer() const noexcept;
   [[nodiscard]] bool finished() const noexcept { return result_.has_value(); }
   /// Once, after finished().
-  [[nodiscard]] Result<Dialed> take_result() { return std::move(*result_); }
+  [[nodiscard]] Result<Dialed> take_result() {
+    return std::move(*result_);  // NOLINT(bugprone-unchecked-optional-access)
+  }
 
  private:
   enum class Stage : std::uint8_t { waiting, resolving, connecting, handshaking };

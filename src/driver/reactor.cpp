@@ -86,6 +86,8 @@ struct Reactor::State : std::enable_shared_from_this<State> {
   bool stopping = false;  ///< stop() was called
   bool closed = false;  ///< nothing is taken into `commands` any more
 
+  std::shared_ptr<State> immortal;  ///< itself, in the child of a fork only: nothing may destroy what the parent left
+
   // Opened once under `mutex`, never replaced after that.
   net::Epoll epoll;
   net::EventFd wake;
@@ -410,7 +412,7 @@ Reactor::Reactor(Listener& listener, Duration tick_interval, std::shared_ptr<net
 Reactor::~Reactor() {
   if (state_->inherited()) {
     // The thread that owned it does not exist here and its lock may be held for ever: the memory stays as it is.
-    static_cast<void>(new std::shared_ptr<State>(std::move(state_)));
+    state_->immortal = state_;
     return;
   }
   state_->stop();
