@@ -23,7 +23,8 @@ void close_inherited() noexcept {
 }  // namespace
 
 Descriptor::Descriptor(int number) noexcept : number_(number < 0 ? -1 : number) {
-  if (number_ < 0) return;
+  if (number_ < 0)
+    return;
   const int saved = errno;
   install_fork_handler();
   epoch_ = forks.current();
@@ -40,17 +41,22 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   return *this;
 }
 
-bool Descriptor::inherited() const noexcept { return number_ >= 0 && epoch_ != forks.current(); }
+bool Descriptor::inherited() const noexcept {
+  return number_ >= 0 && epoch_ != forks.current();
+}
 
 void Descriptor::reset() noexcept {
   const bool foreign = inherited();
   const int number = std::exchange(number_, -1);
-  if (number < 0 || foreign) return;
+  if (number < 0 || foreign)
+    return;
   live_descriptors.erase(number);
   ::close(number);
 }
 
-unsigned fork_epoch() noexcept { return forks.current(); }
+unsigned fork_epoch() noexcept {
+  return forks.current();
+}
 
 void install_fork_handler() noexcept {
   [[maybe_unused]] static const int installed = ::pthread_atfork(nullptr, nullptr, close_inherited);

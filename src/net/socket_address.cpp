@@ -33,9 +33,11 @@ SocketAddress wrap(const Address& address, std::size_t length = sizeof(Address))
 std::optional<std::uint32_t> scope_id(const char* zone) noexcept {
   const char* end = zone + std::strlen(zone);
   std::uint32_t number = 0;
-  if (const auto [stop, problem] = std::from_chars(zone, end, number); problem == std::errc{} && stop == end) return number;
+  if (const auto [stop, problem] = std::from_chars(zone, end, number); problem == std::errc{} && stop == end)
+    return number;
   number = ::if_nametoindex(zone);
-  if (number == 0) return std::nullopt;
+  if (number == 0)
+    return std::nullopt;
   return number;
 }
 
@@ -48,7 +50,8 @@ SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) noexcept
 
 std::optional<SocketAddress> SocketAddress::from_ip(std::string_view text, std::uint16_t port) noexcept {
   std::array<char, INET6_ADDRSTRLEN + IF_NAMESIZE + 1> buffer{};
-  if (text.empty() || text.size() >= buffer.size() || text.find('\0') != std::string_view::npos) return std::nullopt;
+  if (text.empty() || text.size() >= buffer.size() || text.find('\0') != std::string_view::npos)
+    return std::nullopt;
   std::copy(text.begin(), text.end(), buffer.begin());
 
   sockaddr_in v4{};
@@ -61,10 +64,12 @@ std::optional<SocketAddress> SocketAddress::from_ip(std::string_view text, std::
   if (char* percent = std::strchr(buffer.data(), '%'); percent != nullptr) {
     *percent = '\0';
     const auto zone = scope_id(percent + 1);
-    if (!zone) return std::nullopt;
+    if (!zone)
+      return std::nullopt;
     v6.sin6_scope_id = *zone;
   }
-  if (::inet_pton(AF_INET6, buffer.data(), &v6.sin6_addr) != 1) return std::nullopt;
+  if (::inet_pton(AF_INET6, buffer.data(), &v6.sin6_addr) != 1)
+    return std::nullopt;
   v6.sin6_family = AF_INET6;
   v6.sin6_port = htons(port);
   return wrap(v6);
@@ -80,11 +85,15 @@ std::optional<SocketAddress> SocketAddress::from_unix_path(std::string_view path
   return wrap(address, offsetof(sockaddr_un, sun_path) + path.size() + 1);
 }
 
-const sockaddr* SocketAddress::data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
+const sockaddr* SocketAddress::data() const noexcept {
+  return reinterpret_cast<const sockaddr*>(&storage_);
+}
 
 std::uint16_t SocketAddress::port() const noexcept {
-  if (family() == AF_INET) return ntohs(as<sockaddr_in>(storage_).sin_port);
-  if (family() == AF_INET6) return ntohs(as<sockaddr_in6>(storage_).sin6_port);
+  if (family() == AF_INET)
+    return ntohs(as<sockaddr_in>(storage_).sin_port);
+  if (family() == AF_INET6)
+    return ntohs(as<sockaddr_in6>(storage_).sin6_port);
   return 0;
 }
 

@@ -7,7 +7,8 @@ namespace fastpool::tls {
 namespace {
 
 bool usable(SSL_SESSION* session, long now) noexcept {
-  return SSL_SESSION_is_resumable(session) == 1 && now < SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session);
+  return SSL_SESSION_is_resumable(session) == 1 &&
+         now < SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session);
 }
 
 bool single_use(const SSL_SESSION* session) noexcept {
@@ -30,20 +31,24 @@ void SessionCache::store(const std::string& key, SessionHandle session) {
     entries_.splice(entries_.begin(), entries_, found->second);
   }
   auto& sessions = found->second->sessions;
-  if (!single_use(session.get())) sessions.clear();  // a TLS 1.2 session serves any number of connections: one is enough
+  if (!single_use(session.get()))
+    sessions.clear();  // a TLS 1.2 session serves any number of connections: one is enough
   sessions.push_back(std::move(session));
-  if (sessions.size() > max_sessions_per_key) sessions.pop_front();
+  if (sessions.size() > max_sessions_per_key)
+    sessions.pop_front();
 }
 
 SessionHandle SessionCache::take(const std::string& key, long now) {
   const std::lock_guard lock(mutex_);
   const auto found = index_.find(key);
-  if (found == index_.end()) return nullptr;
+  if (found == index_.end())
+    return nullptr;
   auto& sessions = found->second->sessions;
   while (!sessions.empty()) {
     SessionHandle newest = std::move(sessions.back());
     sessions.pop_back();
-    if (!usable(newest.get(), now)) continue;
+    if (!usable(newest.get(), now))
+      continue;
     if (!single_use(newest.get())) {
       SSL_SESSION_up_ref(newest.get());
       sessions.emplace_back(newest.get());
@@ -59,7 +64,8 @@ SessionHandle SessionCache::take(const std::string& key, long now) {
 std::size_t SessionCache::size() const {
   const std::lock_guard lock(mutex_);
   std::size_t total = 0;
-  for (const Entry& entry : entries_) total += entry.sessions.size();
+  for (const Entry& entry : entries_)
+    total += entry.sessions.size();
   return total;
 }
 

@@ -15,8 +15,10 @@ class TlsChannel final : public net::Channel {
  public:
   /// \param server_name host name or IP address that the certificate must carry.
   /// \param session_key what sessions are cached under; one origin's sessions are offered to no other.
-  [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> create(std::shared_ptr<Context> context, net::Descriptor socket,
-                                                                  const std::string& server_name, std::string session_key);
+  [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> create(std::shared_ptr<Context> context,
+                                                                  net::Descriptor socket,
+                                                                  const std::string& server_name,
+                                                                  std::string session_key);
   ~TlsChannel() override;
 
   /// One non-blocking step of the handshake: ok (done), want_read, want_write, or error (see handshake_error()).

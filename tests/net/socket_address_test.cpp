@@ -15,9 +15,9 @@ TEST(SocketAddress, reads_and_writes_ip_addresses) {
 }
 
 TEST(SocketAddress, refuses_what_is_no_ip_address) {
-  for (const std::string& text : {std::string(), std::string("localhost"), std::string("[::1]"), std::string("1.2.3"),
-                                  std::string("1.2.3.4:80"), std::string("256.1.1.1"), std::string("::1%nowhere"),
-                                  std::string("1.2.3.4\0x", 9), std::string(500, '1')}) {
+  for (const std::string& text :
+       {std::string(), std::string("localhost"), std::string("[::1]"), std::string("1.2.3"), std::string("1.2.3.4:80"),
+        std::string("256.1.1.1"), std::string("::1%nowhere"), std::string("1.2.3.4\0x", 9), std::string(500, '1')}) {
     EXPECT_FALSE(SocketAddress::from_ip(text, 80).has_value()) << text;
   }
 }

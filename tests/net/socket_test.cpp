@@ -17,7 +17,9 @@
 namespace fastpool::net {
 namespace {
 
-SocketAddress loopback(std::uint16_t port) { return *SocketAddress::from_ip("127.0.0.1", port); }
+SocketAddress loopback(std::uint16_t port) {
+  return *SocketAddress::from_ip("127.0.0.1", port);
+}
 
 int option(const Descriptor& socket, int level, int name) {
   int value = -1;

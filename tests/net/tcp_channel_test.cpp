@@ -27,11 +27,13 @@ TEST(TcpChannel, pieces_arrive_in_order_as_one) {
   TcpChannel channel(server.connect());
   std::string head = "head ";
   std::string body = "body";
-  const std::array<iovec, 3> pieces{iovec{head.data(), head.size()}, iovec{nullptr, 0}, iovec{body.data(), body.size()}};
+  const std::array<iovec, 3> pieces{iovec{head.data(), head.size()}, iovec{nullptr, 0},
+                                    iovec{body.data(), body.size()}};
   EXPECT_EQ(channel.write(pieces, IoMode::wait).bytes, 9U);
   std::string all;
   std::array<char, 16> buffer{};
-  while (all.size() < 9) all.append(buffer.data(), channel.read(buffer, IoMode::wait).bytes);
+  while (all.size() < 9)
+    all.append(buffer.data(), channel.read(buffer, IoMode::wait).bytes);
   EXPECT_EQ(all, "head body");
 }
 
@@ -44,7 +46,8 @@ TEST(TcpChannel, says_which_way_it_would_block) {
   std::string bytes(1 << 20, 'x');
   const iovec piece{bytes.data(), bytes.size()};
   IoResult result;
-  while (result.status == IoStatus::ok) result = channel.write(std::span(&piece, 1), IoMode::dont_wait);
+  while (result.status == IoStatus::ok)
+    result = channel.write(std::span(&piece, 1), IoMode::dont_wait);
   EXPECT_EQ(result.status, IoStatus::want_write);
   EXPECT_EQ(result.bytes, 0U);
   done.set_value();
@@ -59,8 +62,8 @@ TEST(TcpChannel, the_receive_timeout_shows_as_want_read) {
 }
 
 TEST(TcpChannel, a_signal_in_a_waiting_read_shows_as_want_read) {
-  struct sigaction action {};
-  struct sigaction before {};
+  struct sigaction action{};
+  struct sigaction before{};
   action.sa_handler = [](int) {};  // and no SA_RESTART
   ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
   const support::LoopbackServer server(support::echo);

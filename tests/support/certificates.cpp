@@ -11,7 +11,8 @@ namespace fastpool::support {
 namespace {
 
 void must(bool done, const char* what) {
-  if (!done) throw std::runtime_error(std::string("OpenSSL: ") + what);
+  if (!done)
+    throw std::runtime_error(std::string("OpenSSL: ") + what);
 }
 
 struct CloseFile {
@@ -21,7 +22,8 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 File open_for_writing(const std::string& path) {
   File file(std::fopen(path.c_str(), "w"));
-  if (file == nullptr) throw std::runtime_error("cannot write " + path);
+  if (file == nullptr)
+    throw std::runtime_error("cannot write " + path);
   return file;
 }
 
@@ -78,12 +80,15 @@ CertificateFiles CertificateAuthority::issue(const CertificateWish& wish) {
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate_.get()));
   add_extension(certificate.get(), certificate_.get(), NID_basic_constraints, "critical,CA:FALSE");
   add_extension(certificate.get(), certificate_.get(), NID_key_usage, "critical,digitalSignature");
-  add_extension(certificate.get(), certificate_.get(), NID_ext_key_usage, wish.for_client ? "clientAuth" : "serverAuth");
+  add_extension(certificate.get(), certificate_.get(), NID_ext_key_usage,
+                wish.for_client ? "clientAuth" : "serverAuth");
   add_extension(certificate.get(), certificate_.get(), NID_subject_key_identifier, "hash");
   add_extension(certificate.get(), certificate_.get(), NID_authority_key_identifier, "keyid");
   std::string names;
-  for (const std::string& name : wish.names) names += (names.empty() ? "" : ",") + name;
-  if (!names.empty()) add_extension(certificate.get(), certificate_.get(), NID_subject_alt_name, names);
+  for (const std::string& name : wish.names)
+    names += (names.empty() ? "" : ",") + name;
+  if (!names.empty())
+    add_extension(certificate.get(), certificate_.get(), NID_subject_alt_name, names);
   must(X509_sign(certificate.get(), key_.get(), EVP_sha256()) > 0, "cannot sign");
 
   return write(certificate.get(), key.get(), wish.key_password);

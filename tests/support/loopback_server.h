@@ -70,7 +70,7 @@ class LoopbackServer {
   ~LoopbackServer();
 
   [[nodiscard]] std::uint16_t port() const noexcept;
-  [[nodiscard]] int connections() const noexcept;      ///< accepted so far
+  [[nodiscard]] int connections() const noexcept;  ///< accepted so far
   [[nodiscard]] int full_handshakes() const noexcept;  ///< completed and not resumed
   [[nodiscard]] int resumed_handshakes() const noexcept;
 

@@ -16,7 +16,8 @@ std::vector<int> take(DescriptorSet& set) {
 
 TEST(DescriptorSet, gives_out_what_was_put_in_and_not_taken_out) {
   static DescriptorSet set;
-  for (const int number : {0, 63, 64, 1000, DescriptorSet::capacity - 1}) set.insert(number);
+  for (const int number : {0, 63, 64, 1000, DescriptorSet::capacity - 1})
+    set.insert(number);
   EXPECT_TRUE(set.erase(64));
   EXPECT_FALSE(set.erase(64));
   EXPECT_TRUE(set.contains(63));
@@ -45,7 +46,8 @@ TEST(DescriptorSet, keeps_neighbours_that_come_and_go_in_other_threads) {
       set.insert(thread + 4);
     });
   }
-  for (std::thread& thread : threads) thread.join();
+  for (std::thread& thread : threads)
+    thread.join();
   EXPECT_EQ(take(set), (std::vector<int>{4, 5, 6, 7}));
 }
 

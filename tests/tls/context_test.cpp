@@ -1,7 +1,7 @@
 // Settings that cannot be used: one clear error each, naming the file.
 
-#include "support/certificates.h"
 #include "tls/context.h"
+#include "support/certificates.h"
 
 #include <gtest/gtest.h>
 

@@ -222,8 +222,8 @@ TEST_F(Handshake, a_missing_client_certificate_shows_at_the_first_read_of_tls_1_
 TEST_F(Handshake, a_server_name_that_no_certificate_can_carry_is_an_invalid_argument) {
   const support::LoopbackServer server(localhost_, support::echo);
   const auto context = make_context(trusting());
-  for (const std::string& name : {std::string(), std::string(".localhost"), std::string("local\0host", 10),
-                                  std::string(300, 'a')}) {
+  for (const std::string& name :
+       {std::string(), std::string(".localhost"), std::string("local\0host", 10), std::string(300, 'a')}) {
     auto made = TlsChannel::create(context, server.connect(), name, "key");
     ASSERT_FALSE(made.ok()) << name;
     EXPECT_EQ(made.error().code, ErrorCode::invalid_argument);

@@ -57,6 +57,14 @@ TEST_F(Peek, an_orderly_close_is_dead) {
   EXPECT_EQ(channel->peek(), Liveness::dead);
 }
 
+TEST_F(Peek, a_goodbye_is_dead_even_while_the_socket_is_still_open) {
+  const auto server = server_that([](support::ServerConnection& connection) { connection.say_goodbye(); });
+  const auto channel = connect(make_context(trusting()), server);
+  acted_.get_future().wait();
+  EXPECT_EQ(channel->peek(), Liveness::dead);
+  EXPECT_EQ(channel->peek(), Liveness::dead);
+}
+
 TEST_F(Peek, a_close_without_goodbye_is_dead) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.close_writing(); });
   const auto channel = connect(make_context(trusting()), server);
@@ -93,7 +101,6 @@ TEST_F(Peek, bytes_that_were_read_ahead_with_the_answer_are_unexpected) {
 }
 
 TEST_F(Peek, a_key_update_is_seen_to_and_alive) {
-  std::promise<void> looked;
   const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
     SSL_key_update(connection.tls(), SSL_KEY_UPDATE_REQUESTED);
     SSL_do_handshake(connection.tls());

@@ -82,7 +82,8 @@ TEST_F(Resumption, a_connection_that_was_dropped_without_goodbye_can_be_resumed)
 TEST_F(Resumption, tickets_that_only_a_peek_has_seen_are_used) {
   std::promise<void> handshake_done;  // the server's: it has then sent its tickets
   const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
-    if (SSL_session_reused(connection.tls()) == 0) handshake_done.set_value();
+    if (SSL_session_reused(connection.tls()) == 0)
+      handshake_done.set_value();
     connection.read_to_end();
   });
   const auto context = make_context(trusting());
@@ -100,9 +101,11 @@ TEST(SessionCache, keeps_a_bounded_number_of_keys_and_of_sessions_per_key) {
     SSL_SESSION_set_protocol_version(made.get(), TLS1_3_VERSION);
     return made;
   };
-  for (std::size_t index = 0; index < 2 * SessionCache::max_sessions_per_key; ++index) cache.store("one", session());
+  for (std::size_t index = 0; index < 2 * SessionCache::max_sessions_per_key; ++index)
+    cache.store("one", session());
   EXPECT_EQ(cache.size(), SessionCache::max_sessions_per_key);
-  for (std::size_t index = 0; index < 2 * SessionCache::max_keys; ++index) cache.store(std::to_string(index), session());
+  for (std::size_t index = 0; index < 2 * SessionCache::max_keys; ++index)
+    cache.store(std::to_string(index), session());
   EXPECT_EQ(cache.size(), SessionCache::max_keys);
 }
 

@@ -39,14 +39,16 @@ class TlsTest : public ::testing::Test {
   }
 
   static void wait_for(const net::Channel& channel, net::IoStatus direction) {
-    pollfd wanted{channel.descriptor(), static_cast<short>(direction == net::IoStatus::want_read ? POLLIN : POLLOUT), 0};
+    pollfd wanted{channel.descriptor(), static_cast<short>(direction == net::IoStatus::want_read ? POLLIN : POLLOUT),
+                  0};
     ASSERT_EQ(::poll(&wanted, 1, 10'000), 1);
   }
 
   static net::IoStatus run_handshake(TlsChannel& channel) {
     while (true) {
       const net::IoResult result = channel.handshake();
-      if (result.status != net::IoStatus::want_read && result.status != net::IoStatus::want_write) return result.status;
+      if (result.status != net::IoStatus::want_read && result.status != net::IoStatus::want_write)
+        return result.status;
       wait_for(channel, result.status);
     }
   }
@@ -84,8 +86,10 @@ class TlsTest : public ::testing::Test {
     std::size_t done = 0;
     while (done < size) {
       const net::IoResult result = channel.read(std::span(all).subspan(done), net::IoMode::wait);
-      if (last != nullptr) *last = result.status;
-      if (result.status != net::IoStatus::ok) break;
+      if (last != nullptr)
+        *last = result.status;
+      if (result.status != net::IoStatus::ok)
+        break;
       done += result.bytes;
     }
     all.resize(done);

@@ -50,7 +50,8 @@ class Transfer : public TlsTest {
         }
         const IoResult result = channel.write(pieces, IoMode::dont_wait);
         EXPECT_TRUE(result.status == IoStatus::ok || result.status == IoStatus::want_write) << channel.last_error();
-        if (result.status == IoStatus::error) break;
+        if (result.status == IoStatus::error)
+          break;
         if (result.status == IoStatus::ok) {
           sent += result.bytes;
           moved = true;
@@ -100,7 +101,8 @@ TEST_F(Transfer, a_head_and_its_body_leave_as_one_record) {
   const auto channel = connect(make_context(trusting()), server);
   std::string head = "head ";
   std::string body = "body";
-  const std::array<iovec, 3> pieces{iovec{head.data(), head.size()}, iovec{nullptr, 0}, iovec{body.data(), body.size()}};
+  const std::array<iovec, 3> pieces{iovec{head.data(), head.size()}, iovec{nullptr, 0},
+                                    iovec{body.data(), body.size()}};
   const IoResult result = channel->write(pieces, IoMode::wait);
   EXPECT_EQ(result.bytes, 9U);
   EXPECT_EQ(first.get_future().get(), "head body");
@@ -147,7 +149,8 @@ TEST_F(Transfer, a_goodbye_is_an_end_and_a_bare_close_is_a_truncation) {
   for (const bool polite : {true, false}) {
     const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
       connection.write("last words");
-      if (polite) connection.say_goodbye();
+      if (polite)
+        connection.say_goodbye();
     });
     const auto channel = connect(make_context(trusting()), server);
     IoStatus last = IoStatus::ok;
