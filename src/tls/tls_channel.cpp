@@ -323,7 +323,7 @@ IoResult TlsChannel::write(std::span<const iovec> given, IoMode mode) noexcept {
 
 Liveness TlsChannel::peek() noexcept {
   State& state = *state_;
-  if (!state.established || state.broken)
+  if (!state.established || state.broken || state.read_end)
     return Liveness::dead;
   SSL* ssl = state.ssl.get();
   if (SSL_has_pending(ssl) == 0) {
