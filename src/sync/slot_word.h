@@ -253,7 +253,8 @@ class BasicSlotWord {
     });
   }
 
-  typename Atomics::template Atomic<std::uint64_t> word_{pack(View{})};
+  // Generations begin at 1: an id of all zeros never names a lease.
+  typename Atomics::template Atomic<std::uint64_t> word_{pack(View{.generation = 1})};
 };
 
 using SlotWord = BasicSlotWord<>;
