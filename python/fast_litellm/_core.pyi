@@ -1,4 +1,4 @@
-"""The native pool. Everything here releases the GIL around I/O and waits; every method may be called from any thread."""
+"""The native pool. All of it releases the GIL around I/O and waits; every method may be called from any thread."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,21 +22,6 @@ class CoreError(Exception):
 class TlsSettings:
     """Mirror of fastpool::TlsSettings; every field is a keyword and an attribute."""
 
-    verify_peer: bool
-    verify_hostname: bool
-    ca_file: str
-    ca_directory: str
-    certificate_file: str
-    private_key_file: str
-    private_key_password: str
-    verify_flags: int
-    minimum_version: int
-    maximum_version: int
-    cipher_list: str
-    groups: str
-    security_level: int
-    options: int
-
     def __init__(
         self,
         *,
@@ -55,6 +40,34 @@ class TlsSettings:
         security_level: int = -1,
         options: int = 0,
     ) -> None: ...
+    @property
+    def verify_peer(self) -> bool: ...
+    @property
+    def verify_hostname(self) -> bool: ...
+    @property
+    def ca_file(self) -> str: ...
+    @property
+    def ca_directory(self) -> str: ...
+    @property
+    def certificate_file(self) -> str: ...
+    @property
+    def private_key_file(self) -> str: ...
+    @property
+    def private_key_password(self) -> str: ...
+    @property
+    def verify_flags(self) -> int: ...
+    @property
+    def minimum_version(self) -> int: ...
+    @property
+    def maximum_version(self) -> int: ...
+    @property
+    def cipher_list(self) -> str: ...
+    @property
+    def groups(self) -> str: ...
+    @property
+    def security_level(self) -> int: ...
+    @property
+    def options(self) -> int: ...
 
 class Pool:
     """A pool: the native half of SimpleConnectionPool. Limits of 0 mean the default; None means unlimited."""
@@ -83,7 +96,7 @@ class Pool:
     def remove_connection(self, connection_id: str) -> bool:
         """Closes the leased connection and gives its slot back. False for a stale id."""
     def health_check(self, connection_id: str) -> bool:
-        """Looks at the leased connection's socket; connects first if the lease has never been used. False for a stale id."""
+        """Looks at the leased connection's socket; connects first if that has not happened. False for a stale id."""
     def cleanup(self) -> int:
         """Closes expired and dead idle connections now; returns how many."""
     def get_stats(self) -> dict[str, Any]: ...
@@ -103,7 +116,7 @@ class Pool:
         """Dials until `count` connections to the endpoint are idle; returns how many are."""
     def open_leases(self) -> int: ...
     def close(self) -> None:
-        """Closes idle connections, wakes waiters (pool closed) and readers; leases end when their holders return them."""
+        """Closes idle connections, wakes waiters (pool closed) and readers; leases end when they are returned."""
     @property
     def closed(self) -> bool: ...
 

@@ -6,6 +6,7 @@ head of the response with the GIL released.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -73,6 +74,8 @@ class HTTPTransport(httpx.BaseTransport):
             tls_settings = settings_from(verify, cert, trust_env)
         elif verify is not True or cert is not None:
             raise ValueError("tls_settings stands in place of verify and cert: give one or the other")
+        if local_address is not None:
+            ipaddress.ip_address(local_address)  # a ValueError that names it, if it is none
         options = _socket_options(socket_options)
 
         max_leases = None

@@ -18,6 +18,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -117,6 +118,10 @@ class Connection:
         with contextlib.suppress(ConnectionError):
             while await self._reader.read(65536):
                 pass
+
+    def hang_up(self) -> None:
+        """Closes the socket at once. (Otherwise asyncio says TLS's goodbye, and waits for the client's.)"""
+        self._writer.transport.abort()
 
     def pause(self) -> None:
         """Takes nothing more from the socket: the kernel's buffers fill."""
@@ -264,6 +269,14 @@ def server_context(identity: Identity) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(identity.certificate, identity.key)
     return context
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Waits for what the pool does by itself."""
+    end = time.monotonic() + _PATIENCE
+    while not reached():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.002)
 
 
 async def serve_ok(connection: Connection) -> None:

@@ -15,7 +15,7 @@ import fast_litellm
 from fast_litellm import SimpleConnectionPool
 from fast_litellm.exceptions import PoolClosed, StaleLease
 from peers.nginx import Nginx
-from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
+from peers.scripted import Connection, Gate, ScriptedServer, serve_ok, until
 from support.certificates import Certificates
 
 Serve = Callable[..., ScriptedServer]
@@ -107,7 +107,7 @@ def test_with_a_timeout_the_caller_queues(new_pool: NewPool, serve: Serve) -> No
     assert pool.get_connection(server.url, timeout=0.02) is None
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(pool.get_connection, server.url, timeout=20)
-        _until(lambda: pool.get_stats()["waiters"] == 1)
+        until(lambda: pool.get_stats()["waiters"] == 1)
         pool.return_connection(held)
         got = waiting.result(20)
     assert got is not None
@@ -138,11 +138,11 @@ def test_a_health_check_tells_the_truth_about_the_peer(
     held = pool.get_connection(server.url)
     assert held is not None
     assert pool.health_check(held) is True
-    assert server.connections == 1
+    server.wait_until(lambda counts: counts.connections == 1, "the connection")
     assert pool.health_check(held) is True
     leave.open()
     server.wait_until(lambda counts: counts.open == 0, "its own close")
-    _until(lambda: not pool.health_check(held))
+    until(lambda: not pool.health_check(held))
     assert pool.return_connection(held) is True
     assert pool.get_stats()["total_connections"] == 0
 
@@ -309,7 +309,7 @@ def test_closing_a_pool_wakes_who_waits(new_pool: NewPool, serve: Serve) -> None
     assert held is not None
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(pool.get_connection, url, timeout=None)
-        _until(lambda: pool.get_stats()["waiters"] == 1)
+        until(lambda: pool.get_stats()["waiters"] == 1)
         pool.close()
         with pytest.raises(PoolClosed):
             waiting.result(20)
@@ -322,10 +322,11 @@ def test_closing_a_pool_wakes_who_waits(new_pool: NewPool, serve: Serve) -> None
 
 def test_the_functions_work_on_the_pool_default(serve: Serve) -> None:
     server = serve(serve_ok)
+    before = fast_litellm.get_connection_pool_stats()["active_connections"]
     held = fast_litellm.get_connection(server.url)
     assert held is not None
     assert fast_litellm.health_check_connection(held) is True
-    assert fast_litellm.get_connection_pool_stats()["active_connections"] == 1
+    assert fast_litellm.get_connection_pool_stats()["active_connections"] == before + 1
     assert fast_litellm.return_connection(held) is True
     assert fast_litellm.return_connection(held) is False
     held = fast_litellm.get_connection(server.url, timeout=1)
@@ -333,7 +334,7 @@ def test_the_functions_work_on_the_pool_default(serve: Serve) -> None:
     assert fast_litellm.remove_connection(held) is True
     assert fast_litellm.cleanup_expired_connections() == 0
     assert SimpleConnectionPool().get_stats() == fast_litellm.get_connection_pool_stats()
-    assert server.connections == 1
+    server.wait_until(lambda counts: counts.connections == 1, "the connection")
 
 
 # Statistics
@@ -384,7 +385,7 @@ def test_cleanup_closes_what_has_expired(new_pool: NewPool, serve: Serve) -> Non
     pool = new_pool(idle_timeout=0.01)
     server = serve(serve_ok)
     pool.request(server.url, "GET", "/")
-    _until(lambda: pool.cleanup() + pool.get_stats()["expired"] >= 1)
+    until(lambda: pool.cleanup() + pool.get_stats()["expired"] >= 1)
     server.wait_until(lambda counts: counts.open == 0, "the connection close")
     assert pool.get_stats()["expired"] == 1
 
@@ -412,7 +413,7 @@ def test_its_repr_says_how_many(pool: SimpleConnectionPool, serve: Serve) -> Non
     [
         ("", "(?i)scheme|empty"),
         ("example.com", "(?i)scheme"),
-        ("ftp://example.com", "ftp"),
+        ("ftp://example.com", "(?i)scheme"),
         ("http://", "(?i)host"),
         ("http://:80", "(?i)host"),
         ("http://host:0", "(?i)port"),
@@ -468,19 +469,9 @@ def test_wrong_types_are_type_errors(pool: SimpleConnectionPool) -> None:
     for call in (
         lambda: untyped.get_connection(None),
         lambda: untyped.get_connection(b"http://host"),
-        lambda: untyped.get_connection("http://host", timeout="soon"),
         lambda: untyped.return_connection(7),
         lambda: untyped.request("http://127.0.0.1:1", 5, "/"),
         lambda: SimpleConnectionPool(5),  # type: ignore[arg-type]
     ):
         with pytest.raises(TypeError):
             call()
-
-
-def _until(reached: Callable[[], bool]) -> None:
-    import time
-
-    end = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.002)

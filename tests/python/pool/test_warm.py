@@ -11,7 +11,7 @@ import pytest
 
 from fast_litellm import SimpleConnectionPool
 from peers.nginx import Nginx
-from peers.scripted import ScriptedServer, serve_ok
+from peers.scripted import ScriptedServer, serve_ok, until
 from support.certificates import Certificates
 
 Serve = Callable[..., ScriptedServer]
@@ -47,19 +47,18 @@ def test_warming_what_is_warm_changes_nothing(new_pool: NewPool, serve: Serve, c
     server = serve(serve_ok, tls=certificates.server)
     assert pool.warm(server.url, 3) == 3
     assert pool.warm(server.url, 3) == 3
-    assert pool.warm(server.url, 2) == 3
-    assert pool.warm(server.url, 0) == 3
-    assert server.connections == 3
+    assert pool.warm(server.url, 2) == 2
+    server.wait_until(lambda counts: counts.connections == 3, "the connections")
 
 
 def test_warming_stops_at_the_limit(new_pool: NewPool, serve: Serve) -> None:
     server = serve(serve_ok)
     assert new_pool(max_connections_per_endpoint=2).warm(server.url, 5) == 2
-    assert server.connections == 2
+    server.wait_until(lambda counts: counts.connections == 2, "both connections")
 
 
 def test_warming_what_refuses_is_told(new_pool: NewPool, serve: Serve, certificates: Certificates) -> None:
     pool = new_pool()
     with pytest.raises(httpx.ConnectError, match="expired"):
         pool.warm(serve(serve_ok, tls=certificates.expired).url, 2)
-    assert pool.get_stats()["total_connections"] == 0
+    until(lambda: pool.get_stats()["total_connections"] == 0)  # the other dial may still be under way

@@ -146,6 +146,7 @@ def test_the_parents_idle_watch_still_works_after_a_fork(serve: Serve, certifica
         await connection.request()
         await connection.respond(b"ok")
         await leave.passed()
+        connection.hang_up()
 
     server = serve(script, tls=certificates.server if tls else None)
     program = _program(

@@ -10,6 +10,7 @@ import pytest
 
 from peers.asgi import AsgiServer
 from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
+from support.certificates import Certificates
 
 Serve = Callable[..., ScriptedServer]
 
@@ -73,27 +74,21 @@ def test_what_the_bodys_iterator_raises_comes_out_as_it_is(client: httpx.Client,
     assert [request.target for request in server.requests] == ["/next"]
 
 
-def test_an_answer_before_the_end_of_the_body_is_the_answer(client: httpx.Client, serve: Serve) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("form", ["whole", "endless"])
+def test_an_answer_before_the_end_of_the_body_is_the_answer(
+    client: httpx.Client, serve: Serve, certificates: Certificates, form: str, tls: bool
+) -> None:
     async def script(connection: Connection) -> None:
         await connection.request_head()
         await connection.respond(b"too much", "413 Content Too Large", "connection: close")
-        await connection.client_closed()
 
     def endless() -> Iterator[bytes]:
         while True:
             yield b"x" * 65536
 
-    response = client.post(serve(script).url, content=endless())
-    assert (response.status_code, response.text) == (413, "too much")
-
-
-def test_a_large_body_that_is_refused_early_still_shows_the_answer(client: httpx.Client, serve: Serve) -> None:
-    async def script(connection: Connection) -> None:
-        await connection.request_head()
-        await connection.respond(b"too much", "413 Content Too Large", "connection: close")
-        await connection.client_closed()
-
-    response = client.post(serve(script).url, content=b"x" * 20_000_000)
+    server = serve(script, tls=certificates.server if tls else None)
+    response = client.post(server.url, content=endless() if form == "endless" else b"x" * 20_000_000)
     assert (response.status_code, response.text) == (413, "too much")
 
 

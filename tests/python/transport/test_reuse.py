@@ -9,7 +9,7 @@ import pytest
 
 from fast_litellm import SimpleConnectionPool
 from peers.nginx import SHORT_LIFE, Nginx
-from peers.scripted import Connection, Gate, ScriptedServer
+from peers.scripted import Connection, Gate, ScriptedServer, until
 from support.certificates import Certificates
 from transport.conftest import MakeClient
 
@@ -54,9 +54,9 @@ def test_connections_that_the_server_closed_while_idle_are_no_error(
         nginx.drop_idle_connections()
 
 
-@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("how", ["goodbye", "close", "reset"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_the_pool_notices_a_close_while_nobody_asks(
+def test_a_connection_that_the_server_leaves_is_noticed_while_idle(
     make_client: MakeClient,
     serve: Serve,
     certificates: Certificates,
@@ -73,6 +73,8 @@ def test_the_pool_notices_a_close_while_nobody_asks(
             await leave.passed()
             if how == "reset":
                 connection.reset()
+            elif how == "close":
+                connection.hang_up()
         else:
             await connection.client_closed()
 
@@ -83,6 +85,8 @@ def test_the_pool_notices_a_close_while_nobody_asks(
     assert pool.get_stats()["idle_connections"] == 1
     leave.open()
     server.wait_until(lambda counts: counts.open == 0, "its own close")
+    if how != "goodbye":  # of TLS, which the pool looks for when the connection is to be used
+        until(lambda: pool.get_stats()["idle_connections"] == 0)
     assert client.post(server.url, content=b"two").text == "ok"
     assert [request.body for request in server.requests] == [b"one", b"two"]
 

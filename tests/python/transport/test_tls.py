@@ -30,7 +30,7 @@ def test_older_tls_is_refused(client: httpx.Client, serve: Serve, certificates: 
     context = server_context(certificates.server)
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(httpx.ConnectError, match=r"(?i)version|protocol"):
+    with pytest.raises(httpx.ConnectError, match=r"handshake"):
         client.get(serve(serve_ok, tls=context).url)
 
 
@@ -231,7 +231,7 @@ def test_files_that_hold_something_else_are_refused_at_construction(certificates
     ):
         with pytest.raises(ValueError, match=re.escape(str(nonsense))):
             HTTPTransport(**arguments)
-    with pytest.raises(ValueError, match=r"(?i)match"):
+    with pytest.raises(ValueError, match=r"does not belong"):
         HTTPTransport(cert=(str(client.certificate), str(certificates.server.key)))
     with pytest.raises(ValueError, match=r"(?i)password|decrypt"):
         HTTPTransport(cert=(str(client.certificate), str(certificates.client_encrypted_key), "wrong"))
