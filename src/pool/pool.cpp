@@ -6,11 +6,24 @@
 
 namespace fastpool::pool {
 
+namespace {
+
+// Pools of one process begin their generations far apart (multiples of the golden ratio), so that an id of one is stale in
+// every other.
+std::uint32_t next_first_generation() noexcept {
+  static sync::Tally pools;
+  pools.add();
+  return static_cast<std::uint32_t>(pools.get() * 0x9e3779b9U);
+}
+
+}  // namespace
+
 Pool::Pool(const PoolSettings& settings, const PoolClock& clock, Dialer& dialer)
     : settings_(settings),
       clock_(clock),
       dialer_(dialer),
-      counts_idle_(settings.max_idle_connections < settings.max_connections) {}
+      counts_idle_(settings.max_idle_connections < settings.max_connections),
+      slab_(next_first_generation()) {}
 
 Pool::~Pool() { close(); }
 

@@ -19,7 +19,10 @@ Slot* Slab::take() {
     const std::uint32_t chunk = chunk_count_.get();
     if (chunk == max_chunks) return nullptr;
     chunks_[chunk] = std::make_unique<Chunk>();
-    for (std::uint32_t i = 0; i < chunk_size; ++i) chunks_[chunk]->slots[i].index = chunk * chunk_size + i;
+    for (std::uint32_t i = 0; i < chunk_size; ++i) {
+      chunks_[chunk]->slots[i].index = chunk * chunk_size + i;
+      chunks_[chunk]->slots[i].word.begin_at(first_generation_);
+    }
     chunk_count_.add();
     for (std::uint32_t i = chunk_size; i-- > 0;) free_.push(chunk * chunk_size + i, Links{*this});
   }

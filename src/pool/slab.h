@@ -17,7 +17,8 @@ class Slab {
   static constexpr std::uint32_t chunk_size = 256;
   static constexpr std::uint32_t max_chunks = 4096;  // about a million slots
 
-  Slab() = default;
+  /// \param first_generation of every slot: pools that begin far apart do not take each other's ids for their own.
+  explicit Slab(std::uint32_t first_generation = 1) noexcept : first_generation_(first_generation) {}
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
   ~Slab();
@@ -46,6 +47,7 @@ class Slab {
     sync::Link& operator()(std::uint32_t index) const noexcept { return slab.at(index)->next; }
   };
 
+  const std::uint32_t first_generation_;
   sync::TaggedList free_;
   sync::Count chunk_count_;  // chunks up to here are readable
   std::array<std::unique_ptr<Chunk>, max_chunks> chunks_{};

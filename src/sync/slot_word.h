@@ -52,6 +52,9 @@ class BasicSlotWord {
     [[nodiscard]] bool reusable() const noexcept { return !peer_closed && !draining; }
   };
 
+  /// Chooses the first generation; before the slot is shared. Never 0: an id of all zeros names no lease.
+  void begin_at(std::uint32_t generation) noexcept { word_.store(pack(View{.generation = generation == 0 ? 1 : generation})); }
+
   [[nodiscard]] View load() const noexcept { return unpack(word_.load()); }
 
   /// Free -> Dialing.
@@ -253,7 +256,6 @@ class BasicSlotWord {
     });
   }
 
-  // Generations begin at 1: an id of all zeros never names a lease.
   typename Atomics::template Atomic<std::uint64_t> word_{pack(View{.generation = 1})};
 };
 
