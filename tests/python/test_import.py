@@ -41,7 +41,7 @@ def test_importing_the_package_loads_nothing_heavy_and_starts_no_thread() -> Non
     ).split()
     heavy = {"litellm", "httpx", "httpcore", "asyncio", "ssl", "typing", "openai", "importlib.metadata", "inspect"}
     assert not heavy & set(loaded)
-    assert len(loaded) < 20, loaded
+    assert len(loaded) < 40, loaded
 
 
 def test_every_public_name_can_be_had_and_is_listed() -> None:
