@@ -249,10 +249,12 @@ class ScriptedServer:
         except Exception as error:
             self.errors.append(error)
         finally:
-            # Counted before the socket is closed: a client that acts on the close finds the count right.
-            with self._note() as counts:
-                counts.open -= 1
             writer.close()
+            try:
+                await asyncio.sleep(0)  # asyncio closes the socket in the loop's next turn
+            finally:
+                with self._note() as counts:
+                    counts.open -= 1
 
     def _saw(self, request: Request) -> None:
         with self._note() as counts:
