@@ -115,6 +115,8 @@ Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
       lease.end(Reuse::no());
       continue;
     }
+    // close() marks what it finds leased; one that was idle when it looked is ended here.
+    if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
     return lease;
   }
 }
@@ -124,14 +126,16 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   Actions actions;
   auto ref = pop_idle(endpoint, actions);
   if (!actions.empty()) perform(actions);
-  if (ref) return ref;
+  if (ref) return unless_closed(*ref);
 
   Reserved reserved = reserve(endpoint);
   if (reserved == Reserved::total_limit) {
-    Slot* evicted = evict_longest_idle(&endpoint);
-    if (evicted == nullptr) return std::nullopt;
-    finish_closing(*evicted, true);
-    reserved = reserve(endpoint);
+    if (Slot* evicted = evict_longest_idle(&endpoint)) {
+      finish_closing(*evicted, true);
+      reserved = reserve(endpoint);
+    }
+    // Until it met the total limit, reserve() held a place of the endpoint's, which may have barred who queued meanwhile.
+    if (reserved == Reserved::total_limit && endpoint.waiting.get() != 0) dispatch(endpoint);
   }
   if (reserved != Reserved::yes) return std::nullopt;
   Slot* slot = take_slot(endpoint);
@@ -142,7 +146,14 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
     endpoint.connections.subtract();
     return std::nullopt;
   }
-  return LeaseRef{slot, *generation};
+  return unless_closed(LeaseRef{slot, *generation});
+}
+
+// close() marks what it finds leased; what was not yet when it looked is ended here.
+std::optional<LeaseRef> Pool::unless_closed(LeaseRef ref) noexcept {
+  if (!closed_.get()) return ref;
+  release(ref, Reuse::yes());
+  return std::nullopt;
 }
 
 Result<LeaseRef> Pool::lease(Endpoint& endpoint, const AcquireOptions& options) {
@@ -160,27 +171,28 @@ Result<LeaseRef> Pool::lease(Endpoint& endpoint, const AcquireOptions& options) 
   const TimePoint deadline = options.pool_timeout ? clock_.now() + *options.pool_timeout : TimePoint::max();
   auto waited = wait(endpoint, waiter, deadline, options.interrupt, nullptr);
   if (!waited) return std::move(waited).error();
+  if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
   return waited->detach();
 }
 
 Result<void> Pool::connect(LeaseRef ref, const AcquireOptions& options) {
   Slot& slot = *ref.slot;
   if (slot.connected.get()) return {};
-  if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
   Endpoint& endpoint = *slot.endpoint.get();
   Waiter waiter;
   Actions actions;
   {
     std::lock_guard lock(endpoint.mutex);
     if (slot.pooled) return {};
+    // Under the lock: close() sets the flag first and tells the direct waiters, under it, second.
+    if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
     waiter.connecting = true;
     if (options.connect_timeout) waiter.connect_deadline = clock_.now() + *options.connect_timeout;
     slot.direct_waiter = &waiter;
     if (!slot.dial_in_flight) {
       slot.dial_in_flight = true;
       tallies_.dials.add();
-      const TimePoint cap = clock_.now() + settings_.dial_timeout;
-      actions.dials.emplace_back(&slot, options.connect_timeout ? std::max(cap, waiter.connect_deadline) : cap);
+      actions.dials.emplace_back(&slot, direct_dial_deadline(waiter));
     }
   }
   perform(actions);
@@ -210,13 +222,22 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   std::vector<Lease> leases;
   std::optional<Error> error;
   for (Waiter& waiter : waiters) {
-    auto waited = wait(endpoint, waiter, error ? clock_.now() : deadline, options.interrupt, nullptr);
+    if (error && (error->code == ErrorCode::interrupted || error->code == ErrorCode::pool_timeout)) {
+      // The caller's patience is at its end for all of them alike.
+      std::lock_guard lock(endpoint.mutex);
+      if (!waiter.done) {
+        leave_locked(endpoint, waiter);
+        continue;
+      }
+    }
+    auto waited = wait(endpoint, waiter, deadline, options.interrupt, nullptr);
     if (waited) {
       leases.push_back(std::move(waited).value());
     } else if (!error) {
       error = std::move(waited).error();
     }
   }
+  if (error && endpoint.waiting.get() != 0) dispatch(endpoint);  // others moved up
   const auto warmed = static_cast<std::uint32_t>(leases.size());
   for (Lease& lease : leases) lease.end(Reuse::yes());
   if (error && warmed == 0) return *std::move(error);
@@ -232,61 +253,81 @@ void Lease::end(Reuse reuse) noexcept {
 bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
-  if (counts_idle_ && idle_total_.get() >= settings_.max_idle_connections && endpoint.waiting.get() == 0) return false;
   const TimePoint now = clock_.coarse_now();
   const TimePoint retire_at = slot.retire_at.get();
   if (now >= retire_at) return false;
+  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
+    if (endpoint.waiting.get() == 0) return false;
+    idle_total_.add();  // for a moment only: a waiter takes it
+  }
   slot.idle_since.set(now);
   slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, reuse.keep_alive, retire_at));
-  if (counts_idle_) idle_total_.add();
   if (!slot.word.park(ref.generation)) {
     if (counts_idle_) idle_total_.subtract();
     return false;
   }
+  if (!slot.connected.get()) {
+    // A stream ended badly on another thread between our look and the transition, and took the connection with it: there is
+    // nothing to park. In no list yet, so if nobody else has reaped it, it is closed here and leaves no tombstone.
+    const auto word = slot.word.load();
+    if (word.state == SlotState::idle && try_reap(slot, word)) {
+      endpoint.tombstones.subtract();
+      (void)slot.word.finish_unlinked();
+      finish_closing(slot, false);
+      return true;
+    }
+  }
   endpoint.idle.push(slot.index, links());
   // Pushed; now look: the other side of this pair is in enqueue (count first, then look at the list) and in close().
-  if (endpoint.waiting.get() != 0) {
-    dispatch(endpoint);
-  } else if (starved_count_.get() != 0) {
-    relieve_starvation();
-  }
+  if (endpoint.waiting.get() != 0) dispatch(endpoint);
+  // Also if somebody waited here, who may have given up meanwhile and left the connection idle.
+  if (starved_count_.get() != 0 && slot.word.load().state == SlotState::idle) relieve_starvation();
   if (closed_.get()) cleanup();
   return true;
 }
 
 bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
   Slot& slot = *ref.slot;
-  if (!slot.word.leased_as(ref.generation)) return false;
-  if (!slot.connected.get()) return release_unconnected(ref);
-  if (reuse.reusable && !closed_.get() && park(ref, reuse)) return true;
-  if (slot.word.begin_close(ref.generation)) {
-    if (reuse.reusable) tallies_.discarded.add();
-    finish_closing(slot, reuse.reusable);
-    return true;
+  // Once more if a stream ended on another thread between the look that found it open and end_later().
+  while (slot.word.leased_as(ref.generation)) {
+    const bool connected = slot.connected.get();
+    if (!connected) {
+      if (release_unconnected(ref)) return true;
+    } else if (reuse.reusable && !closed_.get() && park(ref, reuse)) {
+      return true;
+    } else if (slot.word.begin_close(ref.generation)) {
+      if (reuse.reusable) tallies_.discarded.add();
+      finish_closing(slot, reuse.reusable);
+      return true;
+    }
+    if (slot.word.end_later(ref.generation, connected && !reuse.reusable)) return true;
   }
-  return slot.word.end_later(ref.generation, !reuse.reusable);
+  return false;
 }
 
-bool Pool::release_unconnected(LeaseRef ref) {
+// False: stale, or a stream is open on it.
+bool Pool::release_unconnected(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   {
     std::lock_guard lock(endpoint.mutex);
     if (slot.dial_in_flight) {  // its own dial goes on, for whoever comes
-      if (!slot.word.abandon_dial(ref.generation)) return slot.word.end_later(ref.generation, false);
+      if (!slot.word.abandon_dial(ref.generation)) return false;
       slot.dial_in_flight = false;
       ++endpoint.dialing;
+      note_connecting_locked(endpoint);
       return true;
     }
   }
-  if (!slot.word.begin_close(ref.generation)) return slot.word.end_later(ref.generation, false);
+  if (!slot.word.begin_close(ref.generation)) return false;
   finish_closing(slot, false);
   return true;
 }
 
 void Pool::disconnect(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
-  if (!slot.word.leased_as(ref.generation)) return;
+  // Not leased_as(): the stream on a lease that was given back still has its connection.
+  if (const auto word = slot.word.load(); word.generation != ref.generation || word.state != SlotState::leased) return;
   std::unique_ptr<Pooled> pooled;
   {
     std::lock_guard lock(slot.endpoint.get()->mutex);

@@ -106,7 +106,8 @@ class Pool {
   [[nodiscard]] Reserved reserve(Endpoint& endpoint) noexcept;
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse) noexcept;
-  [[nodiscard]] bool release_unconnected(LeaseRef ref);
+  [[nodiscard]] bool release_unconnected(LeaseRef ref) noexcept;
+  [[nodiscard]] std::optional<LeaseRef> unless_closed(LeaseRef ref) noexcept;
 
   // Waiters and dials (queue.cpp).
   void enqueue_locked(Endpoint& endpoint, Waiter& waiter, bool in_front);
@@ -114,16 +115,20 @@ class Pool {
   void hand_locked(Endpoint& endpoint, Waiter& waiter, LeaseRef ref, bool fresh) noexcept;
   void fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
   void dispatch_locked(Endpoint& endpoint, Actions& actions);
+  [[nodiscard]] Reserved reserve_or_starve_locked(Endpoint& endpoint, Actions& actions);
+  void serve_leases_locked(Endpoint& endpoint, Actions& actions);
   void start_dials_locked(Endpoint& endpoint, Actions& actions);
   void note_connecting_locked(Endpoint& endpoint);
   void share_failure_locked(Endpoint& endpoint, const Error& error);
   void starve_locked(Endpoint& endpoint);
+  void keep_place_locked(Endpoint& endpoint);
   void dispatch(Endpoint& endpoint);
   void relieve_starvation();
   void perform(Actions& actions);
   [[nodiscard]] Result<Lease> wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_deadline, const Interrupt& interrupt,
                                    Slot* direct);
   [[nodiscard]] TimePoint dial_deadline_locked(const Endpoint& endpoint) const;
+  [[nodiscard]] TimePoint direct_dial_deadline(const Waiter& waiter) const;
 
   // Ends of connections (reap.cpp).
   void finish_closing(Slot& slot, bool goodbye) noexcept;
@@ -133,6 +138,9 @@ class Pool {
   void capacity_freed(Endpoint& endpoint) noexcept;
   void sweep(Endpoint& endpoint) noexcept;
   void free_slot(Slot& slot) noexcept { slab_.give(slot); }
+  [[nodiscard]] static std::uint32_t next_seating(const Slot& slot) noexcept {
+    return (slot.seating.get() + 1) & 0x7fffffffU;  // tokens have 63 bits
+  }
   [[nodiscard]] double jitter() noexcept;
 
   [[nodiscard]] Links links() const noexcept { return Links{slab_}; }

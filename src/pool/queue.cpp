@@ -50,12 +50,32 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
     hand_locked(endpoint, *endpoint.queue.front(), *ref, false);
   }
   // A sweep has the list out: what it brings back is dispatched when it ends.
-  if (endpoint.queue.empty() || endpoint.sweeping.get()) return;
+  if (!endpoint.queue.empty() && !endpoint.sweeping.get()) {
+    serve_leases_locked(endpoint, actions);
+    start_dials_locked(endpoint, actions);
+  }
+  note_connecting_locked(endpoint);
+}
 
+// Reserves; where the total limit bars it, the endpoint is listed and one idle connection of another closed.
+Pool::Reserved Pool::reserve_or_starve_locked(Endpoint& endpoint, Actions& actions) {
+  Reserved reserved = reserve(endpoint);
+  if (reserved != Reserved::total_limit) return reserved;
+  // Listed first, then another look at the count and at the lists: whoever closes (or parks) does that first and looks at
+  // our list second.
+  starve_locked(endpoint);
+  reserved = reserve(endpoint);
+  if (reserved == Reserved::total_limit) {
+    // One at a time: its end relieves whoever starves, and that looks for the next.
+    if (Slot* evicted = evict_longest_idle(&endpoint)) actions.closing.push_back({evicted, true});
+  }
+  return reserved;
+}
+
+// Bare leases whose turn has come.
+void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
   while (!endpoint.queue.empty() && endpoint.queue.front()->wants == Waiter::Wants::lease) {
-    const Reserved reserved = reserve(endpoint);
-    if (reserved == Reserved::total_limit) starve_locked(endpoint);
-    if (reserved != Reserved::yes) return;
+    if (reserve_or_starve_locked(endpoint, actions) != Reserved::yes) return;
     Slot* slot = take_slot(endpoint);
     const auto generation = slot != nullptr ? slot->word.reserve_lease() : std::nullopt;
     if (!generation) {
@@ -65,38 +85,27 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
     }
     hand_locked(endpoint, *endpoint.queue.front(), {slot, *generation}, false);
   }
-  start_dials_locked(endpoint, actions);
 }
 
 void Pool::start_dials_locked(Endpoint& endpoint, Actions& actions) {
+  // A bare lease in front that could not be had bars those behind it.
+  if (endpoint.queue.empty() || endpoint.queue.front()->wants == Waiter::Wants::lease) return;
   const std::uint32_t in_use = endpoint.connections.get();
   const std::uint32_t free_limit =
       settings_.max_connections_per_endpoint > in_use ? settings_.max_connections_per_endpoint - in_use : 0;
   std::uint32_t wanted = wanted_dials(endpoint.connection_waiters, endpoint.dialing, free_limit, settings_.max_dials_per_endpoint);
   for (; wanted > 0; --wanted) {
-    const Reserved reserved = reserve(endpoint);
-    if (reserved == Reserved::endpoint_limit) break;
-    if (reserved == Reserved::total_limit) {
-      // Listed first, then a look for something to evict: whoever parks pushes first and looks at the list second.
-      starve_locked(endpoint);
-      for (; wanted > 0; --wanted) {
-        Slot* evicted = evict_longest_idle(&endpoint);
-        if (evicted == nullptr) break;
-        actions.closing.push_back({evicted, true});
-      }
-      break;
-    }
+    if (reserve_or_starve_locked(endpoint, actions) != Reserved::yes) return;
     Slot* slot = take_slot(endpoint);
     if (slot == nullptr || !slot->word.reserve_dial()) {
       total_.subtract();
       endpoint.connections.subtract();
-      break;
+      return;
     }
     ++endpoint.dialing;
     tallies_.dials.add();
     actions.dials.emplace_back(slot, dial_deadline_locked(endpoint));
   }
-  note_connecting_locked(endpoint);
 }
 
 // A caller's `pool` clock runs until a dial is under way for it (waiters ahead < dials in flight), then its `connect` clock.
@@ -116,6 +125,11 @@ TimePoint Pool::dial_deadline_locked(const Endpoint& endpoint) const {
     if (waiter->connect_timeout) longest = std::max(longest, *waiter->connect_timeout);
   }
   return clock_.now() + longest;
+}
+
+TimePoint Pool::direct_dial_deadline(const Waiter& waiter) const {
+  const TimePoint cap = clock_.now() + settings_.dial_timeout;
+  return waiter.connect_deadline == TimePoint::max() ? cap : std::max(cap, waiter.connect_deadline);
 }
 
 void Pool::share_failure_locked(Endpoint& endpoint, const Error& error) {
@@ -146,6 +160,15 @@ void Pool::starve_locked(Endpoint& endpoint) {
   starved_count_.add();
 }
 
+// An endpoint that was taken off the list and got nothing keeps its place at the head.
+void Pool::keep_place_locked(Endpoint& endpoint) {
+  std::lock_guard lock(starved_mutex_);
+  const auto place = std::find(starved_.rbegin(), starved_.rend(), &endpoint);
+  if (place == starved_.rend()) return;
+  starved_.erase(std::next(place).base());
+  starved_.push_front(&endpoint);
+}
+
 void Pool::dispatch(Endpoint& endpoint) {
   Actions actions;
   {
@@ -156,7 +179,7 @@ void Pool::dispatch(Endpoint& endpoint) {
 }
 
 void Pool::relieve_starvation() {
-  // Once round: an endpoint that is still held up lists itself again, at the end.
+  // Once round: an endpoint that got something and wants more lists itself again, at the end.
   for (std::uint32_t rounds = starved_count_.get(); rounds > 0; --rounds) {
     Endpoint* endpoint = nullptr;
     {
@@ -171,8 +194,10 @@ void Pool::relieve_starvation() {
     {
       std::lock_guard lock(endpoint->mutex);
       endpoint->starved = false;
+      const std::uint32_t before = endpoint->queue.size();
       dispatch_locked(*endpoint, actions);
       still_starved = endpoint->starved;
+      if (still_starved && actions.dials.empty() && endpoint->queue.size() == before) keep_place_locked(*endpoint);
     }
     const bool evicted = !actions.closing.empty();
     perform(actions);
@@ -181,12 +206,14 @@ void Pool::relieve_starvation() {
 }
 
 void Pool::perform(Actions& actions) {
-  for (const auto& [slot, deadline] : actions.dials) dialer_.dial(*slot->endpoint.get(), *slot, deadline);
+  // Closings first: where descriptors have run out, the dial needs theirs.
   for (const Ended& ended : actions.closing) finish_closing(*ended.slot, ended.goodbye);
+  for (const auto& [slot, deadline] : actions.dials) dialer_.dial(*slot->endpoint.get(), *slot, deadline);
 }
 
 Result<Lease> Pool::wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_deadline, const Interrupt& interrupt, Slot* direct) {
   bool interrupted = false;
+  bool left = false;
   for (;;) {
     TimePoint deadline;
     {
@@ -198,6 +225,7 @@ Result<Lease> Pool::wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_dead
           direct->direct_waiter = nullptr;
         } else {
           leave_locked(endpoint, waiter);
+          left = true;
         }
         if (interrupted) {
           waiter.error = Error::make(ErrorCode::interrupted, Phase::acquire, "interrupted while waiting for a connection to " + endpoint.name());
@@ -218,6 +246,8 @@ Result<Lease> Pool::wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_dead
     (void)waiter.parker.park_until(deadline);
     interrupted = interrupt();
   }
+  // Those behind moved up: a bare lease may be first now, or a dial under way for another.
+  if (left && endpoint.waiting.get() != 0) dispatch(endpoint);
   if (waiter.error) return *std::move(waiter.error);
   return Lease(*this, {waiter.slot, waiter.generation}, waiter.fresh);
 }
@@ -228,7 +258,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     tallies_.opened.add();
     if (report.handshake) tallies_.handshakes.add();
     if (report.resumed) tallies_.resumed.add();
-    const std::uint32_t seating = (slot.seating.get() + 1) & 0x7fffffffU;  // tokens have 63 bits
+    const std::uint32_t seating = next_seating(slot);
     slot.seating.set(seating);
     slot.lease_count.set(0);
     slot.retire_at.set(retirement(clock_.now(), settings_.max_lifetime, jitter()));
@@ -247,8 +277,10 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   bool parked = false;
   {
     std::lock_guard lock(endpoint.mutex);
-    Waiter* const direct = std::exchange(slot.direct_waiter, nullptr);
-    if (slot.dial_in_flight) {  // for the lease of this slot
+    if (slot.dial_in_flight && evicted != nullptr && slot.direct_waiter != nullptr) {
+      tallies_.dials.add();
+      actions.dials.emplace_back(&slot, direct_dial_deadline(*slot.direct_waiter));
+    } else if (slot.dial_in_flight) {  // for the lease of this slot
       slot.dial_in_flight = false;
       if (result) {
         slot.pooled = std::move(result).value();
@@ -256,7 +288,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
         slot.connected.set();
         if (closed_.get()) slot.pooled->interrupt();
       }
-      if (direct != nullptr) {
+      if (Waiter* const direct = std::exchange(slot.direct_waiter, nullptr)) {
         direct->slot = &slot;
         direct->generation = slot.word.load().generation;
         direct->fresh = true;
@@ -276,8 +308,12 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
           const auto generation = slot.word.lease_dialed();
           assert(generation);
           hand_locked(endpoint, *endpoint.queue.front(), {&slot, *generation}, true);
+          // The next dial, where the cap held it back; a bare lease that is first now.
+          dispatch_locked(endpoint, actions);
+        } else if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
+          const auto generation = slot.word.lease_dialed();
+          if (generation && slot.word.begin_close(*generation)) actions.closing.push_back({&slot, true});
         } else {
-          if (counts_idle_) idle_total_.add();
           [[maybe_unused]] const bool ok = slot.word.park_dialed();
           assert(ok);
           endpoint.idle.push(slot.index, links());

@@ -17,6 +17,7 @@ std::unique_ptr<Pooled> Pool::unseat_locked(Slot& slot) noexcept {
   if (count > 1) tallies_.reused.add(count - 1);
   tallies_.closed.add();
   slot.lease_count.set(0);
+  slot.seating.set(next_seating(slot));  // no hang-up that comes late may be taken for the next one's
   return std::move(slot.pooled);
 }
 

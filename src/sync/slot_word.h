@@ -73,11 +73,13 @@ class BasicSlotWord {
   [[nodiscard]] bool park_dialed() noexcept {
     return change([](View& v) { return from(v, State::dialing, State::idle); }).has_value();
   }
-  /// Leased -> Dialing: the lease was given back while its own dial is under way; the dial belongs to the endpoint now.
+  /// Leased -> Dialing: the lease was given back while its own dial is under way; the dial belongs to the endpoint now, and
+  /// what was marked of the lease says nothing of it. Fails if the id is stale or a stream is open (it waits for that dial).
   [[nodiscard]] bool abandon_dial(std::uint32_t generation) noexcept {
     return change([=](View& v) {
-             if (v.generation != generation || !from(v, State::leased, State::dialing)) return false;
+             if (v.generation != generation || v.streams != 0 || !from(v, State::leased, State::dialing)) return false;
              ++v.generation;
+             v.peer_closed = v.draining = v.ended = false;
              return true;
            }).has_value();
   }

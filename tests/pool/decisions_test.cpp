@@ -1,0 +1,75 @@
+// The pool's decisions, with plain values.
+
+#include "pool/decisions.h"
+
+#include <gtest/gtest.h>
+
+namespace fastpool::pool {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr TimePoint now{seconds(1000)};
+constexpr TimePoint never = TimePoint::max();
+
+TEST(WantedDials, as_many_as_waiters_have_none_under_way) {
+  EXPECT_EQ(wanted_dials(3, 0, 10, 64), 3U);
+  EXPECT_EQ(wanted_dials(3, 2, 10, 64), 1U);
+  EXPECT_EQ(wanted_dials(3, 3, 10, 64), 0U);
+  EXPECT_EQ(wanted_dials(3, 5, 10, 64), 0U);
+  EXPECT_EQ(wanted_dials(0, 0, 10, 64), 0U);
+}
+
+TEST(WantedDials, not_beyond_the_free_limit_nor_the_dial_cap) {
+  EXPECT_EQ(wanted_dials(9, 0, 4, 64), 4U);
+  EXPECT_EQ(wanted_dials(9, 0, 0, 64), 0U);
+  EXPECT_EQ(wanted_dials(9, 0, 100, 2), 2U);
+  EXPECT_EQ(wanted_dials(9, 1, 100, 2), 1U);
+  EXPECT_EQ(wanted_dials(9, 2, 100, 2), 0U);
+}
+
+TEST(FailureGoesTo, the_newest_waiter_if_no_dial_is_left_for_it) {
+  EXPECT_EQ(failure_goes_to(false, 2, 1), FailureGoesTo::newest_waiter);
+  EXPECT_EQ(failure_goes_to(false, 2, 2), FailureGoesTo::nobody);
+  EXPECT_EQ(failure_goes_to(false, 1, 3), FailureGoesTo::nobody);
+  EXPECT_EQ(failure_goes_to(false, 0, 0), FailureGoesTo::nobody);
+}
+
+TEST(FailureGoesTo, all_waiters_if_another_try_would_meet_it_again) {
+  EXPECT_EQ(failure_goes_to(true, 2, 2), FailureGoesTo::all_waiters);
+  EXPECT_EQ(failure_goes_to(true, 1, 0), FailureGoesTo::all_waiters);
+  EXPECT_EQ(failure_goes_to(true, 0, 0), FailureGoesTo::nobody);
+}
+
+TEST(IdleDeadline, is_the_idle_timeout_from_now) {
+  EXPECT_EQ(idle_deadline(now, seconds(120), std::nullopt, never), now + seconds(120));
+  EXPECT_EQ(idle_deadline(now, std::nullopt, std::nullopt, never), never);
+}
+
+TEST(IdleDeadline, a_servers_promise_shortens_it_by_a_margin_of_at_most_a_second) {
+  EXPECT_EQ(idle_deadline(now, seconds(120), seconds(60), never), now + seconds(59));
+  EXPECT_EQ(idle_deadline(now, seconds(120), seconds(2), never), now + milliseconds(1500));
+  EXPECT_EQ(idle_deadline(now, std::nullopt, seconds(5), never), now + seconds(4));
+  EXPECT_EQ(idle_deadline(now, seconds(120), seconds(0), never), now);
+}
+
+TEST(IdleDeadline, a_promise_never_lengthens_it) {
+  EXPECT_EQ(idle_deadline(now, seconds(120), seconds(3600), never), now + seconds(120));
+}
+
+TEST(IdleDeadline, never_passes_the_end_of_the_lifetime) {
+  EXPECT_EQ(idle_deadline(now, seconds(120), seconds(60), now + seconds(7)), now + seconds(7));
+}
+
+TEST(Retirement, lies_between_90_and_110_percent_of_the_lifetime) {
+  EXPECT_EQ(retirement(now, seconds(1000), 0.0), now + seconds(900));
+  EXPECT_NEAR(static_cast<double>((retirement(now, seconds(1000), 0.5) - now).count()), 1e12, 1e3);
+  EXPECT_LT(retirement(now, seconds(1000), 0.999999), now + seconds(1100));
+  EXPECT_GT(retirement(now, seconds(1000), 0.999999), now + seconds(1099));
+}
+
+TEST(Retirement, does_not_come_without_a_lifetime) { EXPECT_EQ(retirement(now, std::nullopt, 0.5), never); }
+
+}  // namespace
+}  // namespace fastpool::pool

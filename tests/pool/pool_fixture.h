@@ -1,0 +1,306 @@
+#pragma once
+
+/// \file
+/// A pool whose clock and dialer belong to the test. No test waits for time to pass: it sets the clock.
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "pool/pool.h"
+
+namespace fastpool::pool::test {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+/// Time as the test says. It stands long before the system's clock, so that a waiter with a deadline never sleeps: it looks
+/// at this clock again and again.
+class FakeClock final : public PoolClock {
+ public:
+  [[nodiscard]] TimePoint now() const noexcept override { return TimePoint(Duration(nanos_.load())); }
+  [[nodiscard]] TimePoint coarse_now() const noexcept override { return now(); }
+  void advance(Duration by) noexcept { nanos_.fetch_add(by.count()); }
+
+ private:
+  std::atomic<Duration::rep> nanos_{-std::chrono::duration_cast<Duration>(hours(10'000)).count()};
+};
+
+/// What a test knows of one connection; outlives it.
+struct Record {
+  int number = 0;  ///< in the order of completed dials, from 1
+  std::atomic<bool> alive{true};
+  std::atomic<bool> closed{false};
+  std::atomic<bool> interrupted{false};
+  std::atomic<bool> goodbye{false};
+  std::atomic<std::uint64_t> token{0};
+};
+
+class FakeConnection final : public Pooled {
+ public:
+  explicit FakeConnection(std::shared_ptr<Record> record) : record_(std::move(record)) {}
+  ~FakeConnection() override { record_->closed = true; }
+  [[nodiscard]] bool check_alive() noexcept override { return record_->alive; }
+  void interrupt() noexcept override { record_->interrupted = true; }
+  void on_seated(std::uint64_t token) noexcept override { record_->token = token; }
+  void say_goodbye() noexcept override { record_->goodbye = true; }
+  [[nodiscard]] Record& record() const noexcept { return *record_; }
+
+ private:
+  const std::shared_ptr<Record> record_;
+};
+
+/// Notes every dial and ends it when the test says so.
+class ScriptedDialer final : public Dialer {
+ public:
+  struct Request {
+    Endpoint* endpoint = nullptr;
+    Slot* slot = nullptr;
+    TimePoint deadline;
+  };
+
+  void dial(Endpoint& endpoint, Slot& slot, TimePoint deadline) override {
+    const std::lock_guard lock(mutex_);
+    under_way_.push_back({&endpoint, &slot, deadline});
+    ++begun_;
+  }
+  [[nodiscard]] std::size_t under_way() const {
+    const std::lock_guard lock(mutex_);
+    return under_way_.size();
+  }
+  [[nodiscard]] std::size_t begun() const {
+    const std::lock_guard lock(mutex_);
+    return begun_;
+  }
+  [[nodiscard]] Request peek(std::size_t which = 0) const {
+    const std::lock_guard lock(mutex_);
+    return under_way_.at(which);
+  }
+  /// Takes a dial out, the oldest unless told otherwise.
+  Request take(std::size_t which = 0) {
+    const std::lock_guard lock(mutex_);
+    const Request request = under_way_.at(which);
+    under_way_.erase(under_way_.begin() + static_cast<std::ptrdiff_t>(which));
+    return request;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::deque<Request> under_way_;
+  std::size_t begun_ = 0;
+};
+
+/// Waits for something that another thread is about to do; fails after a minute.
+inline ::testing::AssertionResult eventually(const std::function<bool()>& condition) {
+  const auto limit = std::chrono::steady_clock::now() + minutes(1);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > limit)
+      return ::testing::AssertionFailure() << "it did not come about within a minute";
+    std::this_thread::yield();
+  }
+  return ::testing::AssertionSuccess();
+}
+
+inline std::string describe(const EndpointStats& stats) {
+  std::string text;
+  const auto add = [&](std::uint64_t count, const char* what) {
+    if (count == 0)
+      return;
+    if (!text.empty())
+      text += ", ";
+    text += std::to_string(count) + " " + what;
+  };
+  add(stats.active_connections, "leased");
+  add(stats.idle_connections, "idle");
+  add(stats.dialing_connections, "dialing");
+  add(stats.waiters, "waiting");
+  return text.empty() ? "empty" : text;
+}
+
+/// A caller in a thread of its own. If the test ends while it waits, the pool is closed.
+template <typename T>
+class Caller {
+ public:
+  template <typename Call>
+  Caller(Pool& pool, Call call) : pool_(pool), result_(std::async(std::launch::async, std::move(call))) {}
+  Caller(Caller&&) noexcept = default;
+  ~Caller() {
+    if (result_.valid() && waits())
+      pool_.close();
+  }
+  [[nodiscard]] T get() { return result_.get(); }
+  [[nodiscard]] bool waits() const { return result_.wait_for(seconds(0)) != std::future_status::ready; }
+
+ private:
+  Pool& pool_;
+  std::future<T> result_;
+};
+
+/// An Interrupt that says whether its caller has got as far as waiting, and can stop it.
+struct Looks {
+  std::atomic<int> count{0};
+  std::atomic<bool> stop{false};
+
+  [[nodiscard]] static bool look(void* context) noexcept {
+    Looks& looks = *static_cast<Looks*>(context);
+    looks.count.fetch_add(1);
+    std::this_thread::yield();
+    return looks.stop;
+  }
+  [[nodiscard]] Interrupt interrupt() noexcept { return {look, this}; }
+};
+
+class PoolTest : public ::testing::Test {
+ protected:
+  ~PoolTest() override {
+    if (pool_ == nullptr)
+      return;
+    pool_->close();
+    while (dialer_.under_way() != 0)
+      refuse_dial(Error::make(ErrorCode::pool_closed, Phase::connect, "the test ends"));
+    EXPECT_EQ(pool_->stats().all.total_connections, 0U) << "a slot leaked: " << describe();
+    for (const auto& record : records_)
+      EXPECT_TRUE(record->closed) << "connection " << record->number << " was not closed";
+  }
+
+  Pool& make(const PoolSettings& settings = {}) {
+    pool_ = std::make_unique<Pool>(settings, clock_, dialer_);
+    a_ = endpoint("a");
+    return *pool_;
+  }
+  [[nodiscard]] Endpoint* endpoint(const std::string& name) {
+    auto added = pool_->add_endpoint(name, nullptr);
+    EXPECT_TRUE(added.ok());
+    return *added;
+  }
+
+  /// "2 leased, 1 idle, 1 dialing, 3 waiting"
+  [[nodiscard]] std::string describe() const { return test::describe(pool_->stats().all); }
+  [[nodiscard]] std::string describe(const Endpoint& endpoint) const {
+    for (const EndpointStats& each : pool_->stats().endpoints) {
+      if (each.name == endpoint.name())
+        return test::describe(each);
+    }
+    return "unknown";
+  }
+  [[nodiscard]] ::testing::AssertionResult becomes(const std::string& description) const {
+    auto result = eventually([&] { return describe() == description; });
+    if (!result)
+      result << "; it is: " << describe();
+    return result;
+  }
+
+  /// Ends the oldest dial under way (or that one) with a connection.
+  Record& complete_dial(std::size_t which = 0) {
+    EXPECT_TRUE(eventually([&] { return dialer_.under_way() > which; }));
+    const auto dial = dialer_.take(which);
+    auto record = std::make_shared<Record>();
+    record->number = static_cast<int>(records_.size()) + 1;
+    records_.push_back(record);
+    pool_->dial_done(*dial.slot, std::unique_ptr<Pooled>(std::make_unique<FakeConnection>(record)), {});
+    return *record;
+  }
+  void refuse_dial(const Error& error, std::size_t which = 0) {
+    EXPECT_TRUE(eventually([&] { return dialer_.under_way() > which; }));
+    pool_->dial_done(*dialer_.take(which).slot, error, {});
+  }
+  [[nodiscard]] static Error refusal(bool final = false, int os_error = ECONNREFUSED) {
+    Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "refused", os_error);
+    error.final = final;
+    return error;
+  }
+
+  /// Starts a caller and returns once it waits (and all that its coming set off is done) or has what it wants.
+  [[nodiscard]] Caller<Result<Lease>> start_acquire(Endpoint& endpoint, const AcquireOptions& options = {}) {
+    return start<Result<Lease>>(options, [this, &endpoint](const AcquireOptions& o) { return pool_->acquire(endpoint, o); });
+  }
+  [[nodiscard]] Caller<Result<LeaseRef>> start_lease(Endpoint& endpoint, const AcquireOptions& options = {}) {
+    return start<Result<LeaseRef>>(options, [this, &endpoint](const AcquireOptions& o) { return pool_->lease(endpoint, o); });
+  }
+  [[nodiscard]] Caller<Result<void>> start_connect(const LeaseRef& ref, const AcquireOptions& options = {}) {
+    return start<Result<void>>(options, [this, ref](const AcquireOptions& o) { return pool_->connect(ref, o); });
+  }
+  [[nodiscard]] Caller<Result<std::uint32_t>> start_warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options = {}) {
+    return start<Result<std::uint32_t>>(
+        options, [this, &endpoint, count](const AcquireOptions& o) { return pool_->warm(endpoint, count, o); });
+  }
+  /// A lease on a new connection, dialed.
+  [[nodiscard]] Lease dialed(Endpoint& endpoint) {
+    auto caller = start_acquire(endpoint);
+    (void)complete_dial(dialer_.under_way() - 1);
+    auto acquired = caller.get();
+    EXPECT_TRUE(acquired.ok());
+    return std::move(acquired).value();
+  }
+  /// A lease that is there at once.
+  [[nodiscard]] Lease idle(Endpoint& endpoint) {
+    auto acquired = pool_->acquire(endpoint, patience(seconds(0)));
+    EXPECT_TRUE(acquired.ok());
+    return acquired ? std::move(acquired).value() : Lease();
+  }
+  /// That many idle connections.
+  void park(Endpoint& endpoint, int count) {
+    std::vector<Lease> leases;
+    for (int i = 0; i < count; ++i)
+      leases.push_back(dialed(endpoint));
+    for (Lease& lease : leases)
+      lease.end(Reuse::yes());
+  }
+  [[nodiscard]] static AcquireOptions patience(OptionalDuration pool, OptionalDuration connect = std::nullopt) {
+    AcquireOptions options;
+    options.pool_timeout = pool;
+    options.connect_timeout = connect;
+    return options;
+  }
+  [[nodiscard]] static Record& record(const Lease& lease) {
+    return static_cast<FakeConnection&>(*lease).record();
+  }
+  [[nodiscard]] static Record& record(const LeaseRef& ref) {
+    return static_cast<FakeConnection&>(*ref.slot->pooled).record();
+  }
+  [[nodiscard]] static int number(const Lease& lease) { return record(lease).number; }
+
+  [[nodiscard]] static PoolSettings limits(std::uint32_t per_endpoint, std::uint32_t total = PoolSettings::unlimited) {
+    PoolSettings settings;
+    settings.max_connections_per_endpoint = per_endpoint;
+    settings.max_connections = total;
+    return settings;
+  }
+
+  template <typename T, typename Call>
+  [[nodiscard]] Caller<T> start(AcquireOptions options, Call call) {
+    auto own = std::make_shared<Looks>();
+    auto* looks = own.get();
+    if (options.interrupt.active()) {
+      looks = static_cast<Looks*>(options.interrupt.context);
+    } else {
+      options.interrupt = own->interrupt();
+    }
+    Caller<T> caller(*pool_, [own, options, call] { return call(options); });
+    EXPECT_TRUE(eventually([&] { return looks->count > 0 || !caller.waits(); }));
+    return caller;
+  }
+
+  FakeClock clock_;
+  ScriptedDialer dialer_;
+  std::vector<std::shared_ptr<Record>> records_;
+  std::unique_ptr<Pool> pool_;
+  Endpoint* a_ = nullptr;
+};
+
+}  // namespace fastpool::pool::test
