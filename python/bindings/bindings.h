@@ -67,6 +67,7 @@ class Handle {
   const int connect_retries;
   std::uint64_t requests = 0;  // with the GIL
   sync::Count open_leases;
+  const std::optional<std::uint32_t> max_leases;
   std::unique_ptr<client::LeaseLimit> limit;  // null: none but the pool's
   bool closed = false;                        // with the GIL
 
@@ -85,7 +86,7 @@ void bind_handle(nanobind::module_& module);
 /// A whole response, as Pool.request() gives it.
 class Response {
  public:
-  Response(h1::ResponseHead&& head, nanobind::object content) : head_(std::move(head)), content(std::move(content)) {}
+  Response(h1::ResponseHead&& head, nanobind::object body) : head_(std::move(head)), content(std::move(body)) {}
   [[nodiscard]] const h1::ResponseHead& head() const noexcept { return head_; }
 
  private:

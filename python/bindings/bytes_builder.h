@@ -16,17 +16,23 @@ namespace fastpool::bindings {
 /// called without the GIL and takes it only to make or grow the object.
 class BytesBuilder {
  public:
-  explicit BytesBuilder(WithoutGil& without_gil) noexcept : without_gil_(without_gil) {}
+  explicit BytesBuilder(WithoutGil& without_gil) noexcept : without_gil_(without_gil) {
+    small_.swap(spare());
+    small_.clear();
+  }
   BytesBuilder(const BytesBuilder&) = delete;
   BytesBuilder& operator=(const BytesBuilder&) = delete;
   /// With the GIL.
-  ~BytesBuilder() { Py_XDECREF(object_); }
+  ~BytesBuilder() {
+    Py_XDECREF(object_);
+    small_.swap(spare());
+  }
 
   /// \param expected the whole size if it is known, else 0. \returns false if memory ran out (the Python error is set).
   [[nodiscard]] bool append(const std::vector<std::string_view>& pieces, std::size_t expected) {
     for (const std::string_view piece : pieces) {
-      if (object_ == nullptr && size_ + piece.size() <= small) {
-        buffer().append(piece);
+      if (object_ == nullptr && size_ + piece.size() <= small_limit) {
+        small_.append(piece);
       } else {
         if (!make_room(size_ + piece.size(), expected)) return false;
         std::memcpy(PyBytes_AS_STRING(object_) + size_, piece.data(), piece.size());
@@ -38,16 +44,16 @@ class BytesBuilder {
 
   /// With the GIL.
   [[nodiscard]] nanobind::object finish() {
-    if (object_ == nullptr) return nanobind::bytes(buffer().data(), size_);
+    if (object_ == nullptr) return nanobind::bytes(small_.data(), size_);
     if (capacity_ != size_ && _PyBytes_Resize(&object_, static_cast<Py_ssize_t>(size_)) != 0) throw nanobind::python_error();
     return nanobind::steal(std::exchange(object_, nullptr));
   }
-  void start() { buffer().clear(); }
 
  private:
-  static constexpr std::size_t small = 64 * 1024;
+  static constexpr std::size_t small_limit = 64 * 1024;
 
-  static std::string& buffer() {
+  // Taken out of the thread while in use: a signal handler may make a request on this thread in between.
+  static std::string& spare() {
     thread_local std::string text;
     return text;
   }
@@ -58,7 +64,7 @@ class BytesBuilder {
       const std::size_t capacity = std::max({wanted, expected, object_ == nullptr ? 0 : capacity_ + capacity_ / 2});
       if (object_ == nullptr) {
         object_ = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(capacity));
-        if (object_ != nullptr) std::memcpy(PyBytes_AS_STRING(object_), buffer().data(), size_);
+        if (object_ != nullptr) std::memcpy(PyBytes_AS_STRING(object_), small_.data(), size_);
       } else {
         _PyBytes_Resize(&object_, static_cast<Py_ssize_t>(capacity));
       }
@@ -68,6 +74,7 @@ class BytesBuilder {
   }
 
   WithoutGil& without_gil_;
+  std::string small_;
   PyObject* object_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;

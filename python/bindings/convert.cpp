@@ -32,17 +32,23 @@ std::vector<Header> headers_from(nb::handle headers, HeaderText& text) {
     }
     result.push_back({text.view(PyTuple_GET_ITEM(pair.ptr(), 0)), text.view(PyTuple_GET_ITEM(pair.ptr(), 1))});
   };
+  nb::object listed;
+  if (!PyList_Check(headers.ptr()) && !PyDict_Check(headers.ptr())) {
+    // An iterator's pairs would die behind it: gathered first, and kept as long as the views.
+    listed = nb::steal(PySequence_List(headers.ptr()));
+    if (!listed.is_valid()) throw nb::python_error();
+    text.keep(listed);
+    headers = listed;
+  }
   if (PyList_Check(headers.ptr())) {
     const Py_ssize_t size = PyList_GET_SIZE(headers.ptr());
     result.reserve(static_cast<std::size_t>(size) + 2);
     for (Py_ssize_t i = 0; i < size && i < PyList_GET_SIZE(headers.ptr()); ++i) add_pair(PyList_GET_ITEM(headers.ptr(), i));
-  } else if (PyDict_Check(headers.ptr())) {
+  } else {
     PyObject* name = nullptr;
     PyObject* value = nullptr;
     Py_ssize_t position = 0;
     while (PyDict_Next(headers.ptr(), &position, &name, &value) != 0) result.push_back({text.view(name), text.view(value)});
-  } else {
-    for (nb::handle pair : headers) add_pair(pair);
   }
   return result;
 }

@@ -17,8 +17,11 @@ namespace fastpool::bindings {
 class HeaderText {
  public:
   [[nodiscard]] std::string_view view(nanobind::handle object);
+  /// Holds an object for as long as the views into it are to last.
+  void keep(nanobind::object object) { kept_.push_back(std::move(object)); }
 
  private:
+  std::vector<nanobind::object> kept_;
   std::deque<std::string> encoded_;  // of the few that are not ASCII
 };
 

@@ -3,9 +3,12 @@
 #include <chrono>
 #include <thread>
 
+#include <nanobind/nanobind.h>
 #include <unistd.h>
 
 #include "sync/atomics.h"
+
+namespace nb = nanobind;
 
 namespace fastpool::bindings {
 
@@ -62,7 +65,14 @@ bool WithoutGil::look_at_signals(void* self) noexcept {
   return without.raised_;
 }
 
-void note_main_thread() { gate().main_thread = PyThread_get_thread_ident(); }
+void note_main_thread() {
+  gate().main_thread = nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident"));
+}
+
+void begin_in_child() noexcept {
+  gate().main_thread = PyThread_get_thread_ident();
+  gate().outside.subtract(gate().outside.get());
+}
 
 void begin_exit() noexcept {
   gate().exiting_thread = PyThread_get_thread_ident();
@@ -71,10 +81,13 @@ void begin_exit() noexcept {
 
 bool exiting() noexcept { return gate().exiting.get(); }
 
-void wait_for_returning_threads() noexcept {
+void wait_for_returning_threads(std::chrono::milliseconds at_most) noexcept {
   PyThreadState* const state = PyEval_SaveThread();
   // No event is worth a lock on the hot path for this: a few short naps, bounded in case a peer's kernel holds somebody.
-  for (int naps = 0; gate().outside.get() != 0 && naps < 2000; ++naps) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const auto end = std::chrono::steady_clock::now() + at_most;
+  while (gate().outside.get() != 0 && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   PyEval_RestoreThread(state);
 }
 

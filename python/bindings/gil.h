@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include <Python.h>
 
 #include <fastpool/interrupt.h>
@@ -47,12 +49,14 @@ class WithoutGil {
   bool raised_ = false;
 };
 
-/// Remembers which thread gets the signals; again after a fork.
+/// Remembers which thread gets the signals: at import, whichever thread imports.
 void note_main_thread();
+/// In the child of a fork: the thread that forked is the main one, and the others are gone.
+void begin_in_child() noexcept;
 /// From atexit, with the GIL: sets the exit flag. Whatever waits must be woken before wait_for_returning_threads().
 void begin_exit() noexcept;
-/// Gives the GIL away until nobody is on the way back to it (at most some seconds).
-void wait_for_returning_threads() noexcept;
+/// Gives the GIL away until nobody is without it in here, at most that long.
+void wait_for_returning_threads(std::chrono::milliseconds at_most) noexcept;
 [[nodiscard]] bool exiting() noexcept;
 
 }  // namespace fastpool::bindings

@@ -34,7 +34,7 @@ class Exchange {
   void leave() noexcept {
     if (!counted_) return;
     counted_ = false;
-    handle_.leave();
+    if (epoch_ == net::fork_epoch()) handle_.leave();  // in a fork's child the count is the child's own
   }
 
  public:
@@ -52,7 +52,7 @@ class Exchange {
   void obtain_and_send(std::optional<std::string_view> content) {
     in_use([&](const client::CallOptions& options) -> Result<void> {
       if (handle_.limit) {
-        if (auto entered = handle_.limit->enter(options.timeouts.pool, options.interrupt); !entered) return entered;
+        if (auto entered = handle_.limit->enter(handle_.pool.core.get().pool(), options.timeouts.pool, options.interrupt); !entered) return entered;
       }
       counted_ = true;
       handle_.open_leases.add();
@@ -95,6 +95,7 @@ class Exchange {
   Handle& handle_;
   client::Exchange exchange_;
   const client::CallOptions options_;
+  const unsigned epoch_ = net::fork_epoch();
   bool counted_ = false;
   bool busy_ = false;
 };
@@ -125,9 +126,9 @@ nb::object send(nb::handle self_object, nb::handle scheme, nb::handle host, nb::
   client::Core& core = self.pool.core.get();
   auto there = self.endpoint(core, kind, bytes_view(host, "host"), number, sni);
   if (!there) raise(there.error(), self.error_factory);
+  const Timeouts limits = timeouts_from_tuple(timeouts);  // before the views: a number's own __float__ may run
   const std::vector<Header> pairs = headers_from(headers, text);
   const std::optional<std::string_view> body = content.is_none() ? std::nullopt : std::optional(bytes_view(content, "content"));
-  const Timeouts limits = timeouts_from_tuple(timeouts);
   auto opened = client::Exchange::open(core, **there, {bytes_view(method, "method"), bytes_view(target, "target"), pairs});
   if (!opened) raise(opened.error(), self.error_factory);
   ++self.requests;
@@ -158,12 +159,13 @@ std::vector<SocketOption> options_from(nb::handle options) {
 
 }  // namespace
 
-Handle::Handle(nb::object the_pool, Profile profile, std::optional<std::uint32_t> max_leases, int retries, nb::object factory)
+Handle::Handle(nb::object the_pool, Profile profile, std::optional<std::uint32_t> most, int retries, nb::object factory)
     : pool_object(std::move(the_pool)),
       pool(nb::cast<Pool&>(pool_object)),
       error_factory(std::move(factory)),
       connect_retries(retries),
-      limit(max_leases ? std::make_unique<client::LeaseLimit>(*max_leases) : nullptr),
+      max_leases(most),
+      limit(most ? std::make_unique<client::LeaseLimit>(*most) : nullptr),
       profile_(std::move(profile)) {
   client::Core& core = pool.core.get();
   auto id = core.intern(profile_);
@@ -180,6 +182,12 @@ Result<pool::Endpoint*> Handle::endpoint(client::Core& core, Scheme scheme, std:
     core_ = &core;
     profile_id_ = *id;
     last_ = nullptr;
+    // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
+    if (limit) {
+      (void)limit.release();
+      limit = std::make_unique<client::LeaseLimit>(*max_leases);
+    }
+    open_leases.subtract(open_leases.get());
   }
   if (server_name) {
     Profile named = profile_;

@@ -23,8 +23,7 @@ NB_MODULE(_core, module) {
   bind_handle(module);
 
   nb::module_::import_("atexit").attr("register")(module.attr("prepare_exit"));
-  // The thread that forks is the main thread of the child.
   nb::dict hooks;
-  hooks["after_in_child"] = nb::cpp_function(&note_main_thread);
+  hooks["after_in_child"] = nb::cpp_function(&begin_in_child);
   nb::module_::import_("os").attr("register_at_fork")(**hooks);
 }

@@ -1,5 +1,6 @@
 #include <array>
 #include <charconv>
+#include <chrono>
 
 #include "bindings.h"
 #include "bytes_builder.h"
@@ -212,7 +213,6 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
     {
       WithoutGil without_gil;
       builder.emplace(without_gil);
-      builder->start();
       client::CallOptions options = base;
       options.interrupt = without_gil.interrupt();
       std::vector<std::string_view> pieces;
@@ -271,13 +271,16 @@ std::vector<Pool*>& living_pools() {
 }
 
 void prepare_exit() {
-  begin_exit();
-  for (Pool* each : living_pools()) {
+  // Whoever waits in a pool comes back with its error first, and runs on, while threads still may.
+  const std::vector<Pool*> pools = living_pools();
+  {
     PyThreadState* const state = PyEval_SaveThread();
-    each->core.get().stop();
+    for (Pool* each : pools) each->core.get().stop();
     PyEval_RestoreThread(state);
   }
-  wait_for_returning_threads();
+  wait_for_returning_threads(std::chrono::milliseconds(200));
+  begin_exit();
+  wait_for_returning_threads(std::chrono::seconds(2));
 }
 
 }  // namespace

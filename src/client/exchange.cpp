@@ -17,12 +17,36 @@ constexpr std::size_t buffer_size = 64 * 1024;
 constexpr std::size_t drain_limit = 64 * 1024;
 constexpr std::size_t parsers_kept = 4;
 
-// One receive buffer per thread: an exchange holds none, so an idle or slow one costs nothing.
-std::span<char> thread_buffer(std::size_t at_least) {
+// One receive buffer per thread: an exchange holds none, so an idle or slow one costs nothing. What was read lies in it
+// until this thread reads again.
+std::vector<char>& thread_buffer() {
   thread_local std::vector<char> buffer;
-  if (buffer.size() < at_least || buffer.size() > 8 * buffer_size) buffer.resize(std::max(at_least, buffer_size));
   return buffer;
 }
+
+// Takes the buffer out of the thread for the time of a wait: a signal handler may make requests of its own on this thread,
+// and then finds another.
+class ReceiveBuffer {
+ public:
+  explicit ReceiveBuffer(std::string_view kept) : bytes_(std::exchange(thread_buffer(), {})), kept_(kept.size()) {
+    const std::size_t wanted = kept_ + buffer_size / 2;
+    if (bytes_.size() < wanted || bytes_.size() > 8 * buffer_size) {
+      bytes_ = {};
+      bytes_.resize(std::max(wanted, buffer_size));
+    }
+    std::memcpy(bytes_.data(), kept.data(), kept_);
+  }
+  [[nodiscard]] std::span<char> space() noexcept { return std::span(bytes_).subspan(kept_); }
+  /// Puts it back. \returns what it holds, `received` new bytes included; valid until this thread reads again.
+  [[nodiscard]] std::string_view put_back(std::size_t received) noexcept {
+    thread_buffer().swap(bytes_);
+    return {thread_buffer().data(), kept_ + received};
+  }
+
+ private:
+  std::vector<char> bytes_;
+  std::size_t kept_;
+};
 
 std::vector<std::unique_ptr<h1::ResponseParser>>& parser_cache() {
   thread_local std::vector<std::unique_ptr<h1::ResponseParser>> cache;
@@ -283,14 +307,13 @@ Result<void> Exchange::read_head(const CallOptions& options) {
 }
 
 Result<Exchange::Progress> Exchange::take_from_peer(Blocking& driver, std::vector<std::string_view>* pieces) {
-  const std::size_t kept = pending_.size();
-  const std::span<char> buffer = thread_buffer(kept + buffer_size / 2);
-  std::memcpy(buffer.data(), pending_.data(), kept);
-  auto read = driver.read(connection(), buffer.subspan(kept));
+  ReceiveBuffer buffer(pending_);
+  auto read = driver.read(connection(), buffer.space());
+  const std::string_view input = buffer.put_back(read ? read->bytes : 0);
   if (!read) return std::move(read).error();
   if (read->end) return take_end(read->truncated);
   pending_.clear();
-  return take_events({buffer.data(), kept + read->bytes}, pieces);
+  return take_events(input, pieces);
 }
 
 Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::vector<std::string_view>* pieces) {
@@ -390,14 +413,13 @@ void Exchange::close() noexcept {
     pending_.clear();
     auto progress = take_events(current_, nullptr);
     while (progress && *progress == Progress::more && budget > 0) {
-      const std::size_t kept = pending_.size();
-      const std::span<char> buffer = thread_buffer(kept + buffer_size / 2);
-      std::memcpy(buffer.data(), pending_.data(), kept);
-      const auto io = connection().channel().read(buffer.subspan(kept), net::IoMode::dont_wait);
+      ReceiveBuffer buffer(pending_);
+      const auto io = connection().channel().read(buffer.space(), net::IoMode::dont_wait);
+      const std::string_view input = buffer.put_back(io.bytes);
       if (io.status != net::IoStatus::ok) break;
       budget -= std::min(budget, io.bytes);
       pending_.clear();
-      progress = take_events({buffer.data(), kept + io.bytes}, nullptr);
+      progress = take_events(input, nullptr);
     }
   }
   abandon();

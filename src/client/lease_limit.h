@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <mutex>
@@ -8,6 +9,7 @@
 #include <fastpool/interrupt.h>
 #include <fastpool/timeouts.h>
 
+#include "pool/pool.h"
 #include "sync/parker.h"
 
 namespace fastpool::client {
@@ -18,8 +20,8 @@ class LeaseLimit {
  public:
   explicit LeaseLimit(std::uint32_t most) noexcept : free_(most) {}
 
-  /// Takes one place. Errors: pool_timeout, interrupted.
-  [[nodiscard]] Result<void> enter(OptionalDuration timeout, const Interrupt& interrupt) {
+  /// Takes one place. Errors: pool_timeout, interrupted, and pool_closed once the pool is (seen within a poll interval).
+  [[nodiscard]] Result<void> enter(const pool::Pool& pool, OptionalDuration timeout, const Interrupt& interrupt) {
     const TimePoint deadline = timeout ? Clock::now() + *timeout : TimePoint::max();
     Waiter waiter;
     {
@@ -35,14 +37,14 @@ class LeaseLimit {
       {
         std::lock_guard lock(mutex_);
         if (waiter.served) return {};
-        if (interrupted || Clock::now() >= deadline) {
+        if (interrupted || pool.closed() || Clock::now() >= deadline) {
           queue_.remove(&waiter);
+          if (pool.closed()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
           if (interrupted) return Error::make(ErrorCode::interrupted, Phase::acquire, "interrupted while waiting for a connection");
           return Error::make(ErrorCode::pool_timeout, Phase::acquire, "this transport's own limit of connections is in use");
         }
       }
-      const TimePoint slice = interrupt.active() ? std::min(deadline, Clock::now() + Interrupt::poll_interval) : deadline;
-      (void)waiter.parker.park_until(slice);
+      (void)waiter.parker.park_until(std::min(deadline, Clock::now() + Interrupt::poll_interval));
       interrupted = interrupt();
     }
   }

@@ -19,29 +19,30 @@ constexpr Duration no_limit{};
 class OperationClock {
  public:
   OperationClock(const OptionalDuration& timeout, const Interrupt& interrupt) noexcept
-      : timeout_(timeout), interrupt_(interrupt) {}
+      : timeout_(timeout), interrupt_(interrupt), began_(timeout ? Clock::now() : TimePoint{}) {}
 
-  [[nodiscard]] Duration first_slice() const noexcept {
-    if (!interrupt_.active()) return timeout_.value_or(no_limit);
-    return timeout_ ? std::min(*timeout_, Interrupt::poll_interval) : Interrupt::poll_interval;
-  }
-  /// After a wait that moved nothing. \returns the next slice; nothing if the time is over.
-  [[nodiscard]] std::optional<Duration> next_slice() noexcept {
-    if (!timeout_) return first_slice();
-    const TimePoint now = Clock::now();
-    if (deadline_ == TimePoint{}) {
-      // The clock is read only once something is slow: the first wait was at most its slice, and began that long ago.
-      deadline_ = now + *timeout_ - first_slice();
-    }
-    if (now >= deadline_) return std::nullopt;
-    const Duration rest = std::max<Duration>(deadline_ - now, std::chrono::milliseconds(1));
-    return interrupt_.active() ? std::min(rest, Interrupt::poll_interval) : rest;
+  /// The same for every operation of equal timeouts, so that the socket's is set once.
+  [[nodiscard]] Duration first_slice() const noexcept { return timeout_ ? slice(*timeout_) : endless_slice(); }
+  /// After a wait that moved nothing, however it ended (a signal cuts it short). \returns the next slice; nothing if the
+  /// time is over.
+  [[nodiscard]] std::optional<Duration> next_slice() const noexcept {
+    if (!timeout_) return endless_slice();
+    const Duration passed = Clock::now() - began_;
+    if (passed >= *timeout_) return std::nullopt;
+    return slice(*timeout_ - passed);
   }
 
  private:
+  static constexpr Duration least = std::chrono::milliseconds(1);  // zero would mean "for ever" to the kernel
+
+  [[nodiscard]] Duration slice(Duration rest) const noexcept {
+    return std::max(least, interrupt_.active() ? std::min(rest, Interrupt::poll_interval) : rest);
+  }
+  [[nodiscard]] Duration endless_slice() const noexcept { return interrupt_.active() ? Interrupt::poll_interval : no_limit; }
+
   const OptionalDuration timeout_;
   const Interrupt& interrupt_;
-  TimePoint deadline_{};
+  const TimePoint began_;
 };
 
 Error failure(ErrorCode code, Phase phase, const net::IoResult& io, Connection& connection) {
