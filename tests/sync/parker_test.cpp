@@ -1,0 +1,102 @@
+#include "sync/parker.h"
+
+#include <atomic>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
+
+namespace fastpool::sync {
+namespace {
+
+constexpr TimePoint never = TimePoint::max();
+
+TEST(Parker, a_wake_that_comes_first_is_kept) {
+  Parker parker;
+  parker.unpark();
+  EXPECT_TRUE(parker.park_until(never));
+}
+
+TEST(Parker, a_wake_is_used_up_by_one_park) {
+  Parker parker;
+  parker.unpark();
+  parker.unpark();
+  EXPECT_TRUE(parker.park_until(never));
+  EXPECT_FALSE(parker.park_until(TimePoint{}));
+}
+
+TEST(Parker, a_deadline_that_is_past_does_not_wait) {
+  Parker parker;
+  EXPECT_FALSE(parker.park_until(TimePoint{}));
+  EXPECT_FALSE(parker.park_until(TimePoint{} - std::chrono::hours(1)));
+  EXPECT_FALSE(parker.park_until(Clock::now()));
+}
+
+TEST(Parker, a_wake_is_seen_even_past_the_deadline) {
+  Parker parker;
+  parker.unpark();
+  EXPECT_TRUE(parker.park_until(TimePoint{}));
+}
+
+TEST(Parker, it_sleeps_until_its_deadline_at_least) {
+  Parker parker;
+  const TimePoint deadline = Clock::now() + std::chrono::milliseconds(20);
+  EXPECT_FALSE(parker.park_until(deadline));
+  EXPECT_GE(Clock::now(), deadline);
+}
+
+TEST(Parker, what_the_waker_wrote_is_seen) {
+  for (int round = 0; round < 500; ++round) {
+    Parker parker;
+    int written = 0;  // published by the wake alone
+    std::thread waker([&] {
+      written = round + 1;
+      parker.unpark();
+    });
+    EXPECT_TRUE(parker.park_until(never));
+    EXPECT_EQ(written, round + 1);
+    waker.join();
+  }
+}
+
+TEST(Parker, two_threads_hand_a_turn_back_and_forth_without_losing_it) {
+  Parker ping;
+  Parker pong;
+  constexpr int turns = 2000;
+  std::thread other([&] {
+    for (int i = 0; i < turns; ++i) {
+      EXPECT_TRUE(ping.park_until(never));
+      pong.unpark();
+    }
+  });
+  for (int i = 0; i < turns; ++i) {
+    ping.unpark();
+    EXPECT_TRUE(pong.park_until(never));
+  }
+  other.join();
+}
+
+TEST(Parker, a_signal_is_no_wake) {
+  struct sigaction nothing{};
+  nothing.sa_handler = [](int) {};
+  struct sigaction before{};
+  ASSERT_EQ(::sigaction(SIGUSR1, &nothing, &before), 0);
+  Parker parker;
+  std::atomic<bool> woken{false};
+  std::thread sleeper([&] {
+    EXPECT_TRUE(parker.park_until(never));
+    EXPECT_TRUE(woken);
+  });
+  for (int i = 0; i < 100; ++i) {
+    ::pthread_kill(sleeper.native_handle(), SIGUSR1);
+    std::this_thread::yield();
+  }
+  woken = true;
+  parker.unpark();
+  sleeper.join();
+  ::sigaction(SIGUSR1, &before, nullptr);
+}
+
+}  // namespace
+}  // namespace fastpool::sync
