@@ -122,11 +122,17 @@ Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
 }
 
 std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
-  if (closed_.get() || endpoint.waiting.get() != 0) return std::nullopt;
-  Actions actions;
-  auto ref = pop_idle(endpoint, actions);
-  if (!actions.empty()) perform(actions);
-  if (ref) return unless_closed(*ref);
+  if (closed_.get()) return std::nullopt;
+  if (endpoint.waiting.get() == 0) {
+    Actions actions;
+    auto ref = pop_idle(endpoint, actions);
+    if (!actions.empty()) perform(actions);
+    if (ref) return unless_closed(*ref);
+  } else {
+    // What is idle or comes back is theirs; but a slot of one's own takes nothing from waiters who all have their dials.
+    std::lock_guard lock(endpoint.mutex);
+    if (endpoint.queue.size() > endpoint.dialing) return std::nullopt;
+  }
 
   Reserved reserved = reserve(endpoint);
   if (reserved == Reserved::total_limit) {

@@ -72,9 +72,16 @@ Pool::Reserved Pool::reserve_or_starve_locked(Endpoint& endpoint, Actions& actio
   return reserved;
 }
 
-// Bare leases whose turn has come.
+// Bare leases whose turn has come: those with nobody before them but waiters whose dials are under way, from whom a slot
+// takes nothing.
 void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
-  while (!endpoint.queue.empty() && endpoint.queue.front()->wants == Waiter::Wants::lease) {
+  for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
+    Waiter* const next = waiter->next;
+    if (waiter->wants == Waiter::Wants::connection) {
+      if (!waiter->connecting) return;
+      waiter = next;
+      continue;
+    }
     if (reserve_or_starve_locked(endpoint, actions) != Reserved::yes) return;
     Slot* slot = take_slot(endpoint);
     const auto generation = slot != nullptr ? slot->word.reserve_lease() : std::nullopt;
@@ -83,7 +90,8 @@ void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
       endpoint.connections.subtract();
       return;
     }
-    hand_locked(endpoint, *endpoint.queue.front(), {slot, *generation}, false);
+    hand_locked(endpoint, *waiter, {slot, *generation}, false);
+    waiter = next;
   }
 }
 
