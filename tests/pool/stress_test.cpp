@@ -1,0 +1,316 @@
+// Many threads do everything at once; afterwards nothing is missing, and at no time were there too many.
+// FASTPOOL_STRESS_SECONDS makes it run for that long instead of a fixed number of steps.
+
+#include <array>
+#include <condition_variable>
+#include <cstdlib>
+#include <random>
+
+#include "pool/pool_fixture.h"
+
+namespace fastpool::pool::test {
+namespace {
+
+/// Connections that are dialed or live, and the most there ever were.
+struct Gauge {
+  std::atomic<int> now{0};
+  std::atomic<int> most{0};
+  void up() noexcept {
+    const int count = now.fetch_add(1) + 1;
+    int seen = most;
+    while (seen < count && !most.compare_exchange_weak(seen, count)) {
+    }
+  }
+  void down() noexcept { now.fetch_sub(1); }
+};
+
+struct Peers {
+  Gauge total;
+  std::array<Gauge, 3> each;
+  std::array<std::atomic<std::uint64_t>, 64> tokens{};  ///< of connections that live or lived
+  std::atomic<unsigned> next_token{0};
+};
+
+class CountedConnection final : public Pooled {
+ public:
+  CountedConnection(Peers& peers, std::size_t endpoint) : peers_(peers), endpoint_(endpoint) {}
+  ~CountedConnection() override {
+    EXPECT_FALSE(used_) << "closed while in use";
+    peers_.each[endpoint_].down();
+    peers_.total.down();
+  }
+  [[nodiscard]] bool check_alive() noexcept override { return alive_; }
+  void interrupt() noexcept override { interrupted_ = true; }
+  void on_seated(std::uint64_t token) noexcept override { peers_.tokens[peers_.next_token++ % 64] = token; }
+  void say_goodbye() noexcept override {}
+
+  /// One user at a time.
+  void use(bool dies) {
+    EXPECT_FALSE(used_.exchange(true)) << "two users of one connection";
+    std::this_thread::yield();
+    if (dies)
+      alive_ = false;
+    used_ = false;
+  }
+
+ private:
+  Peers& peers_;
+  const std::size_t endpoint_;
+  std::atomic<bool> used_{false};
+  bool alive_ = true;  // the user's
+  std::atomic<bool> interrupted_{false};
+};
+
+/// Ends dials on a thread of its own, some of them badly.
+class BusyDialer final : public Dialer {
+ public:
+  explicit BusyDialer(Peers& peers) : peers_(peers) {}
+  ~BusyDialer() override { stop(); }
+  void start(Pool& pool, std::array<Endpoint*, 3> endpoints) {
+    endpoints_ = endpoints;
+    thread_ = std::thread([this, &pool] { run(pool); });
+  }
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    some_.notify_one();
+    if (thread_.joinable())
+      thread_.join();
+  }
+  void dial(Endpoint& endpoint, Slot& slot, TimePoint) override {
+    const auto which = index_of(endpoint);
+    peers_.each[which].up();
+    peers_.total.up();
+    const std::lock_guard lock(mutex_);
+    dials_.push_back({which, &slot});
+    some_.notify_one();
+  }
+
+ private:
+  struct Request {
+    std::size_t endpoint;
+    Slot* slot;
+  };
+  [[nodiscard]] std::size_t index_of(const Endpoint& endpoint) const {
+    for (std::size_t i = 0; i < endpoints_.size(); ++i)
+      if (endpoints_[i] == &endpoint)
+        return i;
+    ADD_FAILURE() << "a dial to nowhere";
+    return 0;
+  }
+  void run(Pool& pool) {
+    std::minstd_rand random(1);
+    std::unique_lock lock(mutex_);
+    while (true) {
+      some_.wait(lock, [&] { return stopping_ || !dials_.empty(); });
+      if (dials_.empty())
+        return;
+      const std::size_t which = random() % dials_.size();
+      const Request request = dials_[which];
+      dials_.erase(dials_.begin() + static_cast<std::ptrdiff_t>(which));
+      lock.unlock();
+      const auto luck = random() % 20;
+      if (luck > 1) {
+        pool.dial_done(*request.slot, std::unique_ptr<Pooled>(std::make_unique<CountedConnection>(peers_, request.endpoint)), {});
+      } else {
+        peers_.each[request.endpoint].down();
+        peers_.total.down();
+        Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "no luck", luck == 0 ? EMFILE : ECONNREFUSED);
+        error.final = random() % 4 == 0;
+        pool.dial_done(*request.slot, error, {});
+      }
+      lock.lock();
+    }
+  }
+
+  Peers& peers_;
+  std::array<Endpoint*, 3> endpoints_{};
+  std::mutex mutex_;
+  std::condition_variable some_;
+  std::deque<Request> dials_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+/// What one thread does; everything it takes it gives back.
+class Worker {
+ public:
+  Worker(Pool& pool, Peers& peers, const std::array<Endpoint*, 3>& endpoints, std::atomic<std::uint64_t>& shared, unsigned seed)
+      : pool_(pool), peers_(peers), endpoints_(endpoints), shared_(shared), random_(seed) {}
+
+  void step() {
+    switch (below(16)) {
+      case 0:
+        pool_.on_hang_up(peers_.tokens[below(64)]);
+        break;
+      case 1:
+        (void)pool_.cleanup();
+        break;
+      case 2:
+        bare_lease();
+        break;
+      case 3:
+        waiting_lease();
+        break;
+      case 4:
+        release_anothers();
+        break;
+      case 5:
+        if (below(20) == 0)
+          (void)pool_.warm(endpoint(), below(4), options());
+        break;
+      default:
+        request();
+    }
+  }
+
+ private:
+  [[nodiscard]] unsigned below(unsigned limit) { return static_cast<unsigned>(random_() % limit); }
+  [[nodiscard]] Endpoint& endpoint() { return *endpoints_[below(3)]; }
+  [[nodiscard]] AcquireOptions options() {
+    AcquireOptions options;
+    const OptionalDuration patience[] = {std::nullopt, std::nullopt, std::nullopt, seconds(0), std::chrono::microseconds(50), milliseconds(2)};
+    options.pool_timeout = patience[below(6)];
+    options.connect_timeout = patience[below(6)];
+    options.check = below(4) != 0;
+    return options;
+  }
+  [[nodiscard]] Reuse reuse() {
+    switch (below(8)) {
+      case 0:
+        return Reuse::no();
+      case 1:
+        return Reuse::yes(milliseconds(1));
+      default:
+        return Reuse::yes();
+    }
+  }
+  void request() {
+    auto lease = pool_.acquire(endpoint(), options());
+    if (!lease)
+      return;
+    static_cast<CountedConnection&>(**lease).use(below(16) == 0);
+    lease->end(reuse());
+  }
+  void bare_lease() {
+    if (const auto ref = pool_.try_lease(endpoint()))
+      exchange_on(*ref);
+  }
+  void waiting_lease() {
+    if (const auto ref = pool_.lease(endpoint(), options()))
+      exchange_on(*ref);
+  }
+  // Another thread may give it back at any time.
+  void exchange_on(LeaseRef ref) {
+    if (pool_.begin_stream(ref)) {
+      if (below(2) == 0)
+        shared_ = ref.id().value;
+      if (pool_.connect(ref, options())) {
+        static_cast<CountedConnection&>(*ref.slot->pooled).use(below(16) == 0);
+        if (below(8) == 0)
+          pool_.disconnect(ref);
+        pool_.end_stream(ref, reuse());
+      } else {
+        pool_.end_stream(ref, Reuse::no());
+      }
+    }
+    pool_.release(ref, reuse());
+  }
+  void release_anothers() {
+    if (const auto ref = pool_.find(ConnectionId{shared_.exchange(0)}))
+      pool_.release(*ref, reuse());
+  }
+
+  Pool& pool_;
+  Peers& peers_;
+  const std::array<Endpoint*, 3>& endpoints_;
+  std::atomic<std::uint64_t>& shared_;
+  std::minstd_rand random_;
+};
+
+struct Shape {
+  const char* name;
+  unsigned threads;
+  PoolSettings settings;
+};
+
+PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::uint32_t most_idle, OptionalDuration idle) {
+  PoolSettings settings;
+  settings.max_connections_per_endpoint = per_endpoint;
+  settings.max_connections = total;
+  settings.max_idle_connections = most_idle;
+  settings.max_dials_per_endpoint = 4;
+  settings.idle_timeout = idle;
+  return settings;
+}
+
+class Stress : public ::testing::TestWithParam<Shape> {};
+
+TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
+  const Shape& shape = GetParam();
+  Peers peers;
+  const SystemClock clock;
+  BusyDialer dialer(peers);
+  Pool pool(shape.settings, clock, dialer);
+  std::array<Endpoint*, 3> endpoints{};
+  for (std::size_t i = 0; i < endpoints.size(); ++i)
+    endpoints[i] = *pool.add_endpoint(std::string(1, static_cast<char>('a' + i)), nullptr);
+  dialer.start(pool, endpoints);
+
+  const char* lengthen = std::getenv("FASTPOOL_STRESS_SECONDS");
+  const auto until = std::chrono::steady_clock::now() + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
+  std::atomic<std::uint64_t> shared{0};
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < shape.threads; ++t) {
+    threads.emplace_back([&, t] {
+      Worker worker(pool, peers, endpoints, shared, t + 1);
+      for (int i = 0; i < 6000 || (lengthen != nullptr && std::chrono::steady_clock::now() < until); ++i)
+        worker.step();
+    });
+  }
+  std::thread observer([&] {
+    while (!done) {
+      const PoolStats stats = pool.stats();
+      EXPECT_EQ(stats.all.total_connections,
+                stats.all.idle_connections + stats.all.active_connections + stats.all.dialing_connections);
+      std::uint64_t sum = 0;
+      for (const EndpointStats& each : stats.endpoints)
+        sum += each.total_connections;
+      EXPECT_EQ(stats.all.total_connections, sum);
+      std::this_thread::yield();
+    }
+  });
+  for (std::thread& thread : threads)
+    thread.join();
+  done = true;
+  observer.join();
+
+  const EndpointStats rest = pool.stats().all;
+  EXPECT_EQ(rest.waiters, 0U);
+  EXPECT_EQ(rest.active_connections, 0U) << "a lease leaked";
+  pool.close();
+  dialer.stop();
+  EXPECT_EQ(pool.stats().all.total_connections, 0U);
+  EXPECT_EQ(peers.total.now, 0);
+  EXPECT_LE(static_cast<std::uint32_t>(peers.total.most), shape.settings.max_connections);
+  for (const Gauge& each : peers.each)
+    EXPECT_LE(static_cast<std::uint32_t>(each.most), shape.settings.max_connections_per_endpoint);
+  const PoolStats stats = pool.stats();
+  EXPECT_EQ(stats.connections_opened, stats.connections_closed);
+  EXPECT_EQ(stats.dials, stats.connections_opened + stats.dial_failures);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Pools, Stress,
+    ::testing::Values(Shape{"one_connection_for_all", 4, settings_of(1, 1, PoolSettings::unlimited, std::nullopt)},
+                      Shape{"the_endpoints_limits_bind", 8, settings_of(2, 100, PoolSettings::unlimited, seconds(120))},
+                      Shape{"the_total_binds", 8, settings_of(3, 4, PoolSettings::unlimited, milliseconds(3))},
+                      Shape{"few_may_be_idle", 6, settings_of(4, 6, 1, seconds(120))},
+                      Shape{"room_for_all", 6, settings_of(50, 100, PoolSettings::unlimited, milliseconds(1))}),
+    [](const ::testing::TestParamInfo<Shape>& shape) { return shape.param.name; });
+
+}  // namespace
+}  // namespace fastpool::pool::test
