@@ -340,44 +340,67 @@ TEST_F(BareLeases, none_is_given_at_once_past_callers_that_wait) {
   EXPECT_TRUE(waiting.get().ok());
 }
 
-TEST_F(BareLeases, one_behind_a_caller_that_dials_is_served_when_that_dial_is_done) {
+TEST_F(BareLeases, one_need_not_wait_behind_a_caller_whose_dial_is_under_way) {
   make(limits(2));
   auto dialing = start_acquire(*a_);
-  auto waiting = start_lease(*a_);
-  EXPECT_EQ(describe(), "1 dialing, 2 waiting");
+  const auto lease = pool_->try_lease(*a_);
+  ASSERT_TRUE(lease);
+  EXPECT_FALSE(lease->slot->connected.get());
   complete_dial();
-  auto served = dialing.get();
+  EXPECT_TRUE(dialing.get().ok());
+  EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
+}
+
+TEST_F(BareLeases, one_behind_a_caller_without_a_dial_is_served_when_that_one_has_its_dial) {
+  PoolSettings settings = limits(3);
+  settings.max_dials_per_endpoint = 1;
+  make(settings);
+  auto first = start_acquire(*a_);
+  auto second = start_acquire(*a_);
+  auto waiting = start_lease(*a_);
+  EXPECT_EQ(describe(), "1 dialing, 3 waiting");
+  complete_dial();
+  auto served = first.get();
   ASSERT_TRUE(served.ok());
   auto lease = waiting.get();
-  ASSERT_TRUE(lease.ok()) << "there is room for a second connection";
+  ASSERT_TRUE(lease.ok()) << "there is room for a third connection";
+  EXPECT_EQ(describe(), "2 leased, 1 dialing, 1 waiting");
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
+  complete_dial();
+  EXPECT_TRUE(second.get().ok());
 }
 
 TEST_F(BareLeases, one_behind_a_caller_that_gave_up_is_served) {
-  make(limits(2));
-  auto dialing = start_acquire(*a_, patience(std::nullopt, seconds(1)));
+  PoolSettings settings = limits(3);
+  settings.max_dials_per_endpoint = 1;
+  make(settings);
+  auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
+  auto second = start_acquire(*a_);
   auto waiting = start_lease(*a_);
   clock_.advance(seconds(2));
-  EXPECT_EQ(dialing.get().error().code, ErrorCode::connect_timeout);
+  EXPECT_EQ(quitter.get().error().code, ErrorCode::connect_timeout);
   auto lease = waiting.get();
-  ASSERT_TRUE(lease.ok()) << "it is first now, and there is room";
+  ASSERT_TRUE(lease.ok()) << "the dial is the second caller's now, and there is room";
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
+  complete_dial();
+  EXPECT_TRUE(second.get().ok());
 }
 
-TEST_F(BareLeases, a_dial_that_went_to_a_bare_lease_is_made_up_for) {
-  make(limits(3));
+TEST_F(BareLeases, a_dial_that_went_to_one_is_made_up_for) {
+  make(limits(1));
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   auto bare = start_lease(*a_);
   auto caller = start_acquire(*a_);
   clock_.advance(seconds(2));
   EXPECT_FALSE(quitter.get().ok());
+  complete_dial();
   auto lease = bare.get();
   ASSERT_TRUE(lease.ok());
-  while (caller.waits())
-    if (dialer_.under_way() != 0)
-      complete_dial();
-  EXPECT_TRUE(caller.get().ok());
+  EXPECT_EQ(record(*lease).number, 1);
+  EXPECT_EQ(describe(), "1 leased, 1 waiting");
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
+  complete_dial();
+  EXPECT_TRUE(caller.get().ok());
 }
 
 class StaleIds : public PoolTest {};

@@ -1,0 +1,170 @@
+// What the client decides from plain values: the retry table, the headers it completes, its own limit of leases.
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "client/headers.h"
+#include "client/lease_limit.h"
+#include "client/retry.h"
+
+namespace fastpool::client {
+namespace {
+
+FailedExchange stale() {
+  FailedExchange failed;
+  failed.bytes_sent = 100;
+  failed.replayable = true;
+  return failed;
+}
+
+TEST(RetryTable, a_replayable_request_on_a_stale_connection_is_sent_again) { EXPECT_TRUE(should_retry(stale())); }
+
+TEST(RetryTable, never_on_a_fresh_connection) {
+  auto failed = stale();
+  failed.fresh = true;
+  EXPECT_FALSE(should_retry(failed));
+  failed.bytes_sent = 0;
+  EXPECT_FALSE(should_retry(failed));
+}
+
+TEST(RetryTable, what_is_not_replayable_only_if_not_one_byte_went_out) {
+  auto failed = stale();
+  failed.replayable = false;
+  EXPECT_FALSE(should_retry(failed));
+  failed.bytes_sent = 1;
+  EXPECT_FALSE(should_retry(failed));
+  failed.bytes_sent = 0;
+  EXPECT_TRUE(should_retry(failed));
+}
+
+TEST(RetryTable, never_once_the_response_began) {
+  auto failed = stale();
+  failed.response_began = true;
+  EXPECT_FALSE(should_retry(failed));
+}
+
+TEST(RetryTable, never_without_the_body) {
+  auto failed = stale();
+  failed.rewindable = false;
+  EXPECT_FALSE(should_retry(failed));
+  failed.bytes_sent = 0;
+  EXPECT_FALSE(should_retry(failed));
+}
+
+TEST(RetryTable, only_a_broken_connection_is_a_reason) {
+  for (std::size_t code = 0; code < error_code_count; ++code) {
+    auto failed = stale();
+    failed.error = static_cast<ErrorCode>(code);
+    const bool broken = failed.error == ErrorCode::write_failed || failed.error == ErrorCode::read_failed;
+    EXPECT_EQ(should_retry(failed), broken) << to_string(failed.error);
+  }
+}
+
+std::string wire(const CompletedHeaders& completed) {
+  std::string text;
+  for (const Header& header : completed.headers())
+    text.append(header.name).append(": ").append(header.value).append("\n");
+  return text;
+}
+
+TEST(CompletedHeaders, host_comes_first_without_the_schemes_own_port) {
+  EXPECT_EQ(wire({"https://example.org:443", "GET", {{"Accept", "*/*"}}, 0}), "Host: example.org\nAccept: */*\n");
+  EXPECT_EQ(wire({"http://example.org:80", "GET", {}, 0}), "Host: example.org\n");
+  EXPECT_EQ(wire({"https://example.org:80", "GET", {}, 0}), "Host: example.org:80\n");
+  EXPECT_EQ(wire({"http://[::1]:8080", "GET", {}, 0}), "Host: [::1]:8080\n");
+  EXPECT_EQ(wire({"https://a:4430", "GET", {}, 0}), "Host: a:4430\n");
+}
+
+TEST(CompletedHeaders, a_host_that_was_given_stays_where_it_is) {
+  EXPECT_EQ(wire({"http://a:80", "GET", {{"X", "1"}, {"hOsT", "other"}}, 0}), "X: 1\nhOsT: other\n");
+}
+
+TEST(CompletedHeaders, a_body_gets_its_length) {
+  EXPECT_EQ(wire({"http://a:80", "POST", {}, 12}), "Host: a\nContent-Length: 12\n");
+  EXPECT_EQ(wire({"http://a:80", "GET", {}, 3}), "Host: a\nContent-Length: 3\n");
+}
+
+TEST(CompletedHeaders, methods_that_expect_a_body_say_that_there_is_none) {
+  for (const char* method : {"POST", "PUT", "PATCH"})
+    EXPECT_EQ(wire({"http://a:80", method, {}, 0}), "Host: a\nContent-Length: 0\n") << method;
+  for (const char* method : {"GET", "HEAD", "DELETE", "OPTIONS"})
+    EXPECT_EQ(wire({"http://a:80", method, {}, 0}), "Host: a\n") << method;
+}
+
+TEST(CompletedHeaders, framing_that_was_given_is_left_alone) {
+  EXPECT_EQ(wire({"http://a:80", "POST", {{"Host", "a"}, {"transfer-encoding", "chunked"}}, 5}),
+            "Host: a\ntransfer-encoding: chunked\n");
+  EXPECT_EQ(wire({"http://a:80", "POST", {{"Host", "a"}, {"content-length", "7"}}, 5}), "Host: a\ncontent-length: 7\n");
+}
+
+constexpr OptionalDuration at_once{Duration::zero()};
+
+class LeaseLimitTest : public ::testing::Test {
+ protected:
+  struct NoDials final : pool::Dialer {
+    void dial(pool::Endpoint&, pool::Slot&, TimePoint) override { ADD_FAILURE() << "a dial"; }
+  };
+  pool::SystemClock clock_;
+  NoDials dialer_;
+  pool::Pool pool_{PoolSettings{}, clock_, dialer_};
+};
+
+TEST_F(LeaseLimitTest, lets_in_as_many_as_it_says) {
+  LeaseLimit limit(2);
+  EXPECT_TRUE(limit.enter(pool_, at_once, {}));
+  EXPECT_TRUE(limit.enter(pool_, at_once, {}));
+  const auto refused = limit.enter(pool_, at_once, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::pool_timeout);
+  limit.leave();
+  EXPECT_TRUE(limit.enter(pool_, at_once, {}));
+}
+
+TEST_F(LeaseLimitTest, a_place_goes_to_who_waits) {
+  LeaseLimit limit(1);
+  ASSERT_TRUE(limit.enter(pool_, {}, {}));
+  std::atomic<int> inside{1};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) {
+        EXPECT_TRUE(limit.enter(pool_, {}, {}));
+        EXPECT_EQ(inside.fetch_add(1), 0);
+        inside.fetch_sub(1);
+        limit.leave();
+      }
+    });
+  }
+  inside = 0;
+  limit.leave();
+  for (std::thread& thread : threads)
+    thread.join();
+  EXPECT_TRUE(limit.enter(pool_, at_once, {})) << "no place was lost";
+}
+
+TEST_F(LeaseLimitTest, a_wait_can_be_interrupted) {
+  LeaseLimit limit(1);
+  ASSERT_TRUE(limit.enter(pool_, {}, {}));
+  const Interrupt interrupt{[](void*) noexcept { return true; }, nullptr};
+  const auto stopped = limit.enter(pool_, {}, interrupt);
+  ASSERT_FALSE(stopped.ok());
+  EXPECT_EQ(stopped.error().code, ErrorCode::interrupted);
+  limit.leave();
+  EXPECT_TRUE(limit.enter(pool_, at_once, {})) << "who gave up took no place";
+}
+
+TEST_F(LeaseLimitTest, a_wait_ends_with_the_pool) {
+  LeaseLimit limit(1);
+  ASSERT_TRUE(limit.enter(pool_, {}, {}));
+  pool_.close();
+  const auto ended = limit.enter(pool_, {}, {});
+  ASSERT_FALSE(ended.ok());
+  EXPECT_EQ(ended.error().code, ErrorCode::pool_closed);
+}
+
+}  // namespace
+}  // namespace fastpool::client

@@ -1,0 +1,280 @@
+// One request on one lease: streamed bodies, wrong lengths, leaving early.
+
+#include <sys/socket.h>
+
+#include "client/client_fixture.h"
+
+namespace fastpool::client::test {
+namespace {
+
+class Uploading : public ExchangeTest {};
+
+TEST_F(Uploading, a_streamed_body_goes_out_in_chunks) {
+  std::promise<std::string> body;
+  const HttpServer server([&](ServerConnection& connection, int) {
+    body.set_value(read_request(connection).body);
+    connection.write(ok("thanks"));
+    serve(connection);
+  });
+  Exchange exchange = open(server, "POST", {{"Transfer-Encoding", "chunked"}});
+  ASSERT_TRUE(exchange.obtain(options_));
+  EXPECT_TRUE(exchange.write("hello ", options_).value());
+  EXPECT_TRUE(exchange.write("", options_).value()) << "an empty piece does not end the body";
+  EXPECT_TRUE(exchange.write("big wide world", options_).value());
+  ASSERT_TRUE(exchange.finish(options_));
+  EXPECT_EQ(body.get_future().get(), "6\r\nhello \r\ne\r\nbig wide world\r\n0\r\n\r\n");
+  EXPECT_EQ(read_all(exchange), "thanks");
+  EXPECT_EQ(idle(), 1U);
+}
+
+TEST_F(Uploading, a_streamed_body_may_have_a_known_length) {
+  const HttpServer server;
+  Exchange exchange = open(server, "POST", {{"Content-Length", "6"}});
+  ASSERT_TRUE(exchange.obtain(options_));
+  EXPECT_TRUE(exchange.write("abc", options_).value());
+  EXPECT_TRUE(exchange.write("def", options_).value());
+  ASSERT_TRUE(exchange.finish(options_));
+  EXPECT_EQ(read_all(exchange), "abcdef");
+}
+
+TEST_F(Uploading, a_whole_body_may_be_chunked) {
+  const HttpServer server([&](ServerConnection& connection, int) {
+    while (const Seen seen = read_request(connection))
+      connection.write(ok(seen.body));
+  });
+  for (const std::string& body : {std::string("hello"), std::string()}) {
+    Exchange exchange = open(server, "POST", {{"Transfer-Encoding", "chunked"}});
+    ASSERT_TRUE(exchange.obtain(options_));
+    ASSERT_TRUE(exchange.send(body, options_));
+    EXPECT_EQ(read_all(exchange), body.empty() ? "0\r\n\r\n" : "5\r\nhello\r\n0\r\n\r\n");
+  }
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST_F(Uploading, a_body_of_another_length_than_announced_is_refused) {
+  const HttpServer server;
+  Exchange whole = open(server, "POST", {{"Content-Length", "3"}});
+  ASSERT_TRUE(whole.obtain(options_));
+  EXPECT_EQ(whole.send("four", options_).error().code, ErrorCode::local_protocol);
+
+  Exchange unannounced = open(server, "POST");
+  ASSERT_TRUE(unannounced.obtain(options_));
+  EXPECT_EQ(unannounced.send("x", options_).error().code, ErrorCode::local_protocol);
+
+  Exchange more = open(server, "POST", {{"Content-Length", "3"}});
+  ASSERT_TRUE(more.obtain(options_));
+  EXPECT_TRUE(more.write("ab", options_).value());
+  EXPECT_EQ(more.write("cd", options_).error().code, ErrorCode::local_protocol);
+
+  Exchange less = open(server, "POST", {{"Content-Length", "3"}});
+  ASSERT_TRUE(less.obtain(options_));
+  EXPECT_TRUE(less.write("ab", options_).value());
+  EXPECT_EQ(less.finish(options_).error().code, ErrorCode::local_protocol);
+  EXPECT_EQ(core_.pool().stats().all.active_connections, 0U);
+}
+
+TEST_F(Uploading, a_body_cannot_be_written_twice) {
+  const HttpServer server;
+  Exchange exchange = open(server, "POST", {{"Content-Length", "1"}});
+  ASSERT_TRUE(exchange.obtain(options_));
+  ASSERT_TRUE(exchange.send("x", options_));
+  EXPECT_EQ(exchange.write("x", options_).error().code, ErrorCode::local_protocol);
+  EXPECT_EQ(exchange.finish(options_).error().code, ErrorCode::local_protocol);
+}
+
+TEST_F(Uploading, an_early_refusal_of_a_streamed_upload_is_delivered) {
+  const HttpServer server([](ServerConnection& connection, int) {
+    (void)connection.read_until("\r\n\r\n");
+    connection.write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    connection.reset();
+  });
+  Exchange exchange = open(server, "POST", {{"Transfer-Encoding", "chunked"}});
+  ASSERT_TRUE(exchange.obtain(options_));
+  const std::string piece(1U << 20, 'x');
+  bool goes_on = true;
+  for (int i = 0; i < 64 && goes_on; ++i) {
+    const auto written = exchange.write(piece, options_);
+    ASSERT_TRUE(written.ok());
+    goes_on = written.value();
+  }
+  EXPECT_FALSE(goes_on) << "the peer has stopped reading";
+  ASSERT_TRUE(exchange.finish(options_));
+  EXPECT_EQ(exchange.head().status, 413);
+  EXPECT_EQ(read_all(exchange), "big");
+  EXPECT_EQ(total(), 0U);
+}
+
+class Retrying : public ExchangeTest {};
+
+TEST_F(Retrying, a_post_of_which_not_a_byte_went_out_is_sent_on_another_connection) {
+  const HttpServer server;
+  park(server);
+  Exchange exchange = open(server, "POST", {{"Content-Length", "5"}});
+  ASSERT_TRUE(exchange.obtain(options_));
+  ASSERT_EQ(::shutdown(exchange.descriptor(), SHUT_WR), 0);  // broken after the checkout's look
+  const auto sent = exchange.send("order", options_);
+  ASSERT_TRUE(sent.ok()) << sent.error().detail;
+  EXPECT_EQ(read_all(exchange), "order");
+  EXPECT_EQ(server.connections(), 2);
+}
+
+TEST_F(Retrying, the_same_for_a_streamed_body_at_its_first_piece) {
+  const HttpServer server;
+  park(server);
+  Exchange exchange = open(server, "POST", {{"Content-Length", "5"}});
+  ASSERT_TRUE(exchange.obtain(options_));
+  ASSERT_EQ(::shutdown(exchange.descriptor(), SHUT_WR), 0);
+  EXPECT_TRUE(exchange.write("order", options_).value());
+  ASSERT_TRUE(exchange.finish(options_));
+  EXPECT_EQ(read_all(exchange), "order");
+  EXPECT_EQ(server.connections(), 2);
+}
+
+TEST_F(Retrying, on_a_lease_of_the_callers_the_lease_stays_and_its_connection_is_replaced) {
+  const HttpServer server;
+  park(server);
+  const auto lease = core_.pool().try_lease(endpoint(server));
+  ASSERT_TRUE(lease);
+  const std::vector<Header> headers{{"Host", "test"}, {"Content-Length", "5"}};
+  {
+    auto exchange = Exchange::open_on(core_, *lease, {"POST", "/", headers});
+    ASSERT_TRUE(exchange.ok());
+    ASSERT_TRUE(exchange->obtain(options_));
+    ASSERT_EQ(::shutdown(exchange->descriptor(), SHUT_WR), 0);
+    ASSERT_TRUE(exchange->send("order", options_));
+    EXPECT_EQ(read_all(*exchange), "order");
+  }
+  EXPECT_TRUE(core_.pool().release(*lease, pool::Reuse::yes()));
+  EXPECT_EQ(idle(), 1U);
+  EXPECT_EQ(server.connections(), 2);
+}
+
+class OnALease : public ExchangeTest {};
+
+TEST_F(OnALease, one_exchange_at_a_time_and_none_after_its_end) {
+  const HttpServer server;
+  const auto lease = core_.pool().try_lease(endpoint(server));
+  ASSERT_TRUE(lease);
+  const std::vector<Header> headers{{"Host", "test"}};
+  {
+    auto first = Exchange::open_on(core_, *lease, {"GET", "/", headers});
+    ASSERT_TRUE(first.ok());
+    EXPECT_EQ(Exchange::open_on(core_, *lease, {"GET", "/", headers}).error().code, ErrorCode::stale_lease);
+    ASSERT_TRUE(first->obtain(options_));
+    ASSERT_TRUE(first->send("", options_));
+    EXPECT_EQ(read_all(*first), "hello");
+  }
+  EXPECT_TRUE(core_.pool().release(*lease, pool::Reuse::yes()));
+  EXPECT_EQ(Exchange::open_on(core_, *lease, {"GET", "/", headers}).error().code, ErrorCode::stale_lease);
+}
+
+class Leaving : public ExchangeTest {
+ protected:
+  /// An exchange whose head has come.
+  [[nodiscard]] Exchange begun(const HttpServer& server) {
+    Exchange exchange = open(server, "GET");
+    EXPECT_TRUE(exchange.obtain(options_));
+    EXPECT_TRUE(exchange.send("", options_));
+    return exchange;
+  }
+  /// Sends the head of a response, and its body when the test says so.
+  void in_two_steps(ServerConnection& connection) {
+    (void)read_request(connection);
+    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    go_on_.get_future().wait();
+    connection.write("world");
+    done_.set_value();
+    connection.read_to_end();
+  }
+  void rest_arrives() {
+    go_on_.set_value();
+    done_.get_future().wait();
+  }
+  std::promise<void> go_on_;
+  std::promise<void> done_;
+};
+
+TEST_F(Leaving, closing_keeps_the_connection_if_the_whole_rest_is_there) {
+  const HttpServer server([this](ServerConnection& connection, int) { in_two_steps(connection); });
+  Exchange exchange = begun(server);
+  EXPECT_TRUE(exchange.holds());
+  rest_arrives();
+  exchange.close();
+  exchange.close();
+  EXPECT_FALSE(exchange.holds());
+  EXPECT_EQ(idle(), 1U);
+}
+
+TEST_F(Leaving, a_body_that_came_with_its_head_can_be_read_or_left) {
+  const HttpServer server;
+  Exchange exchange = begun(server);
+  EXPECT_EQ(read_all(exchange), "hello");
+  Exchange left = begun(server);
+  left.close();
+  EXPECT_EQ(idle(), 1U);
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST_F(Leaving, closing_ends_the_connection_if_the_rest_is_still_to_come) {
+  const HttpServer server([](ServerConnection& connection, int) {
+    (void)read_request(connection);
+    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    connection.read_to_end();
+  });
+  Exchange exchange = begun(server);
+  exchange.close();
+  EXPECT_EQ(total(), 0U);
+}
+
+TEST_F(Leaving, closing_does_not_drain_a_long_rest) {
+  const std::string body(1U << 20, 'x');
+  const HttpServer server([&](ServerConnection& connection, int) {
+    (void)read_request(connection);
+    connection.write(ok(body));
+    connection.read_to_end();
+  });
+  Exchange exchange = begun(server);
+  exchange.close();
+  EXPECT_EQ(total(), 0U);
+}
+
+TEST_F(Leaving, an_abandoned_exchange_reads_nothing_and_ends_its_connection) {
+  const HttpServer server([this](ServerConnection& connection, int) { in_two_steps(connection); });
+  Exchange exchange = begun(server);
+  rest_arrives();
+  exchange.abandon();
+  exchange.abandon();
+  EXPECT_EQ(total(), 0U);
+  EXPECT_EQ(exchange.descriptor(), -1);
+}
+
+TEST_F(Leaving, one_that_is_destroyed_in_between_ends_its_connection) {
+  const HttpServer server([this](ServerConnection& connection, int) { in_two_steps(connection); });
+  {
+    const Exchange exchange = begun(server);
+    rest_arrives();
+  }
+  EXPECT_EQ(total(), 0U);
+}
+
+TEST_F(Leaving, one_that_was_moved_leaves_nothing_behind) {
+  const HttpServer server;
+  Exchange exchange = begun(server);
+  Exchange moved = std::move(exchange);
+  EXPECT_EQ(read_all(moved), "hello");
+  EXPECT_EQ(idle(), 1U);
+}
+
+TEST_F(Leaving, an_error_names_the_origin_and_is_counted) {
+  const HttpServer server([](ServerConnection& connection, int) { (void)read_request(connection); });
+  Exchange exchange = open(server, "GET");
+  ASSERT_TRUE(exchange.obtain(options_));
+  const auto failed = exchange.send("", options_);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_NE(failed.error().detail.find("http://127.0.0.1:"), std::string::npos) << failed.error().detail;
+  EXPECT_EQ(core_.error_count(ErrorCode::read_failed), 1U);
+  EXPECT_EQ(total(), 0U);
+}
+
+}  // namespace
+}  // namespace fastpool::client::test

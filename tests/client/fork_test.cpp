@@ -1,0 +1,98 @@
+// A fork with connections open: they stay the parent's, and the child makes its own.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/client_fixture.h"
+
+namespace fastpool::client::test {
+namespace {
+
+/// Runs `look` in the child of a fork. \returns what it returned; -1 if it crashed or hung.
+int in_child(const std::function<int()>& look) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    ::_exit(look());
+  }
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child || !WIFEXITED(status))
+    return -1;
+  return WEXITSTATUS(status);
+}
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool threads_after_fork = false;  // ThreadSanitizer starts none there
+#else
+constexpr bool threads_after_fork = true;
+#endif
+
+TEST(Fork, the_child_makes_its_own_connection_and_the_parents_goes_on) {
+  if (!threads_after_fork)
+    GTEST_SKIP() << "needs a thread in the child";
+  const HttpServer server;
+  Client client;
+  ASSERT_TRUE(client.send(request("GET", server.url()), patient()).ok());
+  const int answer = in_child([&] {
+    if (client.stats().all.total_connections != 0)
+      return 2;
+    const auto response = client.send(request("POST", server.url(), "child"), patient());
+    return response.ok() && response->body == "child" ? 0 : 1;
+  });
+  EXPECT_EQ(answer, 0);
+  EXPECT_EQ(server.connections(), 2);
+  EXPECT_EQ(client.send(request("POST", server.url(), "parent"), patient())->body, "parent");
+  EXPECT_EQ(server.connections(), 2) << "the parent's connection was still good";
+}
+
+TEST(Fork, a_client_that_the_child_destroys_leaves_the_parents_connection_alone) {
+  const HttpServer server;
+  auto client = std::make_unique<Client>();
+  ASSERT_TRUE(client->send(request("GET", server.url()), patient()).ok());
+  EXPECT_EQ(in_child([&] {
+              client.reset();
+              return 0;
+            }),
+            0);
+  EXPECT_TRUE(client->send(request("GET", server.url()), patient()).ok());
+  EXPECT_EQ(server.connections(), 1);
+}
+
+class ForkedExchange : public ExchangeTest {};
+
+TEST_F(ForkedExchange, says_so_in_the_child_at_every_step_and_goes_on_in_the_parent) {
+  std::promise<void> forked;
+  const HttpServer server([&](ServerConnection& connection, int) {
+    (void)read_request(connection);
+    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    forked.get_future().wait();
+    connection.write("world");
+    serve(connection);
+  });
+  Exchange reading = open(server, "GET");
+  ASSERT_TRUE(reading.obtain(options_));
+  ASSERT_TRUE(reading.send("", options_));
+  Exchange unsent = open(server, "POST", {{"Content-Length", "1"}});
+  const auto says_forked = [](const auto& result) { return !result.ok() && result.error().code == ErrorCode::forked; };
+  const int answer = in_child([&] {
+    std::vector<std::string_view> pieces;
+    if (!says_forked(reading.read(pieces, options_)))
+      return 1;
+    if (reading.descriptor() != -1)
+      return 2;
+    reading.close();
+    if (!says_forked(unsent.obtain(options_)))
+      return 3;
+    if (!says_forked(unsent.send("x", options_)) || !says_forked(unsent.write("x", options_)) ||
+        !says_forked(unsent.finish(options_)))
+      return 4;
+    return 0;
+  });
+  EXPECT_EQ(answer, 0);
+  forked.set_value();
+  EXPECT_EQ(read_all(reading), "helloworld");
+  EXPECT_EQ(idle(), 1U);
+}
+
+}  // namespace
+}  // namespace fastpool::client::test
