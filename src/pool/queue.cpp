@@ -53,6 +53,7 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
   if (!endpoint.queue.empty() && !endpoint.sweeping.get()) {
     serve_leases_locked(endpoint, actions);
     start_dials_locked(endpoint, actions);
+    if (!actions.dials.empty()) serve_leases_locked(endpoint, actions);  // those behind whom the dials were started for
   }
   note_connecting_locked(endpoint);
 }
@@ -67,7 +68,8 @@ Pool::Reserved Pool::reserve_or_starve_locked(Endpoint& endpoint, Actions& actio
   reserved = reserve(endpoint);
   if (reserved == Reserved::total_limit) {
     // One at a time: its end relieves whoever starves, and that looks for the next.
-    if (Slot* evicted = evict_longest_idle(&endpoint)) actions.closing.push_back({evicted, true});
+    Slot* const evicted = actions.closing.empty() ? evict_longest_idle(&endpoint) : nullptr;
+    if (evicted != nullptr) actions.closing.push_back({evicted, true});
   }
   return reserved;
 }
