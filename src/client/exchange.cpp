@@ -118,6 +118,7 @@ Result<void> Exchange::prepare(const RequestView& request) {
 }
 
 Result<void> Exchange::obtain(const CallOptions& options) {
+  if (auto forked = check_process()) return *std::move(forked);
   const pool::AcquireOptions acquire{options.timeouts.pool, options.timeouts.connect, true, options.interrupt};
   for (int tries_left = options.connect_retries;; --tries_left) {
     std::optional<Error> error;
