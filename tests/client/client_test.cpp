@@ -25,7 +25,9 @@ TEST(Client, sends_path_and_query_and_no_fragment) {
       connection.write(ok(seen.head.substr(0, seen.head.find('\r'))));
   });
   Client client;
-  const auto line = [&](std::string_view path) { return client.send(request("GET", server.url(path)), patient())->body; };
+  const auto line = [&](std::string_view path) {
+    return client.send(request("GET", server.url(path)), patient())->body;
+  };
   EXPECT_EQ(line("/a/b?c=d#e"), "GET /a/b?c=d HTTP/1.1");
   EXPECT_EQ(line("?q"), "GET /?q HTTP/1.1");
   EXPECT_EQ(line(""), "GET / HTTP/1.1");
@@ -280,7 +282,8 @@ TEST(Client, closing_ends_a_request_that_waits_for_its_answer) {
     connection.read_to_end();
   });
   Client client;
-  auto waiting = std::async(std::launch::async, [&] { return client.send(request("POST", server.url(), "x"), patient()); });
+  auto waiting =
+      std::async(std::launch::async, [&] { return client.send(request("POST", server.url(), "x"), patient()); });
   asked.get_future().wait();
   client.close();
   EXPECT_FALSE(waiting.get().ok());

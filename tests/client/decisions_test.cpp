@@ -21,7 +21,9 @@ FailedExchange stale() {
   return failed;
 }
 
-TEST(RetryTable, a_replayable_request_on_a_stale_connection_is_sent_again) { EXPECT_TRUE(should_retry(stale())); }
+TEST(RetryTable, a_replayable_request_on_a_stale_connection_is_sent_again) {
+  EXPECT_TRUE(should_retry(stale()));
+}
 
 TEST(RetryTable, never_on_a_fresh_connection) {
   auto failed = stale();

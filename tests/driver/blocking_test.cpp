@@ -44,7 +44,9 @@ class BlockingTest : public ::testing::Test {
   std::array<char, 256> buffer_{};
 };
 
-void silent(ServerConnection& connection) { connection.read_to_end(); }
+void silent(ServerConnection& connection) {
+  connection.read_to_end();
+}
 
 TEST_F(BlockingTest, reads_what_comes_and_sees_the_end) {
   const support::LoopbackServer server([](ServerConnection& connection) { connection.write("hello"); });

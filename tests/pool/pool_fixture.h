@@ -227,15 +227,18 @@ class PoolTest : public ::testing::Test {
 
   /// Starts a caller and returns once it waits (and all that its coming set off is done) or has what it wants.
   [[nodiscard]] Caller<Result<Lease>> start_acquire(Endpoint& endpoint, const AcquireOptions& options = {}) {
-    return start<Result<Lease>>(options, [this, &endpoint](const AcquireOptions& o) { return pool_->acquire(endpoint, o); });
+    return start<Result<Lease>>(options,
+                                [this, &endpoint](const AcquireOptions& o) { return pool_->acquire(endpoint, o); });
   }
   [[nodiscard]] Caller<Result<LeaseRef>> start_lease(Endpoint& endpoint, const AcquireOptions& options = {}) {
-    return start<Result<LeaseRef>>(options, [this, &endpoint](const AcquireOptions& o) { return pool_->lease(endpoint, o); });
+    return start<Result<LeaseRef>>(options,
+                                   [this, &endpoint](const AcquireOptions& o) { return pool_->lease(endpoint, o); });
   }
   [[nodiscard]] Caller<Result<void>> start_connect(const LeaseRef& ref, const AcquireOptions& options = {}) {
     return start<Result<void>>(options, [this, ref](const AcquireOptions& o) { return pool_->connect(ref, o); });
   }
-  [[nodiscard]] Caller<Result<std::uint32_t>> start_warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options = {}) {
+  [[nodiscard]] Caller<Result<std::uint32_t>> start_warm(Endpoint& endpoint, std::uint32_t count,
+                                                         const AcquireOptions& options = {}) {
     return start<Result<std::uint32_t>>(
         options, [this, &endpoint, count](const AcquireOptions& o) { return pool_->warm(endpoint, count, o); });
   }
@@ -267,9 +270,7 @@ class PoolTest : public ::testing::Test {
     options.connect_timeout = connect;
     return options;
   }
-  [[nodiscard]] static Record& record(const Lease& lease) {
-    return static_cast<FakeConnection&>(*lease).record();
-  }
+  [[nodiscard]] static Record& record(const Lease& lease) { return static_cast<FakeConnection&>(*lease).record(); }
   [[nodiscard]] static Record& record(const LeaseRef& ref) {
     return static_cast<FakeConnection&>(*ref.slot->pooled).record();
   }

@@ -46,7 +46,9 @@ TEST_F(Reusing, the_most_recently_used_goes_out_first) {
 
 TEST_F(Reusing, a_lease_that_is_dropped_closes_its_connection) {
   make();
-  { const Lease dropped = dialed(*a_); }
+  {
+    const Lease dropped = dialed(*a_);
+  }
   EXPECT_EQ(describe(), "empty");
   EXPECT_TRUE(records_[0]->closed);
   EXPECT_FALSE(records_[0]->goodbye) << "nobody said that it was clean";

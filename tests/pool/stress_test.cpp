@@ -113,11 +113,13 @@ class BusyDialer final : public Dialer {
       lock.unlock();
       const auto luck = random() % 20;
       if (luck > 1) {
-        pool.dial_done(*request.slot, std::unique_ptr<Pooled>(std::make_unique<CountedConnection>(peers_, request.endpoint)), {});
+        pool.dial_done(*request.slot,
+                       std::unique_ptr<Pooled>(std::make_unique<CountedConnection>(peers_, request.endpoint)), {});
       } else {
         peers_.each[request.endpoint].down();
         peers_.total.down();
-        Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "no luck", luck == 0 ? EMFILE : ECONNREFUSED);
+        Error error =
+            Error::make(ErrorCode::connect_failed, Phase::connect, "no luck", luck == 0 ? EMFILE : ECONNREFUSED);
         error.final = random() % 4 == 0;
         pool.dial_done(*request.slot, error, {});
       }
@@ -137,7 +139,8 @@ class BusyDialer final : public Dialer {
 /// What one thread does; everything it takes it gives back.
 class Worker {
  public:
-  Worker(Pool& pool, Peers& peers, const std::array<Endpoint*, 3>& endpoints, std::atomic<std::uint64_t>& shared, unsigned seed)
+  Worker(Pool& pool, Peers& peers, const std::array<Endpoint*, 3>& endpoints, std::atomic<std::uint64_t>& shared,
+         unsigned seed)
       : pool_(pool), peers_(peers), endpoints_(endpoints), shared_(shared), random_(seed) {}
 
   void step() {
@@ -171,7 +174,8 @@ class Worker {
   [[nodiscard]] Endpoint& endpoint() { return *endpoints_[below(3)]; }
   [[nodiscard]] AcquireOptions options() {
     AcquireOptions options;
-    const OptionalDuration patience[] = {std::nullopt, std::nullopt, std::nullopt, seconds(0), std::chrono::microseconds(50), milliseconds(2)};
+    const OptionalDuration patience[] = {
+        std::nullopt, std::nullopt, std::nullopt, seconds(0), std::chrono::microseconds(50), milliseconds(2)};
     options.pool_timeout = patience[below(6)];
     options.connect_timeout = patience[below(6)];
     options.check = below(4) != 0;
@@ -236,7 +240,8 @@ struct Shape {
   PoolSettings settings;
 };
 
-PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::uint32_t most_idle, OptionalDuration idle) {
+PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::uint32_t most_idle,
+                         OptionalDuration idle) {
   PoolSettings settings;
   settings.max_connections_per_endpoint = per_endpoint;
   settings.max_connections = total;

@@ -46,7 +46,9 @@ TEST_F(EpochPointerTest, in_its_own_epoch_it_gives_the_object_it_was_made_with) 
 }
 
 TEST_F(EpochPointerTest, its_end_destroys_the_object) {
-  { const EpochPointer<Counted> pointer(0, make()); }
+  {
+    const EpochPointer<Counted> pointer(0, make());
+  }
   EXPECT_EQ(living_, 0);
 }
 
