@@ -1,3 +1,10 @@
+#include <array>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
 #include "bindings.h"
 #include "convert.h"
 #include "errors.h"
@@ -8,6 +15,26 @@ namespace nb = nanobind;
 namespace fastpool::bindings {
 
 namespace {
+
+// As Python's socket module gives it.
+nb::object address_from(const net::SocketAddress& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.family() == AF_INET) {
+    const auto* ip = reinterpret_cast<const sockaddr_in*>(address.data());
+    return nb::make_tuple(::inet_ntop(AF_INET, &ip->sin_addr, text.data(), text.size()), address.port());
+  }
+  if (address.family() == AF_INET6) {
+    const auto* ip = reinterpret_cast<const sockaddr_in6*>(address.data());
+    return nb::make_tuple(::inet_ntop(AF_INET6, &ip->sin6_addr, text.data(), text.size()), address.port(),
+                          ntohl(ip->sin6_flowinfo), ip->sin6_scope_id);
+  }
+  if (address.family() == AF_UNIX) {
+    const auto* local = reinterpret_cast<const sockaddr_un*>(address.data());
+    const std::size_t length = address.size() - offsetof(sockaddr_un, sun_path);
+    return nb::str(local->sun_path, ::strnlen(local->sun_path, length));
+  }
+  return nb::none();
+}
 
 /// One request and its response, as a transport uses it. Methods are called with the GIL and give it away to wait.
 class Exchange {
@@ -69,8 +96,13 @@ class Exchange {
     in_use([&](const client::CallOptions& options) { return exchange_.finish(options); });
   }
   nb::object read() {
-    std::vector<std::string_view> pieces;  // into this thread's buffer
-    const bool more = in_use([&](const client::CallOptions& options) { return exchange_.read(pieces, options); });
+    std::vector<std::string_view> pieces;  // into this thread's buffer, or the exchange
+    bool more = false;
+    if (!busy_ && exchange_.read_is_ready()) {
+      more = value_or_raise(exchange_.read(pieces, options_), false, handle_.error_factory);
+    } else {
+      more = in_use([&](const client::CallOptions& options) { return exchange_.read(pieces, options); });
+    }
     if (!more) return nb::bytes("", 0);
     if (pieces.size() == 1) return bytes_of(pieces.front());
     std::size_t size = 0;
@@ -86,8 +118,14 @@ class Exchange {
     exchange_.close();
     leave();
   }
-  [[nodiscard]] bool closed() const noexcept { return !exchange_.holds(); }
-  [[nodiscard]] int descriptor() const noexcept { return exchange_.descriptor(); }
+  [[nodiscard]] bool closed() const noexcept { return !busy_ && !exchange_.holds(); }
+  [[nodiscard]] bool arrived() const noexcept { return !busy_ && exchange_.body_arrived(); }
+  // While another thread is in it, its connection may go at any moment.
+  [[nodiscard]] int descriptor() const noexcept { return busy_ ? -1 : exchange_.descriptor(); }
+  [[nodiscard]] nb::object address(net::SocketAddress connection::Addresses::* which) const {
+    if (busy_ || !exchange_.addresses()) return nb::none();
+    return address_from(*exchange_.addresses().*which);
+  }
   [[nodiscard]] const h1::ResponseHead& head() const noexcept { return exchange_.head(); }
 
  private:
@@ -272,9 +310,19 @@ void bind_handle(nb::module_& module) {
       .def_prop_ro("http_version", [](const Exchange& self) { return bytes_of(self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"); })
       .def_prop_ro("headers", [](const Exchange& self) { return header_bytes(self.head().headers); })
       .def("read", &Exchange::read)
+      .def("__iter__", [](nb::handle self) { return self; })
+      .def("__next__",
+           [](Exchange& self) {
+             nb::object piece = self.read();
+             if (PyBytes_GET_SIZE(piece.ptr()) == 0) throw nb::stop_iteration();
+             return piece;
+           })
       .def("close", &Exchange::close)
       .def_prop_ro("closed", &Exchange::closed)
-      .def_prop_ro("descriptor", &Exchange::descriptor);
+      .def_prop_ro("arrived", &Exchange::arrived)
+      .def_prop_ro("descriptor", &Exchange::descriptor)
+      .def_prop_ro("local_address", [](const Exchange& self) { return self.address(&connection::Addresses::local); })
+      .def_prop_ro("peer_address", [](const Exchange& self) { return self.address(&connection::Addresses::peer); });
 }
 
 }  // namespace fastpool::bindings

@@ -193,15 +193,23 @@ class Exchange:
     def headers(self) -> list[HeaderPair]: ...
     def read(self) -> bytes:
         """The next piece of the body as it came, at most 64 KiB; b"" at the end."""
+    def __iter__(self) -> Exchange: ...
+    def __next__(self) -> bytes:
+        """read(), until the end of the body."""
     def close(self) -> None:
         """Ends the exchange: reusable connections go back to the pool, others are closed. Idempotent."""
     @property
     def closed(self) -> bool: ...
     @property
+    def arrived(self) -> bool:
+        """Whether the whole body is here: reading it waits for nothing."""
+    @property
     def descriptor(self) -> int:
         """The socket's number, for the network_stream extension; -1 once closed."""
-
-def prepare_exit() -> None:
-    """The atexit hook: threads that come back from I/O park instead of touching a finalizing interpreter."""
+    @property
+    def local_address(self) -> Any:
+        """As `socket.getsockname()` gave it when the connection was made; known to the end of the response and after."""
+    @property
+    def peer_address(self) -> Any: ...
 
 def fork_epoch() -> int: ...

@@ -5,6 +5,7 @@ Pools are known by their names: the pool "default" carries litellm's calls, and 
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ __all__ = [
 ]
 
 _lock = threading.RLock()
+# A thread that is gone in the child may have held it at the fork.
+os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]
 # Guarded by _lock. A pool stays here until it is closed.
 _pools: dict[str, SimpleConnectionPool] = {}
 

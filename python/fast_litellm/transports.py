@@ -170,15 +170,20 @@ class ResponseStream(httpx.SyncByteStream):
         self._exchange = exchange
 
     def __iter__(self) -> Iterator[bytes]:
-        read = self._exchange.read
-        try:
-            while piece := read():
-                yield piece
-        finally:  # the end, an error, or a caller who stops here
-            self._exchange.close()
+        exchange = self._exchange
+        return exchange if exchange.arrived else _pieces(exchange)
 
     def close(self) -> None:
         self._exchange.close()
+
+
+def _pieces(exchange: _core.Exchange) -> Iterator[bytes]:
+    read = exchange.read
+    try:
+        while piece := read():
+            yield piece
+    finally:  # the end, an error, or a caller who stops here
+        exchange.close()
 
 
 class NetworkStream:
@@ -190,18 +195,16 @@ class NetworkStream:
         self._exchange = exchange
 
     def get_extra_info(self, info: str) -> Any:
-        """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close. None
-        for anything else (`ssl_object` too: the TLS session is not Python's) and once the response is closed."""
-        if info not in ("client_addr", "server_addr", "socket"):
+        """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close, None once
+        the whole body has arrived. None for anything else (`ssl_object` too: the TLS session is not Python's)."""
+        if info == "client_addr":
+            return self._exchange.local_address
+        if info == "server_addr":
+            return self._exchange.peer_address
+        if info != "socket":
             return None
         descriptor = self._exchange.descriptor
-        if descriptor < 0:
-            return None
-        duplicate = socket.socket(fileno=os.dup(descriptor))
-        if info == "socket":
-            return duplicate
-        with duplicate:
-            return duplicate.getsockname() if info == "client_addr" else duplicate.getpeername()
+        return None if descriptor < 0 else socket.socket(fileno=os.dup(descriptor))
 
 
 class _OpenLeases:

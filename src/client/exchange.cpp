@@ -134,7 +134,10 @@ Result<void> Exchange::obtain(const CallOptions& options) {
         error = std::move(leased).error();
       }
     }
-    if (!error) return {};
+    if (!error) {
+      addresses_ = connection().addresses();
+      return {};
+    }
     const bool again = (error->code == ErrorCode::connect_failed || error->code == ErrorCode::connect_timeout) && tries_left > 0;
     if (!again) return fail(*std::move(error));
   }
@@ -299,10 +302,16 @@ Result<void> Exchange::read_head(const CallOptions& options) {
     if (*progress == Progress::head) break;
   }
   state_ = State::reading_body;
-  // A response without a body, or whose body came along, is seen to be complete here, before anybody reads.
-  if (pending_.empty()) {
-    auto progress = take_events({}, nullptr);
-    if (!progress) return std::move(progress).error();
+  // What came of the body with the head is taken apart here; what is wrong with it is told to whoever reads it. A response
+  // without a body is complete, before anybody reads; of one whose body has come whole the lease ends as it is read.
+  current_.swap(pending_);
+  pending_.clear();
+  if (!current_.empty()) current_.reserve(64);  // on the heap, however short: arrived_ looks into it, and exchanges move
+  auto progress = take_events(current_, &arrived_);
+  if (!progress) {
+    body_error_ = std::move(progress).error();
+  } else if (*progress == Progress::end && arrived_.empty()) {
+    complete();
   }
   return {};
 }
@@ -334,7 +343,7 @@ Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::ve
       case Event::end:
         // Bytes behind the end belong to nobody: the connection goes with them.
         if (!input.empty()) spent_ = true;
-        complete();
+        state_ = State::body_arrived;
         return Progress::end;
       case Event::error:
         return Error::make(ErrorCode::remote_protocol, state_ == State::reading_body ? Phase::read_body : Phase::read_head,
@@ -348,7 +357,7 @@ Result<Exchange::Progress> Exchange::take_end(bool truncated) {
   const auto step = parser_->finish();
   if (step.event == Event::end && !truncated) {
     spent_ = true;  // the connection is at its end
-    complete();
+    state_ = State::body_arrived;
     return Progress::end;
   }
   if (step.event == Event::end)
@@ -362,20 +371,24 @@ Result<Exchange::Progress> Exchange::take_end(bool truncated) {
 Result<bool> Exchange::read(std::vector<std::string_view>& pieces, const CallOptions& options) {
   pieces.clear();
   if (auto forked = check_process()) return *std::move(forked);
+  if (!arrived_.empty()) {
+    pieces.swap(arrived_);
+    if (state_ == State::body_arrived) complete();
+    return true;
+  }
+  if (body_error_) return fail(*std::exchange(body_error_, std::nullopt));
   if (state_ == State::complete) return false;
   if (state_ != State::reading_body) return Error::make(ErrorCode::local_protocol, Phase::read_body, "there is no body to read: the exchange was closed");
-  if (!pending_.empty()) {
-    current_.swap(pending_);
-    pending_.clear();
-    auto progress = take_events(current_, &pieces);
-    if (!progress) return fail(std::move(progress).error());
-    if (!pieces.empty()) return true;
-    if (*progress == Progress::end) return false;
-  }
   Blocking driver(options.timeouts, options.interrupt);
   for (;;) {
     auto progress = take_from_peer(driver, &pieces);
-    if (!progress) return fail(std::move(progress).error());
+    if (!progress) {
+      // What came before the error is told before it.
+      if (pieces.empty()) return fail(std::move(progress).error());
+      body_error_ = std::move(progress).error();
+      return true;
+    }
+    if (*progress == Progress::end) complete();
     if (!pieces.empty()) return true;
     if (*progress == Progress::end) return false;
   }
@@ -403,6 +416,8 @@ void Exchange::drop_connection() noexcept {
   if (stream_) core_->pool().disconnect(stream_.ref);
   bytes_sent_ = 0;
   pending_.clear();
+  arrived_.clear();
+  body_error_.reset();
   spent_ = false;
   parser_->start(head_request_);
 }
@@ -410,17 +425,16 @@ void Exchange::drop_connection() noexcept {
 void Exchange::close() noexcept {
   if (state_ == State::reading_body && epoch_ == net::fork_epoch() && holds()) {
     std::size_t budget = drain_limit;
-    current_.swap(pending_);
-    pending_.clear();
-    auto progress = take_events(current_, nullptr);
-    while (progress && *progress == Progress::more && budget > 0) {
+    bool more = !body_error_;
+    while (more && budget > 0) {
       ReceiveBuffer buffer(pending_);
       const auto io = connection().channel().read(buffer.space(), net::IoMode::dont_wait);
       const std::string_view input = buffer.put_back(io.bytes);
       if (io.status != net::IoStatus::ok) break;
       budget -= std::min(budget, io.bytes);
       pending_.clear();
-      progress = take_events(input, nullptr);
+      const auto progress = take_events(input, nullptr);
+      more = progress && *progress == Progress::more;
     }
   }
   abandon();
@@ -431,6 +445,7 @@ void Exchange::abandon() noexcept {
     (void)lease_.detach();
     (void)stream_.take();
   }
+  if (state_ == State::body_arrived && holds()) complete();  // all of it is here, so nothing is broken by not reading it
   if (state_ != State::complete) state_ = State::ended;
   release(pool::Reuse::no());
 }

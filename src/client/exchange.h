@@ -69,6 +69,11 @@ class Exchange {
   /// thread; together they are what had arrived. \returns false at the end of the body; the connection is then back in the pool.
   [[nodiscard]] Result<bool> read(std::vector<std::string_view>& pieces, const CallOptions& options);
 
+  /// Whether all of the body is here, or was read.
+  [[nodiscard]] bool body_arrived() const noexcept { return state_ == State::body_arrived || state_ == State::complete; }
+  /// Whether the next read() needs no I/O.
+  [[nodiscard]] bool read_is_ready() const noexcept { return !arrived_.empty() || state_ == State::complete; }
+
   /// Ends it: a rest of the body that has already arrived (at most 64 KiB) is drained without waiting and the connection
   /// kept, else it is closed. Idempotent.
   void close() noexcept;
@@ -77,6 +82,8 @@ class Exchange {
   /// Whether it still has its connection: not after the end of the body, an error, or close().
   [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(lease_) || static_cast<bool>(stream_); }
   [[nodiscard]] int descriptor() const noexcept;
+  /// Both ends of the connection in use, or used last; null before obtain().
+  [[nodiscard]] const std::shared_ptr<const connection::Addresses>& addresses() const noexcept { return addresses_; }
   [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
  private:
@@ -90,7 +97,7 @@ class Exchange {
     [[nodiscard]] explicit operator bool() const noexcept { return ref.slot != nullptr; }
     pool::LeaseRef take() noexcept { return std::exchange(ref, pool::LeaseRef{}); }
   };
-  enum class State : std::uint8_t { ready, sending, reading_head, reading_body, complete, ended };
+  enum class State : std::uint8_t { ready, sending, reading_head, reading_body, body_arrived, complete, ended };
 
   Exchange(Core& core, pool::Endpoint& endpoint) noexcept;
 
@@ -126,9 +133,12 @@ class Exchange {
   std::uint64_t body_sent_ = 0;
   std::string head_bytes_;  // unsent until the first write
   std::string pending_;     // bytes behind the last event, to be presented again
-  std::string current_;     // what the views of the last read() may look into
+  std::string current_;     // what arrived_ looks into
+  std::vector<std::string_view> arrived_;  // of the body, with the head
+  std::optional<Error> body_error_;        // met behind what was handed out
   std::optional<Error> write_error_;
   std::unique_ptr<h1::ResponseParser> parser_;
+  std::shared_ptr<const connection::Addresses> addresses_;
 };
 
 }  // namespace fastpool::client

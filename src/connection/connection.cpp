@@ -5,6 +5,12 @@
 
 namespace fastpool::connection {
 
+Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch)
+    : channel_(std::move(channel)),
+      watch_(watch),
+      addresses_(std::make_shared<const Addresses>(
+          Addresses{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())})) {}
+
 Connection::~Connection() {
   watch_.unwatch(channel_->descriptor());
   // The child of a fork may hold a copy of the socket, which would keep the connection open after our close.

@@ -6,6 +6,7 @@
 #include <fastpool/timeouts.h>
 
 #include "net/channel.h"
+#include "net/socket_address.h"
 #include "pool/interfaces.h"
 
 namespace fastpool::connection {
@@ -18,16 +19,22 @@ class HangUpWatch {
   virtual void unwatch(int descriptor) noexcept = 0;
 };
 
+/// Both ends of a connection, for whoever asks even after it has gone back.
+struct Addresses {
+  net::SocketAddress local;
+  net::SocketAddress peer;
+};
+
 /// One channel and what is known of it, as the pool keeps it. Used by one thread at a time, the lease's holder; interrupt()
 /// may come from any. Protocol state lives in the exchange: an idle connection holds no buffer.
 class Connection final : public pool::Pooled {
  public:
   /// \param watch outlives the connection.
-  Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch) noexcept
-      : channel_(std::move(channel)), watch_(watch) {}
+  Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch);
   ~Connection() override;
 
   [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
+  [[nodiscard]] const std::shared_ptr<const Addresses>& addresses() const noexcept { return addresses_; }
 
   /// Sets SO_RCVTIMEO / SO_SNDTIMEO, if that changes anything. Zero: none.
   void set_receive_timeout(Duration timeout) noexcept;
@@ -41,6 +48,7 @@ class Connection final : public pool::Pooled {
  private:
   std::unique_ptr<net::Channel> channel_;
   HangUpWatch& watch_;
+  const std::shared_ptr<const Addresses> addresses_;
   Duration receive_timeout_{};
   Duration send_timeout_{};
 };

@@ -272,17 +272,6 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
     if (counts_idle_) idle_total_.subtract();
     return false;
   }
-  if (!slot.connected.get()) {
-    // A stream ended badly on another thread between our look and the transition, and took the connection with it: there is
-    // nothing to park. In no list yet, so if nobody else has reaped it, it is closed here and leaves no tombstone.
-    const auto word = slot.word.load();
-    if (word.state == SlotState::idle && try_reap(slot, word)) {
-      endpoint.tombstones.subtract();
-      (void)slot.word.finish_unlinked();
-      finish_closing(slot, false);
-      return true;
-    }
-  }
   endpoint.idle.push(slot.index, links());
   // Pushed; now look: the other side of this pair is in enqueue (count first, then look at the list) and in close().
   if (endpoint.waiting.get() != 0) dispatch(endpoint);
@@ -301,7 +290,7 @@ bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
       if (release_unconnected(ref)) return true;
     } else if (reuse.reusable && !closed_.get() && park(ref, reuse)) {
       return true;
-    } else if (slot.word.begin_close(ref.generation)) {
+    } else if (begin_close_quietly(ref)) {
       if (reuse.reusable) tallies_.discarded.add();
       finish_closing(slot, reuse.reusable);
       return true;
@@ -311,12 +300,20 @@ bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
   return false;
 }
 
+// Not while a dial is under way for it: `connected` may have been another connection's.
+bool Pool::begin_close_quietly(LeaseRef ref) noexcept {
+  std::lock_guard lock(ref.slot->endpoint.get()->mutex);
+  return ref.slot->word.leased_as(ref.generation) && !ref.slot->dial_in_flight && ref.slot->word.begin_close(ref.generation);
+}
+
 // False: stale, or a stream is open on it.
 bool Pool::release_unconnected(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   {
     std::lock_guard lock(endpoint.mutex);
+    const auto now = slot.word.load();
+    if (now.generation != ref.generation || now.state != SlotState::leased) return false;
     if (slot.dial_in_flight) {  // its own dial goes on, for whoever comes
       if (!slot.word.abandon_dial(ref.generation)) return false;
       slot.dial_in_flight = false;
@@ -337,8 +334,8 @@ void Pool::disconnect(LeaseRef ref) noexcept {
   std::unique_ptr<Pooled> pooled;
   {
     std::lock_guard lock(slot.endpoint.get()->mutex);
+    (void)slot.word.mark_peer_closed([] { return true; });  // bars park() until the next one sits
     pooled = unseat_locked(slot);
-    slot.word.clear_peer_closed(ref.generation);
   }
 }
 
@@ -354,8 +351,10 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
     // The lease goes on; its connection does not. Taken away while the stream still bars others from it.
     std::unique_ptr<Pooled> pooled;
     std::lock_guard lock(ref.slot->endpoint.get()->mutex);
-    if (!ref.slot->dial_in_flight) pooled = unseat_locked(*ref.slot);
-    ref.slot->word.clear_peer_closed(ref.generation);
+    if (!ref.slot->dial_in_flight) {
+      (void)ref.slot->word.mark_peer_closed([] { return true; });
+      pooled = unseat_locked(*ref.slot);
+    }
   }
   const auto word = ref.slot->word.end_stream(ref.generation);
   if (!word || !word->ended || word->streams != 0) return;

@@ -107,6 +107,7 @@ class Pool {
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse) noexcept;
   [[nodiscard]] bool release_unconnected(LeaseRef ref) noexcept;
+  [[nodiscard]] bool begin_close_quietly(LeaseRef ref) noexcept;
   [[nodiscard]] std::optional<LeaseRef> unless_closed(LeaseRef ref) noexcept;
 
   // Waiters and dials (queue.cpp).

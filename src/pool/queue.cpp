@@ -77,10 +77,12 @@ Pool::Reserved Pool::reserve_or_starve_locked(Endpoint& endpoint, Actions& actio
 // Bare leases whose turn has come: those with nobody before them but waiters whose dials are under way, from whom a slot
 // takes nothing.
 void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
+  std::uint32_t covered = endpoint.dialing;
   for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
     Waiter* const next = waiter->next;
     if (waiter->wants == Waiter::Wants::connection) {
-      if (!waiter->connecting) return;
+      if (covered == 0) return;
+      --covered;
       waiter = next;
       continue;
     }
@@ -295,6 +297,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
       if (result) {
         slot.pooled = std::move(result).value();
         slot.lease_count.set(1);
+        slot.word.clear_peer_closed(slot.word.load().generation);
         slot.connected.set();
         if (closed_.get()) slot.pooled->interrupt();
       }

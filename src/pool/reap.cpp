@@ -146,7 +146,10 @@ void Pool::close() {
     Endpoint* endpoint = slot.endpoint.get();
     std::lock_guard lock(endpoint->mutex);
     if (slot.endpoint.get() != endpoint) return;
-    if (slot.word.load().state == SlotState::leased && slot.pooled) slot.pooled->interrupt();
+    // A slot that was freed and taken anew is not draining: what it holds is not guarded by this lock.
+    const auto now = slot.word.load();
+    if (now.state != SlotState::leased || !now.draining) return;
+    if (slot.pooled) slot.pooled->interrupt();
     if (Waiter* direct = std::exchange(slot.direct_waiter, nullptr)) {
       direct->error = Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
       direct->done = true;
@@ -181,7 +184,9 @@ PoolStats Pool::stats() const {
   slab_.for_each([&](Slot& slot) {
     const auto word = slot.word.load();
     if (word.state == SlotState::free || word.state == SlotState::closing) return;
-    auto& each = by_endpoint[slot.endpoint.get()];
+    const auto known = by_endpoint.find(slot.endpoint.get());
+    if (known == by_endpoint.end()) return;  // made after the look above
+    auto& each = known->second;
     ++each.total_connections;
     if (word.state == SlotState::idle) ++each.idle_connections;
     if (word.state == SlotState::leased) ++each.active_connections;

@@ -173,7 +173,8 @@ def test_the_network_stream_tells_the_addresses(client: httpx.Client, serve: Ser
         assert stream.get_extra_info("anything else") is None
         with stream.get_extra_info("socket") as duplicate:
             assert duplicate.getpeername() == ("127.0.0.1", server.port)
-    assert stream.get_extra_info("server_addr") is None
+    assert stream.get_extra_info("server_addr") == ("127.0.0.1", server.port)
+    assert stream.get_extra_info("socket") is None
 
 
 @pytest.mark.parametrize("url", ["ftp://localhost/", "ws://localhost/", "//localhost/"])
