@@ -1,4 +1,5 @@
-"""Prints requirements of pyproject.toml, one per line: of the build system, or of the extras named as arguments.
+"""Prints requirements of pyproject.toml, one per line: of the build system, or of the extras named as arguments
+("package": of the package itself).
 
 `pip install --no-build-isolation` needs the former beforehand; the latter are for tools that come after the package.
 """
@@ -15,6 +16,8 @@ PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 
 
 def extra(name: str) -> list[str]:
+    if name == "package":
+        return list(PROJECT["project"]["dependencies"])
     own_name = PROJECT["project"]["name"]
     return [one for one in PROJECT["project"]["optional-dependencies"][name] if not one.startswith(f"{own_name}[")]
 

@@ -10,6 +10,14 @@ namespace {
 
 PyObject* core_error_type = nullptr;  // owned by the module; lives as long as the process
 
+// Python code: the thread may be unwound in it at the interpreter's exit.
+PyObject* call(PyObject* callable, PyObject* const* arguments, std::size_t count) {
+  UnwindingParks guard;
+  PyObject* const result = PyObject_Vectorcall(callable, arguments, count, nullptr);
+  guard.over();
+  return result;
+}
+
 nb::str text(std::string_view view) { return nb::str(view.data(), view.size()); }
 
 nb::str text_of_anything(const std::string& bytes) {
@@ -32,7 +40,11 @@ void raise(const Error& error, nb::handle factory) {
   const nb::object detail = text_of_anything(error.detail);
   nb::object exception;
   if (factory.is_valid() && !factory.is_none()) {
-    exception = factory(code, phase, error.bytes_sent, error.os_error, detail);
+    const nb::object bytes_sent = nb::cast(error.bytes_sent);
+    const nb::object os_error = nb::cast(error.os_error);
+    PyObject* const arguments[] = {code.ptr(), phase.ptr(), bytes_sent.ptr(), os_error.ptr(), detail.ptr()};
+    exception = nb::steal(call(factory.ptr(), arguments, std::size(arguments)));
+    if (!exception.is_valid()) throw nb::python_error();
   } else if (error.code == ErrorCode::invalid_argument) {
     exception = nb::handle(PyExc_ValueError)(detail);
   } else {

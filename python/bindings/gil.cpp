@@ -1,6 +1,7 @@
 #include "gil.h"
 
 #include <chrono>
+#include <exception>
 #include <thread>
 
 #include <nanobind/nanobind.h>
@@ -14,13 +15,11 @@ namespace fastpool::bindings {
 
 namespace {
 
-// Two sides of one question: a returning thread counts itself and then looks at the flag; prepare_exit sets the flag and
-// then looks at the count. Both seq_cst. Never destroyed: threads may be parked here when the process ends.
+// Never destroyed: threads may be parked here when the process ends.
 struct Gate {
-  sync::Flag exiting;
+  sync::Flag gone;      // the interpreter is
   sync::Count outside;  // threads that gave the GIL away and have not parked
   unsigned long main_thread = 0;
-  unsigned long exiting_thread = 0;
 };
 
 Gate& gate() noexcept {
@@ -34,6 +33,11 @@ Gate& gate() noexcept {
 
 }  // namespace
 
+UnwindingParks::~UnwindingParks() {
+  // An exception is counted, a forced unwind is not.
+  if (!over_ && std::uncaught_exceptions() == exceptions_) park_for_ever();
+}
+
 WithoutGil::WithoutGil() noexcept : main_thread_(PyThread_get_thread_ident() == gate().main_thread) { release(); }
 
 void WithoutGil::release() noexcept {
@@ -41,14 +45,16 @@ void WithoutGil::release() noexcept {
   state_ = PyEval_SaveThread();
 }
 
-void WithoutGil::retake() noexcept {
-  Gate& g = gate();
-  if (g.exiting.get() && PyThread_get_thread_ident() != g.exiting_thread) {
-    g.outside.subtract();
-    park_for_ever();
+void WithoutGil::retake() {
+  struct Returned {
+    ~Returned() { gate().outside.subtract(); }
+  };
+  UnwindingParks guard;
+  const Returned returned;  // destroyed before the guard: what parks is outside no more
+  if (!gate().gone.get()) {
+    PyEval_RestoreThread(state_);
+    guard.over();
   }
-  PyEval_RestoreThread(state_);
-  g.outside.subtract();
 }
 
 Interrupt WithoutGil::interrupt() noexcept {
@@ -74,21 +80,22 @@ void begin_in_child() noexcept {
   gate().outside.subtract(gate().outside.get());
 }
 
-void begin_exit() noexcept {
-  gate().exiting_thread = PyThread_get_thread_ident();
-  gate().exiting.set();
+bool exiting() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
 }
 
-bool exiting() noexcept { return gate().exiting.get(); }
+void interpreter_is_gone() noexcept { gate().gone.set(); }
 
-void wait_for_returning_threads(std::chrono::milliseconds at_most) noexcept {
-  PyThreadState* const state = PyEval_SaveThread();
+void wait_for_threads(std::chrono::milliseconds at_most) noexcept {
   // No event is worth a lock on the hot path for this: a few short naps, bounded in case a peer's kernel holds somebody.
   const auto end = std::chrono::steady_clock::now() + at_most;
   while (gate().outside.get() != 0 && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  PyEval_RestoreThread(state);
 }
 
 }  // namespace fastpool::bindings

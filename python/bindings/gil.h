@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
 
 #include <Python.h>
 
@@ -8,12 +9,30 @@
 
 namespace fastpool::bindings {
 
-/// Gives the GIL away for its lifetime, safely at the interpreter's exit.
-///
-/// Up to Python 3.13 a thread that retakes the GIL while the interpreter is being finalized is ended by a forced unwind,
-/// which aborts in any noexcept frame. So, before retaking, every thread but the finalizing one looks at an exit flag and, if
-/// it is set, parks for ever without touching Python. prepare_exit() sets the flag and waits until nobody is between that
-/// look and the GIL.
+// Exit. Up to Python 3.13 a thread that wants the GIL while the interpreter is being finalized is ended by a forced unwind,
+// which aborts in any noexcept frame and in any catch (...) that keeps it. So a thread that is unwound parks for ever in the
+// first frame of ours that the unwind reaches. Until then nothing is different at exit: exit handlers may make requests, and
+// join threads that make some. Once the interpreter is gone, and before the process's own exit handlers (OpenSSL's among
+// them) run, the pools are stopped and whoever comes back from one parks too.
+
+/// Stands around a call into Python that may run code or wait for the GIL. If the thread is unwound there, it parks for
+/// ever; exceptions pass. Between it and the call there must be nothing that has a destructor.
+class UnwindingParks {
+ public:
+  UnwindingParks() noexcept : exceptions_(std::uncaught_exceptions()) {}
+  UnwindingParks(const UnwindingParks&) = delete;
+  UnwindingParks& operator=(const UnwindingParks&) = delete;
+  ~UnwindingParks();
+  /// The call has returned.
+  void over() noexcept { over_ = true; }
+
+ private:
+  const int exceptions_;
+  bool over_ = false;
+};
+
+/// Gives the GIL away for its lifetime, safely at the interpreter's exit: where retaking it would end the thread, the
+/// thread parks, so no destructor beyond that runs.
 ///
 /// On the main thread it also serves the signals: interrupt() is to be given to whatever waits; raised() says whether a
 /// handler raised (then the Python error is set).
@@ -41,7 +60,7 @@ class WithoutGil {
 
  private:
   void release() noexcept;
-  void retake() noexcept;
+  void retake();
   static bool look_at_signals(void* self) noexcept;
 
   PyThreadState* state_ = nullptr;
@@ -53,10 +72,11 @@ class WithoutGil {
 void note_main_thread();
 /// In the child of a fork: the thread that forked is the main one, and the others are gone.
 void begin_in_child() noexcept;
-/// From atexit, with the GIL: sets the exit flag. Whatever waits must be woken before wait_for_returning_threads().
-void begin_exit() noexcept;
-/// Gives the GIL away until nobody is without it in here, at most that long.
-void wait_for_returning_threads(std::chrono::milliseconds at_most) noexcept;
+/// The interpreter is being finalized: threads other than the finalizing one may be parked inside anything. With the GIL.
 [[nodiscard]] bool exiting() noexcept;
+/// From now on whoever wants the GIL back parks without touching Python.
+void interpreter_is_gone() noexcept;
+/// Waits until every thread that gave the GIL away is back or parked, at most that long.
+void wait_for_threads(std::chrono::milliseconds at_most) noexcept;
 
 }  // namespace fastpool::bindings

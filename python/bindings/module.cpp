@@ -22,7 +22,6 @@ NB_MODULE(_core, module) {
   bind_response(module);
   bind_handle(module);
 
-  nb::module_::import_("atexit").attr("register")(module.attr("prepare_exit"));
   nb::dict hooks;
   hooks["after_in_child"] = nb::cpp_function(&begin_in_child);
   nb::module_::import_("os").attr("register_at_fork")(**hooks);

@@ -265,42 +265,43 @@ void close(Pool& self) {
   core.close();
 }
 
-std::vector<Pool*>& living_pools() {
-  static auto* const pools = new std::vector<Pool*>;  // with the GIL
-  return *pools;
+// What is stopped when the interpreter is gone. Touched with the GIL, and then by nobody else.
+struct Living {
+  std::vector<Pool*> pools;
+  std::vector<client::Core*> abandoned;  // of pools that were destroyed while the interpreter was finalized
+};
+
+Living& living() {
+  static auto* const all = new Living;
+  return *all;
 }
 
-void prepare_exit() {
-  // Whoever waits in a pool comes back with its error first, and runs on, while threads still may.
-  const std::vector<Pool*> pools = living_pools();
-  {
-    PyThreadState* const state = PyEval_SaveThread();
-    for (Pool* each : pools) each->core.get().stop();
-    PyEval_RestoreThread(state);
-  }
-  wait_for_returning_threads(std::chrono::milliseconds(200));
-  begin_exit();
-  wait_for_returning_threads(std::chrono::seconds(2));
+// Called by the interpreter when it is gone, before the process's own exit handlers.
+void stop_everything() {
+  interpreter_is_gone();
+  for (Pool* each : living().pools) each->core.get().stop();
+  for (client::Core* each : living().abandoned) each->stop();
+  wait_for_threads(std::chrono::seconds(2));
 }
 
 }  // namespace
 
 Pool::Pool(std::string pool_name, const PoolSettings& settings, TlsSettings tls, nb::object factory)
     : core(settings), name(std::move(pool_name)), default_tls(std::move(tls)), error_factory(std::move(factory)) {
-  living_pools().push_back(this);
+  living().pools.push_back(this);
 }
 
 Pool::~Pool() {
-  std::erase(living_pools(), this);
+  std::erase(living().pools, this);
   if (exiting()) {
+    living().abandoned.push_back(&core.get());
     core.abandon();  // threads may be parked inside
     return;
   }
   for (const auto& [url, there] : remembered_) Py_DECREF(url);
   // The reactor is joined; it never needs the GIL, but others need not wait for it.
-  PyThreadState* const state = PyEval_SaveThread();
+  WithoutGil without_gil;
   core.get().stop();
-  PyEval_RestoreThread(state);
 }
 
 pool::Endpoint& Pool::endpoint(nb::handle url) {
@@ -365,7 +366,7 @@ void bind_pool(nb::module_& module) {
       .def("open_leases", [](Pool& self) { return self.core.get().pool().stats().all.active_connections; })
       .def("close", &close)
       .def_prop_ro("closed", [](Pool& self) { return self.core.get().pool().closed(); });
-  module.def("prepare_exit", &prepare_exit);
+  Py_AtExit(&stop_everything);
   module.def("fork_epoch", &net::fork_epoch);
 }
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,16 +25,28 @@ def exit_runs() -> int:
     return int(os.environ.get("FAST_LITELLM_EXIT_RUNS") or 20)
 
 
-def run(program: str, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    """Runs it to its end; what it wrote and its exit code are in the result."""
-    return subprocess.run(
+def run(
+    program: str, *arguments: str, python: str = sys.executable, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs it to its end; what it wrote and its exit code are in the result. One that hangs is aborted after PATIENCE
+    seconds, so that the stacks of its threads are in stderr."""
+    with subprocess.Popen(
         [python, "-c", textwrap.dedent(program), *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE,
-        check=False,
-        env=_environment(),
-    )
+        env={**_environment(), **(environment or {})},
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            out, err = process.communicate()
+            err = f"aborted: it hung for {PATIENCE:g} s\n{err}"
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @contextmanager
