@@ -30,7 +30,7 @@ help: ## this list
 	@echo 'make <command>:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 	@echo 'Variables: PYTHON=<interpreter> for .venv, JOBS=<n>; of demo: CALLS, BASE_URL, API_KEY, MODEL;'
-	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS.'
+	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS; of stress: see scripts/stress.sh.'
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
@@ -91,8 +91,8 @@ bench: $(BUILT) ## CPU and latency beside raw system calls, pycurl, pyreqwest an
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 .PHONY: stress
-stress: $(BUILT) ## the tests of threads and limits, many times over
-	@STRESS=1 scripts/test.sh $(or $(SANITIZERS),tsan) python
+stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times over (STRESS_PARTS="exit suite pool repeat")
+	@scripts/stress.sh
 
 # --- quality ----------------------------------------------------------------------------------------------------------
 
