@@ -2,6 +2,8 @@
 
 #include <future>
 
+#include <poll.h>
+
 #include "tls/tls_fixture.h"
 
 namespace fastpool::tls {
@@ -24,6 +26,17 @@ class Peek : public TlsTest {
   void wait_for_the_server(const TlsChannel& channel) {
     acted_.get_future().wait();
     wait_for(channel, net::IoStatus::want_read);
+  }
+
+  /// What a peek finds once what the server did has arrived: under load the kernel may deliver the session tickets first, and
+  /// until then the connection is rightly alive. Alive if nothing more comes for some seconds.
+  static Liveness peek_in_the_end(TlsChannel& channel) {
+    for (;;) {
+      const Liveness found = channel.peek();
+      if (found != Liveness::alive) return found;
+      pollfd waiting{.fd = channel.descriptor(), .events = POLLIN | POLLRDHUP, .revents = 0};
+      if (::poll(&waiting, 1, 5000) <= 0) return found;
+    }
   }
 
   std::promise<void> acted_;
@@ -53,7 +66,7 @@ TEST_F(Peek, an_orderly_close_is_dead) {
   });
   const auto channel = connect(make_context(trusting()), server);
   wait_for_the_server(*channel);
-  EXPECT_EQ(channel->peek(), Liveness::dead);
+  EXPECT_EQ(peek_in_the_end(*channel), Liveness::dead);
   EXPECT_EQ(channel->peek(), Liveness::dead);
 }
 
@@ -61,7 +74,7 @@ TEST_F(Peek, a_goodbye_is_dead_even_while_the_socket_is_still_open) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.say_goodbye(); });
   const auto channel = connect(make_context(trusting()), server);
   acted_.get_future().wait();
-  EXPECT_EQ(channel->peek(), Liveness::dead);
+  EXPECT_EQ(peek_in_the_end(*channel), Liveness::dead);
   EXPECT_EQ(channel->peek(), Liveness::dead);
 }
 
@@ -69,22 +82,22 @@ TEST_F(Peek, a_close_without_goodbye_is_dead) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.close_writing(); });
   const auto channel = connect(make_context(trusting()), server);
   wait_for_the_server(*channel);
-  EXPECT_EQ(channel->peek(), Liveness::dead);
+  EXPECT_EQ(peek_in_the_end(*channel), Liveness::dead);
 }
 
 TEST_F(Peek, a_reset_is_dead) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.reset(); });
   const auto channel = connect(make_context(trusting()), server);
   wait_for_the_server(*channel);
-  EXPECT_EQ(channel->peek(), Liveness::dead);
+  EXPECT_EQ(peek_in_the_end(*channel), Liveness::dead);
 }
 
 TEST_F(Peek, bytes_that_nobody_asked_for_are_unexpected_every_time) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.write("surprise"); });
   const auto channel = connect(make_context(trusting()), server);
   acted_.get_future().wait();
-  EXPECT_EQ(channel->peek(), Liveness::unexpected);
-  EXPECT_EQ(channel->peek(), Liveness::unexpected);
+  EXPECT_EQ(peek_in_the_end(*channel), Liveness::unexpected);
+  EXPECT_EQ(peek_in_the_end(*channel), Liveness::unexpected);
 }
 
 TEST_F(Peek, bytes_that_were_read_ahead_with_the_answer_are_unexpected) {
@@ -97,7 +110,7 @@ TEST_F(Peek, bytes_that_were_read_ahead_with_the_answer_are_unexpected) {
   write_all(*channel, "ping");
   acted_.get_future().wait();
   EXPECT_EQ(read_exactly(*channel, 4), "pong");
-  EXPECT_EQ(channel->peek(), Liveness::unexpected);
+  EXPECT_EQ(peek_in_the_end(*channel), Liveness::unexpected);
 }
 
 TEST_F(Peek, a_key_update_is_seen_to_and_alive) {
