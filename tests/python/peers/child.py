@@ -22,7 +22,7 @@ def pythons() -> list[str]:
 
 def exit_runs() -> int:
     """How often each test of the interpreter's exit is repeated: FAST_LITELLM_EXIT_RUNS."""
-    return int(os.environ.get("FAST_LITELLM_EXIT_RUNS") or 20)
+    return int(os.environ.get("FAST_LITELLM_EXIT_RUNS") or 10)
 
 
 def run(

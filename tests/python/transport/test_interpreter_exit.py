@@ -18,7 +18,7 @@ from support.certificates import Certificates
 
 Serve = Callable[..., ScriptedServer]
 
-THREADS = 3
+THREADS = 2
 
 #: A look-up of this name never ends, in a process that preloads the library below.
 ENDLESS_NAME = "endless.test"
