@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?=
 JOBS ?= $(shell nproc)
 # Sanitizers that `make test` runs the C++ tests under, besides the plain build: SANITIZERS="asan tsan ubsan".
-SANITIZERS ?=
+# In continuous integration (CI=true) the first two do.
+SANITIZERS ?= $(if $(CI),asan tsan)
 
 VENV := .venv
 BIN := $(VENV)/bin
