@@ -69,7 +69,7 @@ class Exchange {
       : handle_object_(std::move(handle)), handle_(nb::cast<Handle&>(handle_object_)), exchange_(std::move(exchange)), options_{timeouts, {}, handle_.connect_retries} {}
   // A finalizer never reads.
   ~Exchange() {
-    if (exiting()) return;  // its pool is stopped, and others may be parked inside
+    if (exiting()) return;  // others may be parked inside its pool
     exchange_.abandon();
     leave();
   }
