@@ -45,7 +45,8 @@ void serve_one_connection(int listener) {
   const int peer = ::accept(listener, nullptr, nullptr);
   char buffer[4096];
   static constexpr char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-  while (::recv(peer, buffer, sizeof buffer, 0) > 0) (void)!::send(peer, answer, std::strlen(answer), MSG_NOSIGNAL);
+  while (::recv(peer, buffer, sizeof buffer, 0) > 0)
+    (void)!::send(peer, answer, std::strlen(answer), MSG_NOSIGNAL);
   ::close(peer);
   ::close(listener);
 }
@@ -81,6 +82,7 @@ int main(int argc, char** argv) {
   if (std::strcmp(argv[1], "--self-test") == 0) return self_test();
   fastpool::Client client;
   int failures = 0;
-  for (int i = 1; i < argc; ++i) failures += fetch(client, argv[i]);
+  for (int i = 1; i < argc; ++i)
+    failures += fetch(client, argv[i]);
   return failures;
 }

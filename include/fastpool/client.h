@@ -51,7 +51,8 @@ class Client {
   /// Sends the request and reads the whole response, on the calling thread.
   [[nodiscard]] Result<Response> send(const Request& request, const RequestOptions& options = {});
   /// Dials until `count` connections to the URL's origin are idle. \returns how many are.
-  [[nodiscard]] Result<std::uint32_t> warm(std::string_view url, std::uint32_t count, const RequestOptions& options = {});
+  [[nodiscard]] Result<std::uint32_t> warm(std::string_view url, std::uint32_t count,
+                                           const RequestOptions& options = {});
   [[nodiscard]] PoolStats stats() const;
   /// Ends waits and idle connections, and interrupts the rest. Idempotent; later requests fail with pool_closed.
   void close();

@@ -48,8 +48,9 @@ struct Error {
   Phase phase = Phase::none;
   std::uint64_t bytes_sent = 0;  ///< bytes of this request handed to the kernel before the failure
   int os_error = 0;              ///< errno where the system said something, else 0
-  bool final = false;            ///< a dial's error that another try at once would meet again (certificate, unknown host, refused everywhere)
-  std::string detail;            ///< for people: names the origin and what to do
+  bool final =
+      false;  ///< a dial's error that another try at once would meet again (certificate, unknown host, refused everywhere)
+  std::string detail;  ///< for people: names the origin and what to do
 
   [[nodiscard]] static Error make(ErrorCode code, Phase phase, std::string detail, int os_error = 0) {
     Error error;

@@ -10,20 +10,21 @@ namespace fastpool {
 /// How TLS is to be spoken. Two connections may be shared only if these are equal. The defaults verify everything:
 /// chain and host name, TLS 1.2 or later.
 struct TlsSettings {
-  bool verify_peer = true;          ///< false: neither chain nor host name is looked at (httpx's verify=False)
-  bool verify_hostname = true;      ///< false only together with verify_peer=false, or where a rebuilt context says so
-  std::string ca_file;              ///< a PEM bundle; with ca_directory also empty: OpenSSL's default places
-  std::string ca_directory;         ///< a directory hashed by c_rehash
-  std::string certificate_file;     ///< client certificate chain (PEM); empty: none
-  std::string private_key_file;     ///< its key (PEM); empty: in certificate_file
-  std::string private_key_password; ///< empty: none
-  std::uint64_t verify_flags = 0;   ///< X509_V_FLAG_* added to OpenSSL's defaults (Python 3.13: X509_STRICT | PARTIAL_CHAIN)
-  int minimum_version = 0x0303;     ///< TLS1_2_VERSION; never below it
-  int maximum_version = 0;          ///< 0: the newest
-  std::string cipher_list;          ///< OpenSSL syntax for TLS 1.2 and below; empty: OpenSSL's default
-  std::string groups;               ///< OpenSSL's SSL_CTX_set1_groups_list syntax; empty: default
-  int security_level = -1;          ///< OpenSSL security level; -1: as built (a "@SECLEVEL" in cipher_list counts too)
-  std::uint64_t options = 0;        ///< SSL_OP_* added to the library's own
+  bool verify_peer = true;           ///< false: neither chain nor host name is looked at (httpx's verify=False)
+  bool verify_hostname = true;       ///< false only together with verify_peer=false, or where a rebuilt context says so
+  std::string ca_file;               ///< a PEM bundle; with ca_directory also empty: OpenSSL's default places
+  std::string ca_directory;          ///< a directory hashed by c_rehash
+  std::string certificate_file;      ///< client certificate chain (PEM); empty: none
+  std::string private_key_file;      ///< its key (PEM); empty: in certificate_file
+  std::string private_key_password;  ///< empty: none
+  std::uint64_t verify_flags =
+      0;  ///< X509_V_FLAG_* added to OpenSSL's defaults (Python 3.13: X509_STRICT | PARTIAL_CHAIN)
+  int minimum_version = 0x0303;  ///< TLS1_2_VERSION; never below it
+  int maximum_version = 0;       ///< 0: the newest
+  std::string cipher_list;       ///< OpenSSL syntax for TLS 1.2 and below; empty: OpenSSL's default
+  std::string groups;            ///< OpenSSL's SSL_CTX_set1_groups_list syntax; empty: default
+  int security_level = -1;       ///< OpenSSL security level; -1: as built (a "@SECLEVEL" in cipher_list counts too)
+  std::uint64_t options = 0;     ///< SSL_OP_* added to the library's own
 
   friend bool operator==(const TlsSettings&, const TlsSettings&) = default;
 };

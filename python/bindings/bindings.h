@@ -42,11 +42,13 @@ class Pool {
     std::size_t operator()(PyObject* text) const noexcept { return static_cast<std::size_t>(PyObject_Hash(text)); }
   };
   struct SameStr {
-    bool operator()(PyObject* left, PyObject* right) const noexcept { return left == right || PyUnicode_Compare(left, right) == 0; }
+    bool operator()(PyObject* left, PyObject* right) const noexcept {
+      return left == right || PyUnicode_Compare(left, right) == 0;
+    }
   };
   static constexpr std::size_t max_remembered = 4096;
 
-  client::Core* remembered_of_ = nullptr;                                               // the core that the endpoints belong to
+  client::Core* remembered_of_ = nullptr;  // the core that the endpoints belong to
   std::unordered_map<PyObject*, pool::Endpoint*, HashOfStr, SameStr> remembered_;  // owns a reference to each key
 };
 
@@ -56,8 +58,8 @@ class Handle {
   Handle(nanobind::object pool, Profile profile, std::optional<std::uint32_t> max_leases, int connect_retries,
          nanobind::object error_factory);
 
-  [[nodiscard]] Result<pool::Endpoint*> endpoint(client::Core& core, Scheme scheme, std::string_view host, std::uint16_t port,
-                                                 std::optional<std::string_view> server_name);
+  [[nodiscard]] Result<pool::Endpoint*> endpoint(client::Core& core, Scheme scheme, std::string_view host,
+                                                 std::uint16_t port, std::optional<std::string_view> server_name);
   /// From the start of an exchange to its end, however it ends; any thread.
   void leave() noexcept;
 

@@ -45,7 +45,8 @@ class BytesBuilder {
   /// With the GIL.
   [[nodiscard]] nanobind::object finish() {
     if (object_ == nullptr) return nanobind::bytes(small_.data(), size_);
-    if (capacity_ != size_ && _PyBytes_Resize(&object_, static_cast<Py_ssize_t>(size_)) != 0) throw nanobind::python_error();
+    if (capacity_ != size_ && _PyBytes_Resize(&object_, static_cast<Py_ssize_t>(size_)) != 0)
+      throw nanobind::python_error();
     return nanobind::steal(std::exchange(object_, nullptr));
   }
 

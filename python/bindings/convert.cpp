@@ -26,7 +26,8 @@ std::vector<Header> headers_from(nb::handle headers, HeaderText& text) {
   if (headers.is_none()) return result;
   const auto add_pair = [&](nb::handle pair) {
     if (!PyTuple_Check(pair.ptr()) || PyTuple_GET_SIZE(pair.ptr()) != 2) {
-      if (!PyList_Check(pair.ptr()) || PyList_GET_SIZE(pair.ptr()) != 2) throw nb::type_error("headers are pairs of a name and a value");
+      if (!PyList_Check(pair.ptr()) || PyList_GET_SIZE(pair.ptr()) != 2)
+        throw nb::type_error("headers are pairs of a name and a value");
       result.push_back({text.view(PyList_GET_ITEM(pair.ptr(), 0)), text.view(PyList_GET_ITEM(pair.ptr(), 1))});
       return;
     }
@@ -43,12 +44,14 @@ std::vector<Header> headers_from(nb::handle headers, HeaderText& text) {
   if (PyList_Check(headers.ptr())) {
     const Py_ssize_t size = PyList_GET_SIZE(headers.ptr());
     result.reserve(static_cast<std::size_t>(size) + 2);
-    for (Py_ssize_t i = 0; i < size && i < PyList_GET_SIZE(headers.ptr()); ++i) add_pair(PyList_GET_ITEM(headers.ptr(), i));
+    for (Py_ssize_t i = 0; i < size && i < PyList_GET_SIZE(headers.ptr()); ++i)
+      add_pair(PyList_GET_ITEM(headers.ptr(), i));
   } else {
     PyObject* name = nullptr;
     PyObject* value = nullptr;
     Py_ssize_t position = 0;
-    while (PyDict_Next(headers.ptr(), &position, &name, &value) != 0) result.push_back({text.view(name), text.view(value)});
+    while (PyDict_Next(headers.ptr(), &position, &name, &value) != 0)
+      result.push_back({text.view(name), text.view(value)});
   }
   return result;
 }
@@ -101,7 +104,9 @@ Timeouts timeouts_from(nb::handle timeout) {
   return {all, all, all, all};
 }
 
-nb::bytes bytes_of(std::string_view text) { return nb::bytes(text.data(), text.size()); }
+nb::bytes bytes_of(std::string_view text) {
+  return nb::bytes(text.data(), text.size());
+}
 
 namespace {
 

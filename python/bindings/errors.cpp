@@ -18,7 +18,9 @@ PyObject* call(PyObject* callable, PyObject* const* arguments, std::size_t count
   return result;
 }
 
-nb::str text(std::string_view view) { return nb::str(view.data(), view.size()); }
+nb::str text(std::string_view view) {
+  return nb::str(view.data(), view.size());
+}
 
 nb::str text_of_anything(const std::string& bytes) {
   return nb::steal<nb::str>(PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
@@ -29,7 +31,8 @@ nb::str text_of_anything(const std::string& bytes) {
 void bind_errors(nb::module_& module) {
   core_error_type = PyErr_NewExceptionWithDoc(
       "fast_litellm._core.CoreError",
-      "Raised where no error factory was given. args: (code, phase, bytes_sent, os_error, detail).", PyExc_Exception, nullptr);
+      "Raised where no error factory was given. args: (code, phase, bytes_sent, os_error, detail).", PyExc_Exception,
+      nullptr);
   if (core_error_type == nullptr) throw nb::python_error();
   module.attr("CoreError") = nb::handle(core_error_type);
 }

@@ -28,7 +28,8 @@ Gate& gate() noexcept {
 }
 
 [[noreturn]] void park_for_ever() noexcept {
-  for (;;) ::pause();
+  for (;;)
+    ::pause();
 }
 
 }  // namespace
@@ -38,7 +39,9 @@ UnwindingParks::~UnwindingParks() {
   if (!over_ && std::uncaught_exceptions() == exceptions_) park_for_ever();
 }
 
-WithoutGil::WithoutGil() noexcept : main_thread_(PyThread_get_thread_ident() == gate().main_thread) { release(); }
+WithoutGil::WithoutGil() noexcept : main_thread_(PyThread_get_thread_ident() == gate().main_thread) {
+  release();
+}
 
 void WithoutGil::release() noexcept {
   gate().outside.add();
@@ -88,7 +91,9 @@ bool exiting() noexcept {
 #endif
 }
 
-void interpreter_is_gone() noexcept { gate().gone.set(); }
+void interpreter_is_gone() noexcept {
+  gate().gone.set();
+}
 
 void wait_for_threads(std::chrono::milliseconds at_most) noexcept {
   // No event is worth a lock on the hot path for this: a few short naps, bounded in case a peer's kernel holds somebody.

@@ -42,7 +42,9 @@ class Exchange {
   /// Runs a step without the GIL. One thread at a time: the flag is read and written with the GIL.
   template <typename Step>
   auto in_use(Step step) {
-    if (busy_) raise(Error::make(ErrorCode::local_protocol, Phase::none, "another thread is using this response"), handle_.error_factory);
+    if (busy_)
+      raise(Error::make(ErrorCode::local_protocol, Phase::none, "another thread is using this response"),
+            handle_.error_factory);
     std::optional<decltype(step(options_))> result;
     bool raised = false;
     busy_ = true;
@@ -66,7 +68,10 @@ class Exchange {
 
  public:
   Exchange(nb::object handle, client::Exchange&& exchange, const Timeouts& timeouts)
-      : handle_object_(std::move(handle)), handle_(nb::cast<Handle&>(handle_object_)), exchange_(std::move(exchange)), options_{timeouts, {}, handle_.connect_retries} {}
+      : handle_object_(std::move(handle)),
+        handle_(nb::cast<Handle&>(handle_object_)),
+        exchange_(std::move(exchange)),
+        options_{timeouts, {}, handle_.connect_retries} {}
   // A finalizer never reads.
   ~Exchange() {
     if (exiting()) return;  // others may be parked inside its pool
@@ -79,7 +84,10 @@ class Exchange {
   void obtain_and_send(std::optional<std::string_view> content) {
     in_use([&](const client::CallOptions& options) -> Result<void> {
       if (handle_.limit) {
-        if (auto entered = handle_.limit->enter(handle_.pool.core.get().pool(), options.timeouts.pool, options.interrupt); !entered) return entered;
+        if (auto entered =
+                handle_.limit->enter(handle_.pool.core.get().pool(), options.timeouts.pool, options.interrupt);
+            !entered)
+          return entered;
       }
       counted_ = true;
       handle_.open_leases.add();
@@ -106,11 +114,13 @@ class Exchange {
     if (!more) return nb::bytes("", 0);
     if (pieces.size() == 1) return bytes_of(pieces.front());
     std::size_t size = 0;
-    for (const std::string_view piece : pieces) size += piece.size();
+    for (const std::string_view piece : pieces)
+      size += piece.size();
     nb::object joined = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
     if (!joined.is_valid()) throw nb::python_error();
     char* end = PyBytes_AS_STRING(joined.ptr());
-    for (const std::string_view piece : pieces) end = std::copy(piece.begin(), piece.end(), end);
+    for (const std::string_view piece : pieces)
+      end = std::copy(piece.begin(), piece.end(), end);
     return joined;
   }
   void close() {
@@ -146,16 +156,20 @@ std::string_view bytes_view(nb::handle object, const char* what) {
   return {PyBytes_AS_STRING(object.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(object.ptr()))};
 }
 
-nb::object send(nb::handle self_object, nb::handle scheme, nb::handle host, nb::handle port, nb::handle method, nb::handle target,
-                nb::handle headers, nb::handle content, nb::handle timeouts, nb::handle server_name) {
+nb::object send(nb::handle self_object, nb::handle scheme, nb::handle host, nb::handle port, nb::handle method,
+                nb::handle target, nb::handle headers, nb::handle content, nb::handle timeouts,
+                nb::handle server_name) {
   Handle& self = nb::cast<Handle&>(self_object);
-  if (self.closed) raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"), self.error_factory);
+  if (self.closed)
+    raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"), self.error_factory);
   const Scheme kind = bytes_view(scheme, "scheme") == "https" ? Scheme::https : Scheme::http;
   std::uint16_t number = default_port(kind);
   if (!port.is_none()) {
     const long value = PyLong_AsLong(port.ptr());
     if (value == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
-    if (value < 0 || value > 65535) raise(Error::make(ErrorCode::connect_failed, Phase::connect, "no such port: " + std::to_string(value)), self.error_factory);
+    if (value < 0 || value > 65535)
+      raise(Error::make(ErrorCode::connect_failed, Phase::connect, "no such port: " + std::to_string(value)),
+            self.error_factory);
     number = static_cast<std::uint16_t>(value);
   }
   std::optional<std::string_view> sni;
@@ -166,8 +180,10 @@ nb::object send(nb::handle self_object, nb::handle scheme, nb::handle host, nb::
   if (!there) raise(there.error(), self.error_factory);
   const Timeouts limits = timeouts_from_tuple(timeouts);  // before the views: a number's own __float__ may run
   const std::vector<Header> pairs = headers_from(headers, text);
-  const std::optional<std::string_view> body = content.is_none() ? std::nullopt : std::optional(bytes_view(content, "content"));
-  auto opened = client::Exchange::open(core, **there, {bytes_view(method, "method"), bytes_view(target, "target"), pairs});
+  const std::optional<std::string_view> body =
+      content.is_none() ? std::nullopt : std::optional(bytes_view(content, "content"));
+  auto opened =
+      client::Exchange::open(core, **there, {bytes_view(method, "method"), bytes_view(target, "target"), pairs});
   if (!opened) raise(opened.error(), self.error_factory);
   ++self.requests;
   ++self.pool.requests;
@@ -234,7 +250,8 @@ Result<pool::Endpoint*> Handle::endpoint(client::Core& core, Scheme scheme, std:
     if (!id) return std::move(id).error();
     return core.endpoint({scheme, std::string(host), port}, *id);
   }
-  if (last_ != nullptr && last_origin_.port == port && last_origin_.scheme == scheme && last_origin_.host == host) return last_;
+  if (last_ != nullptr && last_origin_.port == port && last_origin_.scheme == scheme && last_origin_.host == host)
+    return last_;
   Origin origin{scheme, std::string(host), port};
   auto there = core.endpoint(origin, profile_id_);
   if (there) {
@@ -256,16 +273,27 @@ void bind_handle(nb::module_& module) {
           "__init__",
           [](TlsSettings* self, bool verify_peer, bool verify_hostname, std::string ca_file, std::string ca_directory,
              std::string certificate_file, std::string private_key_file, std::string private_key_password,
-             std::uint64_t verify_flags, int minimum_version, int maximum_version, std::string cipher_list, std::string groups,
-             int security_level, std::uint64_t options) {
-            new (self) TlsSettings{verify_peer, verify_hostname, std::move(ca_file), std::move(ca_directory), std::move(certificate_file),
-                                   std::move(private_key_file), std::move(private_key_password), verify_flags, minimum_version,
-                                   maximum_version, std::move(cipher_list), std::move(groups), security_level, options};
+             std::uint64_t verify_flags, int minimum_version, int maximum_version, std::string cipher_list,
+             std::string groups, int security_level, std::uint64_t options) {
+            new (self) TlsSettings{verify_peer,
+                                   verify_hostname,
+                                   std::move(ca_file),
+                                   std::move(ca_directory),
+                                   std::move(certificate_file),
+                                   std::move(private_key_file),
+                                   std::move(private_key_password),
+                                   verify_flags,
+                                   minimum_version,
+                                   maximum_version,
+                                   std::move(cipher_list),
+                                   std::move(groups),
+                                   security_level,
+                                   options};
           },
           nb::kw_only(), "verify_peer"_a = true, "verify_hostname"_a = true, "ca_file"_a = "", "ca_directory"_a = "",
           "certificate_file"_a = "", "private_key_file"_a = "", "private_key_password"_a = "", "verify_flags"_a = 0,
-          "minimum_version"_a = 0x0303, "maximum_version"_a = 0, "cipher_list"_a = "", "groups"_a = "", "security_level"_a = -1,
-          "options"_a = 0)
+          "minimum_version"_a = 0x0303, "maximum_version"_a = 0, "cipher_list"_a = "", "groups"_a = "",
+          "security_level"_a = -1, "options"_a = 0)
       .def_ro("verify_peer", &TlsSettings::verify_peer)
       .def_ro("verify_hostname", &TlsSettings::verify_hostname)
       .def_ro("ca_file", &TlsSettings::ca_file)
@@ -280,26 +308,31 @@ void bind_handle(nb::module_& module) {
       .def_ro("groups", &TlsSettings::groups)
       .def_ro("security_level", &TlsSettings::security_level)
       .def_ro("options", &TlsSettings::options)
-      .def("__eq__", [](const TlsSettings& self, nb::handle other) {
-        return nb::isinstance<TlsSettings>(other) && self == nb::cast<const TlsSettings&>(other);
-      })
-      .def("__hash__", [](const TlsSettings& self) { return std::hash<std::string>{}(self.ca_file + self.certificate_file + self.cipher_list); });
+      .def("__eq__",
+           [](const TlsSettings& self, nb::handle other) {
+             return nb::isinstance<TlsSettings>(other) && self == nb::cast<const TlsSettings&>(other);
+           })
+      .def("__hash__", [](const TlsSettings& self) {
+        return std::hash<std::string>{}(self.ca_file + self.certificate_file + self.cipher_list);
+      });
 
   nb::class_<Handle>(module, "Handle", nb::is_weak_referenceable())
       .def(
           "__init__",
-          [](Handle* self, nb::object the_pool, const TlsSettings& tls, std::string local_address, std::string unix_socket,
-             nb::handle socket_options, std::optional<std::uint32_t> max_leases, int connect_retries, nb::object factory) {
+          [](Handle* self, nb::object the_pool, const TlsSettings& tls, std::string local_address,
+             std::string unix_socket, nb::handle socket_options, std::optional<std::uint32_t> max_leases,
+             int connect_retries, nb::object factory) {
             if (!nb::isinstance<Pool>(the_pool)) throw nb::type_error("pool must be a _core.Pool");
             Profile profile{tls, "", std::move(local_address), std::move(unix_socket), options_from(socket_options)};
             new (self) Handle(std::move(the_pool), std::move(profile), max_leases, connect_retries, std::move(factory));
           },
-          "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "", "socket_options"_a = nb::make_tuple(),
-          "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "error_factory"_a.none() = nb::none())
+          "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "",
+          "socket_options"_a = nb::make_tuple(), "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0,
+          "error_factory"_a.none() = nb::none())
       .def_prop_ro("open_leases", [](const Handle& self) { return self.open_leases.get(); })
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })
-      .def("send", &send, "scheme"_a, "host"_a, "port"_a.none(), "method"_a, "target"_a, "headers"_a, "content"_a.none(),
-           "timeouts"_a, "server_name"_a.none() = nb::none())
+      .def("send", &send, "scheme"_a, "host"_a, "port"_a.none(), "method"_a, "target"_a, "headers"_a,
+           "content"_a.none(), "timeouts"_a, "server_name"_a.none() = nb::none())
       .def("close", [](Handle& self) { self.closed = true; });
 
   nb::class_<Exchange>(module, "Exchange")
@@ -307,7 +340,9 @@ void bind_handle(nb::module_& module) {
       .def("finish", &Exchange::finish)
       .def_prop_ro("status", [](const Exchange& self) { return self.head().status; })
       .def_prop_ro("reason", [](const Exchange& self) { return bytes_of(self.head().reason); })
-      .def_prop_ro("http_version", [](const Exchange& self) { return bytes_of(self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"); })
+      .def_prop_ro(
+          "http_version",
+          [](const Exchange& self) { return bytes_of(self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"); })
       .def_prop_ro("headers", [](const Exchange& self) { return header_bytes(self.head().headers); })
       .def("read", &Exchange::read)
       .def("__iter__", [](nb::handle self) { return self; })

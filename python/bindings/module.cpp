@@ -11,7 +11,8 @@ namespace nb = nanobind;
 using namespace fastpool::bindings;
 
 NB_MODULE(_core, module) {
-  module.doc() = "The native pool. Everything here releases the GIL around I/O and waits; any thread may call any method.";
+  module.doc() =
+      "The native pool. Everything here releases the GIL around I/O and waits; any thread may call any method.";
   // What is alive at exit is alive on purpose: threads may be parked inside it.
   nb::set_leak_warnings(false);
   fastpool::net::install_fork_handler();

@@ -15,19 +15,22 @@ namespace fastpool::bindings {
 
 namespace {
 
-constexpr std::array<char, 16> hex_digits{'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
+constexpr std::array<char, 16> hex_digits{'0', '1', '2', '3', '4', '5', '6', '7',
+                                          '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
 
 nb::object text_of(pool::ConnectionId id) {
   PyObject* const text = PyUnicode_New(16, 127);
   if (text == nullptr) throw nb::python_error();
   auto* const digits = PyUnicode_1BYTE_DATA(text);
-  for (unsigned i = 0; i < 16; ++i) digits[i] = static_cast<Py_UCS1>(hex_digits[id.value >> (60 - 4 * i) & 15U]);
+  for (unsigned i = 0; i < 16; ++i)
+    digits[i] = static_cast<Py_UCS1>(hex_digits[id.value >> (60 - 4 * i) & 15U]);
   return nb::steal(text);
 }
 
 std::optional<pool::LeaseRef> lease_of(client::Core& core, nb::handle id) {
   if (!PyUnicode_Check(id.ptr())) {
-    PyErr_Format(PyExc_TypeError, "a connection id is the str that get_connection() gave, not %s", Py_TYPE(id.ptr())->tp_name);
+    PyErr_Format(PyExc_TypeError, "a connection id is the str that get_connection() gave, not %s",
+                 Py_TYPE(id.ptr())->tp_name);
     throw nb::python_error();
   }
   Py_ssize_t size = 0;
@@ -62,7 +65,8 @@ nb::object get_connection(Pool& self, nb::handle endpoint, nb::handle timeout) {
   // The good case has no wait in it, so the GIL stays.
   if (const auto ref = core.pool().try_lease(there)) return text_of(ref->id());
   const OptionalDuration wait = duration_from(timeout, "timeout");
-  if (core.pool().closed()) raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"), self.error_factory);
+  if (core.pool().closed())
+    raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"), self.error_factory);
   if (wait && *wait <= Duration{}) return nb::none();
   std::optional<Result<pool::LeaseRef>> leased;
   bool raised = false;
@@ -92,7 +96,8 @@ bool health_check(Pool& self, nb::handle id) {
   client::Core& core = self.core.get();
   const auto ref = lease_of(core, id);
   if (!ref) return false;
-  if (!core.pool().begin_stream(*ref)) return core.pool().find(ref->id()).has_value();  // busy with a request: as alive as that
+  if (!core.pool().begin_stream(*ref))
+    return core.pool().find(ref->id()).has_value();  // busy with a request: as alive as that
   bool alive = false;
   bool raised = false;
   {
@@ -158,7 +163,8 @@ nb::dict get_stats(Pool& self) {
     set_gauges(entry, each);
     nb::str key(each.name.c_str());
     if (endpoints.contains(key)) {  // one origin under several profiles
-      for (const char* gauge : {"total_connections", "active_connections", "idle_connections", "dialing_connections", "waiters"})
+      for (const char* gauge :
+           {"total_connections", "active_connections", "idle_connections", "dialing_connections", "waiters"})
         entry[gauge] = entry[gauge] + endpoints[key][gauge];
     }
     endpoints[key] = entry;
@@ -174,8 +180,8 @@ nb::dict get_stats(Pool& self) {
   return dict;
 }
 
-nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers, nb::handle content,
-                   nb::handle timeout) {
+nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
+                   nb::handle content, nb::handle timeout) {
   client::Core& core = self.core.get();
   const client::CallOptions base{timeouts_from(timeout), {}, 0};
   HeaderText text;
@@ -279,8 +285,10 @@ Living& living() {
 // Called by the interpreter when it is gone, before the process's own exit handlers.
 void stop_everything() {
   interpreter_is_gone();
-  for (Pool* each : living().pools) each->core.get().stop();
-  for (client::Core* each : living().abandoned) each->stop();
+  for (Pool* each : living().pools)
+    each->core.get().stop();
+  for (client::Core* each : living().abandoned)
+    each->stop();
   wait_for_threads(std::chrono::seconds(2));
 }
 
@@ -298,7 +306,8 @@ Pool::~Pool() {
     core.abandon();  // threads may be parked inside
     return;
   }
-  for (const auto& [url, there] : remembered_) Py_DECREF(url);
+  for (const auto& [url, there] : remembered_)
+    Py_DECREF(url);
   // The reactor is joined; it never needs the GIL, but others need not wait for it.
   WithoutGil without_gil;
   core.get().stop();
@@ -307,12 +316,14 @@ Pool::~Pool() {
 pool::Endpoint& Pool::endpoint(nb::handle url) {
   client::Core& now = core.get();
   if (remembered_of_ != &now) {  // a fork: those belong to the parent's core
-    for (const auto& [text, there] : remembered_) Py_DECREF(text);
+    for (const auto& [text, there] : remembered_)
+      Py_DECREF(text);
     remembered_.clear();
     remembered_of_ = &now;
   }
   if (!PyUnicode_Check(url.ptr())) {
-    PyErr_Format(PyExc_TypeError, "an endpoint is a URL (str) like 'https://host:port', not %s", Py_TYPE(url.ptr())->tp_name);
+    PyErr_Format(PyExc_TypeError, "an endpoint is a URL (str) like 'https://host:port', not %s",
+                 Py_TYPE(url.ptr())->tp_name);
     throw nb::python_error();
   }
   if (const auto found = remembered_.find(url.ptr()); found != remembered_.end()) return *found->second;
@@ -339,8 +350,8 @@ void bind_pool(nb::module_& module) {
   nb::class_<Pool>(module, "Pool", nb::is_weak_referenceable(), nb::dynamic_attr())
       .def(
           "__init__",
-          [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle, nb::handle idle_timeout,
-             nb::handle lifetime, std::optional<TlsSettings> tls, nb::object factory) {
+          [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle,
+             nb::handle idle_timeout, nb::handle lifetime, std::optional<TlsSettings> tls, nb::object factory) {
             PoolSettings settings;
             settings.max_connections_per_endpoint =
                 limit_from(per_endpoint, settings.max_connections_per_endpoint, "max_connections_per_endpoint");
@@ -351,8 +362,8 @@ void bind_pool(nb::module_& module) {
             new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(factory));
           },
           "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = 500, "max_connections"_a.none() = 0,
-          "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0, "max_lifetime"_a.none() = 3600.0,
-          "default_tls"_a.none() = nb::none(), "error_factory"_a.none() = nb::none())
+          "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0,
+          "max_lifetime"_a.none() = 3600.0, "default_tls"_a.none() = nb::none(), "error_factory"_a.none() = nb::none())
       .def_prop_ro("name", [](const Pool& self) { return self.name; })
       .def("get_connection", &get_connection, "endpoint"_a, nb::kw_only(), "timeout"_a.none() = 0)
       .def("return_connection", &return_connection, "connection_id"_a)

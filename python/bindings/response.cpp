@@ -9,12 +9,14 @@ namespace fastpool::bindings {
 void bind_response(nb::module_& module) {
   nb::class_<Response>(module, "Response")
       .def_prop_ro("status_code", [](const Response& self) { return self.head().status; })
-      .def_prop_ro("reason_phrase",
-                   [](const Response& self) {
-                     const std::string& reason = self.head().reason;
-                     return nb::steal(PyUnicode_DecodeLatin1(reason.data(), static_cast<Py_ssize_t>(reason.size()), nullptr));
-                   })
-      .def_prop_ro("http_version", [](const Response& self) { return self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"; })
+      .def_prop_ro(
+          "reason_phrase",
+          [](const Response& self) {
+            const std::string& reason = self.head().reason;
+            return nb::steal(PyUnicode_DecodeLatin1(reason.data(), static_cast<Py_ssize_t>(reason.size()), nullptr));
+          })
+      .def_prop_ro("http_version",
+                   [](const Response& self) { return self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"; })
       .def_prop_ro("headers", [](const Response& self) { return header_strings(self.head().headers); })
       .def_prop_ro("raw_headers", [](const Response& self) { return header_bytes(self.head().headers); })
       .def_prop_ro("content", [](const Response& self) { return self.content; })

@@ -38,7 +38,8 @@ std::string target_of(std::string_view url) {
 
 }  // namespace
 
-Client::Client(PoolSettings settings, Profile profile) : state_(std::make_unique<State>(settings, std::move(profile))) {}
+Client::Client(PoolSettings settings, Profile profile)
+    : state_(std::make_unique<State>(settings, std::move(profile))) {}
 Client::~Client() = default;
 
 Result<Response> Client::send(const Request& request, const RequestOptions& options) {
@@ -46,7 +47,8 @@ Result<Response> Client::send(const Request& request, const RequestOptions& opti
   if (!endpoint) return std::move(endpoint).error();
   const std::string target = target_of(request.url);
   std::vector<Header> headers;
-  for (const auto& [name, value] : request.headers) headers.push_back({name, value});
+  for (const auto& [name, value] : request.headers)
+    headers.push_back({name, value});
   client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());
 
   const client::CallOptions call{options.timeouts, options.interrupt, 0};
@@ -61,7 +63,8 @@ Result<Response> Client::send(const Request& request, const RequestOptions& opti
     auto more = exchange->read(pieces, call);
     if (!more) return std::move(more).error();
     if (!*more) break;
-    for (const std::string_view piece : pieces) response.body.append(piece);
+    for (const std::string_view piece : pieces)
+      response.body.append(piece);
   }
   response.status = exchange->head().status;
   response.reason = std::move(exchange->head().reason);
@@ -76,7 +79,11 @@ Result<std::uint32_t> Client::warm(std::string_view url, std::uint32_t count, co
                                         {options.timeouts.pool, options.timeouts.connect, true, options.interrupt});
 }
 
-PoolStats Client::stats() const { return state_->core.get().pool().stats(); }
-void Client::close() { state_->core.get().close(); }
+PoolStats Client::stats() const {
+  return state_->core.get().pool().stats();
+}
+void Client::close() {
+  state_->core.get().close();
+}
 
 }  // namespace fastpool

@@ -6,7 +6,9 @@ namespace fastpool::client {
 
 Core::Core(const PoolSettings& settings) : reactor_(*this, tick_interval), pool_(settings, clock_, *this) {}
 
-Core::~Core() { stop(); }
+Core::~Core() {
+  stop();
+}
 
 Result<ProfileId> Core::intern(const Profile& profile) {
   std::lock_guard lock(profiles_mutex_);
@@ -54,11 +56,14 @@ Result<pool::Endpoint*> Core::endpoint(const Origin& origin, ProfileId profile) 
     return made;
   });
   if (known.endpoint == nullptr)
-    return error ? *std::move(error) : Error::make(ErrorCode::invalid_argument, Phase::acquire, "too many endpoints in this pool");
+    return error ? *std::move(error)
+                 : Error::make(ErrorCode::invalid_argument, Phase::acquire, "too many endpoints in this pool");
   return known.endpoint;
 }
 
-void Core::close() { pool_.close(); }
+void Core::close() {
+  pool_.close();
+}
 
 void Core::stop() {
   pool_.close();
@@ -75,11 +80,15 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) 
       return;
     }
     const pool::DialReport report{dialed->tls, dialed->tls_resumed};
-    pool_.dial_done(slot, std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this)),
-                    report);
+    pool_.dial_done(
+        slot,
+        std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this)),
+        report);
   });
 }
 
-void Core::on_tick(TimePoint) { pool_.cleanup(); }
+void Core::on_tick(TimePoint) {
+  pool_.cleanup();
+}
 
 }  // namespace fastpool::client

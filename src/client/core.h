@@ -46,7 +46,9 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   void count_error(ErrorCode code) noexcept { errors_[static_cast<std::size_t>(code)].add(); }
   /// How often requests ended with that error.
-  [[nodiscard]] std::uint64_t error_count(ErrorCode code) const noexcept { return errors_[static_cast<std::size_t>(code)].get(); }
+  [[nodiscard]] std::uint64_t error_count(ErrorCode code) const noexcept {
+    return errors_[static_cast<std::size_t>(code)].get();
+  }
 
   // pool::Dialer
   void dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) override;

@@ -108,7 +108,8 @@ Result<void> Exchange::prepare(const RequestView& request) {
   replayable_ = h1::is_idempotent(request.method);
   if (!replayable_) {
     for (const Header& header : request.headers) {
-      if (equals_ignoring_case(header.name, "idempotency-key") || equals_ignoring_case(header.name, "x-idempotency-key"))
+      if (equals_ignoring_case(header.name, "idempotency-key") ||
+          equals_ignoring_case(header.name, "x-idempotency-key"))
         replayable_ = true;
     }
   }
@@ -125,7 +126,8 @@ Result<void> Exchange::obtain(const CallOptions& options) {
     if (stream_) {
       if (stream_.ref.slot->connected.get() && !connection().check_alive()) core_->pool().disconnect(stream_.ref);
       stream_fresh_ = !stream_.ref.slot->connected.get();
-      if (auto connected = core_->pool().connect(stream_.ref, acquire); !connected) error = std::move(connected).error();
+      if (auto connected = core_->pool().connect(stream_.ref, acquire); !connected)
+        error = std::move(connected).error();
     } else {
       auto leased = core_->pool().acquire(*endpoint_, acquire);
       if (leased) {
@@ -138,7 +140,8 @@ Result<void> Exchange::obtain(const CallOptions& options) {
       addresses_ = connection().addresses();
       return {};
     }
-    const bool again = (error->code == ErrorCode::connect_failed || error->code == ErrorCode::connect_timeout) && tries_left > 0;
+    const bool again =
+        (error->code == ErrorCode::connect_failed || error->code == ErrorCode::connect_timeout) && tries_left > 0;
     if (!again) return fail(*std::move(error));
   }
 }
@@ -154,7 +157,8 @@ int Exchange::descriptor() const noexcept {
 
 std::optional<Error> Exchange::check_process() const {
   if (epoch_ == net::fork_epoch()) return std::nullopt;
-  return Error::make(ErrorCode::forked, Phase::none, "this exchange belongs to the parent process; make the request anew in the child");
+  return Error::make(ErrorCode::forked, Phase::none,
+                     "this exchange belongs to the parent process; make the request anew in the child");
 }
 
 // ---- sending ---------------------------------------------------------------------------------------------------------
@@ -164,8 +168,8 @@ Result<void> Exchange::send(std::string_view body, const CallOptions& options) {
   const bool sized = framing_.framing == h1::Framing::content_length;
   if ((sized && framing_.content_length != body.size()) || (framing_.framing == h1::Framing::none && !body.empty())) {
     return fail(Error::make(ErrorCode::local_protocol, Phase::write,
-                            "the headers announce a body of " + std::to_string(framing_.content_length) + " bytes, but it has " +
-                                std::to_string(body.size())));
+                            "the headers announce a body of " + std::to_string(framing_.content_length) +
+                                " bytes, but it has " + std::to_string(body.size())));
   }
   for (;;) {
     auto sent = send_once(body, options);
@@ -218,8 +222,9 @@ Result<bool> Exchange::write(std::string_view piece, const CallOptions& options)
     return Error::make(ErrorCode::local_protocol, Phase::write, "the body was finished already");
   const bool chunked = framing_.framing == h1::Framing::chunked;
   if (!chunked && body_sent_ + piece.size() > framing_.content_length) {
-    return fail(Error::make(ErrorCode::local_protocol, Phase::write,
-                            "more body than the " + std::to_string(framing_.content_length) + " bytes announced by Content-Length"));
+    return fail(Error::make(
+        ErrorCode::local_protocol, Phase::write,
+        "more body than the " + std::to_string(framing_.content_length) + " bytes announced by Content-Length"));
   }
   if (chunked && piece.empty()) return true;  // an empty chunk would end the body
 
@@ -306,7 +311,8 @@ Result<void> Exchange::read_head(const CallOptions& options) {
   // without a body is complete, before anybody reads; of one whose body has come whole the lease ends as it is read.
   current_.swap(pending_);
   pending_.clear();
-  if (!current_.empty()) current_.reserve(64);  // on the heap, however short: arrived_ looks into it, and exchanges move
+  if (!current_.empty())
+    current_.reserve(64);  // on the heap, however short: arrived_ looks into it, and exchanges move
   auto progress = take_events(current_, &arrived_);
   if (!progress) {
     body_error_ = std::move(progress).error();
@@ -346,7 +352,8 @@ Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::ve
         state_ = State::body_arrived;
         return Progress::end;
       case Event::error:
-        return Error::make(ErrorCode::remote_protocol, state_ == State::reading_body ? Phase::read_body : Phase::read_head,
+        return Error::make(ErrorCode::remote_protocol,
+                           state_ == State::reading_body ? Phase::read_body : Phase::read_head,
                            parser_->error_detail());
     }
   }
@@ -378,7 +385,9 @@ Result<bool> Exchange::read(std::vector<std::string_view>& pieces, const CallOpt
   }
   if (body_error_) return fail(*std::exchange(body_error_, std::nullopt));
   if (state_ == State::complete) return false;
-  if (state_ != State::reading_body) return Error::make(ErrorCode::local_protocol, Phase::read_body, "there is no body to read: the exchange was closed");
+  if (state_ != State::reading_body)
+    return Error::make(ErrorCode::local_protocol, Phase::read_body,
+                       "there is no body to read: the exchange was closed");
   Blocking driver(options.timeouts, options.interrupt);
   for (;;) {
     auto progress = take_from_peer(driver, &pieces);
@@ -445,7 +454,8 @@ void Exchange::abandon() noexcept {
     (void)lease_.detach();
     (void)stream_.take();
   }
-  if (state_ == State::body_arrived && holds()) complete();  // all of it is here, so nothing is broken by not reading it
+  if (state_ == State::body_arrived && holds())
+    complete();  // all of it is here, so nothing is broken by not reading it
   if (state_ != State::complete) state_ = State::ended;
   release(pool::Reuse::no());
 }

@@ -70,7 +70,9 @@ class Exchange {
   [[nodiscard]] Result<bool> read(std::vector<std::string_view>& pieces, const CallOptions& options);
 
   /// Whether all of the body is here, or was read.
-  [[nodiscard]] bool body_arrived() const noexcept { return state_ == State::body_arrived || state_ == State::complete; }
+  [[nodiscard]] bool body_arrived() const noexcept {
+    return state_ == State::body_arrived || state_ == State::complete;
+  }
   /// Whether the next read() needs no I/O.
   [[nodiscard]] bool read_is_ready() const noexcept { return !arrived_.empty() || state_ == State::complete; }
 
@@ -119,8 +121,8 @@ class Exchange {
 
   Core* core_;
   pool::Endpoint* endpoint_;
-  pool::Lease lease_;       // of our own, or
-  StreamHold stream_;       // on the caller's
+  pool::Lease lease_;  // of our own, or
+  StreamHold stream_;  // on the caller's
   bool stream_fresh_ = false;
   unsigned epoch_;
   State state_ = State::ready;
@@ -131,9 +133,9 @@ class Exchange {
   h1::EncodedHead framing_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t body_sent_ = 0;
-  std::string head_bytes_;  // unsent until the first write
-  std::string pending_;     // bytes behind the last event, to be presented again
-  std::string current_;     // what arrived_ looks into
+  std::string head_bytes_;                 // unsent until the first write
+  std::string pending_;                    // bytes behind the last event, to be presented again
+  std::string current_;                    // what arrived_ looks into
   std::vector<std::string_view> arrived_;  // of the body, with the head
   std::optional<Error> body_error_;        // met behind what was handed out
   std::optional<Error> write_error_;

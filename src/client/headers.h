@@ -1,8 +1,8 @@
 #pragma once
 
+#include <array>
 #include <charconv>
 #include <cstdint>
-#include <array>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,12 +24,14 @@ class CompletedHeaders {
     bool framed = false;
     for (const Header& header : headers_) {
       host = host || equals_ignoring_case(header.name, "host");
-      framed = framed || equals_ignoring_case(header.name, "content-length") || equals_ignoring_case(header.name, "transfer-encoding");
+      framed = framed || equals_ignoring_case(header.name, "content-length") ||
+               equals_ignoring_case(header.name, "transfer-encoding");
     }
     if (!host) headers_.insert(headers_.begin(), {"Host", host_of(origin)});
     if (!framed && (body_size > 0 || method == "POST" || method == "PUT" || method == "PATCH")) {
       const auto end = std::to_chars(length_.data(), length_.data() + length_.size(), body_size).ptr;
-      headers_.push_back({"Content-Length", std::string_view(length_.data(), static_cast<std::size_t>(end - length_.data()))});
+      headers_.push_back(
+          {"Content-Length", std::string_view(length_.data(), static_cast<std::size_t>(end - length_.data()))});
     }
   }
   CompletedHeaders(const CompletedHeaders&) = delete;
@@ -39,7 +41,8 @@ class CompletedHeaders {
 
  private:
   [[nodiscard]] static std::string_view host_of(std::string_view origin) noexcept {
-    for (const auto& [scheme, port] : {std::pair<std::string_view, std::string_view>{"https://", ":443"}, {"http://", ":80"}}) {
+    for (const auto& [scheme, port] :
+         {std::pair<std::string_view, std::string_view>{"https://", ":443"}, {"http://", ":80"}}) {
       if (!origin.starts_with(scheme)) continue;
       origin.remove_prefix(scheme.size());
       if (origin.ends_with(port)) origin.remove_suffix(port.size());

@@ -40,8 +40,10 @@ class LeaseLimit {
         if (interrupted || pool.closed() || Clock::now() >= deadline) {
           queue_.remove(&waiter);
           if (pool.closed()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
-          if (interrupted) return Error::make(ErrorCode::interrupted, Phase::acquire, "interrupted while waiting for a connection");
-          return Error::make(ErrorCode::pool_timeout, Phase::acquire, "this transport's own limit of connections is in use");
+          if (interrupted)
+            return Error::make(ErrorCode::interrupted, Phase::acquire, "interrupted while waiting for a connection");
+          return Error::make(ErrorCode::pool_timeout, Phase::acquire,
+                             "this transport's own limit of connections is in use");
         }
       }
       (void)waiter.parker.park_until(std::min(deadline, Clock::now() + Interrupt::poll_interval));

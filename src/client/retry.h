@@ -9,7 +9,7 @@ namespace fastpool::client {
 /// What is known when an exchange failed.
 struct FailedExchange {
   ErrorCode error = ErrorCode::read_failed;
-  bool fresh = false;            ///< the connection was dialed for this request: its failure is the peer's, not staleness
+  bool fresh = false;  ///< the connection was dialed for this request: its failure is the peer's, not staleness
   std::uint64_t bytes_sent = 0;  ///< of this request, taken by the kernel
   bool response_began = false;   ///< any byte of a response was seen
   bool replayable = false;       ///< idempotent method, or an Idempotency-Key header

@@ -38,7 +38,9 @@ class OperationClock {
   [[nodiscard]] Duration slice(Duration rest) const noexcept {
     return std::max(least, interrupt_.active() ? std::min(rest, Interrupt::poll_interval) : rest);
   }
-  [[nodiscard]] Duration endless_slice() const noexcept { return interrupt_.active() ? Interrupt::poll_interval : no_limit; }
+  [[nodiscard]] Duration endless_slice() const noexcept {
+    return interrupt_.active() ? Interrupt::poll_interval : no_limit;
+  }
 
   const OptionalDuration timeout_;
   const Interrupt& interrupt_;
@@ -47,7 +49,8 @@ class OperationClock {
 
 Error failure(ErrorCode code, Phase phase, const net::IoResult& io, Connection& connection) {
   std::string text = connection.channel().last_error();
-  if (text.empty()) text = io.os_error != 0 ? std::generic_category().message(io.os_error) : "the connection was closed";
+  if (text.empty())
+    text = io.os_error != 0 ? std::generic_category().message(io.os_error) : "the connection was closed";
   return Error::make(code, phase, std::move(text), io.os_error);
 }
 
@@ -65,7 +68,8 @@ void drop_written(std::span<iovec>& pieces, std::size_t bytes) noexcept {
 }  // namespace
 
 Result<void> Blocking::write_all(Connection& connection, std::span<iovec> pieces, std::uint64_t& written) {
-  while (!pieces.empty() && pieces.front().iov_len == 0) pieces = pieces.subspan(1);
+  while (!pieces.empty() && pieces.front().iov_len == 0)
+    pieces = pieces.subspan(1);
   while (!pieces.empty()) {
     OperationClock clock(timeouts_.write, interrupt_);
     std::optional<Duration> slice = clock.first_slice();
@@ -81,7 +85,8 @@ Result<void> Blocking::write_all(Connection& connection, std::span<iovec> pieces
         return failure(ErrorCode::write_failed, Phase::write, io, connection);
       if (interrupt_()) return Error::make(ErrorCode::interrupted, Phase::write, "interrupted while writing");
       slice = clock.next_slice();
-      if (!slice) return Error::make(ErrorCode::write_timeout, Phase::write, "the peer took no bytes within the write timeout");
+      if (!slice)
+        return Error::make(ErrorCode::write_timeout, Phase::write, "the peer took no bytes within the write timeout");
     }
   }
   return {};
@@ -108,7 +113,8 @@ Result<Blocking::ReadOutcome> Blocking::read(Connection& connection, std::span<c
     }
     if (interrupt_()) return Error::make(ErrorCode::interrupted, Phase::read_head, "interrupted while reading");
     slice = clock.next_slice();
-    if (!slice) return Error::make(ErrorCode::read_timeout, Phase::read_head, "the peer sent nothing within the read timeout");
+    if (!slice)
+      return Error::make(ErrorCode::read_timeout, Phase::read_head, "the peer sent nothing within the read timeout");
   }
 }
 

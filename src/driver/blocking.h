@@ -16,11 +16,13 @@ namespace fastpool::driver {
 /// A value, made per call; used by one thread.
 class Blocking {
  public:
-  Blocking(const Timeouts& timeouts, const Interrupt& interrupt) noexcept : timeouts_(timeouts), interrupt_(interrupt) {}
+  Blocking(const Timeouts& timeouts, const Interrupt& interrupt) noexcept
+      : timeouts_(timeouts), interrupt_(interrupt) {}
 
   /// Writes all the pieces. `written` grows by every byte that the kernel took, also on failure.
   /// The pieces are used up. Errors: write_failed, write_timeout, interrupted.
-  [[nodiscard]] Result<void> write_all(connection::Connection& connection, std::span<iovec> pieces, std::uint64_t& written);
+  [[nodiscard]] Result<void> write_all(connection::Connection& connection, std::span<iovec> pieces,
+                                       std::uint64_t& written);
 
   struct ReadOutcome {
     std::size_t bytes = 0;

@@ -60,8 +60,8 @@ struct Reactor::State : std::enable_shared_from_this<State> {
     const std::uint64_t id;
     connection::DialDone done;
     std::unordered_map<int, std::uint64_t> interests;  ///< descriptor -> number of the interest
-    std::optional<TimePoint> timer;  ///< its place in `timers`
-    connection::Dial dial;  ///< last: its destructor calls drop_interest
+    std::optional<TimePoint> timer;                    ///< its place in `timers`
+    connection::Dial dial;                             ///< last: its destructor calls drop_interest
   };
   struct Interest {
     std::uint64_t dial = 0;
@@ -82,9 +82,9 @@ struct Reactor::State : std::enable_shared_from_this<State> {
   std::condition_variable ended;
   std::deque<Command> commands;
   std::thread thread;
-  bool running = false;  ///< the thread exists and has not come to its end
+  bool running = false;   ///< the thread exists and has not come to its end
   bool stopping = false;  ///< stop() was called
-  bool closed = false;  ///< nothing is taken into `commands` any more
+  bool closed = false;    ///< nothing is taken into `commands` any more
 
   std::shared_ptr<State> immortal;  ///< itself, in the child of a fork only: nothing may destroy what the parent left
 

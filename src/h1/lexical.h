@@ -16,10 +16,14 @@ namespace detail {
 
 constexpr std::array<bool, 256> make_token_table() noexcept {
   std::array<bool, 256> table{};
-  for (unsigned char byte = '0'; byte <= '9'; ++byte) table[byte] = true;
-  for (unsigned char byte = 'A'; byte <= 'Z'; ++byte) table[byte] = true;
-  for (unsigned char byte = 'a'; byte <= 'z'; ++byte) table[byte] = true;
-  for (const char byte : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(byte)] = true;
+  for (unsigned char byte = '0'; byte <= '9'; ++byte)
+    table[byte] = true;
+  for (unsigned char byte = 'A'; byte <= 'Z'; ++byte)
+    table[byte] = true;
+  for (unsigned char byte = 'a'; byte <= 'z'; ++byte)
+    table[byte] = true;
+  for (const char byte : std::string_view("!#$%&'*+-.^_`|~"))
+    table[static_cast<unsigned char>(byte)] = true;
   return table;
 }
 

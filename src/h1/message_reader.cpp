@@ -39,7 +39,9 @@ bool is_control(char byte) noexcept {
   return (code < 0x20 && code != '\t') || code == 0x7f;
 }
 
-std::string_view view(boost::beast::string_view text) noexcept { return {text.data(), text.size()}; }
+std::string_view view(boost::beast::string_view text) noexcept {
+  return {text.data(), text.size()};
+}
 
 /// Seconds or a count; -1 for what is no number or too large to be meant.
 long read_count(std::string_view text) noexcept {
@@ -125,9 +127,14 @@ void MessageReader::on_field_impl(field id, string_view name, string_view value,
     case field::transfer_encoding:
       if (const char* const complaint = read_framing(id, view(value))) return complain(complaint, code);
       break;
-    case field::connection: read_connection(view(value)); break;
-    case field::keep_alive: read_keep_alive(view(value)); break;
-    default: break;
+    case field::connection:
+      read_connection(view(value));
+      break;
+    case field::keep_alive:
+      read_keep_alive(view(value));
+      break;
+    default:
+      break;
   }
   head_.headers.add(view(name), view(value));
 }

@@ -9,7 +9,9 @@
 namespace fastpool::h1 {
 namespace {
 
-Error refuse(std::string detail) { return Error::make(ErrorCode::local_protocol, Phase::write, std::move(detail)); }
+Error refuse(std::string detail) {
+  return Error::make(ErrorCode::local_protocol, Phase::write, std::move(detail));
+}
 
 /// A name for a message: what cannot be printed is escaped. Values are never put into messages, they may be secrets.
 std::string printable(std::string_view text) {
@@ -39,7 +41,8 @@ bool is_target(std::string_view target) noexcept {
 
 bool is_value(std::string_view value) noexcept {
   bool good = true;
-  for (const char byte : value) good = good && byte != '\r' && byte != '\n' && byte != '\0';
+  for (const char byte : value)
+    good = good && byte != '\r' && byte != '\n' && byte != '\0';
   return good;
 }
 
@@ -49,11 +52,16 @@ class FramingReader {
   [[nodiscard]] const char* read(const Header& header) {
     // The length tells almost every header apart before its bytes are looked at.
     switch (header.name.size()) {
-      case 4: return equals_ignoring_case(header.name, "host") ? read_host() : nullptr;
-      case 10: return equals_ignoring_case(header.name, "connection") ? read_connection(header.value) : nullptr;
-      case 14: return equals_ignoring_case(header.name, "content-length") ? read_length(header.value) : nullptr;
-      case 17: return equals_ignoring_case(header.name, "transfer-encoding") ? read_coding(header.value) : nullptr;
-      default: return nullptr;
+      case 4:
+        return equals_ignoring_case(header.name, "host") ? read_host() : nullptr;
+      case 10:
+        return equals_ignoring_case(header.name, "connection") ? read_connection(header.value) : nullptr;
+      case 14:
+        return equals_ignoring_case(header.name, "content-length") ? read_length(header.value) : nullptr;
+      case 17:
+        return equals_ignoring_case(header.name, "transfer-encoding") ? read_coding(header.value) : nullptr;
+      default:
+        return nullptr;
     }
   }
   [[nodiscard]] const EncodedHead& result() const noexcept { return result_; }

@@ -42,13 +42,17 @@ class ResponseParser::Impl {
   Step parse(std::string_view input) {
     saw_bytes_ = saw_bytes_ || !input.empty();
     switch (stage_) {
-      case Stage::head: return parse_head(input);
-      case Stage::body: return parse_body(input);
+      case Stage::head:
+        return parse_head(input);
+      case Stage::body:
+        return parse_body(input);
       case Stage::until_close:
         if (input.empty()) return {};
         return {Event::body, input.size(), input};
-      case Stage::complete: return {Event::end, 0, {}};
-      case Stage::failed: break;
+      case Stage::complete:
+        return {Event::end, 0, {}};
+      case Stage::failed:
+        break;
     }
     return {Event::error, 0, {}};
   }
@@ -62,9 +66,13 @@ class ResponseParser::Impl {
         if (!reader_->is_done()) return end_early_within_body();
         stage_ = Stage::complete;
         break;
-      case Stage::until_close: stage_ = Stage::complete; break;
-      case Stage::complete: break;
-      case Stage::failed: return {Event::error, 0, {}};
+      case Stage::until_close:
+        stage_ = Stage::complete;
+        break;
+      case Stage::complete:
+        break;
+      case Stage::failed:
+        return {Event::error, 0, {}};
     }
     return {Event::end, 0, {}};
   }
@@ -194,21 +202,45 @@ class ResponseParser::Impl {
   bool persistent_ = false;
 };
 
-ResponseParser::ResponseParser() : impl_(std::make_unique<Impl>()) { impl_->start(false); }
+ResponseParser::ResponseParser() : impl_(std::make_unique<Impl>()) {
+  impl_->start(false);
+}
 ResponseParser::~ResponseParser() = default;
 ResponseParser::ResponseParser(ResponseParser&&) noexcept = default;
 ResponseParser& ResponseParser::operator=(ResponseParser&&) noexcept = default;
 
-void ResponseParser::start(bool head_request) { impl_->start(head_request); }
-ResponseParser::Step ResponseParser::parse(std::string_view input) { return impl_->parse(input); }
-ResponseParser::Step ResponseParser::finish() { return impl_->finish(); }
-const ResponseHead& ResponseParser::head() const noexcept { return impl_->head(); }
-ResponseHead& ResponseParser::head() noexcept { return impl_->head(); }
-bool ResponseParser::saw_bytes() const noexcept { return impl_->saw_bytes(); }
-bool ResponseParser::reusable() const noexcept { return impl_->reusable(); }
-bool ResponseParser::ended_early() const noexcept { return impl_->ended_early(); }
-long ResponseParser::keep_alive_timeout() const noexcept { return impl_->keep_alive_timeout(); }
-long ResponseParser::keep_alive_max() const noexcept { return impl_->keep_alive_max(); }
-const std::string& ResponseParser::error_detail() const noexcept { return impl_->error_detail(); }
+void ResponseParser::start(bool head_request) {
+  impl_->start(head_request);
+}
+ResponseParser::Step ResponseParser::parse(std::string_view input) {
+  return impl_->parse(input);
+}
+ResponseParser::Step ResponseParser::finish() {
+  return impl_->finish();
+}
+const ResponseHead& ResponseParser::head() const noexcept {
+  return impl_->head();
+}
+ResponseHead& ResponseParser::head() noexcept {
+  return impl_->head();
+}
+bool ResponseParser::saw_bytes() const noexcept {
+  return impl_->saw_bytes();
+}
+bool ResponseParser::reusable() const noexcept {
+  return impl_->reusable();
+}
+bool ResponseParser::ended_early() const noexcept {
+  return impl_->ended_early();
+}
+long ResponseParser::keep_alive_timeout() const noexcept {
+  return impl_->keep_alive_timeout();
+}
+long ResponseParser::keep_alive_max() const noexcept {
+  return impl_->keep_alive_max();
+}
+const std::string& ResponseParser::error_detail() const noexcept {
+  return impl_->error_detail();
+}
 
 }  // namespace fastpool::h1

@@ -14,9 +14,13 @@ namespace fastpool {
 namespace {
 
 // No message quotes the whole URL: its user info, path and query may hold secrets.
-Error refuse(std::string detail) { return Error::make(ErrorCode::invalid_argument, Phase::none, std::move(detail)); }
+Error refuse(std::string detail) {
+  return Error::make(ErrorCode::invalid_argument, Phase::none, std::move(detail));
+}
 
-bool is_digit(char byte) noexcept { return byte >= '0' && byte <= '9'; }
+bool is_digit(char byte) noexcept {
+  return byte >= '0' && byte <= '9';
+}
 
 bool is_host_byte(char byte) noexcept {
   return (byte >= 'a' && byte <= 'z') || is_digit(byte) || byte == '-' || byte == '.' || byte == '_';
@@ -169,8 +173,12 @@ std::string Origin::host_header() const {
   return text;
 }
 
-std::string_view to_string(Scheme scheme) noexcept { return scheme == Scheme::https ? "https" : "http"; }
+std::string_view to_string(Scheme scheme) noexcept {
+  return scheme == Scheme::https ? "https" : "http";
+}
 
-std::uint16_t default_port(Scheme scheme) noexcept { return scheme == Scheme::https ? 443 : 80; }
+std::uint16_t default_port(Scheme scheme) noexcept {
+  return scheme == Scheme::https ? 443 : 80;
+}
 
 }  // namespace fastpool

@@ -18,12 +18,12 @@ enum class IoMode : std::uint8_t {
 };
 
 enum class IoStatus : std::uint8_t {
-  ok,           ///< `bytes` > 0 were moved (or the step, such as a handshake, is done)
-  want_read,    ///< nothing moved; try again when readable (in IoMode::wait: the receive timeout passed, or a signal came)
-  want_write,   ///< nothing moved; try again when writable (in IoMode::wait: the send timeout passed, or a signal came)
-  end,          ///< the peer closed its side in order (FIN; under TLS: close_notify)
-  truncated,    ///< under TLS: FIN without close_notify
-  error         ///< `os_error` or, under TLS, Channel::last_error() says what
+  ok,         ///< `bytes` > 0 were moved (or the step, such as a handshake, is done)
+  want_read,  ///< nothing moved; try again when readable (in IoMode::wait: the receive timeout passed, or a signal came)
+  want_write,  ///< nothing moved; try again when writable (in IoMode::wait: the send timeout passed, or a signal came)
+  end,         ///< the peer closed its side in order (FIN; under TLS: close_notify)
+  truncated,   ///< under TLS: FIN without close_notify
+  error        ///< `os_error` or, under TLS, Channel::last_error() says what
 };
 
 struct IoResult {

@@ -23,8 +23,7 @@ void close_inherited() noexcept {
 }  // namespace
 
 Descriptor::Descriptor(int number) noexcept : number_(number < 0 ? -1 : number) {
-  if (number_ < 0)
-    return;
+  if (number_ < 0) return;
   const int saved = errno;
   install_fork_handler();
   epoch_ = forks.current();
@@ -48,8 +47,7 @@ bool Descriptor::inherited() const noexcept {
 void Descriptor::reset() noexcept {
   const bool foreign = inherited();
   const int number = std::exchange(number_, -1);
-  if (number < 0 || foreign)
-    return;
+  if (number < 0 || foreign) return;
   live_descriptors.erase(number);
   ::close(number);
 }

@@ -13,10 +13,8 @@ namespace fastpool::net {
 namespace {
 
 int to_milliseconds(OptionalDuration timeout) noexcept {
-  if (!timeout)
-    return -1;
-  if (*timeout <= Duration::zero())
-    return 0;
+  if (!timeout) return -1;
+  if (*timeout <= Duration::zero()) return 0;
   const auto whole = std::chrono::ceil<std::chrono::milliseconds>(*timeout).count();
   return static_cast<int>(std::min<std::int64_t>(whole, std::numeric_limits<int>::max()));
 }
@@ -30,8 +28,7 @@ Epoll Epoll::open() noexcept {
 }
 
 int Epoll::control(int operation, int descriptor, std::uint32_t events, std::uint64_t token) noexcept {
-  if (descriptor_.inherited())
-    return EOWNERDEAD;
+  if (descriptor_.inherited()) return EOWNERDEAD;
   epoll_event event{};
   event.events = events;
   event.data.u64 = token;
@@ -51,8 +48,7 @@ int Epoll::remove(int descriptor) noexcept {
 }
 
 std::span<epoll_event> Epoll::wait(std::span<epoll_event> events, OptionalDuration timeout) noexcept {
-  if (events.empty() || descriptor_.inherited())
-    return {};
+  if (events.empty() || descriptor_.inherited()) return {};
   const auto room = static_cast<int>(std::min<std::size_t>(events.size(), std::numeric_limits<int>::max()));
   const int count = ::epoll_wait(descriptor_.get(), events.data(), room, to_milliseconds(timeout));
   return events.first(count > 0 ? static_cast<std::size_t>(count) : 0);
@@ -65,8 +61,7 @@ EventFd EventFd::open() noexcept {
 }
 
 void EventFd::signal() noexcept {
-  if (descriptor_.inherited())
-    return;
+  if (descriptor_.inherited()) return;
   const std::uint64_t one = 1;
   // EAGAIN means that it is full, and so readable already
   while (::write(descriptor_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
@@ -74,8 +69,7 @@ void EventFd::signal() noexcept {
 }
 
 bool EventFd::drain() noexcept {
-  if (descriptor_.inherited())
-    return false;
+  if (descriptor_.inherited()) return false;
   std::uint64_t count = 0;
   ssize_t got = 0;
   do {

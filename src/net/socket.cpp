@@ -36,8 +36,7 @@ SocketAddress ask_address(Ask ask, int descriptor) noexcept {
   sockaddr_storage storage{};
   socklen_t length = sizeof(storage);
   auto* address = reinterpret_cast<sockaddr*>(&storage);
-  if (ask(descriptor, address, &length) != 0)
-    return {};
+  if (ask(descriptor, address, &length) != 0) return {};
   return {address, length};
 }
 
@@ -56,11 +55,9 @@ int bind_to(int descriptor, const SocketAddress& address) noexcept {
 }
 
 ConnectStart connect_start(int descriptor, const sockaddr* address, socklen_t length) noexcept {
-  if (::connect(descriptor, address, length) == 0)
-    return {ConnectState::connected, 0};
+  if (::connect(descriptor, address, length) == 0) return {ConnectState::connected, 0};
   // after EINTR the attempt goes on by itself; a second connect() would say EALREADY
-  if (errno == EINPROGRESS || errno == EINTR)
-    return {ConnectState::in_progress, 0};
+  if (errno == EINPROGRESS || errno == EINTR) return {ConnectState::in_progress, 0};
   return {ConnectState::failed, errno};
 }
 
@@ -79,28 +76,23 @@ int set_no_delay(int descriptor) noexcept {
 }
 
 int set_keep_alive(int descriptor) noexcept {
-  if (const int problem = set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1); problem != 0)
-    return problem;
-  if (const int problem = set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, 60); problem != 0)
-    return problem;
-  if (const int problem = set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 30); problem != 0)
-    return problem;
+  if (const int problem = set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1); problem != 0) return problem;
+  if (const int problem = set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, 60); problem != 0) return problem;
+  if (const int problem = set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 30); problem != 0) return problem;
   return set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 5);
 }
 
 int apply_options(int descriptor, std::span<const SocketOption> options) noexcept {
   for (const SocketOption& option : options) {
     const int problem = set_option(descriptor, option.level, option.name, option.value.data(), option.value.size());
-    if (problem != 0)
-      return problem;
+    if (problem != 0) return problem;
   }
   return 0;
 }
 
 int set_blocking(int descriptor, bool blocking) noexcept {
   const int flags = ::fcntl(descriptor, F_GETFL);
-  if (flags < 0)
-    return errno;
+  if (flags < 0) return errno;
   const int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
   return wanted == flags || ::fcntl(descriptor, F_SETFL, wanted) == 0 ? 0 : errno;
 }
@@ -121,14 +113,10 @@ Liveness peek(int descriptor) noexcept {
   char byte = 0;
   while (true) {
     const ssize_t seen = ::recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (seen > 0)
-      return Liveness::unexpected;
-    if (seen == 0)
-      return Liveness::dead;
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-      return Liveness::alive;
-    if (errno != EINTR)
-      return Liveness::dead;
+    if (seen > 0) return Liveness::unexpected;
+    if (seen == 0) return Liveness::dead;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return Liveness::alive;
+    if (errno != EINTR) return Liveness::dead;
   }
 }
 

@@ -26,9 +26,9 @@ namespace fastpool::net {
 [[nodiscard]] int bind_to(int descriptor, const SocketAddress& address) noexcept;
 
 enum class ConnectState : std::uint8_t {
-  connected,  ///< at once (Unix sockets, sometimes loopback)
+  connected,    ///< at once (Unix sockets, sometimes loopback)
   in_progress,  ///< wait until writable, then ask connect_result()
-  failed  ///< `os_error` says why
+  failed        ///< `os_error` says why
 };
 
 struct ConnectStart {

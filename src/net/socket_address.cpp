@@ -36,8 +36,7 @@ std::optional<std::uint32_t> scope_id(const char* zone) noexcept {
   if (const auto [stop, problem] = std::from_chars(zone, end, number); problem == std::errc{} && stop == end)
     return number;
   number = ::if_nametoindex(zone);
-  if (number == 0)
-    return std::nullopt;
+  if (number == 0) return std::nullopt;
   return number;
 }
 
@@ -50,8 +49,7 @@ SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) noexcept
 
 std::optional<SocketAddress> SocketAddress::from_ip(std::string_view text, std::uint16_t port) noexcept {
   std::array<char, INET6_ADDRSTRLEN + IF_NAMESIZE + 1> buffer{};
-  if (text.empty() || text.size() >= buffer.size() || text.find('\0') != std::string_view::npos)
-    return std::nullopt;
+  if (text.empty() || text.size() >= buffer.size() || text.find('\0') != std::string_view::npos) return std::nullopt;
   std::copy(text.begin(), text.end(), buffer.begin());
 
   sockaddr_in v4{};
@@ -64,12 +62,10 @@ std::optional<SocketAddress> SocketAddress::from_ip(std::string_view text, std::
   if (char* percent = std::strchr(buffer.data(), '%'); percent != nullptr) {
     *percent = '\0';
     const auto zone = scope_id(percent + 1);
-    if (!zone)
-      return std::nullopt;
+    if (!zone) return std::nullopt;
     v6.sin6_scope_id = *zone;
   }
-  if (::inet_pton(AF_INET6, buffer.data(), &v6.sin6_addr) != 1)
-    return std::nullopt;
+  if (::inet_pton(AF_INET6, buffer.data(), &v6.sin6_addr) != 1) return std::nullopt;
   v6.sin6_family = AF_INET6;
   v6.sin6_port = htons(port);
   return wrap(v6);
@@ -90,10 +86,8 @@ const sockaddr* SocketAddress::data() const noexcept {
 }
 
 std::uint16_t SocketAddress::port() const noexcept {
-  if (family() == AF_INET)
-    return ntohs(as<sockaddr_in>(storage_).sin_port);
-  if (family() == AF_INET6)
-    return ntohs(as<sockaddr_in6>(storage_).sin6_port);
+  if (family() == AF_INET) return ntohs(as<sockaddr_in>(storage_).sin_port);
+  if (family() == AF_INET6) return ntohs(as<sockaddr_in6>(storage_).sin6_port);
   return 0;
 }
 

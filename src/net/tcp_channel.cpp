@@ -17,8 +17,7 @@ namespace {
 /// A signal shows as want_*: in IoMode::wait the caller looks at its signals then. A call that never waits has not been
 /// waiting for one, so it goes on.
 bool interpret(IoStatus want, IoMode mode, IoResult& result) noexcept {
-  if (errno == EINTR && mode == IoMode::dont_wait)
-    return false;
+  if (errno == EINTR && mode == IoMode::dont_wait) return false;
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
     result.status = want;
   } else {
@@ -36,12 +35,9 @@ IoResult TcpChannel::read(std::span<char> buffer, IoMode mode) noexcept {
   const int flags = mode == IoMode::dont_wait ? MSG_DONTWAIT : 0;
   while (true) {
     const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), flags);
-    if (got > 0)
-      return {IoStatus::ok, static_cast<std::size_t>(got), 0};
-    if (got == 0)
-      return {IoStatus::end, 0, 0};
-    if (IoResult result; interpret(IoStatus::want_read, mode, result))
-      return result;
+    if (got > 0) return {IoStatus::ok, static_cast<std::size_t>(got), 0};
+    if (got == 0) return {IoStatus::end, 0, 0};
+    if (IoResult result; interpret(IoStatus::want_read, mode, result)) return result;
   }
 }
 
@@ -52,10 +48,8 @@ IoResult TcpChannel::write(std::span<const iovec> pieces, IoMode mode) noexcept 
   message.msg_iovlen = std::min<std::size_t>(pieces.size(), IOV_MAX);
   while (true) {
     const ssize_t sent = ::sendmsg(socket_.get(), &message, flags);
-    if (sent >= 0)
-      return {IoStatus::ok, static_cast<std::size_t>(sent), 0};
-    if (IoResult result; interpret(IoStatus::want_write, mode, result))
-      return result;
+    if (sent >= 0) return {IoStatus::ok, static_cast<std::size_t>(sent), 0};
+    if (IoResult result; interpret(IoStatus::want_write, mode, result)) return result;
   }
 }
 
@@ -64,8 +58,7 @@ Liveness TcpChannel::peek() noexcept {
 }
 
 void TcpChannel::shutdown() noexcept {
-  if (!socket_.inherited())
-    shutdown_both(socket_.get());
+  if (!socket_.inherited()) shutdown_both(socket_.get());
 }
 
 }  // namespace fastpool::net

@@ -4,7 +4,9 @@
 
 namespace fastpool::pool {
 
-TimePoint SystemClock::now() const noexcept { return Clock::now(); }
+TimePoint SystemClock::now() const noexcept {
+  return Clock::now();
+}
 
 TimePoint SystemClock::coarse_now() const noexcept {
 #ifdef CLOCK_MONOTONIC_COARSE

@@ -12,8 +12,8 @@ namespace fastpool::pool {
 
 /// How many dials to start: what the waiters need beyond the dials under way, as far as the endpoint's free limit and the
 /// dial cap go.
-[[nodiscard]] constexpr std::uint32_t wanted_dials(std::uint32_t waiters, std::uint32_t dialing, std::uint32_t free_limit,
-                                                   std::uint32_t dial_cap) noexcept {
+[[nodiscard]] constexpr std::uint32_t wanted_dials(std::uint32_t waiters, std::uint32_t dialing,
+                                                   std::uint32_t free_limit, std::uint32_t dial_cap) noexcept {
   const std::uint32_t useful = std::min(waiters, dial_cap);
   return useful <= dialing ? 0 : std::min(useful - dialing, free_limit);
 }
@@ -22,7 +22,8 @@ namespace fastpool::pool {
 enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
 
 /// \param dialing dials still under way, the failed one not counted.
-[[nodiscard]] constexpr FailureGoesTo failure_goes_to(bool final, std::uint32_t waiters, std::uint32_t dialing) noexcept {
+[[nodiscard]] constexpr FailureGoesTo failure_goes_to(bool final, std::uint32_t waiters,
+                                                      std::uint32_t dialing) noexcept {
   if (waiters == 0) return FailureGoesTo::nobody;
   if (final) return FailureGoesTo::all_waiters;
   return dialing < waiters ? FailureGoesTo::newest_waiter : FailureGoesTo::nobody;
@@ -31,8 +32,8 @@ enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
 /// When an idle connection expires: its idle time from now on, or its lifetime's end if that is sooner.
 /// \param keep_alive what the server promised ("Keep-Alive: timeout=N"), if it did; a margin is taken off, since its clock
 ///        started earlier than ours and a close takes time to arrive.
-[[nodiscard]] constexpr TimePoint idle_deadline(TimePoint now, OptionalDuration idle_timeout, OptionalDuration keep_alive,
-                                                TimePoint retire_at) noexcept {
+[[nodiscard]] constexpr TimePoint idle_deadline(TimePoint now, OptionalDuration idle_timeout,
+                                                OptionalDuration keep_alive, TimePoint retire_at) noexcept {
   TimePoint deadline = retire_at;
   if (idle_timeout) deadline = std::min(deadline, now + *idle_timeout);
   if (keep_alive) {

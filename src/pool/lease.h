@@ -32,8 +32,7 @@ class Lease {
  public:
   Lease() = default;
   Lease(Pool& pool, LeaseRef ref, bool fresh) noexcept : pool_(&pool), ref_(ref), fresh_(fresh) {}
-  Lease(Lease&& other) noexcept
-      : pool_(std::exchange(other.pool_, nullptr)), ref_(other.ref_), fresh_(other.fresh_) {}
+  Lease(Lease&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), ref_(other.ref_), fresh_(other.fresh_) {}
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {
       end(Reuse::no());

@@ -25,7 +25,9 @@ Pool::Pool(const PoolSettings& settings, const PoolClock& clock, Dialer& dialer)
       counts_idle_(settings.max_idle_connections < settings.max_connections),
       slab_(next_first_generation()) {}
 
-Pool::~Pool() { close(); }
+Pool::~Pool() {
+  close();
+}
 
 Result<Endpoint*> Pool::add_endpoint(std::string name, std::shared_ptr<const void> target) {
   std::lock_guard lock(endpoints_mutex_);
@@ -209,7 +211,8 @@ Result<void> Pool::connect(LeaseRef ref, const AcquireOptions& options) {
 }
 
 Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options) {
-  count = std::min({count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
+  count = std::min(
+      {count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
   if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
   // As many waiters as connections wanted: the queue's own rules then count the idle ones, dial the rest at once, and
   // tell errors. All are given back together.
@@ -245,7 +248,8 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   }
   if (error && endpoint.waiting.get() != 0) dispatch(endpoint);  // others moved up
   const auto warmed = static_cast<std::uint32_t>(leases.size());
-  for (Lease& lease : leases) lease.end(Reuse::yes());
+  for (Lease& lease : leases)
+    lease.end(Reuse::yes());
   if (error && warmed == 0) return *std::move(error);
   return warmed;
 }
@@ -303,7 +307,8 @@ bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
 // Not while a dial is under way for it: `connected` may have been another connection's.
 bool Pool::begin_close_quietly(LeaseRef ref) noexcept {
   std::lock_guard lock(ref.slot->endpoint.get()->mutex);
-  return ref.slot->word.leased_as(ref.generation) && !ref.slot->dial_in_flight && ref.slot->word.begin_close(ref.generation);
+  return ref.slot->word.leased_as(ref.generation) && !ref.slot->dial_in_flight &&
+         ref.slot->word.begin_close(ref.generation);
 }
 
 // False: stale, or a stream is open on it.

@@ -91,8 +91,8 @@ class Pool {
   };
   /// What was decided under a lock and is done after it.
   struct Actions {
-    std::vector<Ended> closing;                        // Closing, owned by us: finish them
-    std::vector<std::pair<Slot*, TimePoint>> dials;    // slots to dial, until when
+    std::vector<Ended> closing;                      // Closing, owned by us: finish them
+    std::vector<std::pair<Slot*, TimePoint>> dials;  // slots to dial, until when
     [[nodiscard]] bool empty() const noexcept { return closing.empty() && dials.empty(); }
   };
   enum class Reserved : std::uint8_t { yes, endpoint_limit, total_limit };
@@ -126,8 +126,8 @@ class Pool {
   void dispatch(Endpoint& endpoint);
   void relieve_starvation();
   void perform(Actions& actions);
-  [[nodiscard]] Result<Lease> wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_deadline, const Interrupt& interrupt,
-                                   Slot* direct);
+  [[nodiscard]] Result<Lease> wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_deadline,
+                                   const Interrupt& interrupt, Slot* direct);
   [[nodiscard]] TimePoint dial_deadline_locked(const Endpoint& endpoint) const;
   [[nodiscard]] TimePoint direct_dial_deadline(const Waiter& waiter) const;
 

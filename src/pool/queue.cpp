@@ -18,7 +18,8 @@ void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter, bool in_front) {
   } else {
     endpoint.queue.push_back(waiter);
   }
-  if (closed_.get()) fail_locked(endpoint, waiter, Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"));
+  if (closed_.get())
+    fail_locked(endpoint, waiter, Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"));
 }
 
 void Pool::leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
@@ -105,7 +106,8 @@ void Pool::start_dials_locked(Endpoint& endpoint, Actions& actions) {
   const std::uint32_t in_use = endpoint.connections.get();
   const std::uint32_t free_limit =
       settings_.max_connections_per_endpoint > in_use ? settings_.max_connections_per_endpoint - in_use : 0;
-  std::uint32_t wanted = wanted_dials(endpoint.connection_waiters, endpoint.dialing, free_limit, settings_.max_dials_per_endpoint);
+  std::uint32_t wanted =
+      wanted_dials(endpoint.connection_waiters, endpoint.dialing, free_limit, settings_.max_dials_per_endpoint);
   for (; wanted > 0; --wanted) {
     if (reserve_or_starve_locked(endpoint, actions) != Reserved::yes) return;
     Slot* slot = take_slot(endpoint);
@@ -150,7 +152,8 @@ void Pool::share_failure_locked(Endpoint& endpoint, const Error& error) {
       break;
     case FailureGoesTo::newest_waiter: {
       Waiter* newest = endpoint.queue.back();
-      while (newest != nullptr && newest->wants != Waiter::Wants::connection) newest = newest->previous;
+      while (newest != nullptr && newest->wants != Waiter::Wants::connection)
+        newest = newest->previous;
       if (newest != nullptr) fail_locked(endpoint, *newest, error);
       break;
     }
@@ -219,11 +222,14 @@ void Pool::relieve_starvation() {
 
 void Pool::perform(Actions& actions) {
   // Closings first: where descriptors have run out, the dial needs theirs.
-  for (const Ended& ended : actions.closing) finish_closing(*ended.slot, ended.goodbye);
-  for (const auto& [slot, deadline] : actions.dials) dialer_.dial(*slot->endpoint.get(), *slot, deadline);
+  for (const Ended& ended : actions.closing)
+    finish_closing(*ended.slot, ended.goodbye);
+  for (const auto& [slot, deadline] : actions.dials)
+    dialer_.dial(*slot->endpoint.get(), *slot, deadline);
 }
 
-Result<Lease> Pool::wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_deadline, const Interrupt& interrupt, Slot* direct) {
+Result<Lease> Pool::wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_deadline, const Interrupt& interrupt,
+                         Slot* direct) {
   bool interrupted = false;
   bool left = false;
   for (;;) {
@@ -240,9 +246,11 @@ Result<Lease> Pool::wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_dead
           left = true;
         }
         if (interrupted) {
-          waiter.error = Error::make(ErrorCode::interrupted, Phase::acquire, "interrupted while waiting for a connection to " + endpoint.name());
+          waiter.error = Error::make(ErrorCode::interrupted, Phase::acquire,
+                                     "interrupted while waiting for a connection to " + endpoint.name());
         } else if (waiter.connecting) {
-          waiter.error = Error::make(ErrorCode::connect_timeout, Phase::connect, "no connection to " + endpoint.name() + " within the connect timeout");
+          waiter.error = Error::make(ErrorCode::connect_timeout, Phase::connect,
+                                     "no connection to " + endpoint.name() + " within the connect timeout");
         } else {
           tallies_.pool_timeouts.add();
           waiter.error = Error::make(ErrorCode::pool_timeout, Phase::acquire,
@@ -281,7 +289,8 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   }
   // Out of descriptors: one idle connection less, and another try.
   Slot* evicted = nullptr;
-  if (!result && (result.error().os_error == EMFILE || result.error().os_error == ENFILE)) evicted = evict_longest_idle(nullptr);
+  if (!result && (result.error().os_error == EMFILE || result.error().os_error == ENFILE))
+    evicted = evict_longest_idle(nullptr);
 
   Actions actions;
   if (evicted != nullptr) actions.closing.push_back({evicted, true});

@@ -95,7 +95,8 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
     }
     index = next;
   }
-  for (auto index = living.rbegin(); index != living.rend(); ++index) endpoint.idle.push(*index, links());
+  for (auto index = living.rbegin(); index != living.rend(); ++index)
+    endpoint.idle.push(*index, links());
   endpoint.sweeping.clear();
   // Whoever queued meanwhile saw the flag and dialed nothing.
   if (endpoint.waiting.get() != 0) dispatch(endpoint);
@@ -138,7 +139,8 @@ void Pool::close() {
     for (const auto& endpoint : endpoints_) {
       std::lock_guard endpoint_lock(endpoint->mutex);
       const Error error = Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
-      while (!endpoint->queue.empty()) fail_locked(*endpoint, *endpoint->queue.front(), error);
+      while (!endpoint->queue.empty())
+        fail_locked(*endpoint, *endpoint->queue.front(), error);
     }
   }
   slab_.for_each([&](Slot& slot) {

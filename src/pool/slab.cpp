@@ -24,10 +24,13 @@ Slot* Slab::take() {
       chunks_[chunk]->slots[i].word.begin_at(first_generation_);
     }
     chunk_count_.add();
-    for (std::uint32_t i = chunk_size; i-- > 0;) free_.push(chunk * chunk_size + i, Links{*this});
+    for (std::uint32_t i = chunk_size; i-- > 0;)
+      free_.push(chunk * chunk_size + i, Links{*this});
   }
 }
 
-void Slab::give(Slot& slot) noexcept { free_.push(slot.index, Links{*this}); }
+void Slab::give(Slot& slot) noexcept {
+  free_.push(slot.index, Links{*this});
+}
 
 }  // namespace fastpool::pool

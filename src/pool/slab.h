@@ -34,7 +34,8 @@ class Slab {
   void for_each(Visit visit) const {
     const std::uint32_t chunks = chunk_count_.get();
     for (std::uint32_t c = 0; c < chunks; ++c) {
-      for (std::uint32_t i = 0; i < chunk_size; ++i) visit(*at(c * chunk_size + i));
+      for (std::uint32_t i = 0; i < chunk_size; ++i)
+        visit(*at(c * chunk_size + i));
     }
   }
 

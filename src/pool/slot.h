@@ -30,7 +30,7 @@ struct alignas(64) Slot {
   sync::Flag connected;  ///< whether `pooled` is set, for a look without the mutex
 
   // Observable: written by the owner, read by whoever looks for expired or long-idle connections.
-  sync::Observable<std::uint32_t> seating;      ///< grows with each connection seated or unseated: tells hang-ups apart
+  sync::Observable<std::uint32_t> seating;  ///< grows with each connection seated or unseated: tells hang-ups apart
   sync::Observable<TimePoint> idle_since;
   sync::Observable<TimePoint> idle_deadline;
   sync::Observable<TimePoint> retire_at;

@@ -22,10 +22,10 @@ struct Waiter {
   Wants wants = Wants::connection;
   OptionalDuration connect_timeout;
 
-  bool done = false;            ///< slot or error is set; no longer queued
-  Slot* slot = nullptr;         ///< the slot that was leased for it, under `generation`
+  bool done = false;     ///< slot or error is set; no longer queued
+  Slot* slot = nullptr;  ///< the slot that was leased for it, under `generation`
   std::uint32_t generation = 0;
-  bool fresh = false;           ///< just dialed, never used
+  bool fresh = false;  ///< just dialed, never used
   std::optional<Error> error;
   bool connecting = false;                        ///< a dial is under way for it: its `connect` clock runs
   TimePoint connect_deadline = TimePoint::max();  ///< while connecting

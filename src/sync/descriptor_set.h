@@ -22,16 +22,14 @@ class DescriptorSet {
   DescriptorSet& operator=(const DescriptorSet&) = delete;
 
   void insert(int number) noexcept {
-    if (!holds(number))
-      return;
+    if (!holds(number)) return;
     raise_top(word_of(number) + 1);  // first: a fork in between must not miss the bit
     words_[word_of(number)].fetch_or(bit_of(number));
   }
 
   /// \returns whether it was in.
   bool erase(int number) noexcept {
-    if (!holds(number))
-      return false;
+    if (!holds(number)) return false;
     return (words_[word_of(number)].fetch_and(~bit_of(number)) & bit_of(number)) != 0;
   }
 

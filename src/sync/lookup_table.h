@@ -20,7 +20,8 @@ class LookupTable {
   LookupTable& operator=(const LookupTable&) = delete;
   ~LookupTable() {
     for (auto& bucket : buckets_) {
-      for (Node* node = bucket.load(); node != nullptr;) delete std::exchange(node, node->next);
+      for (Node* node = bucket.load(); node != nullptr;)
+        delete std::exchange(node, node->next);
     }
   }
 

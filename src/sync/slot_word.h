@@ -53,7 +53,9 @@ class BasicSlotWord {
   };
 
   /// Chooses the first generation; before the slot is shared. Never 0: an id of all zeros names no lease.
-  void begin_at(std::uint32_t generation) noexcept { word_.store(pack(View{.generation = generation == 0 ? 1 : generation})); }
+  void begin_at(std::uint32_t generation) noexcept {
+    word_.store(pack(View{.generation = generation == 0 ? 1 : generation}));
+  }
 
   [[nodiscard]] View load() const noexcept { return unpack(word_.load()); }
 
@@ -81,7 +83,8 @@ class BasicSlotWord {
              ++v.generation;
              v.peer_closed = v.draining = v.ended = false;
              return true;
-           }).has_value();
+           })
+        .has_value();
   }
   /// Idle -> Leased, by whoever has just unlinked the cell. Nothing: it was reaped meanwhile (then finish_unlinked()).
   [[nodiscard]] std::optional<View> try_lease() noexcept {
@@ -96,7 +99,8 @@ class BasicSlotWord {
              ++v.generation;
              v.ended = false;
              return true;
-           }).has_value();
+           })
+        .has_value();
   }
   /// Leased -> Closing, ending the lease of that generation. The cell is in no list, so it counts as unlinked.
   [[nodiscard]] bool begin_close(std::uint32_t generation) noexcept {
@@ -105,7 +109,8 @@ class BasicSlotWord {
              ++v.generation;
              v.unlinked = true;
              return true;
-           }).has_value();
+           })
+        .has_value();
   }
   /// Idle -> Closing, if the word is still exactly what `seen` saw (so that what was read beside it belongs to it).
   [[nodiscard]] bool try_reap(const View& seen) noexcept {
@@ -123,7 +128,8 @@ class BasicSlotWord {
                return false;
              ++v.streams;
              return true;
-           }).has_value();
+           })
+        .has_value();
   }
   /// Leased: one stream less. \returns the word after it; `ended` with no stream left means: release it now.
   [[nodiscard]] std::optional<View> end_stream(std::uint32_t generation) noexcept {
@@ -141,7 +147,8 @@ class BasicSlotWord {
              v.ended = true;
              v.draining = v.draining || drain;
              return true;
-           }).has_value();
+           })
+        .has_value();
   }
   /// Whether that lease is alive.
   [[nodiscard]] bool leased_as(std::uint32_t generation) const noexcept {
@@ -174,7 +181,8 @@ class BasicSlotWord {
              if (v.state != State::leased) return false;
              v.draining = true;
              return true;
-           }).has_value();
+           })
+        .has_value();
   }
 
   /// Closing: nothing heavy is left. True: the cell is in no list any more, the caller frees it (free_closed()).

@@ -45,20 +45,15 @@ Result<void> check_path(std::string_view role, const std::string& path, Kind kin
     return refuse("cannot read " + std::string(role) + " " + quoted(path) + ": " +
                   std::generic_category().message(problem));
   };
-  if (path.find('\0') != std::string::npos)
-    return refuse(std::string(role) + ": the path holds a NUL");
+  if (path.find('\0') != std::string::npos) return refuse(std::string(role) + ": the path holds a NUL");
   const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (opened < 0)
-    return cannot(errno);
+  if (opened < 0) return cannot(errno);
   struct stat status{};
   const int failed = ::fstat(opened, &status) == 0 ? 0 : errno;
   ::close(opened);
-  if (failed != 0)
-    return cannot(failed);
-  if (kind == Kind::file && S_ISDIR(status.st_mode))
-    return cannot(EISDIR);
-  if (kind == Kind::directory && !S_ISDIR(status.st_mode))
-    return cannot(ENOTDIR);
+  if (failed != 0) return cannot(failed);
+  if (kind == Kind::file && S_ISDIR(status.st_mode)) return cannot(EISDIR);
+  if (kind == Kind::directory && !S_ISDIR(status.st_mode)) return cannot(ENOTDIR);
   return {};
 }
 
@@ -66,8 +61,7 @@ Result<void> set_protocol(SSL_CTX* context, const TlsSettings& settings) {
   // a stricter system-wide policy, which OpenSSL has already read, stands
   const auto floor = static_cast<int>(SSL_CTX_get_min_proto_version(context));
   const int minimum = std::max({settings.minimum_version, TLS1_2_VERSION, floor});
-  if (SSL_CTX_set_min_proto_version(context, minimum) != 1)
-    return refuse("minimum TLS version: " + openssl_words());
+  if (SSL_CTX_set_min_proto_version(context, minimum) != 1) return refuse("minimum TLS version: " + openssl_words());
   if (settings.maximum_version != 0) {
     if (settings.maximum_version < minimum)
       return refuse("maximum TLS version is below the minimum (at least TLS 1.2)");
@@ -88,10 +82,8 @@ Result<void> set_protocol(SSL_CTX* context, const TlsSettings& settings) {
   if (!settings.groups.empty() && SSL_CTX_set1_groups_list(context, settings.groups.c_str()) != 1) {
     return refuse("groups " + quoted(settings.groups) + ": not a list of groups that OpenSSL knows");
   }
-  if (settings.security_level > 5)
-    return refuse("security level must be 0 to 5");
-  if (settings.security_level >= 0)
-    SSL_CTX_set_security_level(context, settings.security_level);
+  if (settings.security_level > 5) return refuse("security level must be 0 to 5");
+  if (settings.security_level >= 0) SSL_CTX_set_security_level(context, settings.security_level);
   if (SSL_CTX_set_alpn_protos(context, alpn_http1.data(), static_cast<unsigned>(alpn_http1.size())) != 0) {
     return refuse("ALPN: " + openssl_words());
   }
@@ -100,15 +92,13 @@ Result<void> set_protocol(SSL_CTX* context, const TlsSettings& settings) {
 
 Result<void> set_trust(SSL_CTX* context, const TlsSettings& settings) {
   if (!settings.ca_file.empty()) {
-    if (auto checked = check_path("CA file", settings.ca_file, Kind::file); !checked)
-      return checked;
+    if (auto checked = check_path("CA file", settings.ca_file, Kind::file); !checked) return checked;
     if (SSL_CTX_load_verify_file(context, settings.ca_file.c_str()) != 1) {
       return refuse("CA file " + quoted(settings.ca_file) + " holds no certificates in PEM: " + openssl_words());
     }
   }
   if (!settings.ca_directory.empty()) {
-    if (auto checked = check_path("CA directory", settings.ca_directory, Kind::directory); !checked)
-      return checked;
+    if (auto checked = check_path("CA directory", settings.ca_directory, Kind::directory); !checked) return checked;
     if (SSL_CTX_load_verify_dir(context, settings.ca_directory.c_str()) != 1) {
       return refuse("CA directory " + quoted(settings.ca_directory) + ": " + openssl_words());
     }
@@ -136,8 +126,7 @@ struct Password {
 int give_password(char* buffer, int size, int, void* data) noexcept {
   auto& password = *static_cast<Password*>(data);
   password.asked = true;
-  if (password.text.empty() || password.text.size() > static_cast<std::size_t>(size))
-    return -1;
+  if (password.text.empty() || password.text.size() > static_cast<std::size_t>(size)) return -1;
   std::copy(password.text.begin(), password.text.end(), buffer);
   return static_cast<int>(password.text.size());
 }
@@ -150,10 +139,8 @@ int give_no_password(char*, int, int, void*) noexcept {
 Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, Password& password) {
   const std::string& certificate = settings.certificate_file;
   const std::string& key = settings.private_key_file.empty() ? certificate : settings.private_key_file;
-  if (auto checked = check_path("client certificate", certificate, Kind::file); !checked)
-    return checked;
-  if (auto checked = check_path("private key", key, Kind::file); !checked)
-    return checked;
+  if (auto checked = check_path("client certificate", certificate, Kind::file); !checked) return checked;
+  if (auto checked = check_path("private key", key, Kind::file); !checked) return checked;
   if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1) {
     return refuse("client certificate " + quoted(certificate) + " cannot be used: " + openssl_words());
   }
@@ -166,8 +153,7 @@ Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, Pas
     if (password.asked && settings.private_key_password.empty()) {
       return refuse("private key " + quoted(key) + " is encrypted and no password was given");
     }
-    if (password.asked)
-      return refuse("private key " + quoted(key) + " cannot be decrypted: wrong password?");
+    if (password.asked) return refuse("private key " + quoted(key) + " cannot be decrypted: wrong password?");
     return refuse("private key " + quoted(key) + " cannot be used: " + reason_of(code));
   }
   if (SSL_CTX_check_private_key(context) != 1) {
@@ -195,8 +181,7 @@ Result<void> set_certificate(SSL_CTX* context, const TlsSettings& settings) {
 /// \returns 1: the reference is ours now.
 int store_session(SSL* ssl, SSL_SESSION* session) noexcept {
   auto* note = static_cast<ConnectionNote*>(SSL_get_app_data(ssl));
-  if (note == nullptr || note->sessions == nullptr)
-    return 0;
+  if (note == nullptr || note->sessions == nullptr) return 0;
   note->sessions->store(note->session_key, SessionHandle(session));
   return 1;
 }
@@ -211,17 +196,13 @@ Result<std::shared_ptr<Context>> Context::create(const TlsSettings& settings) {
   auto state = std::make_unique<State>();
   state->handle.reset(SSL_CTX_new(TLS_client_method()));
   SSL_CTX* context = state->handle.get();
-  if (context == nullptr)
-    return refuse("OpenSSL: " + openssl_words());
+  if (context == nullptr) return refuse("OpenSSL: " + openssl_words());
   state->verify_peer = settings.verify_peer;
   state->verify_hostname = settings.verify_peer && settings.verify_hostname;
 
-  if (auto done = set_protocol(context, settings); !done)
-    return std::move(done).error();
-  if (auto done = set_trust(context, settings); !done)
-    return std::move(done).error();
-  if (auto done = set_certificate(context, settings); !done)
-    return std::move(done).error();
+  if (auto done = set_protocol(context, settings); !done) return std::move(done).error();
+  if (auto done = set_trust(context, settings); !done) return std::move(done).error();
+  if (auto done = set_certificate(context, settings); !done) return std::move(done).error();
 
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context, store_session);

@@ -39,8 +39,7 @@ std::string describe_certificate(const HandshakeFailure& failure) {
 
 /// The number of a TLS alert (RFC 8446 section 6) that the peer sent, or -1.
 int alert_of(unsigned long code) noexcept {
-  if (ERR_GET_LIB(code) != ERR_LIB_SSL)
-    return -1;
+  if (ERR_GET_LIB(code) != ERR_LIB_SSL) return -1;
   const int reason = ERR_GET_REASON(code);
   return reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256 ? reason - SSL_AD_REASON_OFFSET : -1;
 }
@@ -87,16 +86,13 @@ struct Words {
 
 Words describe_alert(int alert) {
   Words words{"the server refused with the TLS alert '" + name_of_alert(alert) + "'", alert_is_final(alert)};
-  if (alert == SSL_AD_CERTIFICATE_REQUIRED)
-    words.text += ": it asks for a client certificate";
-  if (alert == SSL_AD_PROTOCOL_VERSION)
-    words.text += ": no TLS version in common (at least TLS 1.2 is asked for)";
+  if (alert == SSL_AD_CERTIFICATE_REQUIRED) words.text += ": it asks for a client certificate";
+  if (alert == SSL_AD_PROTOCOL_VERSION) words.text += ": no TLS version in common (at least TLS 1.2 is asked for)";
   return words;
 }
 
 Words describe_openssl(unsigned long code) {
-  if (const int alert = alert_of(code); alert >= 0)
-    return describe_alert(alert);
+  if (const int alert = alert_of(code); alert >= 0) return describe_alert(alert);
   if (ERR_GET_LIB(code) == ERR_LIB_SSL) {
     switch (ERR_GET_REASON(code)) {
       case SSL_R_WRONG_VERSION_NUMBER:
@@ -114,17 +110,13 @@ Words describe_openssl(unsigned long code) {
 }
 
 Words describe_cause(const HandshakeFailure& failure) {
-  if (failure.verify_result != X509_V_OK)
-    return {describe_certificate(failure), true};
-  if (failure.openssl_error != 0)
-    return describe_openssl(failure.openssl_error);
+  if (failure.verify_result != X509_V_OK) return {describe_certificate(failure), true};
+  if (failure.openssl_error != 0) return describe_openssl(failure.openssl_error);
   if (failure.os_error == ECONNRESET || failure.os_error == EPIPE) {
     return {"the server reset the connection during the handshake"};
   }
-  if (failure.os_error != 0)
-    return {std::generic_category().message(failure.os_error)};
-  if (failure.peer_closed)
-    return {"the server closed the connection during the handshake"};
+  if (failure.os_error != 0) return {std::generic_category().message(failure.os_error)};
+  if (failure.peer_closed) return {"the server closed the connection during the handshake"};
   return {"unknown reason"};
 }
 

@@ -13,12 +13,12 @@ struct HandshakeFailure {
   int os_error = 0;                 ///< errno of the socket; 0: none
   bool peer_closed = false;         ///< the peer sent FIN
   // what the verification of the certificate said, if that is what failed
-  long verify_result = 0;      ///< X509_V_ERR_*; 0: none
-  std::string issuer;          ///< of the certificate that was looked at
-  std::string subject;         ///< of the same
-  std::string valid_from;      ///< of the same, for people
-  std::string valid_until;     ///< of the same
-  std::string names;           ///< the host names and addresses that it carries: "'a', 'b'"
+  long verify_result = 0;   ///< X509_V_ERR_*; 0: none
+  std::string issuer;       ///< of the certificate that was looked at
+  std::string subject;      ///< of the same
+  std::string valid_from;   ///< of the same, for people
+  std::string valid_until;  ///< of the same
+  std::string names;        ///< the host names and addresses that it carries: "'a', 'b'"
 };
 
 /// tls_failed in plain words. `final` if another try at once would meet the same: a certificate that is not accepted, on

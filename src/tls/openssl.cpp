@@ -8,12 +8,9 @@
 namespace fastpool::tls {
 
 std::string reason_of(unsigned long code) {
-  if (code == 0)
-    return "unknown reason";
-  if (ERR_SYSTEM_ERROR(code))
-    return std::generic_category().message(ERR_GET_REASON(code));
-  if (const char* reason = ERR_reason_error_string(code); reason != nullptr)
-    return reason;
+  if (code == 0) return "unknown reason";
+  if (ERR_SYSTEM_ERROR(code)) return std::generic_category().message(ERR_GET_REASON(code));
+  if (const char* reason = ERR_reason_error_string(code); reason != nullptr) return reason;
   std::array<char, 256> text{};
   ERR_error_string_n(code, text.data(), text.size());
   return text.data();

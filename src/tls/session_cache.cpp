@@ -34,21 +34,18 @@ void SessionCache::store(const std::string& key, SessionHandle session) {
   if (!single_use(session.get()))
     sessions.clear();  // a TLS 1.2 session serves any number of connections: one is enough
   sessions.push_back(std::move(session));
-  if (sessions.size() > max_sessions_per_key)
-    sessions.pop_front();
+  if (sessions.size() > max_sessions_per_key) sessions.pop_front();
 }
 
 SessionHandle SessionCache::take(const std::string& key, long now) {
   const std::lock_guard lock(mutex_);
   const auto found = index_.find(key);
-  if (found == index_.end())
-    return nullptr;
+  if (found == index_.end()) return nullptr;
   auto& sessions = found->second->sessions;
   while (!sessions.empty()) {
     SessionHandle newest = std::move(sessions.back());
     sessions.pop_back();
-    if (!usable(newest.get(), now))
-      continue;
+    if (!usable(newest.get(), now)) continue;
     if (!single_use(newest.get())) {
       SSL_SESSION_up_ref(newest.get());
       sessions.emplace_back(newest.get());

@@ -18,8 +18,7 @@ int flags_of(const SocketIo& io) noexcept {
 
 /// After -1: true to try again at once (a signal, in a call that never waits).
 bool note_failure(SocketIo& io, BIO* bio, int retry_flag) noexcept {
-  if (errno == EINTR && io.mode == SocketIo::Mode::dont_wait)
-    return true;
+  if (errno == EINTR && io.mode == SocketIo::Mode::dont_wait) return true;
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
     BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
   } else {
@@ -46,8 +45,7 @@ int bio_read(BIO* bio, char* buffer, std::size_t size, std::size_t* moved) noexc
       io.peer_closed = true;
       return 0;
     }
-    if (!note_failure(io, bio, BIO_FLAGS_READ))
-      return 0;
+    if (!note_failure(io, bio, BIO_FLAGS_READ)) return 0;
   }
 }
 
@@ -65,8 +63,7 @@ int bio_write(BIO* bio, const char* buffer, std::size_t size, std::size_t* moved
       *moved = static_cast<std::size_t>(sent);
       return 1;
     }
-    if (!note_failure(io, bio, BIO_FLAGS_WRITE))
-      return 0;
+    if (!note_failure(io, bio, BIO_FLAGS_WRITE)) return 0;
   }
 }
 
@@ -76,8 +73,7 @@ long bio_control(BIO*, int command, long, void*) noexcept {
 
 BIO_METHOD* make_method() noexcept {
   BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "fastpool socket");
-  if (made == nullptr)
-    return nullptr;
+  if (made == nullptr) return nullptr;
   BIO_meth_set_read_ex(made, bio_read);
   BIO_meth_set_write_ex(made, bio_write);
   BIO_meth_set_ctrl(made, bio_control);
@@ -88,11 +84,9 @@ BIO_METHOD* make_method() noexcept {
 
 BioHandle make_socket_bio(SocketIo& io) noexcept {
   static BIO_METHOD* const method = make_method();  // never freed: BIOs of other threads may outlive static destruction
-  if (method == nullptr)
-    return nullptr;
+  if (method == nullptr) return nullptr;
   BioHandle bio(BIO_new(method));
-  if (bio == nullptr)
-    return nullptr;
+  if (bio == nullptr) return nullptr;
   BIO_set_data(bio.get(), &io);
   BIO_set_init(bio.get(), 1);
   return bio;

@@ -10,15 +10,15 @@ namespace fastpool::tls {
 /// begins each call with begin(); the BIO, which points to it, reads and writes it. Same thread rules as the channel.
 struct SocketIo {
   enum class Mode : std::uint8_t {
-    wait,  ///< recv and send as the socket is set: blocking, within its timeouts; a signal shows as "retry"
-    dont_wait,  ///< MSG_DONTWAIT
+    wait,          ///< recv and send as the socket is set: blocking, within its timeouts; a signal shows as "retry"
+    dont_wait,     ///< MSG_DONTWAIT
     buffered_only  ///< no system call at all: only what was read ahead
   };
 
   int descriptor = -1;
   Mode mode = Mode::dont_wait;
   bool peer_closed = false;  ///< recv gave 0
-  int os_error = 0;  ///< errno of the last failure since begin(), other than "would block"
+  int os_error = 0;          ///< errno of the last failure since begin(), other than "would block"
 
   void begin(Mode next) noexcept {
     mode = next;

@@ -60,14 +60,12 @@ class Pieces {
   /// pieces as fits, copied to `room`, so that a head and its body leave as one record in one packet.
   [[nodiscard]] std::span<const char> next(std::span<char, record_size> room) const noexcept {
     const auto front = rest_of(0);
-    if (pieces_.size() == 1 || front.size() >= record_size)
-      return front.first(std::min(front.size(), record_size));
+    if (pieces_.size() == 1 || front.size() >= record_size) return front.first(std::min(front.size(), record_size));
     std::size_t used = 0;
     for (std::size_t index = 0; index < pieces_.size() && used < room.size(); ++index) {
       const auto piece = rest_of(index);
       const std::size_t step = std::min(piece.size(), room.size() - used);
-      if (step > 0)
-        std::memcpy(room.data() + used, piece.data(), step);
+      if (step > 0) std::memcpy(room.data() + used, piece.data(), step);
       used += step;
     }
     return {room.data(), used};
@@ -101,12 +99,12 @@ struct TlsChannel::State {
   std::string server_name;
   std::string last_error;
   bool established = false;
-  bool broken = false;  ///< it has failed: no more than reading what is left may be tried
+  bool broken = false;               ///< it has failed: no more than reading what is left may be tried
   std::optional<IoResult> read_end;  ///< how reading ended, which then stays so
   // A record that OpenSSL has begun and could not send: it must get these very bytes again, however the caller cuts them.
   std::string unsent;
   std::size_t ahead = 0;  ///< bytes that went out with such a record beyond what the caller then gave
-  SslHandle ssl;  ///< last: it goes first, while all that it points to is there
+  SslHandle ssl;          ///< last: it goes first, while all that it points to is there
 
   IoResult result_of(int returned);
   IoResult read_some(std::span<char> buffer, SocketIo::Mode mode);
@@ -128,31 +126,25 @@ IoResult TlsChannel::State::result_of(int returned) {
       break;
   }
   broken = true;
-  if (code != 0)
-    note.failure.openssl_error = code;
+  if (code != 0) note.failure.openssl_error = code;
   note.failure.os_error = io.os_error;
   note.failure.peer_closed = io.peer_closed;
   // once it has failed with a word of its own it says no more than "failed"
   const bool silent = code == 0 && io.os_error == 0 && last_error.empty();
-  if (silent && io.peer_closed)
-    return {IoStatus::truncated, 0, 0};
-  if (code != 0)
-    last_error = describe_tls_error(code);
+  if (silent && io.peer_closed) return {IoStatus::truncated, 0, 0};
+  if (code != 0) last_error = describe_tls_error(code);
   return {IoStatus::error, 0, io.os_error};
 }
 
 IoResult TlsChannel::State::read_some(std::span<char> buffer, SocketIo::Mode mode) {
-  if (read_end)
-    return *read_end;
+  if (read_end) return *read_end;
   ERR_clear_error();
   io.begin(mode);
   std::size_t got = 0;
   const int returned = SSL_read_ex(ssl.get(), buffer.data(), buffer.size(), &got);
-  if (returned == 1)
-    return {IoStatus::ok, got, 0};
+  if (returned == 1) return {IoStatus::ok, got, 0};
   const IoResult result = result_of(returned);
-  if (result.status != IoStatus::want_read && result.status != IoStatus::want_write)
-    read_end = result;
+  if (result.status != IoStatus::want_read && result.status != IoStatus::want_write) read_end = result;
   return result;
 }
 
@@ -161,8 +153,7 @@ IoResult TlsChannel::State::write_record(std::span<const char> record, IoMode mo
   io.begin(mode_of(mode));
   std::size_t sent = 0;
   const int returned = SSL_write_ex(ssl.get(), record.data(), record.size(), &sent);
-  if (returned == 1)
-    return {IoStatus::ok, sent, 0};
+  if (returned == 1) return {IoStatus::ok, sent, 0};
   return result_of(returned);
 }
 
@@ -170,8 +161,7 @@ TlsChannel::TlsChannel(std::unique_ptr<State> state) : state_(std::move(state)) 
 
 TlsChannel::~TlsChannel() {
   // Without it OpenSSL takes the missing close_notify for a reason never to resume this session. Sends nothing.
-  if (state_->established && !state_->broken)
-    SSL_set_shutdown(state_->ssl.get(), SSL_SENT_SHUTDOWN);
+  if (state_->established && !state_->broken) SSL_set_shutdown(state_->ssl.get(), SSL_SENT_SHUTDOWN);
 }
 
 Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> context, net::Descriptor socket,
@@ -191,12 +181,10 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   ERR_clear_error();
   auto state = std::make_unique<State>();
   state->ssl.reset(SSL_new(context->state_->handle.get()));
-  if (state->ssl == nullptr)
-    return refuse("OpenSSL: " + reason_of(take_last_error()));
+  if (state->ssl == nullptr) return refuse("OpenSSL: " + reason_of(take_last_error()));
   state->io.descriptor = socket.get();
   BioHandle bio = make_socket_bio(state->io);
-  if (bio == nullptr)
-    return refuse("OpenSSL: " + reason_of(take_last_error()));
+  if (bio == nullptr) return refuse("OpenSSL: " + reason_of(take_last_error()));
   SSL* ssl = state->ssl.get();
   BIO* const both_ways = bio.release();
   SSL_set_bio(ssl, both_ways, both_ways);  // takes one reference when they are the same
@@ -213,8 +201,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
     X509_VERIFY_PARAM_set_hostflags(checks, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     const int set = address ? X509_VERIFY_PARAM_set1_ip_asc(checks, bare_address.c_str())
                             : X509_VERIFY_PARAM_set1_host(checks, name.data(), name.size());
-    if (set != 1)
-      return refuse("'" + name + "' is no server name that a certificate could carry");
+    if (set != 1) return refuse("'" + name + "' is no server name that a certificate could carry");
   }
 
   state->note.sessions = &context->state_->sessions;
@@ -268,8 +255,7 @@ IoResult TlsChannel::read(std::span<char> buffer, IoMode mode) noexcept {
   // what else is there already, without asking the kernel: a large answer comes as records of 16 KiB
   while (result.status == IoStatus::ok && result.bytes < buffer.size() && SSL_has_pending(state.ssl.get()) == 1) {
     const IoResult more = state.read_some(buffer.subspan(result.bytes), SocketIo::Mode::buffered_only);
-    if (more.status != IoStatus::ok)
-      break;  // an end or an error stays: the next call meets it again
+    if (more.status != IoStatus::ok) break;  // an end or an error stays: the next call meets it again
     result.bytes += more.bytes;
   }
   return result;
@@ -300,10 +286,8 @@ IoResult TlsChannel::write(std::span<const iovec> given, IoMode mode) noexcept {
     const std::span<const char> record = again ? std::span<const char>(state.unsent) : fresh;
     const IoResult result = state.write_record(record, mode);
     if (result.status != IoStatus::ok) {
-      if (!again)
-        state.unsent.assign(record.data(), record.size());
-      if (total > 0)
-        break;  // what moved counts first; the next call meets the obstacle again
+      if (!again) state.unsent.assign(record.data(), record.size());
+      if (total > 0) break;  // what moved counts first; the next call meets the obstacle again
       return result;
     }
     if (!again) {
@@ -323,13 +307,11 @@ IoResult TlsChannel::write(std::span<const iovec> given, IoMode mode) noexcept {
 
 Liveness TlsChannel::peek() noexcept {
   State& state = *state_;
-  if (!state.established || state.broken || state.read_end)
-    return Liveness::dead;
+  if (!state.established || state.broken || state.read_end) return Liveness::dead;
   SSL* ssl = state.ssl.get();
   if (SSL_has_pending(ssl) == 0) {
     const Liveness raw = net::peek(state.socket.get());
-    if (raw != Liveness::unexpected)
-      return raw;
+    if (raw != Liveness::unexpected) return raw;
   }
   // session tickets or key updates are taken and seen to; anything for the application stays, and is unexpected
   ERR_clear_error();
@@ -337,26 +319,21 @@ Liveness TlsChannel::peek() noexcept {
   char byte = 0;
   std::size_t seen = 0;
   const int returned = SSL_peek_ex(ssl, &byte, 1, &seen);
-  if (returned == 1)
-    return Liveness::unexpected;
+  if (returned == 1) return Liveness::unexpected;
   const IoResult result = state.result_of(returned);
-  if (result.status == IoStatus::want_read)
-    return Liveness::alive;
-  if (result.status != IoStatus::want_write)
-    state.read_end = result;
+  if (result.status == IoStatus::want_read) return Liveness::alive;
+  if (result.status != IoStatus::want_write) state.read_end = result;
   return Liveness::dead;
 }
 
 void TlsChannel::shutdown() noexcept {
-  if (!state_->socket.inherited())
-    net::shutdown_both(state_->socket.get());
+  if (!state_->socket.inherited()) net::shutdown_both(state_->socket.get());
 }
 
 void TlsChannel::say_goodbye() noexcept {
   State& state = *state_;
   // not inside a half-sent record: the peer would take the alert for its rest
-  if (!state.established || state.broken || !state.unsent.empty() || state.socket.inherited())
-    return;
+  if (!state.established || state.broken || !state.unsent.empty() || state.socket.inherited()) return;
   ERR_clear_error();
   state.io.begin(SocketIo::Mode::dont_wait);
   SSL_shutdown(state.ssl.get());

@@ -40,8 +40,7 @@ struct Seen {
 inline Seen read_request(ServerConnection& connection) {
   Seen seen;
   seen.head = connection.read_until("\r\n\r\n");
-  if (!seen.head.ends_with("\r\n\r\n"))
-    return {};
+  if (!seen.head.ends_with("\r\n\r\n")) return {};
   if (const auto at = seen.head.find("Content-Length: "); at != std::string::npos) {
     seen.body = connection.read_exactly(std::stoul(seen.head.substr(at + 16)));
   } else if (seen.head.find("chunked") != std::string::npos) {
@@ -111,8 +110,7 @@ class ExchangeTest : public ::testing::Test {
     while (true) {
       const auto more = exchange.read(pieces, options_);
       EXPECT_TRUE(more.ok());
-      if (!more.ok() || !more.value())
-        return body;
+      if (!more.ok() || !more.value()) return body;
       for (const std::string_view piece : pieces)
         body += piece;
     }

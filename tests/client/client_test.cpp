@@ -35,8 +35,7 @@ TEST(Client, sends_path_and_query_and_no_fragment) {
 
 TEST(Client, a_get_on_a_connection_that_went_stale_is_sent_again) {
   const HttpServer server([](ServerConnection& connection, int number) {
-    if (number > 0)
-      return serve(connection);
+    if (number > 0) return serve(connection);
     (void)read_request(connection);
     connection.write(ok("first"));
     (void)read_request(connection);  // and closes without an answer
@@ -55,10 +54,8 @@ class Posting : public ::testing::Test {
   const HttpServer server_{[this](ServerConnection& connection, int number) {
     while (const Seen seen = read_request(connection)) {
       const bool post = seen.head.starts_with("POST");
-      if (post)
-        ++posts_;
-      if (post && number == 0)
-        return;
+      if (post) ++posts_;
+      if (post && number == 0) return;
       connection.write(ok("answer"));
     }
   }};
@@ -95,8 +92,7 @@ TEST_F(Posting, nothing_is_sent_again_on_a_fresh_connection) {
 
 TEST(Client, an_early_refusal_of_an_upload_is_delivered_and_its_connection_not_kept) {
   const HttpServer server([](ServerConnection& connection, int number) {
-    if (number > 0)
-      return serve(connection);
+    if (number > 0) return serve(connection);
     (void)connection.read_until("\r\n\r\n");
     connection.write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
     connection.reset();
@@ -112,8 +108,7 @@ TEST(Client, an_early_refusal_of_an_upload_is_delivered_and_its_connection_not_k
 
 TEST(Client, bytes_after_a_response_never_reach_the_next_request) {
   const HttpServer server([](ServerConnection& connection, int number) {
-    if (number > 0)
-      return serve(connection);
+    if (number > 0) return serve(connection);
     (void)read_request(connection);
     connection.write(ok("mine") + ok("poison"));
     connection.read_to_end();
@@ -128,8 +123,7 @@ TEST(Client, bytes_sent_while_idle_never_reach_the_next_request) {
   std::promise<void> answered;
   std::promise<void> poisoned;
   const HttpServer server([&](ServerConnection& connection, int number) {
-    if (number > 0)
-      return serve(connection);
+    if (number > 0) return serve(connection);
     (void)read_request(connection);
     connection.write(ok("mine"));
     answered.get_future().wait();
@@ -147,8 +141,7 @@ TEST(Client, bytes_sent_while_idle_never_reach_the_next_request) {
 
 TEST(Client, bytes_behind_a_response_without_a_body_never_reach_the_next_request) {
   const HttpServer server([](ServerConnection& connection, int number) {
-    if (number > 1)
-      return serve(connection);
+    if (number > 1) return serve(connection);
     (void)read_request(connection);
     connection.write(number == 0 ? "HTTP/1.1 204 No Content\r\n\r\npoison" : ok("poison"));
     connection.read_to_end();

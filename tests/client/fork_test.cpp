@@ -16,8 +16,7 @@ int in_child(const std::function<int()>& look) {
     ::_exit(look());
   }
   int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFEXITED(status))
-    return -1;
+  if (::waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
   return WEXITSTATUS(status);
 }
 
@@ -28,14 +27,12 @@ constexpr bool threads_after_fork = true;
 #endif
 
 TEST(Fork, the_child_makes_its_own_connection_and_the_parents_goes_on) {
-  if (!threads_after_fork)
-    GTEST_SKIP() << "needs a thread in the child";
+  if (!threads_after_fork) GTEST_SKIP() << "needs a thread in the child";
   const HttpServer server;
   Client client;
   ASSERT_TRUE(client.send(request("GET", server.url()), patient()).ok());
   const int answer = in_child([&] {
-    if (client.stats().all.total_connections != 0)
-      return 2;
+    if (client.stats().all.total_connections != 0) return 2;
     const auto response = client.send(request("POST", server.url(), "child"), patient());
     return response.ok() && response->body == "child" ? 0 : 1;
   });
@@ -76,13 +73,10 @@ TEST_F(ForkedExchange, says_so_in_the_child_at_every_step_and_goes_on_in_the_par
   const auto says_forked = [](const auto& result) { return !result.ok() && result.error().code == ErrorCode::forked; };
   const int answer = in_child([&] {
     std::vector<std::string_view> pieces;
-    if (!says_forked(reading.read(pieces, options_)))
-      return 1;
-    if (reading.descriptor() != -1)
-      return 2;
+    if (!says_forked(reading.read(pieces, options_))) return 1;
+    if (reading.descriptor() != -1) return 2;
     reading.close();
-    if (!says_forked(unsent.obtain(options_)))
-      return 3;
+    if (!says_forked(unsent.obtain(options_))) return 3;
     if (!says_forked(unsent.send("x", options_)) || !says_forked(unsent.write("x", options_)) ||
         !says_forked(unsent.finish(options_)))
       return 4;

@@ -57,8 +57,7 @@ TEST_F(BlockingTest, reads_what_comes_and_sees_the_end) {
   while (true) {
     const auto read = driver.read(connection, buffer_);
     ASSERT_TRUE(read.ok());
-    if (read->end)
-      break;
+    if (read->end) break;
     EXPECT_GT(read->bytes, 0U);
     all.append(buffer_.data(), read->bytes);
   }
@@ -125,8 +124,7 @@ TEST_F(BlockingTest, pieces_arrive_whole_and_in_order_however_they_are_cut) {
     std::string all;
     while (true) {
       const std::string some = connection.read_some(30'011);
-      if (some.empty())
-        break;
+      if (some.empty()) break;
       all += some;
     }
     received.set_value(std::move(all));

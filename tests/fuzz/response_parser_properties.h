@@ -35,8 +35,8 @@ inline Outcome play(const std::vector<std::string_view>& pieces, bool head_reque
       event = step.event;
       if (step.consumed > input.size()) outcome.broken_rule = "more consumed than given";
       if (event == Event::body) {
-        const bool inside = step.body.data() >= input.data() &&
-                            step.body.data() + step.body.size() <= input.data() + step.consumed;
+        const bool inside =
+            step.body.data() >= input.data() && step.body.data() + step.body.size() <= input.data() + step.consumed;
         if (!inside || step.body.empty()) outcome.broken_rule = "a piece of body that is empty or outside the input";
         outcome.body.append(step.body);
       }
@@ -72,7 +72,8 @@ inline Outcome play(const std::vector<std::string_view>& pieces, bool head_reque
   const Outcome whole = play({bytes}, head_request);
   if (!whole.broken_rule.empty()) return whole.broken_rule;
   std::vector<std::string_view> single;
-  for (std::size_t index = 0; index < bytes.size(); ++index) single.push_back(bytes.substr(index, 1));
+  for (std::size_t index = 0; index < bytes.size(); ++index)
+    single.push_back(bytes.substr(index, 1));
   if (play(single, head_request) != whole) return "another outcome byte by byte";
   for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
     if (!every_cut && cut != bytes.size() / 2) continue;

@@ -31,11 +31,21 @@ inline std::string escape(std::string_view bytes) {
   for (const char byte : bytes) {
     const auto code = static_cast<unsigned char>(byte);
     switch (byte) {
-      case '\r': text += "\\r"; break;
-      case '\n': text += "\\n"; break;
-      case '\t': text += "\\t"; break;
-      case '"': text += "\\\""; break;
-      case '\\': text += "\\\\"; break;
+      case '\r':
+        text += "\\r";
+        break;
+      case '\n':
+        text += "\\n";
+        break;
+      case '\t':
+        text += "\\t";
+        break;
+      case '"':
+        text += "\\\"";
+        break;
+      case '\\':
+        text += "\\\\";
+        break;
       default:
         if (code >= 0x20 && code < 0x7f) {
           text.push_back(byte);
@@ -60,16 +70,27 @@ inline std::string unescape(std::string_view text) {
     }
     if (++index == text.size()) throw std::runtime_error("a backslash at the end of the line");
     switch (text[index]) {
-      case 'r': bytes.push_back('\r'); break;
-      case 'n': bytes.push_back('\n'); break;
-      case 't': bytes.push_back('\t'); break;
-      case '"': bytes.push_back('"'); break;
-      case '\\': bytes.push_back('\\'); break;
+      case 'r':
+        bytes.push_back('\r');
+        break;
+      case 'n':
+        bytes.push_back('\n');
+        break;
+      case 't':
+        bytes.push_back('\t');
+        break;
+      case '"':
+        bytes.push_back('"');
+        break;
+      case '\\':
+        bytes.push_back('\\');
+        break;
       case 'x':
         bytes.push_back(static_cast<char>(std::stoi(std::string(text.substr(index + 1, 2)), nullptr, 16)));
         index += 2;
         break;
-      default: throw std::runtime_error("an unknown escape");
+      default:
+        throw std::runtime_error("an unknown escape");
     }
   }
   return bytes;
@@ -168,7 +189,8 @@ inline std::vector<Conversation> load_conversations() {
   std::sort(paths.begin(), paths.end());
   std::vector<Conversation> conversations;
   for (const std::filesystem::path& path : paths) {
-    for (Conversation& conversation : detail::load(path)) conversations.push_back(std::move(conversation));
+    for (Conversation& conversation : detail::load(path))
+      conversations.push_back(std::move(conversation));
   }
   return conversations;
 }

@@ -17,7 +17,9 @@ std::string test_name(const Conversation& conversation) {
 }
 
 // Found by GoogleTest through the type's own namespace. Letters only: ctest puts it into the names of tests.
-void PrintTo(const Conversation& conversation, std::ostream* stream) { *stream << test_name(conversation); }
+void PrintTo(const Conversation& conversation, std::ostream* stream) {
+  *stream << test_name(conversation);
+}
 
 namespace {
 
@@ -30,14 +32,17 @@ TEST_P(Conversations, GiveTheSameEventsHoweverTheirBytesAreCut) {
     ASSERT_EQ(replay(GetParam(), {bytes.substr(0, cut), bytes.substr(cut)}), GetParam().expected) << "cut at " << cut;
   }
   std::vector<std::string_view> pieces;
-  for (std::size_t index = 0; index < bytes.size(); ++index) pieces.push_back(bytes.substr(index, 1));
+  for (std::size_t index = 0; index < bytes.size(); ++index)
+    pieces.push_back(bytes.substr(index, 1));
   EXPECT_EQ(replay(GetParam(), pieces), GetParam().expected) << "byte by byte";
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, Conversations, testing::ValuesIn(load_conversations()),
                          [](const auto& test) { return test_name(test.param); });
 
-TEST(ConversationFiles, AreFoundBesideTheTests) { EXPECT_GE(load_conversations().size(), 150U); }
+TEST(ConversationFiles, AreFoundBesideTheTests) {
+  EXPECT_GE(load_conversations().size(), 150U);
+}
 
 }  // namespace
 }  // namespace fastpool::h1::test

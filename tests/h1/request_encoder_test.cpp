@@ -28,7 +28,9 @@ std::string refusal(std::string_view method, std::string_view target, const std:
   return head.error().detail;
 }
 
-std::string refusal(const std::vector<Header>& headers) { return refusal("POST", "/", headers); }
+std::string refusal(const std::vector<Header>& headers) {
+  return refusal("POST", "/", headers);
+}
 
 TEST(AHead, IsWrittenExactlyAsGivenBehindWhatIsThere) {
   std::string out = "before|";
@@ -90,8 +92,7 @@ TEST(AHeaderNameThatIsNoToken, IsRefused) {
 
 TEST(AHeaderValueThatWouldEndTheLine, IsRefusedWithoutShowingIt) {
   for (const std::string_view value : {"secret\r\nX: y"sv, "secret\n"sv, "secret\r"sv, "secret\0"sv}) {
-    EXPECT_EQ(refusal({{"Authorization", value}}),
-              "the value of the header \"Authorization\" contains CR, LF or NUL");
+    EXPECT_EQ(refusal({{"Authorization", value}}), "the value of the header \"Authorization\" contains CR, LF or NUL");
   }
 }
 
@@ -125,8 +126,10 @@ TEST(AChunkSize, IsHexadecimalWithItsLineEnd) {
 }
 
 TEST(IdempotentMethods, AreThoseOfTheStandardInTheirOwnCase) {
-  for (const char* method : {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}) EXPECT_TRUE(is_idempotent(method));
-  for (const char* method : {"POST", "PATCH", "CONNECT", "get", ""}) EXPECT_FALSE(is_idempotent(method));
+  for (const char* method : {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+    EXPECT_TRUE(is_idempotent(method));
+  for (const char* method : {"POST", "PATCH", "CONNECT", "get", ""})
+    EXPECT_FALSE(is_idempotent(method));
 }
 
 }  // namespace

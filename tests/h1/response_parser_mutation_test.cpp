@@ -21,10 +21,18 @@ std::string mutated(std::string bytes, std::minstd_rand& random) {
   for (auto changes = random() % 3 + 1; changes > 0 && !bytes.empty(); --changes) {
     const std::size_t place = random() % bytes.size();
     switch (random() % 4) {
-      case 0: bytes[place] = telling_bytes[random() % telling_bytes.size()]; break;
-      case 1: bytes.erase(place, random() % 3 + 1); break;
-      case 2: bytes.insert(place, bytes.substr(place, random() % 8 + 1)); break;
-      default: bytes.insert(place, 1, telling_bytes[random() % telling_bytes.size()]); break;
+      case 0:
+        bytes[place] = telling_bytes[random() % telling_bytes.size()];
+        break;
+      case 1:
+        bytes.erase(place, random() % 3 + 1);
+        break;
+      case 2:
+        bytes.insert(place, bytes.substr(place, random() % 8 + 1));
+        break;
+      default:
+        bytes.insert(place, 1, telling_bytes[random() % telling_bytes.size()]);
+        break;
     }
   }
   return bytes;

@@ -36,8 +36,11 @@ TEST(AParser, ServesManyResponsesOneAfterTheOther) {
     std::string body;
     parser.start(false);
     EXPECT_FALSE(parser.saw_bytes());
-    EXPECT_EQ(run(parser, "HTTP/1.1 201 Made\r\nKeep-Alive: timeout=9\r\nTransfer-Encoding: chunked\r\n\r\n"
-                          "3\r\nabc\r\n0\r\n\r\n", &body), Event::end);
+    EXPECT_EQ(run(parser,
+                  "HTTP/1.1 201 Made\r\nKeep-Alive: timeout=9\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "3\r\nabc\r\n0\r\n\r\n",
+                  &body),
+              Event::end);
     EXPECT_EQ(parser.head().status, 201);
     EXPECT_EQ(parser.head().headers.size(), 2U);
     EXPECT_EQ(parser.keep_alive_timeout(), 9);
@@ -115,13 +118,15 @@ TEST(AParser, ReadsABodyOverEveryLimitOfItsLibrary) {
   parser.start(false);
   EXPECT_EQ(run(parser, "HTTP/1.1 200 OK\r\nContent-Length: 20971520\r\n\r\n"), Event::need_more);
   std::string body;
-  for (int count = 0; count < 19; ++count) ASSERT_EQ(run(parser, piece, &body), Event::need_more);
+  for (int count = 0; count < 19; ++count)
+    ASSERT_EQ(run(parser, piece, &body), Event::need_more);
   EXPECT_EQ(run(parser, piece, &body), Event::end);
   EXPECT_EQ(body.size(), 20U << 20U);
 
   parser.start(false);
   EXPECT_EQ(run(parser, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1400000\r\n"), Event::need_more);
-  for (int count = 0; count < 20; ++count) ASSERT_EQ(run(parser, piece), Event::need_more);
+  for (int count = 0; count < 20; ++count)
+    ASSERT_EQ(run(parser, piece), Event::need_more);
   EXPECT_EQ(run(parser, "\r\n0\r\n\r\n"), Event::end);
 }
 
@@ -145,7 +150,8 @@ TEST(AHeadWithoutEnd, IsRefusedAsSoonAsItIsTooLarge) {
 TEST(ManyHeaders, AreReadUpToTheSameBound) {
   std::string head(status_line);
   int count = 0;
-  for (; head.size() + 100 < ResponseParser::max_head_bytes; ++count) head += "N" + std::to_string(count) + ": v\r\n";
+  for (; head.size() + 100 < ResponseParser::max_head_bytes; ++count)
+    head += "N" + std::to_string(count) + ": v\r\n";
   head += "Content-Length: 0\r\n\r\n";
   ResponseParser parser;
   parser.start(false);
@@ -182,7 +188,8 @@ TEST(AChunkSizeLine, IsBounded) {
 
 TEST(InterimHeads, AreSkippedUpToAHundred) {
   std::string hundred;
-  for (int count = 0; count < 100; ++count) hundred += "HTTP/1.1 102 Processing\r\n\r\n";
+  for (int count = 0; count < 100; ++count)
+    hundred += "HTTP/1.1 102 Processing\r\n\r\n";
   ResponseParser parser;
   parser.start(false);
   EXPECT_EQ(run(parser, hundred + "HTTP/1.1 204 Done\r\n\r\n"), Event::end);

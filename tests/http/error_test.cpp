@@ -13,7 +13,8 @@ namespace {
 TEST(EveryErrorCode, HasANameOfItsOwn) {
   std::set<std::string_view> names;
   constexpr auto last = static_cast<std::uint8_t>(ErrorCode::interrupted);
-  for (std::uint8_t code = 0; code <= last; ++code) names.insert(to_string(static_cast<ErrorCode>(code)));
+  for (std::uint8_t code = 0; code <= last; ++code)
+    names.insert(to_string(static_cast<ErrorCode>(code)));
   EXPECT_EQ(names.size(), last + 1U);
   EXPECT_FALSE(names.contains("unknown"));
   EXPECT_EQ(to_string(ErrorCode::remote_protocol), "remote_protocol");
@@ -22,7 +23,8 @@ TEST(EveryErrorCode, HasANameOfItsOwn) {
 TEST(EveryPhase, HasANameOfItsOwn) {
   std::set<std::string_view> names;
   constexpr auto last = static_cast<std::uint8_t>(Phase::read_body);
-  for (std::uint8_t phase = 0; phase <= last; ++phase) names.insert(to_string(static_cast<Phase>(phase)));
+  for (std::uint8_t phase = 0; phase <= last; ++phase)
+    names.insert(to_string(static_cast<Phase>(phase)));
   EXPECT_EQ(names.size(), last + 1U);
   EXPECT_FALSE(names.contains("unknown"));
   EXPECT_EQ(to_string(Phase::tls_handshake), "tls_handshake");

@@ -45,7 +45,8 @@ TEST(AHeaderList, IsEmptyAfterClearAndCanBeFilledAgain) {
 
 TEST(AHeaderList, HoldsManyHeaders) {
   HeaderList headers;
-  for (int index = 0; index < 1000; ++index) headers.add("N" + std::to_string(index), std::to_string(index));
+  for (int index = 0; index < 1000; ++index)
+    headers.add("N" + std::to_string(index), std::to_string(index));
   EXPECT_EQ(headers.size(), 1000U);
   EXPECT_EQ(headers.find("n999"), "999");
   EXPECT_EQ(headers[500].name, "N500");

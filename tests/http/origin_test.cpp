@@ -112,7 +112,8 @@ TEST(AHostThatCouldSplitAHostHeader, IsRefused) {
 }
 
 TEST(AHostThatIsNotAscii, IsRefusedWithTheWayOut) {
-  EXPECT_EQ(refusal("https://b\xc3\xbc" "cher.example"),
+  EXPECT_EQ(refusal("https://b\xc3\xbc"
+                    "cher.example"),
             "the host of the URL is not ASCII: give the host in its ASCII (punycode) form");
   EXPECT_EQ(parsed("https://xn--bcher-kva.example").host, "xn--bcher-kva.example");
 }

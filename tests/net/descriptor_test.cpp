@@ -27,11 +27,9 @@ bool is_open(int number) {
 /// Runs `look` in the child of a fork, which has no threads and runs no destructors. \returns what it returned.
 int in_child(const std::function<int()>& look) {
   const pid_t child = ::fork();
-  if (child == 0)
-    ::_exit(look());
+  if (child == 0) ::_exit(look());
   int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFEXITED(status))
-    return -1;
+  if (::waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
   return WEXITSTATUS(status);
 }
 
@@ -76,8 +74,7 @@ TEST(Fork, an_inherited_descriptor_never_closes_what_has_its_number_now) {
   EXPECT_EQ(in_child([&] {
               const int number = owner.get();
               const Descriptor mine(::eventfd(0, EFD_CLOEXEC));  // the lowest free number: the same
-              if (mine.get() != number)
-                return 2;
+              if (mine.get() != number) return 2;
               owner.reset();
               return is_open(number) ? 0 : 1;
             }),
@@ -88,8 +85,7 @@ TEST(Fork, the_epoch_counts_forks_in_the_child_only) {
   install_fork_handler();
   const unsigned before = fork_epoch();
   EXPECT_EQ(in_child([&] {
-              if (fork_epoch() != before + 1)
-                return 1;
+              if (fork_epoch() != before + 1) return 1;
               return in_child([&] { return fork_epoch() == before + 2 ? 0 : 1; });
             }),
             0);
@@ -117,8 +113,7 @@ TEST(Fork, the_parents_epoll_set_survives_what_the_child_does_to_its_copy) {
   EventFd event = EventFd::open();
   ASSERT_EQ(epoll.add(event.descriptor(), EPOLLIN, 7), 0);
   EXPECT_EQ(in_child([&] {
-              if (epoll.remove(event.descriptor()) != EOWNERDEAD)
-                return 1;
+              if (epoll.remove(event.descriptor()) != EOWNERDEAD) return 1;
               event.signal();
               std::array<epoll_event, 1> room{};
               return epoll.wait(room, std::nullopt).empty() ? 0 : 1;

@@ -196,8 +196,7 @@ TEST_F(Tombstones, reaping_below_the_head_keeps_the_order_of_the_living) {
   park(*a_, 200);
   // Every connection but each tenth hangs up, from the bottom of the list on; sweeps happen on the way.
   for (int i = 0; i < 200; ++i)
-    if (i % 10 != 9)
-      pool_->on_hang_up(records_[static_cast<std::size_t>(i)]->token);
+    if (i % 10 != 9) pool_->on_hang_up(records_[static_cast<std::size_t>(i)]->token);
   EXPECT_EQ(describe(), "20 idle");
   std::vector<Lease> leases;
   for (int i = 199; i >= 9; i -= 10) {

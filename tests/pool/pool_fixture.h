@@ -119,10 +119,8 @@ inline ::testing::AssertionResult eventually(const std::function<bool()>& condit
 inline std::string describe(const EndpointStats& stats) {
   std::string text;
   const auto add = [&](std::uint64_t count, const char* what) {
-    if (count == 0)
-      return;
-    if (!text.empty())
-      text += ", ";
+    if (count == 0) return;
+    if (!text.empty()) text += ", ";
     text += std::to_string(count) + " " + what;
   };
   add(stats.active_connections, "leased");
@@ -140,8 +138,7 @@ class Caller {
   Caller(Pool& pool, Call call) : pool_(pool), result_(std::async(std::launch::async, std::move(call))) {}
   Caller(Caller&&) noexcept = default;
   ~Caller() {
-    if (result_.valid() && waits())
-      pool_.close();
+    if (result_.valid() && waits()) pool_.close();
   }
   [[nodiscard]] T get() { return result_.get(); }
   [[nodiscard]] bool waits() const { return result_.wait_for(seconds(0)) != std::future_status::ready; }
@@ -168,8 +165,7 @@ struct Looks {
 class PoolTest : public ::testing::Test {
  protected:
   ~PoolTest() override {
-    if (pool_ == nullptr)
-      return;
+    if (pool_ == nullptr) return;
     pool_->close();
     while (dialer_.under_way() != 0)
       refuse_dial(Error::make(ErrorCode::pool_closed, Phase::connect, "the test ends"));
@@ -193,15 +189,13 @@ class PoolTest : public ::testing::Test {
   [[nodiscard]] std::string describe() const { return test::describe(pool_->stats().all); }
   [[nodiscard]] std::string describe(const Endpoint& endpoint) const {
     for (const EndpointStats& each : pool_->stats().endpoints) {
-      if (each.name == endpoint.name())
-        return test::describe(each);
+      if (each.name == endpoint.name()) return test::describe(each);
     }
     return "unknown";
   }
   [[nodiscard]] ::testing::AssertionResult becomes(const std::string& description) const {
     auto result = eventually([&] { return describe() == description; });
-    if (!result)
-      result << "; it is: " << describe();
+    if (!result) result << "; it is: " << describe();
     return result;
   }
 

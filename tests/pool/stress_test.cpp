@@ -48,8 +48,7 @@ class CountedConnection final : public Pooled {
   void use(bool dies) {
     EXPECT_FALSE(used_.exchange(true)) << "two users of one connection";
     std::this_thread::yield();
-    if (dies)
-      alive_ = false;
+    if (dies) alive_ = false;
     used_ = false;
   }
 
@@ -76,8 +75,7 @@ class BusyDialer final : public Dialer {
       stopping_ = true;
     }
     some_.notify_one();
-    if (thread_.joinable())
-      thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
   void dial(Endpoint& endpoint, Slot& slot, TimePoint) override {
     const auto which = index_of(endpoint);
@@ -95,8 +93,7 @@ class BusyDialer final : public Dialer {
   };
   [[nodiscard]] std::size_t index_of(const Endpoint& endpoint) const {
     for (std::size_t i = 0; i < endpoints_.size(); ++i)
-      if (endpoints_[i] == &endpoint)
-        return i;
+      if (endpoints_[i] == &endpoint) return i;
     ADD_FAILURE() << "a dial to nowhere";
     return 0;
   }
@@ -105,8 +102,7 @@ class BusyDialer final : public Dialer {
     std::unique_lock lock(mutex_);
     while (true) {
       some_.wait(lock, [&] { return stopping_ || !dials_.empty(); });
-      if (dials_.empty())
-        return;
+      if (dials_.empty()) return;
       const std::size_t which = random() % dials_.size();
       const Request request = dials_[which];
       dials_.erase(dials_.begin() + static_cast<std::ptrdiff_t>(which));
@@ -161,8 +157,7 @@ class Worker {
         release_anothers();
         break;
       case 5:
-        if (below(20) == 0)
-          (void)pool_.warm(endpoint(), below(4), options());
+        if (below(20) == 0) (void)pool_.warm(endpoint(), below(4), options());
         break;
       default:
         request();
@@ -193,28 +188,23 @@ class Worker {
   }
   void request() {
     auto lease = pool_.acquire(endpoint(), options());
-    if (!lease)
-      return;
+    if (!lease) return;
     static_cast<CountedConnection&>(**lease).use(below(16) == 0);
     lease->end(reuse());
   }
   void bare_lease() {
-    if (const auto ref = pool_.try_lease(endpoint()))
-      exchange_on(*ref);
+    if (const auto ref = pool_.try_lease(endpoint())) exchange_on(*ref);
   }
   void waiting_lease() {
-    if (const auto ref = pool_.lease(endpoint(), options()))
-      exchange_on(*ref);
+    if (const auto ref = pool_.lease(endpoint(), options())) exchange_on(*ref);
   }
   // Another thread may give it back at any time.
   void exchange_on(LeaseRef ref) {
     if (pool_.begin_stream(ref)) {
-      if (below(2) == 0)
-        shared_ = ref.id().value;
+      if (below(2) == 0) shared_ = ref.id().value;
       if (pool_.connect(ref, options())) {
         static_cast<CountedConnection&>(*ref.slot->pooled).use(below(16) == 0);
-        if (below(8) == 0)
-          pool_.disconnect(ref);
+        if (below(8) == 0) pool_.disconnect(ref);
         pool_.end_stream(ref, reuse());
       } else {
         pool_.end_stream(ref, Reuse::no());
@@ -223,8 +213,7 @@ class Worker {
     pool_.release(ref, reuse());
   }
   void release_anothers() {
-    if (const auto ref = pool_.find(ConnectionId{shared_.exchange(0)}))
-      pool_.release(*ref, reuse());
+    if (const auto ref = pool_.find(ConnectionId{shared_.exchange(0)})) pool_.release(*ref, reuse());
   }
 
   Pool& pool_;

@@ -11,8 +11,7 @@ namespace fastpool::support {
 namespace {
 
 void must(bool done, const char* what) {
-  if (!done)
-    throw std::runtime_error(std::string("OpenSSL: ") + what);
+  if (!done) throw std::runtime_error(std::string("OpenSSL: ") + what);
 }
 
 struct CloseFile {
@@ -22,8 +21,7 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 File open_for_writing(const std::string& path) {
   File file(std::fopen(path.c_str(), "w"));
-  if (file == nullptr)
-    throw std::runtime_error("cannot write " + path);
+  if (file == nullptr) throw std::runtime_error("cannot write " + path);
   return file;
 }
 
@@ -87,8 +85,7 @@ CertificateFiles CertificateAuthority::issue(const CertificateWish& wish) {
   std::string names;
   for (const std::string& name : wish.names)
     names += (names.empty() ? "" : ",") + name;
-  if (!names.empty())
-    add_extension(certificate.get(), certificate_.get(), NID_subject_alt_name, names);
+  if (!names.empty()) add_extension(certificate.get(), certificate_.get(), NID_subject_alt_name, names);
   must(X509_sign(certificate.get(), key_.get(), EVP_sha256()) > 0, "cannot sign");
 
   return write(certificate.get(), key.get(), wish.key_password);

@@ -29,8 +29,7 @@ std::string ServerConnection::read_some(std::size_t most) {
   std::size_t got = 0;
   if (tls_ != nullptr) {
     ERR_clear_error();
-    if (SSL_read_ex(tls_, bytes.data(), bytes.size(), &got) != 1)
-      got = 0;
+    if (SSL_read_ex(tls_, bytes.data(), bytes.size(), &got) != 1) got = 0;
   } else {
     const ssize_t received = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
     got = received > 0 ? static_cast<std::size_t>(received) : 0;
@@ -43,8 +42,7 @@ std::string ServerConnection::read_exactly(std::size_t size) {
   std::string all;
   while (all.size() < size) {
     const std::string more = read_some(size - all.size());
-    if (more.empty())
-      break;
+    if (more.empty()) break;
     all += more;
   }
   return all;
@@ -54,8 +52,7 @@ std::string ServerConnection::read_until(std::string_view mark) {
   std::string all;
   while (all.size() < mark.size() || all.compare(all.size() - mark.size(), mark.size(), mark) != 0) {
     const std::string more = read_some(1);
-    if (more.empty())
-      break;
+    if (more.empty()) break;
     all += more;
   }
   return all;
@@ -66,12 +63,10 @@ bool ServerConnection::write(std::string_view bytes) {
     std::size_t sent = 0;
     if (tls_ != nullptr) {
       ERR_clear_error();
-      if (SSL_write_ex(tls_, bytes.data(), bytes.size(), &sent) != 1)
-        return false;
+      if (SSL_write_ex(tls_, bytes.data(), bytes.size(), &sent) != 1) return false;
     } else {
       const ssize_t moved = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (moved < 0)
-        return false;
+      if (moved < 0) return false;
       sent = static_cast<std::size_t>(moved);
     }
     bytes.remove_prefix(sent);
@@ -86,8 +81,7 @@ void ServerConnection::read_to_end() {
 
 void ServerConnection::say_goodbye() {
   ERR_clear_error();
-  if (tls_ != nullptr)
-    SSL_shutdown(tls_);
+  if (tls_ != nullptr) SSL_shutdown(tls_);
 }
 
 void ServerConnection::close_writing() {
@@ -118,8 +112,7 @@ int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* size, co
                     unsigned int in_size, void*) {
   auto offered = std::make_unique<std::string>();
   for (unsigned at = 0; at < in_size; at += 1U + in[at]) {
-    if (!offered->empty())
-      *offered += ',';
+    if (!offered->empty()) *offered += ',';
     offered->append(reinterpret_cast<const char*>(in + at + 1), in[at]);
   }
   *out = in + 1;
@@ -168,12 +161,10 @@ void LoopbackServer::State::serve(net::Descriptor socket) {
     SSL_set_fd(ssl, number);
     ERR_clear_error();
     ready = SSL_accept(ssl) == 1;
-    if (ready)
-      (SSL_session_reused(ssl) == 1 ? resumed : full).fetch_add(1);
+    if (ready) (SSL_session_reused(ssl) == 1 ? resumed : full).fetch_add(1);
   }
   ServerConnection connection(std::move(socket), ssl);
-  if (ready)
-    handler(connection);
+  if (ready) handler(connection);
   const std::lock_guard lock(mutex);
   std::erase(open, number);  // before the descriptor closes: its number may then belong to somebody else
 }
@@ -182,10 +173,8 @@ void LoopbackServer::State::accept_all() {
   while (true) {
     net::Descriptor socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     const std::lock_guard lock(mutex);
-    if (stopping)
-      return;
-    if (!socket.valid())
-      continue;
+    if (stopping) return;
+    if (!socket.valid()) continue;
     (void)net::set_no_delay(socket.get());
     connections.fetch_add(1);
     open.push_back(socket.get());
@@ -203,12 +192,10 @@ LoopbackServer::LoopbackServer(const ServerTls& tls, Handler handler) : state_(s
   SSL_CTX* context = SSL_CTX_new(TLS_server_method());
   state_->tls = context;
   const auto must = [](bool done, const char* what) {
-    if (!done)
-      throw std::runtime_error(std::string("test server: ") + what);
+    if (!done) throw std::runtime_error(std::string("test server: ") + what);
   };
   must(context != nullptr, "no context");
-  if (tls.maximum_version != 0 && tls.maximum_version < TLS1_2_VERSION)
-    SSL_CTX_set_security_level(context, 0);
+  if (tls.maximum_version != 0 && tls.maximum_version < TLS1_2_VERSION) SSL_CTX_set_security_level(context, 0);
   must(SSL_CTX_use_certificate_chain_file(context, tls.certificate.certificate.c_str()) == 1, "certificate");
   must(SSL_CTX_use_PrivateKey_file(context, tls.certificate.key.c_str(), SSL_FILETYPE_PEM) == 1, "key");
   must(SSL_CTX_set_min_proto_version(context, tls.minimum_version) == 1, "minimum version");
@@ -266,16 +253,14 @@ int LoopbackServer::resumed_handshakes() const noexcept {
 net::Descriptor LoopbackServer::connect() const {
   net::Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto address = *net::SocketAddress::from_ip("127.0.0.1", state_->port);
-  if (::connect(socket.get(), address.data(), address.size()) != 0)
-    throw std::runtime_error("cannot connect");
+  if (::connect(socket.get(), address.data(), address.size()) != 0) throw std::runtime_error("cannot connect");
   return socket;
 }
 
 void echo(ServerConnection& connection) {
   while (true) {
     const std::string bytes = connection.read_some();
-    if (bytes.empty() || !connection.write(bytes))
-      return;
+    if (bytes.empty() || !connection.write(bytes)) return;
   }
 }
 

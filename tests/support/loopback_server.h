@@ -54,7 +54,7 @@ struct ServerTls {
   int minimum_version = 0;
   int maximum_version = 0;
   std::string client_ca_file = {};  ///< not empty: clients must show a certificate of this authority
-  int tickets = 2;             ///< session tickets after a TLS 1.3 handshake
+  int tickets = 2;                  ///< session tickets after a TLS 1.3 handshake
 };
 
 /// A server on a free port of 127.0.0.1, each connection handled in a thread of its own. With TLS the handler runs after
@@ -70,7 +70,7 @@ class LoopbackServer {
   ~LoopbackServer();
 
   [[nodiscard]] std::uint16_t port() const noexcept;
-  [[nodiscard]] int connections() const noexcept;  ///< accepted so far
+  [[nodiscard]] int connections() const noexcept;      ///< accepted so far
   [[nodiscard]] int full_handshakes() const noexcept;  ///< completed and not resumed
   [[nodiscard]] int resumed_handshakes() const noexcept;
 

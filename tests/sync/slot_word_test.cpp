@@ -79,8 +79,7 @@ TEST(SlotWord, each_transition_succeeds_from_its_state_and_from_no_other) {
 
 TEST(SlotWord, what_ends_a_lease_takes_its_own_generation_alone) {
   for (const Transition& transition : transitions()) {
-    if (transition.from != State::leased || std::string(transition.name) == "mark_draining")
-      continue;
+    if (transition.from != State::leased || std::string(transition.name) == "mark_draining") continue;
     SlotWord word;
     const std::uint32_t generation = bring_to(word, State::leased);
     EXPECT_FALSE(transition.make(word, generation + 1)) << transition.name;

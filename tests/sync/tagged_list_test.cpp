@@ -66,8 +66,7 @@ TEST(TaggedList, a_head_that_left_and_came_back_is_not_taken_for_the_same) {
     bool done = false;
     Link stale{1};
     Link& operator()(std::uint32_t index) {
-      if (done)
-        return cells(index);
+      if (done) return cells(index);
       done = true;
       EXPECT_EQ(list.pop(cells), 0U);
       EXPECT_EQ(list.pop(cells), 1U);
@@ -92,8 +91,7 @@ TEST(TaggedList, under_many_threads_no_cell_is_lost_or_owned_twice) {
     threads.emplace_back([&, t] {
       std::vector<std::uint32_t> held;
       const auto own = [&](std::uint32_t index) {
-        if (owners[index].fetch_add(1) != 0)
-          doubled = true;
+        if (owners[index].fetch_add(1) != 0) doubled = true;
         held.push_back(index);
       };
       const auto give = [&] {
@@ -103,10 +101,8 @@ TEST(TaggedList, under_many_threads_no_cell_is_lost_or_owned_twice) {
         list.push(index, cells);
       };
       for (unsigned i = 0; i < 20'000; ++i) {
-        if (const std::uint32_t index = list.pop(cells); index != none)
-          own(index);
-        if (held.size() > (i * 7 + t) % 4)
-          give();
+        if (const std::uint32_t index = list.pop(cells); index != none) own(index);
+        if (held.size() > (i * 7 + t) % 4) give();
         if (t == 0 && i % 97 == 0) {
           // The sweeper: takes all, and brings it back.
           std::vector<std::uint32_t> chain;

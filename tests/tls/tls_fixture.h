@@ -47,8 +47,7 @@ class TlsTest : public ::testing::Test {
   static net::IoStatus run_handshake(TlsChannel& channel) {
     while (true) {
       const net::IoResult result = channel.handshake();
-      if (result.status != net::IoStatus::want_read && result.status != net::IoStatus::want_write)
-        return result.status;
+      if (result.status != net::IoStatus::want_read && result.status != net::IoStatus::want_write) return result.status;
       wait_for(channel, result.status);
     }
   }
@@ -86,10 +85,8 @@ class TlsTest : public ::testing::Test {
     std::size_t done = 0;
     while (done < size) {
       const net::IoResult result = channel.read(std::span(all).subspan(done), net::IoMode::wait);
-      if (last != nullptr)
-        *last = result.status;
-      if (result.status != net::IoStatus::ok)
-        break;
+      if (last != nullptr) *last = result.status;
+      if (result.status != net::IoStatus::ok) break;
       done += result.bytes;
     }
     all.resize(done);

@@ -50,8 +50,7 @@ class Transfer : public TlsTest {
         }
         const IoResult result = channel.write(pieces, IoMode::dont_wait);
         EXPECT_TRUE(result.status == IoStatus::ok || result.status == IoStatus::want_write) << channel.last_error();
-        if (result.status == IoStatus::error)
-          break;
+        if (result.status == IoStatus::error) break;
         if (result.status == IoStatus::ok) {
           sent += result.bytes;
           moved = true;
@@ -149,8 +148,7 @@ TEST_F(Transfer, a_goodbye_is_an_end_and_a_bare_close_is_a_truncation) {
   for (const bool polite : {true, false}) {
     const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
       connection.write("last words");
-      if (polite)
-        connection.say_goodbye();
+      if (polite) connection.say_goodbye();
     });
     const auto channel = connect(make_context(trusting()), server);
     IoStatus last = IoStatus::ok;
