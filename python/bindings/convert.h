@@ -1,6 +1,6 @@
 #pragma once
 
-#include <deque>
+#include <list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,7 +22,7 @@ class HeaderText {
 
  private:
   std::vector<nanobind::object> kept_;
-  std::deque<std::string> encoded_;  // of the few that are not ASCII
+  std::list<std::string> encoded_;  // of the few that are not ASCII; costs nothing while empty
 };
 
 /// Headers from a sequence of pairs or a mapping, as views into it.
