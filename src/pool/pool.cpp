@@ -230,12 +230,18 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   const TimePoint deadline = options.pool_timeout ? clock_.now() + *options.pool_timeout : TimePoint::max();
   std::vector<Lease> leases;
   std::optional<Error> error;
+  bool left = false;
   for (Waiter& waiter : waiters) {
-    if (error && (error->code == ErrorCode::interrupted || error->code == ErrorCode::pool_timeout)) {
-      // The caller's patience is at its end for all of them alike.
+    {
       std::lock_guard lock(endpoint.mutex);
-      if (!waiter.done) {
+      // The caller's patience is at its end for all of them alike; and nobody waits for room with leases in hand: two
+      // warm-ups, each holding what the other needs, would wait for ever.
+      const bool out_of_patience =
+          error && (error->code == ErrorCode::interrupted || error->code == ErrorCode::pool_timeout);
+      const bool for_room = !leases.empty() && !covered_locked(endpoint, waiter);
+      if (!waiter.done && (out_of_patience || for_room)) {
         leave_locked(endpoint, waiter);
+        left = true;
         continue;
       }
     }
@@ -246,7 +252,7 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
       error = std::move(waited).error();
     }
   }
-  if (error && endpoint.waiting.get() != 0) dispatch(endpoint);  // others moved up
+  if (left && endpoint.waiting.get() != 0) dispatch(endpoint);  // others moved up
   const auto warmed = static_cast<std::uint32_t>(leases.size());
   for (Lease& lease : leases)
     lease.end(Reuse::yes());

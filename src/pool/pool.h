@@ -68,7 +68,7 @@ class Pool {
   /// Ends it; if the lease was given back meanwhile, that is done now.
   void end_stream(LeaseRef ref, Reuse reuse) noexcept;
 
-  /// Dials until `count` connections are idle at once; waits for it. \returns how many there are.
+  /// Dials until `count` connections are idle at once, or as many as there is room for; waits for them. \returns how many.
   [[nodiscard]] Result<std::uint32_t> warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options);
   /// Closes idle connections that expired or were hung up. \returns how many.
   std::size_t cleanup();
@@ -120,6 +120,7 @@ class Pool {
   void serve_leases_locked(Endpoint& endpoint, Actions& actions);
   void start_dials_locked(Endpoint& endpoint, Actions& actions);
   void note_connecting_locked(Endpoint& endpoint);
+  [[nodiscard]] static bool covered_locked(const Endpoint& endpoint, const Waiter& waiter) noexcept;
   void share_failure_locked(Endpoint& endpoint, const Error& error);
   void starve_locked(Endpoint& endpoint);
   void keep_place_locked(Endpoint& endpoint);

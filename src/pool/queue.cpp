@@ -133,6 +133,15 @@ void Pool::note_connecting_locked(Endpoint& endpoint) {
   }
 }
 
+// Whether a dial is under way for that waiter.
+bool Pool::covered_locked(const Endpoint& endpoint, const Waiter& waiter) noexcept {
+  std::uint32_t covered = endpoint.dialing;
+  for (const Waiter* each = endpoint.queue.front(); each != nullptr && covered > 0; each = each->next, --covered) {
+    if (each == &waiter) return true;
+  }
+  return false;
+}
+
 TimePoint Pool::dial_deadline_locked(const Endpoint& endpoint) const {
   Duration longest = settings_.dial_timeout;
   for (const Waiter* waiter = endpoint.queue.front(); waiter != nullptr; waiter = waiter->next) {

@@ -338,6 +338,24 @@ TEST_F(Warming, stays_within_the_limits) {
   EXPECT_EQ(describe(), "2 idle");
 }
 
+TEST_F(Warming, two_at_once_do_not_wait_for_what_the_other_holds) {
+  make(limits(5, 2));
+  Endpoint* b = endpoint("b");
+  Lease one = dialed(*a_);
+  Lease two = dialed(*a_);
+  auto warming_a = start_warm(*a_, 2);
+  auto warming_b = start_warm(*b, 2);
+  EXPECT_EQ(describe(), "2 leased, 4 waiting");
+  one.end(Reuse::no());
+  two.end(Reuse::no());
+  EXPECT_TRUE(eventually([&] {
+    if (dialer_.under_way() != 0) complete_dial();
+    return !warming_a.waits() && !warming_b.waits();
+  }));
+  EXPECT_TRUE(warming_a.get().ok());
+  EXPECT_TRUE(warming_b.get().ok());
+}
+
 TEST_F(Warming, says_what_went_wrong_if_there_is_none) {
   make();
   auto warming = start_warm(*a_, 2);
