@@ -210,10 +210,17 @@ _WORKING = """
 """
 
 
-def _exits_in_order(program: str, python: str, *arguments: str, **options: dict[str, str]) -> None:
+def _exits_in_order(
+    program: str,
+    python: str,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    after_each: Callable[[], None] = lambda: None,
+) -> None:
     runs = child.exit_runs()
     for run in range(1, runs + 1):
-        done = child.run(program, str(THREADS), *arguments, python=python, **options)
+        done = child.run(program, str(THREADS), *arguments, python=python, environment=environment)
+        after_each()
         ended = (done.returncode, done.stdout, done.stderr)
         assert ended == (0, "exiting\n", ""), f"run {run} of {runs}: {done.returncode}\n{done.stderr}"
         if run % 50 == 0:
@@ -256,7 +263,11 @@ def refused() -> Iterator[str]:
 def test_threads_that_wait_do_not_hinder_the_exit(
     serve: Serve, certificates: Certificates, unanswered: str, endless_look_ups: dict[str, str], python: str
 ) -> None:
-    end = Gate()
+    ends = [Gate()]
+
+    def end() -> None:  # of what that run's connections hold
+        ends.pop().open()
+        ends.append(Gate())
 
     async def script(connection: Connection) -> None:
         first = await connection.receive(8)
@@ -264,12 +275,12 @@ def test_threads_that_wait_do_not_hinder_the_exit(
             connection.pause()
         elif first.startswith(b"GET /bod"):
             await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
-        await end.passed()
+        await ends[-1].passed()
 
     plain, tls = serve(script).url, serve(script, tls=certificates.server).url
     handshake = plain.replace("http:", "https:")
     arguments = [plain, tls, handshake, unanswered, str(certificates.ca_file)]
-    _exits_in_order(_WAITING, python, *arguments, environment=endless_look_ups)
+    _exits_in_order(_WAITING, python, *arguments, environment=endless_look_ups, after_each=end)
 
 
 @pytest.mark.parametrize("python", child.pythons())
