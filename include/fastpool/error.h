@@ -97,9 +97,9 @@ class [[nodiscard]] Result<void> {
 
   [[nodiscard]] bool ok() const noexcept { return !error_.has_value(); }
   explicit operator bool() const noexcept { return ok(); }
-  [[nodiscard]] Error& error() & noexcept { return *error_; }
-  [[nodiscard]] const Error& error() const& noexcept { return *error_; }
-  [[nodiscard]] Error&& error() && noexcept { return std::move(*error_); }
+  [[nodiscard]] Error& error() & noexcept { return *error_; }               // NOLINT(bugprone-unchecked-*): if !ok()
+  [[nodiscard]] const Error& error() const& noexcept { return *error_; }    // NOLINT(bugprone-unchecked-*): if !ok()
+  [[nodiscard]] Error&& error() && noexcept { return std::move(*error_); }  // NOLINT(bugprone-unchecked-*): if !ok()
 
  private:
   std::optional<Error> error_;

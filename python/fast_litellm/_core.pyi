@@ -208,7 +208,7 @@ class Exchange:
         """The socket's number, for the network_stream extension; -1 once closed."""
     @property
     def local_address(self) -> Any:
-        """As `socket.getsockname()` gave it when the connection was made; known to the end of the response and after."""
+        """As `socket.getsockname()` gave it when the connection was made; known even after the response."""
     @property
     def peer_address(self) -> Any: ...
 

@@ -195,8 +195,8 @@ class NetworkStream:
         self._exchange = exchange
 
     def get_extra_info(self, info: str) -> Any:
-        """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close, None once
-        the whole body has arrived. None for anything else (`ssl_object` too: the TLS session is not Python's)."""
+        """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close, None
+        once the whole body has arrived. None for anything else (`ssl_object` too: the TLS session is not Python's)."""
         if info == "client_addr":
             return self._exchange.local_address
         if info == "server_addr":

@@ -47,6 +47,7 @@ Result<Response> Client::send(const Request& request, const RequestOptions& opti
   if (!endpoint) return std::move(endpoint).error();
   const std::string target = target_of(request.url);
   std::vector<Header> headers;
+  headers.reserve(request.headers.size());
   for (const auto& [name, value] : request.headers)
     headers.push_back({name, value});
   client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());

@@ -62,7 +62,7 @@ class ResponseParser {
   [[nodiscard]] long keep_alive_max() const noexcept;
   [[nodiscard]] const std::string& error_detail() const noexcept;
 
-  static constexpr std::size_t max_head_bytes = 256 * 1024;  ///< status line, headers and trailers together
+  static constexpr std::size_t max_head_bytes = 256UL * 1024;  ///< status line, headers and trailers together
 
  private:
   class Impl;

@@ -24,7 +24,7 @@ class EpochPointer {
     auto fresh = std::make_unique<Held>(Held{epoch, make()});
     if (held_.compare_exchange_strong(held, fresh.get())) return *fresh.release()->object;
     return *held->object;  // another thread was first
-  }
+  }  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): another epoch's object is left as it is, see above
   /// Abandons what is held, so that the destructor destroys nothing.
   void abandon() noexcept {
     if (Held* held = held_.load()) (void)held->object.release();
