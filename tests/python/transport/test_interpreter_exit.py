@@ -309,20 +309,22 @@ def test_exit_handlers_may_make_requests_and_join_threads_that_wait_for_an_answe
 
         @atexit.register  # before the import: so it runs after whatever the package does at exit
         def goodbye():
-            print(pool.request(url, "GET", "/exit").text, flush=True)
+            answers.append(pool.request(url, "GET", "/exit").text)
             thread.join()
+            print(*sorted(answers))
 
         from fast_litellm import SimpleConnectionPool
 
         url = sys.argv[1]
+        answers = []
         pool = SimpleConnectionPool()
-        thread = threading.Thread(target=lambda: print(pool.request(url, "GET", "/thread").text), daemon=True)
+        thread = threading.Thread(target=lambda: answers.append(pool.request(url, "GET", "/thread").text), daemon=True)
         thread.start()
         while not pool.get_stats()["active_connections"]:
             pass
     """
     done = child.run(program, serve(script).url, python=python)
-    assert (done.returncode, sorted(done.stdout.split()), done.stderr) == (0, ["/exit", "/thread"], "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "/exit /thread\n", "")
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
