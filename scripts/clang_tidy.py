@@ -71,7 +71,7 @@ def main() -> int:
             file = (Path(entry["directory"]) / entry["file"]).resolve()
             commands.setdefault(file, (database, entry["command"]))
     version = subprocess.run([CLANG_TIDY, "--version"], check=True, capture_output=True).stdout
-    checks = version + (ROOT / ".clang-tidy").read_bytes()
+    checks = version + b"".join((ROOT / name).read_bytes() for name in (".clang-tidy", "tests/.clang-tidy"))
     STAMPS.mkdir(parents=True, exist_ok=True)
 
     def check(source: Path) -> str | None:

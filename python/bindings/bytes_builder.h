@@ -51,7 +51,7 @@ class BytesBuilder {
   }
 
  private:
-  static constexpr std::size_t small_limit = 64 * 1024;
+  static constexpr std::size_t small_limit = 64UL * 1024;
 
   // Taken out of the thread while in use: a signal handler may make a request on this thread in between.
   static std::string& spare() {

@@ -13,8 +13,8 @@ namespace {
 using driver::Blocking;
 using Event = h1::ResponseParser::Event;
 
-constexpr std::size_t buffer_size = 64 * 1024;
-constexpr std::size_t drain_limit = 64 * 1024;
+constexpr std::size_t buffer_size = 64UL * 1024;
+constexpr std::size_t drain_limit = 64UL * 1024;
 constexpr std::size_t parsers_kept = 4;
 
 // One receive buffer per thread: an exchange holds none, so an idle or slow one costs nothing. What was read lies in it
@@ -383,6 +383,7 @@ Result<bool> Exchange::read(std::vector<std::string_view>& pieces, const CallOpt
     if (state_ == State::body_arrived) complete();
     return true;
   }
+  // NOLINTNEXTLINE(bugprone-unchecked-optional-access): exchange() gives what was there, and that was checked
   if (body_error_) return fail(*std::exchange(body_error_, std::nullopt));
   if (state_ == State::complete) return false;
   if (state_ != State::reading_body)

@@ -66,7 +66,7 @@ MessageReader::Outcome MessageReader::read_head(std::string_view bytes) {
   error_code code;
   if (bytes.size() > bare_line && bytes.substr(bare_line, 2) == "\r\n") {
     std::array<char, bare_line + 3> line{};
-    std::copy_n(bytes.data(), bare_line, line.data());
+    std::ranges::copy(bytes.substr(0, bare_line), line.data());
     std::copy_n(" \r\n", 3, line.data() + bare_line);
     put(boost::asio::const_buffer(line.data(), line.size()), code);
     if (code == http::error::need_more) {

@@ -25,6 +25,7 @@ constexpr const char* too_large = "status line, headers and trailers over 256 Ki
 ///
 /// A head goes to Beast only when it is there in full, so that what comes out never depends on how the bytes were
 /// split, and what need_more leaves behind is at most one head.
+// NOLINTBEGIN(bugprone-unchecked-optional-access): start(), called before all else, always makes a reader
 class ResponseParser::Impl {
  public:
   void start(bool head_request) {
@@ -201,6 +202,7 @@ class ResponseParser::Impl {
   bool ended_early_ = false;
   bool persistent_ = false;
 };
+// NOLINTEND(bugprone-unchecked-optional-access)
 
 ResponseParser::ResponseParser() : impl_(std::make_unique<Impl>()) {
   impl_->start(false);

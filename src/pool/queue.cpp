@@ -323,6 +323,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
         direct->slot = &slot;
         direct->generation = slot.word.load().generation;
         direct->fresh = true;
+        // NOLINTNEXTLINE(bugprone-use-after-move): only the value was taken; whether there was one stays known
         if (!result) direct->error = result.error();
         direct->done = true;
         direct->parker.unpark();

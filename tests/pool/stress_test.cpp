@@ -253,6 +253,7 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
     endpoints[i] = *pool.add_endpoint(std::string(1, static_cast<char>('a' + i)), nullptr);
   dialer.start(pool, endpoints);
 
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment
   const char* lengthen = std::getenv("FASTPOOL_STRESS_SECONDS");
   const auto until = std::chrono::steady_clock::now() + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
   std::atomic<std::uint64_t> shared{0};
