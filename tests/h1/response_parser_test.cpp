@@ -176,7 +176,7 @@ TEST(Trailers, CountTogetherWithTheHead) {
 
 TEST(AChunkSizeLine, IsBounded) {
   const std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-  const std::string extension(17 * 1024, 'x');
+  const std::string extension(17UL * 1024, 'x');
   ResponseParser parser;
   parser.start(false);
   EXPECT_EQ(run(parser, head + "1;" + extension + "\r\na\r\n0\r\n\r\n"), Event::error) << "in one piece";

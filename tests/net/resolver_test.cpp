@@ -243,8 +243,8 @@ TEST(ResolverTest, a_caller_may_ask_again_from_within_its_callback) {
   Names names;
   Resolver resolver(names.look_up());
   std::promise<bool> both;
-  resolver.resolve("a.test", kNow, [&](Result<AddressList>) {
-    resolver.resolve("b.test", kNow, [&](Result<AddressList> found) { both.set_value(found.ok()); });
+  resolver.resolve("a.test", kNow, [&](const Result<AddressList>&) {
+    resolver.resolve("b.test", kNow, [&](const Result<AddressList>& found) { both.set_value(found.ok()); });
   });
   EXPECT_TRUE(both.get_future().get());
 }

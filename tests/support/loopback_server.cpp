@@ -93,7 +93,7 @@ void ServerConnection::reset() {
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
   // leaves the number in place for stop(), which must not meet somebody else's
   const sockaddr nobody{AF_UNSPEC, {}};
-  ::connect(socket_.get(), &nobody, sizeof(nobody));
+  (void)::connect(socket_.get(), &nobody, sizeof(nobody));
 }
 
 namespace {
