@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -70,22 +71,22 @@ def test_a_shared_pool_opens_as_many_connections_per_endpoint_as_allowed_and_no_
 def test_the_total_limit_holds_over_all_endpoints(make_client: MakeClient, serve: Serve, new_pool: NewPool) -> None:
     pool = new_pool(max_connections=3)
     client = make_client(pool=pool)
-    opened, most = [0], [0]
     lock = threading.Lock()
+    in_hand, most_in_hand = 0, 0
 
-    def counting(step: int) -> None:
-        with lock:
-            opened[0] += step
-            most[0] = max(most[0], opened[0])
-
+    # A server reads the FIN of a closed connection late, so what it has open says little; so does the kernel's table of
+    # sockets, which is no snapshot. Exact are the requests that the servers have in hand.
     async def script(connection: Connection) -> None:
-        counting(1)
-        try:
-            while True:
-                request = await connection.request()
-                await connection.respond(request.target.encode())
-        finally:
-            counting(-1)
+        nonlocal in_hand, most_in_hand
+        while True:
+            request = await connection.request()
+            with lock:
+                in_hand += 1
+                most_in_hand = max(most_in_hand, in_hand)
+            await asyncio.sleep(0)  # others' turn
+            with lock:
+                in_hand -= 1
+            await connection.respond(request.target.encode())
 
     servers = [serve(script) for _ in range(5)]
 
@@ -94,10 +95,8 @@ def test_the_total_limit_holds_over_all_endpoints(make_client: MakeClient, serve
 
     with ThreadPoolExecutor(10) as threads:
         assert list(threads.map(get, range(200))) == [f"/{number}" for number in range(200)]
-    # A connection that the pool has closed may be counted here until the server reads its FIN: look at the pool's count
-    # for the exact figure, and at the server's for one that does not grow.
+    assert 1 <= most_in_hand <= 3
     assert pool.get_stats()["total_connections"] <= 3
-    assert most[0] <= 3 + 2
 
 
 def test_limits_on_a_shared_pool_bind_this_transport_alone(
