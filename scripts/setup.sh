@@ -34,6 +34,7 @@ missing_packages() {
   have_header nghttp2/nghttp2.h || echo libnghttp2-dev
   { have_header gtest/gtest.h && have_library gtest; } || echo libgtest-dev
   { have_header benchmark/benchmark.h && have_library benchmark; } || echo libbenchmark-dev
+  have_header relacy/relacy.hpp || echo relacy-dev
   have_header boost/beast/http/basic_parser.hpp || echo boost
   { have_command nginx || [ -x /usr/sbin/nginx ]; } || echo nginx-light
   { have_command ss || [ -x /usr/sbin/ss ]; } || echo iproute2

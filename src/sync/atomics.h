@@ -42,7 +42,8 @@ class Tally {
 
 /// A count that takes part in a decision between threads ("I have queued; now I look at the list" against "I have
 /// pushed; now I look at the count"): every operation is a seq_cst read-modify-write or a seq_cst load.
-class Count {
+template <typename Atomics = StdAtomics>
+class BasicCount {
  public:
   void add(std::uint32_t amount = 1) noexcept { value_.fetch_add(amount); }
   void subtract(std::uint32_t amount = 1) noexcept { value_.fetch_sub(amount); }
@@ -60,11 +61,13 @@ class Count {
   [[nodiscard]] std::uint32_t peek() const noexcept { return value_.load(std::memory_order_relaxed); }
 
  private:
-  std::atomic<std::uint32_t> value_{0};
+  typename Atomics::template Atomic<std::uint32_t> value_{0};
 };
+using Count = BasicCount<>;
 
 /// A flag of the same kind.
-class Flag {
+template <typename Atomics = StdAtomics>
+class BasicFlag {
  public:
   [[nodiscard]] bool get() const noexcept { return value_.load(); }
   /// Sets it; true if this call did so.
@@ -73,7 +76,8 @@ class Flag {
   void clear() noexcept { value_.exchange(false); }
 
  private:
-  std::atomic<bool> value_{false};
+  typename Atomics::template Atomic<bool> value_{false};
 };
+using Flag = BasicFlag<>;
 
 }  // namespace fastpool::sync

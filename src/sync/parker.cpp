@@ -9,10 +9,9 @@
 
 namespace fastpool::sync {
 
-namespace {
-
-// The absolute form (FUTEX_WAIT_BITSET) takes CLOCK_MONOTONIC, which is what Clock is: no drift over spurious wakes.
-long futex_wait_until(std::atomic<std::uint32_t>& word, std::uint32_t expected, TimePoint deadline) noexcept {
+// The absolute form (FUTEX_WAIT_BITSET) takes CLOCK_MONOTONIC, which is what Clock is: no drift over spurious wakes. A
+// deadline that is past ends it at once.
+bool LinuxFutex::wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, TimePoint deadline) noexcept {
   timespec at{};
   const timespec* limit = nullptr;
   if (deadline != TimePoint::max()) {
@@ -22,29 +21,13 @@ long futex_wait_until(std::atomic<std::uint32_t>& word, std::uint32_t expected, 
     at.tv_nsec = static_cast<long>(nanos % 1'000'000'000);
     limit = &at;
   }
-  return ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected, limit, nullptr, FUTEX_BITSET_MATCH_ANY);
+  return ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected, limit, nullptr, FUTEX_BITSET_MATCH_ANY) ==
+             0 ||
+         errno != ETIMEDOUT;
 }
 
-}  // namespace
-
-bool Parker::park_until(TimePoint deadline) noexcept {
-  for (;;) {
-    // acquire: pairs with the release in unpark(); what the waker wrote before is seen.
-    if (word_.exchange(empty, std::memory_order_acquire) == woken) return true;
-    if (futex_wait_until(word_, empty, deadline) != 0 && errno == ETIMEDOUT) {
-      return word_.exchange(empty, std::memory_order_acquire) == woken;  // acquire: as above
-    }
-    if (deadline != TimePoint::max() && Clock::now() >= deadline) {
-      return word_.exchange(empty, std::memory_order_acquire) == woken;  // acquire: as above
-    }
-  }
-}
-
-void Parker::unpark() noexcept {
-  // release: pairs with the acquire in park_until().
-  if (word_.exchange(woken, std::memory_order_release) == empty) {
-    ::syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-  }
+void LinuxFutex::wake_one(std::atomic<std::uint32_t>& word) noexcept {
+  ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
 }  // namespace fastpool::sync

@@ -1,0 +1,177 @@
+#pragma once
+
+#include "model/relacy.h"
+
+#include <atomic>
+#include <cstdint>
+#include <source_location>
+
+#include <fastpool/timeouts.h>
+
+namespace fastpool::model {
+
+[[nodiscard]] inline rl::debug_info info_of(const std::source_location& where) {
+  return {"", where.file_name(), static_cast<unsigned>(where.line())};
+}
+
+/// Which order is used where the shipped code says one. `as_written` is what is shipped; the others are mutants.
+enum class Orders : std::uint8_t {
+  as_written,
+  no_total_order,  ///< seq_cst is acquire and release only
+  relaxed          ///< nothing orders anything
+};
+
+template <Orders orders>
+[[nodiscard]] constexpr rl::memory_order rmw_order(std::memory_order order) {
+  if (orders == Orders::relaxed) return rl::mo_relaxed;
+  switch (order) {
+    case std::memory_order_relaxed:
+      return rl::mo_relaxed;
+    case std::memory_order_consume:
+    case std::memory_order_acquire:
+      return rl::mo_acquire;
+    case std::memory_order_release:
+      return rl::mo_release;
+    case std::memory_order_acq_rel:
+      return rl::mo_acq_rel;
+    case std::memory_order_seq_cst:
+      break;
+  }
+  return orders == Orders::no_total_order ? rl::mo_acq_rel : rl::mo_seq_cst;
+}
+template <Orders orders>
+[[nodiscard]] constexpr rl::memory_order load_order(std::memory_order order) {
+  const rl::memory_order found = rmw_order<orders>(order);
+  return found == rl::mo_acq_rel ? rl::mo_acquire : found;
+}
+template <Orders orders>
+[[nodiscard]] constexpr rl::memory_order store_order(std::memory_order order) {
+  const rl::memory_order found = rmw_order<orders>(order);
+  return found == rl::mo_acq_rel ? rl::mo_release : found;
+}
+
+/// std::atomic's interface over Relacy's atomic. The place in the shipped code goes into the history that is printed
+/// when a model fails. Of an exchange that fails, only the value is known to the shipped code; its order is the one given,
+/// or follows from the only one given, as in std::atomic.
+template <typename T, Orders orders>
+class RelacyAtomic {
+ public:
+  using Where = std::source_location;
+  using Order = std::memory_order;
+
+  RelacyAtomic() : cell_(T{}) {}
+  RelacyAtomic(T value) : cell_(value) {}  // NOLINT(google-explicit-constructor): as std::atomic's
+  RelacyAtomic(const RelacyAtomic&) = delete;
+  RelacyAtomic& operator=(const RelacyAtomic&) = delete;
+  ~RelacyAtomic() = default;
+
+  [[nodiscard]] T load(Order order = Order::seq_cst, Where where = Where::current()) const {
+    return cell_.load(load_order<orders>(order), info_of(where));
+  }
+  void store(T value, Order order = Order::seq_cst, Where where = Where::current()) {
+    cell_.store(value, store_order<orders>(order), info_of(where));
+  }
+  T exchange(T value, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.exchange(value, rmw_order<orders>(order), info_of(where));
+  }
+  T fetch_add(T value, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.fetch_add(value, rmw_order<orders>(order), info_of(where));
+  }
+  T fetch_sub(T value, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.fetch_sub(value, rmw_order<orders>(order), info_of(where));
+  }
+  T fetch_and(T value, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.fetch_and(value, rmw_order<orders>(order), info_of(where));
+  }
+  T fetch_or(T value, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.fetch_or(value, rmw_order<orders>(order), info_of(where));
+  }
+  T fetch_xor(T value, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.fetch_xor(value, rmw_order<orders>(order), info_of(where));
+  }
+  bool compare_exchange_weak(T& expected, T desired, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.compare_exchange_weak(expected, desired, rmw_order<orders>(order), info_of(where));
+  }
+  bool compare_exchange_strong(T& expected, T desired, Order order = Order::seq_cst, Where where = Where::current()) {
+    return cell_.compare_exchange_strong(expected, desired, rmw_order<orders>(order), info_of(where));
+  }
+  bool compare_exchange_weak(T& expected, T desired, Order order, Order failed, Where where = Where::current()) {
+    return cell_.compare_exchange_weak(expected, desired, rmw_order<orders>(order), info_of(where),
+                                       load_order<orders>(failed), info_of(where));
+  }
+  bool compare_exchange_strong(T& expected, T desired, Order order, Order failed, Where where = Where::current()) {
+    return cell_.compare_exchange_strong(expected, desired, rmw_order<orders>(order), info_of(where),
+                                         load_order<orders>(failed), info_of(where));
+  }
+
+  /// For the model of the futex.
+  [[nodiscard]] rl::atomic<T>& cell() { return cell_; }
+
+ private:
+  rl::atomic<T> cell_;
+};
+
+/// Takes the place of sync::StdAtomics.
+template <Orders orders>
+struct OrderedAtomics {
+  template <typename T>
+  using Atomic = RelacyAtomic<T, orders>;
+};
+using RelacyAtomics = OrderedAtomics<Orders::as_written>;
+
+/// Plain memory of which the model checker proves that no two threads touch it without an order between them.
+template <typename T>
+class Plain {
+ public:
+  explicit Plain(T value = T{}) : value_(value) {}
+  [[nodiscard]] T get(std::source_location where = std::source_location::current()) const {
+    return value_(info_of(where)).load();
+  }
+  void set(T value, std::source_location where = std::source_location::current()) {
+    value_(info_of(where)).store(value);
+  }
+
+ private:
+  rl::var<T> value_;
+};
+
+/// The kernel's futex as far as sync::BasicParker may rely on it: compare and sleep are one step, a sleeper may wake for no
+/// reason, and a deadline may pass at any moment. It orders nothing unless a sleeper is really woken.
+struct RelacyFutex {
+  template <typename Word>
+  [[nodiscard]] static bool wait(Word& word, std::uint32_t expected, TimePoint deadline) {
+    const rl::debug_info info = info_of(std::source_location::current());
+    rl::context& context = rl::ctx();
+    context.sched();
+    {
+      rl::preemption_disabler whole(context);
+      // An exchange by the same value: it sees what is there now, as the kernel does.
+      if (word.cell().fetch_add(0, rl::mo_relaxed, info) != expected) return true;
+    }
+    return word.cell().wait(context, deadline != TimePoint::max(), true, info) != rl::unpark_reason_timeout;
+  }
+  template <typename Word>
+  static void wake_one(Word& word) {
+    rl::context& context = rl::ctx();
+    context.sched();
+    word.cell().wake(context, 1, info_of(std::source_location::current()));
+  }
+};
+
+/// The scoped lock of a model.
+class Lock {
+ public:
+  explicit Lock(rl::mutex& mutex, std::source_location where = std::source_location::current())
+      : mutex_(mutex), info_(info_of(where)) {
+    mutex_.lock(info_);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  ~Lock() { mutex_.unlock(info_); }
+
+ private:
+  rl::mutex& mutex_;
+  rl::debug_info info_;
+};
+
+}  // namespace fastpool::model

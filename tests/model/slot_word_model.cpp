@@ -1,0 +1,254 @@
+// One slot among those who lease, give back, reap, hang up and unlink it: one owner at a time, and one who frees it.
+
+#include "model/relacy_atomics.h"
+#include "model/search.h"
+#include "sync/slot_word.h"
+
+namespace fastpool::model {
+namespace {
+
+using RelaxedAtomics = OrderedAtomics<Orders::relaxed>;
+
+template <typename Word>
+void make_idle(Word& word) {
+  RL_ASSERT(word.reserve_dial());
+  RL_ASSERT(word.park_dialed());
+}
+
+// ---- leases ----------------------------------------------------------------------------------------------------------
+
+/// All want it, and write to it while they have it.
+template <typename Atomics, rl::thread_id_t threads>
+struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
+  using Word = sync::BasicSlotWord<Atomics>;
+  Word word;
+  Plain<int> connection;
+  int leases = 0;
+
+  void before() { make_idle(word); }
+  void thread(unsigned) {
+    const auto view = word.try_lease();
+    if (!view) return;
+    connection.set(connection.get() + 1);
+    ++leases;
+    RL_ASSERT(word.park(view->generation));
+  }
+  void after() {
+    RL_ASSERT(leases >= 1);
+    RL_ASSERT(connection.get() == leases);
+    RL_ASSERT(word.load().state == Word::State::idle);
+  }
+};
+
+/// Mutant: whoever gives back says what is leased now, not what was leased to it.
+template <typename Atomics>
+struct CarelessWord : sync::BasicSlotWord<Atomics> {
+  using Base = sync::BasicSlotWord<Atomics>;
+  [[nodiscard]] bool park(std::uint32_t) { return Base::park(Base::load().generation); }
+  [[nodiscard]] bool begin_close(std::uint32_t) { return Base::begin_close(Base::load().generation); }
+};
+
+/// One gives back twice, while the other may have leased it anew.
+template <typename Word, bool closes>
+struct OneGivesBackTwice : rl::test_suite<OneGivesBackTwice<Word, closes>, 2> {
+  Word word;
+
+  void before() { make_idle(word); }
+  void thread(unsigned index) {
+    const auto view = word.try_lease();
+    if (!view) return;
+    RL_ASSERT(word.park(view->generation));
+    if (index == 0) (void)(closes ? word.begin_close(view->generation) : word.park(view->generation));
+  }
+  void after() { RL_ASSERT(word.load().state == Word::State::idle); }
+};
+
+TEST(model, a_slot_has_one_owner_at_a_time) {
+  expect_holds<AllLeaseIt<RelacyAtomics, 2>>(every_schedule());
+  expect_holds<AllLeaseIt<RelacyAtomics, 3>>(up_to_preemptions(4));
+}
+
+TEST(model, a_stale_id_ends_nobodys_lease) {
+  expect_holds<OneGivesBackTwice<sync::BasicSlotWord<RelacyAtomics>, false>>(every_schedule());
+  expect_holds<OneGivesBackTwice<sync::BasicSlotWord<RelacyAtomics>, true>>(every_schedule());
+}
+
+TEST(model, mutant_a_slot_word_that_publishes_nothing) {
+  expect_caught<AllLeaseIt<RelaxedAtomics, 2>>(every_schedule(), rl::test_result_data_race);
+}
+
+TEST(model, mutant_a_lease_ended_without_its_generation) {
+  expect_caught<OneGivesBackTwice<CarelessWord<RelacyAtomics>, false>>(every_schedule(),
+                                                                       rl::test_result_user_assert_failed);
+  expect_caught<OneGivesBackTwice<CarelessWord<RelacyAtomics>, true>>(every_schedule(),
+                                                                      rl::test_result_user_assert_failed);
+}
+
+// ---- ends ------------------------------------------------------------------------------------------------------------
+
+enum class Handshake : std::uint8_t { of_two, of_one };
+
+/// An acquirer has just unlinked the cell and wants it; an expiry may reap it; its peer hangs up. In the end it is free,
+/// its connection closed, and one of them freed it.
+template <typename Atomics, Handshake handshake>
+struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
+  using Word = sync::BasicSlotWord<Atomics>;
+  Word word;
+  Plain<int> connection;
+  int freed = 0;
+  bool linked = false;
+
+  void before() {
+    make_idle(word);
+    connection.set(1);
+  }
+  void free_it() {
+    RL_ASSERT(connection.get() == 0);
+    RL_ASSERT(word.load().state == Word::State::closing);
+    ++freed;
+    word.free_closed();
+  }
+  void close_it() {
+    RL_ASSERT(connection.get() == 1);
+    connection.set(0);
+    const bool last = word.finish_emptied();
+    if (last || handshake == Handshake::of_one) free_it();
+  }
+  void acquire() {
+    const auto view = word.try_lease();
+    if (!view) {
+      if (word.finish_unlinked()) free_it();
+      return;
+    }
+    RL_ASSERT(connection.get() == 1);
+    if (view->reusable() && word.park(view->generation)) {
+      linked = true;
+    } else {
+      RL_ASSERT(word.begin_close(view->generation));
+      close_it();
+    }
+  }
+  void expire() {
+    const auto seen = word.load();
+    if (seen.state == Word::State::idle && word.try_reap(seen)) close_it();
+  }
+  void hang_up() {
+    const auto view = word.mark_peer_closed([] { return true; });
+    if (view && view->state == Word::State::idle && word.try_reap(*view)) close_it();
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      acquire();
+    } else if (index == 1) {
+      hang_up();
+    } else {
+      expire();
+    }
+  }
+  void after() {
+    if (linked && word.finish_unlinked()) free_it();  // the next to pop it
+    RL_ASSERT(freed == 1);
+    RL_ASSERT(connection.get() == 0);
+    RL_ASSERT(word.load().state == Word::State::free);
+    RL_ASSERT(word.load().reusable());
+  }
+};
+
+TEST(model, a_hung_up_connection_is_closed_once_and_its_slot_freed_once) {
+  expect_holds<ItsPeerHangsUp<RelacyAtomics, Handshake::of_two>>(up_to_preemptions(5));
+}
+
+TEST(model, mutant_a_reaper_that_frees_what_is_still_linked) {
+  expect_caught<ItsPeerHangsUp<RelacyAtomics, Handshake::of_one>>(up_to_preemptions(5),
+                                                                  rl::test_result_user_assert_failed);
+}
+
+TEST(model, mutant_a_closing_that_publishes_nothing) {
+  expect_caught<ItsPeerHangsUp<RelaxedAtomics, Handshake::of_two>>(up_to_preemptions(5), rl::test_result_data_race);
+}
+
+enum class Look : std::uint8_t { remembered, fresh };
+
+/// A reaper finds it expired, while it is leased and given back with a new deadline.
+template <Look look>
+struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
+  using Word = sync::BasicSlotWord<RelacyAtomics>;
+  Word word;
+  RelacyAtomics::Atomic<int> deadline{0};  // an Observable
+
+  void before() { make_idle(word); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      const auto view = word.try_lease();
+      if (!view) return;
+      deadline.store(1, std::memory_order_relaxed);
+      RL_ASSERT(word.park(view->generation));
+    } else {
+      const auto seen = word.load();
+      if (seen.state != Word::State::idle || deadline.load(std::memory_order_relaxed) != 0) return;
+      if (word.try_reap(look == Look::remembered ? seen : word.load())) {
+        RL_ASSERT(deadline.load(std::memory_order_relaxed) == 0);
+      }
+    }
+  }
+};
+
+TEST(model, what_is_reaped_is_what_was_found_expired) {
+  expect_holds<ItIsUsedMeanwhile<Look::remembered>>(every_schedule());
+}
+
+TEST(model, mutant_a_reaper_that_looks_again_before_it_reaps) {
+  expect_caught<ItIsUsedMeanwhile<Look::fresh>>(every_schedule(), rl::test_result_user_assert_failed);
+}
+
+// ---- streams ---------------------------------------------------------------------------------------------------------
+
+enum class Release : std::uint8_t { leaves_a_note, gives_up };
+
+/// The lease is given back on one thread while its stream ends on another: one of the two parks it.
+template <Release release>
+struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
+  using Word = sync::BasicSlotWord<RelacyAtomics>;
+  Word word;
+  std::uint32_t lease = 0;
+  Plain<int> connection;
+  int parked = 0;
+
+  void before() {
+    lease = *word.reserve_lease();
+    RL_ASSERT(word.begin_stream(lease));
+  }
+  void park() {
+    if (!word.park(lease)) return;
+    ++parked;
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      // As Pool::release(): once more if the stream ended between the look that found it open and the note.
+      while (word.leased_as(lease)) {
+        park();
+        if (release == Release::gives_up || word.end_later(lease, false)) return;
+      }
+    } else {
+      const auto after = word.end_stream(lease);
+      RL_ASSERT(after);
+      if (after->ended && after->streams == 0) park();
+    }
+  }
+  void after() {
+    RL_ASSERT(parked == 1);
+    RL_ASSERT(word.load().state == Word::State::idle);
+    RL_ASSERT(!word.load().ended);
+  }
+};
+
+TEST(model, a_lease_given_back_while_its_stream_ends_is_parked_once) {
+  expect_holds<AStreamEndsMeanwhile<Release::leaves_a_note>>(every_schedule());
+}
+
+TEST(model, mutant_a_lease_given_back_without_a_note_to_the_stream) {
+  expect_caught<AStreamEndsMeanwhile<Release::gives_up>>(every_schedule(), rl::test_result_user_assert_failed);
+}
+
+}  // namespace
+}  // namespace fastpool::model
