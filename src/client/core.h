@@ -50,6 +50,17 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
     return errors_[static_cast<std::size_t>(code)].get();
   }
 
+  /// A request was begun again on another connection; `proved_unread`: it was no replayable one, but the peer had closed
+  /// before it came.
+  void count_retry(bool proved_unread) noexcept {
+    retried_.add();
+    if (proved_unread) retried_unread_.add();
+  }
+  /// Requests begun again on another connection, all of them.
+  [[nodiscard]] std::uint64_t retried() const noexcept { return retried_.get(); }
+  /// Those of them that only the proof allowed.
+  [[nodiscard]] std::uint64_t retried_unread() const noexcept { return retried_unread_.get(); }
+
   // pool::Dialer
   void dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) override;
   // driver::Reactor::Listener
@@ -84,6 +95,8 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   sync::LookupTable<EndpointKey, Known, EndpointKeyHash> endpoints_;
 
   std::array<sync::Tally, error_code_count> errors_;
+  sync::Tally retried_;
+  sync::Tally retried_unread_;
 
   std::mutex profiles_mutex_;
   std::vector<KnownProfile> profiles_;  // guarded by profiles_mutex_

@@ -84,8 +84,8 @@ class Exchange {
   /// Whether it still has its connection: not after the end of the body, an error, or close().
   [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(lease_) || static_cast<bool>(stream_); }
   [[nodiscard]] int descriptor() const noexcept;
-  /// Both ends of the connection in use, or used last; null before obtain().
-  [[nodiscard]] const std::shared_ptr<const connection::Addresses>& addresses() const noexcept { return addresses_; }
+  /// Both ends of the connection in use, or used last; nothing before obtain().
+  [[nodiscard]] const std::optional<connection::Addresses>& addresses() const noexcept { return addresses_; }
   [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
  private:
@@ -140,7 +140,7 @@ class Exchange {
   std::optional<Error> body_error_;        // met behind what was handed out
   std::optional<Error> write_error_;
   std::unique_ptr<h1::ResponseParser> parser_;
-  std::shared_ptr<const connection::Addresses> addresses_;
+  std::optional<connection::Addresses> addresses_;
 };
 
 }  // namespace fastpool::client

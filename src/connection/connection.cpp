@@ -8,8 +8,7 @@ namespace fastpool::connection {
 Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch)
     : channel_(std::move(channel)),
       watch_(watch),
-      addresses_(std::make_shared<const Addresses>(
-          Addresses{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())})) {}
+      addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())} {}
 
 Connection::~Connection() {
   watch_.unwatch(channel_->descriptor());

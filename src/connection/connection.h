@@ -34,7 +34,7 @@ class Connection final : public pool::Pooled {
   ~Connection() override;
 
   [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
-  [[nodiscard]] const std::shared_ptr<const Addresses>& addresses() const noexcept { return addresses_; }
+  [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
 
   /// Sets SO_RCVTIMEO / SO_SNDTIMEO, if that changes anything. Zero: none.
   void set_receive_timeout(Duration timeout) noexcept;
@@ -48,7 +48,7 @@ class Connection final : public pool::Pooled {
  private:
   std::unique_ptr<net::Channel> channel_;
   HangUpWatch& watch_;
-  const std::shared_ptr<const Addresses> addresses_;
+  const Addresses addresses_;
   Duration receive_timeout_{};
   Duration send_timeout_{};
 };

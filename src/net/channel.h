@@ -64,6 +64,8 @@ class Channel {
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
   /// Bytes already decrypted and not yet read (TLS); 0 for plain TCP.
   [[nodiscard]] virtual std::size_t pending() const noexcept { return 0; }
+  /// Bytes handed to the kernel since the channel was made; under TLS those of its records, handshake included.
+  [[nodiscard]] virtual std::uint64_t bytes_written() const noexcept = 0;
   /// For people, after IoStatus::error under TLS; empty otherwise.
   [[nodiscard]] virtual std::string last_error() const { return {}; }
 };

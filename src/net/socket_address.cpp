@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstring>
+#include <new>
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -15,11 +16,11 @@ namespace fastpool::net {
 
 namespace {
 
-/// The bytes of the storage as the family's own struct, by copy: no aliasing, no alignment to think of.
+/// The bytes of the address as the family's own struct, by copy: no aliasing, no alignment to think of.
 template <typename Address>
-Address as(const sockaddr_storage& storage) noexcept {
+Address as(const SocketAddress& from) noexcept {
   Address address{};
-  std::memcpy(&address, &storage, sizeof(address));
+  std::memcpy(&address, from.data(), std::min<std::size_t>(sizeof(address), from.size()));
   return address;
 }
 
@@ -42,9 +43,26 @@ std::optional<std::uint32_t> scope_id(const char* zone) noexcept {
 
 }  // namespace
 
-SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) noexcept
-    : length_(std::min(length, static_cast<socklen_t>(sizeof(storage_)))) {
-  std::memcpy(&storage_, address, length_);
+SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) noexcept {
+  length = std::min(length, static_cast<socklen_t>(sizeof(sockaddr_storage)));
+  std::byte* to = bytes_.data();
+  if (length > near_size) {
+    to = new (std::nothrow) std::byte[length];
+    if (to == nullptr) return;
+    std::memcpy(bytes_.data(), &to, sizeof(to));
+  }
+  std::memcpy(to, address, length);
+  length_ = length;
+}
+
+SocketAddress::~SocketAddress() {
+  if (is_far()) delete[] far();
+}
+
+std::byte* SocketAddress::far() const noexcept {
+  std::byte* pointer = nullptr;
+  std::memcpy(&pointer, bytes_.data(), sizeof(pointer));
+  return pointer;
 }
 
 std::optional<SocketAddress> SocketAddress::from_ip(std::string_view text, std::uint16_t port) noexcept {
@@ -82,23 +100,29 @@ std::optional<SocketAddress> SocketAddress::from_unix_path(std::string_view path
 }
 
 const sockaddr* SocketAddress::data() const noexcept {
-  return reinterpret_cast<const sockaddr*>(&storage_);
+  return reinterpret_cast<const sockaddr*>(is_far() ? far() : bytes_.data());
+}
+
+int SocketAddress::family() const noexcept {
+  sa_family_t family = AF_UNSPEC;  // the first member of every sockaddr
+  std::memcpy(&family, data(), sizeof(family));
+  return family;
 }
 
 std::uint16_t SocketAddress::port() const noexcept {
-  if (family() == AF_INET) return ntohs(as<sockaddr_in>(storage_).sin_port);
-  if (family() == AF_INET6) return ntohs(as<sockaddr_in6>(storage_).sin6_port);
+  if (family() == AF_INET) return ntohs(as<sockaddr_in>(*this).sin_port);
+  if (family() == AF_INET6) return ntohs(as<sockaddr_in6>(*this).sin6_port);
   return 0;
 }
 
 SocketAddress SocketAddress::with_port(std::uint16_t port) const noexcept {
   if (family() == AF_INET) {
-    auto address = as<sockaddr_in>(storage_);
+    auto address = as<sockaddr_in>(*this);
     address.sin_port = htons(port);
     return wrap(address);
   }
   if (family() == AF_INET6) {
-    auto address = as<sockaddr_in6>(storage_);
+    auto address = as<sockaddr_in6>(*this);
     address.sin6_port = htons(port);
     return wrap(address);
   }
@@ -108,18 +132,18 @@ SocketAddress SocketAddress::with_port(std::uint16_t port) const noexcept {
 std::string SocketAddress::to_string() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (family() == AF_INET) {
-    const auto address = as<sockaddr_in>(storage_);
+    const auto address = as<sockaddr_in>(*this);
     ::inet_ntop(AF_INET, &address.sin_addr, text.data(), text.size());
     return std::string(text.data()) + ":" + std::to_string(port());
   }
   if (family() == AF_INET6) {
-    const auto address = as<sockaddr_in6>(storage_);
+    const auto address = as<sockaddr_in6>(*this);
     ::inet_ntop(AF_INET6, &address.sin6_addr, text.data(), text.size());
     std::string zone = address.sin6_scope_id == 0 ? "" : "%" + std::to_string(address.sin6_scope_id);
     return "[" + std::string(text.data()) + zone + "]:" + std::to_string(port());
   }
   if (family() == AF_UNIX) {
-    const auto address = as<sockaddr_un>(storage_);
+    const auto address = as<sockaddr_un>(*this);
     const auto* path = static_cast<const char*>(address.sun_path);
     return "unix:" + std::string(path, ::strnlen(path, sizeof(address.sun_path)));
   }
@@ -127,7 +151,7 @@ std::string SocketAddress::to_string() const {
 }
 
 bool operator==(const SocketAddress& left, const SocketAddress& right) noexcept {
-  return left.length_ == right.length_ && std::memcmp(&left.storage_, &right.storage_, left.length_) == 0;
+  return left.length_ == right.length_ && std::memcmp(left.data(), right.data(), left.length_) == 0;
 }
 
 bool is_ip_address(std::string_view text) noexcept {

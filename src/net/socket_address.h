@@ -1,21 +1,34 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 namespace fastpool::net {
 
-/// One address of a peer or of this machine: IPv4, IPv6 or a Unix socket's path. A plain value, copied freely.
+/// One address of a peer or of this machine: IPv4, IPv6 or a Unix socket's path. A value of 32 bytes, since every idle
+/// connection keeps two: what is longer than an IPv6 address (a long path) is on the heap.
 class SocketAddress {
  public:
   /// An unspecified address (family() == AF_UNSPEC); connect to nothing with it.
   SocketAddress() noexcept = default;
-  /// Copies what getaddrinfo or getsockname gave. `length` over sizeof(sockaddr_storage) is cut to it.
+  /// Copies what getaddrinfo or getsockname gave. `length` over sizeof(sockaddr_storage) is cut to it. Unspecified
+  /// where there is no memory for a long one.
   SocketAddress(const sockaddr* address, socklen_t length) noexcept;
+  SocketAddress(const SocketAddress& other) noexcept : SocketAddress(other.data(), other.length_) {}
+  SocketAddress(SocketAddress&& other) noexcept { swap(other); }
+  SocketAddress& operator=(SocketAddress other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~SocketAddress();
 
   /// "192.0.2.1", "2001:db8::1", "fe80::1%eth0" (RFC 4007; the zone by name or number). No brackets, no names, no port.
   /// \returns nothing for all else.
@@ -23,7 +36,8 @@ class SocketAddress {
   /// A path in the file system. \returns nothing if it is empty, holds a NUL or is too long for sockaddr_un (107 bytes).
   [[nodiscard]] static std::optional<SocketAddress> from_unix_path(std::string_view path) noexcept;
 
-  [[nodiscard]] int family() const noexcept { return storage_.ss_family; }
+  [[nodiscard]] int family() const noexcept;
+  /// As the system takes it, `size()` bytes; valid as long as this value is neither changed nor moved.
   [[nodiscard]] const sockaddr* data() const noexcept;
   [[nodiscard]] socklen_t size() const noexcept { return length_; }
   /// The port of an IP address in host order; 0 for anything else.
@@ -37,7 +51,17 @@ class SocketAddress {
   friend bool operator==(const SocketAddress& left, const SocketAddress& right) noexcept;
 
  private:
-  sockaddr_storage storage_{};
+  static constexpr std::size_t near_size = sizeof(sockaddr_in6);
+
+  [[nodiscard]] bool is_far() const noexcept { return length_ > near_size; }
+  [[nodiscard]] std::byte* far() const noexcept;
+  void swap(SocketAddress& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(length_, other.length_);
+  }
+
+  // The address itself up to near_size bytes; for a longer one the pointer to it, which is owned.
+  alignas(sockaddr_in6) std::array<std::byte, near_size> bytes_{};
   socklen_t length_ = 0;
 };
 

@@ -48,7 +48,10 @@ IoResult TcpChannel::write(std::span<const iovec> pieces, IoMode mode) noexcept 
   message.msg_iovlen = std::min<std::size_t>(pieces.size(), IOV_MAX);
   while (true) {
     const ssize_t sent = ::sendmsg(socket_.get(), &message, flags);
-    if (sent >= 0) return {IoStatus::ok, static_cast<std::size_t>(sent), 0};
+    if (sent >= 0) {
+      written_ += static_cast<std::uint64_t>(sent);
+      return {IoStatus::ok, static_cast<std::size_t>(sent), 0};
+    }
     if (IoResult result; interpret(IoStatus::want_write, mode, result)) return result;
   }
 }

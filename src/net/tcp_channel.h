@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "net/channel.h"
 #include "net/descriptor.h"
 
@@ -17,9 +19,11 @@ class TcpChannel final : public Channel {
   void shutdown() noexcept override;
   void say_goodbye() noexcept override {}
   [[nodiscard]] int descriptor() const noexcept override { return socket_.get(); }
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept override { return written_; }
 
  private:
   Descriptor socket_;
+  std::uint64_t written_ = 0;
 };
 
 }  // namespace fastpool::net

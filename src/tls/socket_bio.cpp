@@ -61,6 +61,7 @@ int bio_write(BIO* bio, const char* buffer, std::size_t size, std::size_t* moved
     const ssize_t sent = ::send(io.descriptor, buffer, size, flags_of(io));
     if (sent >= 0) {
       *moved = static_cast<std::size_t>(sent);
+      io.written += *moved;
       return 1;
     }
     if (!note_failure(io, bio, BIO_FLAGS_WRITE)) return 0;

@@ -17,8 +17,9 @@ struct SocketIo {
 
   int descriptor = -1;
   Mode mode = Mode::dont_wait;
-  bool peer_closed = false;  ///< recv gave 0
-  int os_error = 0;          ///< errno of the last failure since begin(), other than "would block"
+  bool peer_closed = false;   ///< recv gave 0
+  int os_error = 0;           ///< errno of the last failure since begin(), other than "would block"
+  std::uint64_t written = 0;  ///< bytes that send took, ever
 
   void begin(Mode next) noexcept {
     mode = next;

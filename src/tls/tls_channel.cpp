@@ -349,6 +349,10 @@ std::size_t TlsChannel::pending() const noexcept {
   return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
+std::uint64_t TlsChannel::bytes_written() const noexcept {
+  return state_->io.written;
+}
+
 std::string TlsChannel::last_error() const {
   return state_->last_error;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -37,6 +38,7 @@ class TlsChannel final : public net::Channel {
   void say_goodbye() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
   [[nodiscard]] std::size_t pending() const noexcept override;
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept override;
   [[nodiscard]] std::string last_error() const override;
 
  private:

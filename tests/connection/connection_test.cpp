@@ -48,6 +48,12 @@ class ConnectionTest : public ::testing::Test {
   NotedWatch watch_;
 };
 
+// What every idle connection costs, beside its slot and its channel; docs/internals/ has the sum.
+TEST_F(ConnectionTest, it_is_small) {
+  EXPECT_LE(sizeof(Connection), 104U);
+  EXPECT_LE(sizeof(net::TcpChannel), 24U);
+}
+
 TEST_F(ConnectionTest, it_is_watched_from_its_seat_to_its_end) {
   const support::LoopbackServer server(support::echo);
   auto connection = connect(server);

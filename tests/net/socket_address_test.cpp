@@ -1,6 +1,7 @@
 #include "net/socket_address.h"
 
 #include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -35,6 +36,22 @@ TEST(SocketAddress, changes_its_port_and_compares_as_a_value) {
   EXPECT_FALSE(address == address.with_port(80));
   EXPECT_EQ(SocketAddress(address.data(), address.size()), address);
   EXPECT_EQ(SocketAddress().to_string(), "unspecified");
+}
+
+TEST(SocketAddress, is_small_whatever_it_names_and_copied_whole) {
+  EXPECT_LE(sizeof(SocketAddress), 32U);
+  for (const auto& original : {*SocketAddress::from_ip("fe80::1%1", 80), *SocketAddress::from_unix_path("/s"),
+                               *SocketAddress::from_unix_path(std::string(107, 'p'))}) {
+    SocketAddress copy = original;
+    EXPECT_EQ(copy, original);
+    SocketAddress moved = std::move(copy);
+    EXPECT_EQ(moved, original);
+    copy = moved;
+    moved = SocketAddress();
+    EXPECT_EQ(copy, original) << "a copy is its own";
+    EXPECT_EQ(copy.to_string(), original.to_string());
+    EXPECT_EQ(moved.family(), AF_UNSPEC);
+  }
 }
 
 TEST(SocketAddress, tells_addresses_from_names) {
