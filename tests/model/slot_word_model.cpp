@@ -9,6 +9,39 @@ namespace {
 
 using RelaxedAtomics = OrderedAtomics<Orders::relaxed>;
 
+template <typename View>
+[[nodiscard]] auto state_of(const View& view) {
+  if constexpr (requires { view.state(); }) {
+    return view.state();
+  } else {
+    return view.state;
+  }
+}
+template <typename View>
+[[nodiscard]] std::uint32_t generation_of(const View& view) {
+  if constexpr (requires { view.generation(); }) {
+    return view.generation();
+  } else {
+    return view.generation;
+  }
+}
+template <typename View>
+[[nodiscard]] bool ended(const View& view) {
+  if constexpr (requires { view.ended(); }) {
+    return view.ended();
+  } else {
+    return view.ended;
+  }
+}
+template <typename View>
+[[nodiscard]] auto streams_of(const View& view) {
+  if constexpr (requires { view.streams(); }) {
+    return view.streams();
+  } else {
+    return view.streams;
+  }
+}
+
 template <typename Word>
 void make_idle(Word& word) {
   RL_ASSERT(word.reserve_dial());
@@ -31,12 +64,12 @@ struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
     if (!view) return;
     connection.set(connection.get() + 1);
     ++leases;
-    RL_ASSERT(word.park(view->generation));
+    RL_ASSERT(word.park(generation_of(*view)));
   }
   void after() {
     RL_ASSERT(leases >= 1);
     RL_ASSERT(connection.get() == leases);
-    RL_ASSERT(word.load().state == Word::State::idle);
+    RL_ASSERT(state_of(word.load()) == Word::State::idle);
   }
 };
 
@@ -44,8 +77,8 @@ struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
 template <typename Atomics>
 struct CarelessWord : sync::BasicSlotWord<Atomics> {
   using Base = sync::BasicSlotWord<Atomics>;
-  [[nodiscard]] bool park(std::uint32_t) { return Base::park(Base::load().generation); }
-  [[nodiscard]] bool begin_close(std::uint32_t) { return Base::begin_close(Base::load().generation); }
+  [[nodiscard]] bool park(std::uint32_t) { return Base::park(generation_of(Base::load())); }
+  [[nodiscard]] bool begin_close(std::uint32_t) { return Base::begin_close(generation_of(Base::load())); }
 };
 
 /// One gives back twice, while the other may have leased it anew.
@@ -57,10 +90,10 @@ struct OneGivesBackTwice : rl::test_suite<OneGivesBackTwice<Word, closes>, 2> {
   void thread(unsigned index) {
     const auto view = word.try_lease();
     if (!view) return;
-    RL_ASSERT(word.park(view->generation));
-    if (index == 0) (void)(closes ? word.begin_close(view->generation) : word.park(view->generation));
+    RL_ASSERT(word.park(generation_of(*view)));
+    if (index == 0) (void)(closes ? word.begin_close(generation_of(*view)) : word.park(generation_of(*view)));
   }
-  void after() { RL_ASSERT(word.load().state == Word::State::idle); }
+  void after() { RL_ASSERT(state_of(word.load()) == Word::State::idle); }
 };
 
 TEST(model, a_slot_has_one_owner_at_a_time) {
@@ -104,7 +137,7 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
   }
   void free_it() {
     RL_ASSERT(connection.get() == 0);
-    RL_ASSERT(word.load().state == Word::State::closing);
+    RL_ASSERT(state_of(word.load()) == Word::State::closing);
     ++freed;
     word.free_closed();
   }
@@ -121,20 +154,20 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
       return;
     }
     RL_ASSERT(connection.get() == 1);
-    if (view->reusable() && word.park(view->generation)) {
+    if (view->reusable() && word.park(generation_of(*view))) {
       linked = true;
     } else {
-      RL_ASSERT(word.begin_close(view->generation));
+      RL_ASSERT(word.begin_close(generation_of(*view)));
       close_it();
     }
   }
   void expire() {
     const auto seen = word.load();
-    if (seen.state == Word::State::idle && word.try_reap(seen)) close_it();
+    if (state_of(seen) == Word::State::idle && word.try_reap(seen)) close_it();
   }
   void hang_up() {
     const auto view = word.mark_peer_closed([] { return true; });
-    if (view && view->state == Word::State::idle && word.try_reap(*view)) close_it();
+    if (view && state_of(*view) == Word::State::idle && word.try_reap(*view)) close_it();
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -149,7 +182,7 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
     if (linked && word.finish_unlinked()) free_it();  // the next to pop it
     RL_ASSERT(freed == 1);
     RL_ASSERT(connection.get() == 0);
-    RL_ASSERT(word.load().state == Word::State::free);
+    RL_ASSERT(state_of(word.load()) == Word::State::free);
     RL_ASSERT(word.load().reusable());
   }
 };
@@ -182,10 +215,10 @@ struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
       const auto view = word.try_lease();
       if (!view) return;
       deadline.store(1, std::memory_order_relaxed);
-      RL_ASSERT(word.park(view->generation));
+      RL_ASSERT(word.park(generation_of(*view)));
     } else {
       const auto seen = word.load();
-      if (seen.state != Word::State::idle || deadline.load(std::memory_order_relaxed) != 0) return;
+      if (state_of(seen) != Word::State::idle || deadline.load(std::memory_order_relaxed) != 0) return;
       if (word.try_reap(look == Look::remembered ? seen : word.load())) {
         RL_ASSERT(deadline.load(std::memory_order_relaxed) == 0);
       }
@@ -215,7 +248,8 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
   int parked = 0;
 
   void before() {
-    lease = *word.reserve_lease();
+    make_idle(word);
+    lease = generation_of(*word.try_lease());
     RL_ASSERT(word.begin_stream(lease));
   }
   void park() {
@@ -232,13 +266,13 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
     } else {
       const auto after = word.end_stream(lease);
       RL_ASSERT(after);
-      if (after->ended && after->streams == 0) park();
+      if (ended(*after) && streams_of(*after) == 0) park();
     }
   }
   void after() {
     RL_ASSERT(parked == 1);
-    RL_ASSERT(word.load().state == Word::State::idle);
-    RL_ASSERT(!word.load().ended);
+    RL_ASSERT(state_of(word.load()) == Word::State::idle);
+    RL_ASSERT(!ended(word.load()));
   }
 };
 
