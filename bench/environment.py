@@ -9,7 +9,7 @@ import resource
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from workload import HOST, Peer, response_bytes
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_DIR = ROOT / "build" / "bench"
 RAW_CLIENT = BUILD_DIR / "bin" / "fastpool_bench_raw"
+POOL_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_pool"
+MEMORY_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_memory"
 _SERVER = BUILD_DIR / "bin" / "fastpool_bench_server"
 
 
@@ -26,11 +28,12 @@ class SetupError(Exception):
     """The benchmark cannot run here; the text says what is missing."""
 
 
-def build() -> None:
-    """Builds the server and the raw client, optimised; quick when nothing has changed."""
+def build(programs: Iterable[Path]) -> None:
+    """Builds the server and these programs, optimised; quick when nothing has changed."""
+    targets = [program.name for program in (_SERVER, *programs)]
     for command in (
         ["cmake", "-S", str(ROOT / "bench"), "-B", str(BUILD_DIR), "-DCMAKE_BUILD_TYPE=Release"],
-        ["cmake", "--build", str(BUILD_DIR)],
+        ["cmake", "--build", str(BUILD_DIR), "--parallel", str(os.cpu_count() or 1), "--target", *targets],
     ):
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -26,7 +26,8 @@ pycurl's wheel brings its own OpenSSL and pyreqwest uses rustls, so the TLS tabl
 has neither TLS nor a socket and stands for both tables of its placement."""
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Python's, and of every package that is compared."""
     known = []
     for name in ("httpx", "httpcore", "pycurl", "pyreqwest", "fast-litellm"):
         try:
@@ -162,7 +163,7 @@ def render(results: Results, wanted: list[Scenario], clients: Iterable[str], con
     lines = [
         "## Benchmark: a POST of 300 bytes, answered with 300 bytes of JSON",
         "",
-        f"{conditions}; {_versions()}; {platform.system()} {platform.machine()}.",
+        f"{conditions}; {versions()}; {platform.system()} {platform.machine()}.",
         "Medians of interleaved rounds, each client in a fresh process each time; the range is that of the rounds.",
         "The server is pinned to core 0; 'same core': the client too, 'cross-core': the client is pinned to core 1.",
         "",

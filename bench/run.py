@@ -1,8 +1,10 @@
 """The benchmark: `python bench/run.py` (or `make bench`).
 
-Compares the pool with raw system calls, with httpx (stock, over memory, over our transport), pycurl and pyreqwest,
-against a local C++ server that is built here. Ends with tables in Markdown and a line per target; the same figures go
-to build/bench/results.json. Nothing fails when a target is missed: this measures, it does not judge.
+Two parts. The pool itself: what it costs to take a connection and give it back, in C++ and from Python, beside other
+pools and beside many idle connections. HTTP: requests through the pool beside raw system calls, httpx (stock, over
+memory, over our transport), pycurl and pyreqwest, against a local C++ server that is built here. Ends with tables in
+Markdown and a line per target; the same figures go to build/bench/pool.json and build/bench/results.json. Nothing fails
+when a target is missed: this measures, it does not judge.
 """
 
 from __future__ import annotations
@@ -13,16 +15,32 @@ import os
 import sys
 import time
 
+import idle
+import pool_part
+import pool_report
 import report
 import rounds
-from environment import BUILD_DIR, SetupError, build, disturbance, running_server
+from environment import (
+    BUILD_DIR,
+    MEMORY_PROGRAM,
+    POOL_PROGRAM,
+    RAW_CLIENT,
+    ROOT,
+    Server,
+    SetupError,
+    build,
+    disturbance,
+    running_server,
+)
 
 _SERVER_CORE = 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="rounds, of which the median is told (default 5; quick: 1)")
+    parser.add_argument("--only", choices=["pool", "http"], help="one part; both without it")
+    parser.add_argument("--readme", action="store_true", help="put the pool's figures into README.md")
+    parser.add_argument("--rounds", type=int, help="rounds, whose median is told (default 5, of the pool 7; quick: 1)")
     parser.add_argument("--seconds", type=float, help="seconds measured per process (default 0.6; quick: 0.3)")
     parser.add_argument("--warm", type=float, default=0.1, help="seconds of warm-up per process (default 0.1)")
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a measurement")
@@ -32,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clients", default=",".join(rounds.CLIENTS), help="which clients; of: %(default)s")
     parser.add_argument("--plain", action="store_true", help="leave TLS out")
     arguments = parser.parse_args()
+    arguments.effort = pool_part.Effort.of(arguments.quick, arguments.rounds)
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
     arguments.seconds = arguments.seconds or (0.3 if arguments.quick else 0.6)
     arguments.clients = arguments.clients.split(",")
@@ -44,36 +63,60 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _pool(server: Server, arguments: argparse.Namespace, descriptors: int) -> None:
+    begin, told = time.monotonic(), disturbance(server)
+    results = pool_part.run(server, descriptors, arguments.effort, report.print_progress)
+    seconds = time.monotonic() - begin
+    conditions = f"{arguments.effort.rounds} rounds, {os.cpu_count() or 1} cores, {seconds:.0f} s in all; {told()}"
+    print(file=sys.stderr)
+    print(pool_report.render(results, f"{conditions}; {report.versions()}"))
+    target = BUILD_DIR / "pool.json"
+    target.write_text(json.dumps({"conditions": conditions, **results.as_json()}, indent=1))
+    print(f"\nAll figures: {target}", file=sys.stderr)
+    if arguments.readme:
+        pool_report.update_readme(ROOT / "README.md", pool_report.readme_figures(results, conditions))
+
+
+def _http(server: Server, arguments: argparse.Namespace, wanted: list[rounds.Scenario]) -> None:
+    begin, told = time.monotonic(), disturbance(server)
+    timing = rounds.Timing(arguments.warm, arguments.seconds)
+    results = rounds.run(server, arguments.clients, wanted, timing, arguments.rounds, report.print_progress)
+    conditions = (
+        f"{arguments.rounds} rounds of {arguments.seconds} s, {os.cpu_count() or 1} cores, "
+        f"{time.monotonic() - begin:.0f} s in all; {told()}"
+    )
+    print(file=sys.stderr)
+    print(report.render(results, wanted, arguments.clients, conditions))
+    target = BUILD_DIR / "results.json"
+    target.write_text(json.dumps({"conditions": conditions, **results.as_json()}, indent=1))
+    print(f"\nAll figures: {target}", file=sys.stderr)
+
+
 def main() -> int:
     arguments = _arguments()
-    cores = os.cpu_count() or 1
-    if cores < 2 and set(arguments.placements) != {"same"}:
+    if (os.cpu_count() or 1) < 2 and set(arguments.placements) != {"same"}:
         print("one core only: measuring 'same core' alone", file=sys.stderr)
         arguments.placements = ["same"]
     wanted = rounds.scenarios(arguments.placements, arguments.threads)
     if arguments.plain:
         wanted = [scenario for scenario in wanted if not scenario.tls]
-    begin = time.monotonic()
+    descriptors = idle.allow_descriptors()
     try:
-        report.print_progress("building the server and the raw client")
-        build()
+        report.print_progress("building the server, the raw client and the library")
+        build(
+            ([] if arguments.only == "pool" else [RAW_CLIENT])
+            + ([] if arguments.only == "http" else [POOL_PROGRAM, MEMORY_PROGRAM])
+        )
         with running_server(_SERVER_CORE) as server:
-            told = disturbance(server)
-            timing = rounds.Timing(arguments.warm, arguments.seconds)
-            results = rounds.run(server, arguments.clients, wanted, timing, arguments.rounds, report.print_progress)
-            others = told()
+            if arguments.only != "http":
+                _pool(server, arguments, descriptors)
+            if arguments.only is None:
+                print()
+            if arguments.only != "pool":
+                _http(server, arguments, wanted)
     except SetupError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    print(file=sys.stderr)
-    conditions = (
-        f"{arguments.rounds} rounds of {arguments.seconds} s, {cores} cores, "
-        f"{time.monotonic() - begin:.0f} s in all; {others}"
-    )
-    print(report.render(results, wanted, arguments.clients, conditions))
-    target = BUILD_DIR / "results.json"
-    target.write_text(json.dumps({"conditions": conditions, **results.as_json()}, indent=1))
-    print(f"\nAll figures: {target}", file=sys.stderr)
     return 0
 
 

@@ -1,0 +1,68 @@
+"""The part of the benchmark that measures the pool itself; its requests only show what idle connections cost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import idle
+import simple_pool
+from environment import POOL_PROGRAM, Server, SetupError
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Nanoseconds per acquire and release in C++: median and range of the rounds."""
+
+    name: str
+    threads: int
+    ns: float
+    low: float
+    high: float
+
+
+@dataclass
+class PoolResults:
+    core: dict[str, Figure]
+    python: simple_pool.SimplePoolResults
+    idle: idle.IdleResults
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "core": [asdict(figure) for figure in self.core.values()],
+            "python": self.python.as_json(),
+            "idle": self.idle.as_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long it may take: rounds and seconds per sample, in C++ and in Python."""
+
+    core_rounds: int
+    core_seconds: float
+    rounds: int
+    seconds: float
+
+    @classmethod
+    def of(cls, quick: bool, rounds: int | None) -> Effort:
+        return cls(5, 0.005, rounds or 1, 0.2) if quick else cls(15, 0.02, rounds or 7, 0.5)
+
+
+def _core(effort: Effort) -> dict[str, Figure]:
+    command = [str(POOL_PROGRAM), str(effort.core_rounds), str(effort.core_seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SetupError(f"{POOL_PROGRAM.name} failed: {done.stderr.strip()}")
+    figures = [Figure(**json.loads(line)) for line in done.stdout.splitlines()]
+    return {figure.name: figure for figure in figures}
+
+
+def run(server: Server, descriptors: int, effort: Effort, progress: Callable[[str], None]) -> PoolResults:
+    progress("acquire and release in C++")
+    core = _core(effort)
+    python = simple_pool.measure(effort.rounds, effort.seconds, progress)
+    rounds = max(1, effort.rounds // 2)
+    return PoolResults(core, python, idle.measure(server, descriptors, rounds, effort.seconds, progress))
