@@ -20,6 +20,7 @@ struct PoolSettings {
   OptionalDuration max_lifetime = std::chrono::hours(1);      ///< +- 10 %, so that a fleet does not reconnect at once
   Duration dial_timeout =
       std::chrono::seconds(60);  ///< the endpoint's own cap on a dial; a longer connect timeout of a waiter extends it
+  OptionalDuration leak_after;   ///< a lease held longer is reported, once; absent: leaks are not looked for
 };
 
 }  // namespace fastpool

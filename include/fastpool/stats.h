@@ -1,12 +1,43 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include <fastpool/timeouts.h>
+
 namespace fastpool {
 
-/// Gauges of one endpoint at one moment. At every read total = idle + active + dialing.
+/// How long something took, over all times it was done: explicit buckets, as OpenTelemetry advises for
+/// db.client.connection.wait_time and .create_time.
+struct Histogram {
+  static constexpr std::array<double, 9> bounds{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10};  ///< seconds, inclusive
+
+  std::array<std::uint64_t, bounds.size() + 1> counts{};  ///< not cumulative; the last: above all bounds
+  std::uint64_t count = 0;
+  double sum = 0;  ///< seconds
+
+  void add(Duration taken) noexcept {
+    const double seconds = std::chrono::duration<double>(taken).count();
+    std::size_t bucket = 0;
+    while (bucket < bounds.size() && seconds > bounds[bucket])
+      ++bucket;
+    ++counts[bucket];
+    ++count;
+    sum += seconds;
+  }
+  Histogram& operator+=(const Histogram& other) noexcept {
+    for (std::size_t bucket = 0; bucket < counts.size(); ++bucket)
+      counts[bucket] += other.counts[bucket];
+    count += other.count;
+    sum += other.sum;
+    return *this;
+  }
+};
+
+/// Gauges of one endpoint at one moment, and how long its callers waited. At every read total = idle + active + dialing.
 struct EndpointStats {
   std::string name;
   std::uint64_t total_connections = 0;
@@ -14,6 +45,11 @@ struct EndpointStats {
   std::uint64_t active_connections = 0;  ///< leased, unconnected leases included
   std::uint64_t dialing_connections = 0;
   std::uint64_t waiters = 0;
+  std::uint64_t min_idle = 0;       ///< kept warm
+  std::uint64_t failing_dials = 0;  ///< in a row, up to now
+  Histogram wait_time;              ///< of those who got a lease after they had to wait
+  Histogram create_time;            ///< of connections: look-up, connect and handshake together
+  Histogram handshake_time;         ///< TLS alone
 };
 
 /// Gauges and counters of one pool. Counters grow from the pool's making on.
@@ -34,6 +70,8 @@ struct PoolStats {
   std::uint64_t peer_closed = 0;  ///< idle ones that the peer closed
   std::uint64_t discarded = 0;    ///< found unusable when they were to be used or returned
   std::uint64_t pool_timeouts = 0;
+  std::uint64_t leaks = 0;  ///< leases that were held longer than PoolSettings::leak_after
+  bool draining = false;    ///< no new leases are given
 };
 
 }  // namespace fastpool

@@ -102,7 +102,7 @@ bool health_check(Pool& self, nb::handle id) {
   bool raised = false;
   {
     WithoutGil without_gil;
-    if (ref->slot->connected.get()) {
+    if (ref->slot->connected()) {
       alive = ref->slot->word.load().reusable() && ref->slot->pooled->check_alive();
     } else {
       const Timeouts timeouts{std::chrono::seconds(5), std::nullopt, std::nullopt, std::nullopt};

@@ -70,25 +70,31 @@ void Core::stop() {
   reactor_.stop();  // dials under way end now, each telling the pool
 }
 
-void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) {
+void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) {
   // The endpoint lives as long as the pool, and with it its target.
   std::shared_ptr<const connection::Target> target(static_cast<const connection::Target*>(endpoint.target()),
                                                    [](const connection::Target*) {});
-  reactor_.dial(std::move(target), deadline, [this, &slot](Result<connection::Dialed> dialed) {
+  const auto done = [this, &slot](Result<connection::Dialed> dialed) {
     if (!dialed) {
       pool_.dial_done(slot, std::move(dialed).error(), {});
       return;
     }
-    const pool::DialReport report{dialed->tls, dialed->tls_resumed};
+    const connection::DialTimings& took = dialed->timings;
+    const pool::DialReport report{dialed->tls, dialed->tls_resumed, took.resolve + took.connect + took.tls_handshake,
+                                  took.tls_handshake};
     pool_.dial_done(
         slot,
         std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this)),
         report);
-  });
+  };
+  reactor_.dial(std::move(target), times.deadline, done, times.start);
 }
 
 void Core::on_tick(TimePoint) {
-  pool_.cleanup();
+  pool_.maintain();
+  for (const pool::Leak& leak : pool_.find_leaks()) {
+    if (leak_listener_) leak_listener_(leak);
+  }
 }
 
 }  // namespace fastpool::client

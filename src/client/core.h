@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -44,6 +45,9 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   /// close(), and the reactor's thread is gone when it returns.
   void stop();
 
+  /// Whom to tell of leases that are held longer than `leak_after`: on the reactor's thread. Before the first lease.
+  void on_leak(std::function<void(const pool::Leak&)> listener) { leak_listener_ = std::move(listener); }
+
   void count_error(ErrorCode code) noexcept { errors_[static_cast<std::size_t>(code)].add(); }
   /// How often requests ended with that error.
   [[nodiscard]] std::uint64_t error_count(ErrorCode code) const noexcept {
@@ -62,7 +66,7 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   [[nodiscard]] std::uint64_t retried_unread() const noexcept { return retried_unread_.get(); }
 
   // pool::Dialer
-  void dial(pool::Endpoint& endpoint, pool::Slot& slot, TimePoint deadline) override;
+  void dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) override;
   // driver::Reactor::Listener
   void on_hang_up(std::uint64_t token) override { pool_.on_hang_up(token); }
   void on_tick(TimePoint now) override;
@@ -95,6 +99,7 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   sync::LookupTable<EndpointKey, Known, EndpointKeyHash> endpoints_;
 
   std::array<sync::Tally, error_code_count> errors_;
+  std::function<void(const pool::Leak&)> leak_listener_;
   sync::Tally retried_;
   sync::Tally retried_unread_;
 

@@ -124,8 +124,8 @@ Result<void> Exchange::obtain(const CallOptions& options) {
   for (int tries_left = options.connect_retries;; --tries_left) {
     std::optional<Error> error;
     if (stream_) {
-      if (stream_.ref.slot->connected.get() && !connection().check_alive()) core_->pool().disconnect(stream_.ref);
-      stream_fresh_ = !stream_.ref.slot->connected.get();
+      if (stream_.ref.slot->connected() && !connection().check_alive()) core_->pool().disconnect(stream_.ref);
+      stream_fresh_ = !stream_.ref.slot->connected();
       if (auto connected = core_->pool().connect(stream_.ref, acquire); !connected)
         error = std::move(connected).error();
     } else {

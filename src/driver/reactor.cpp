@@ -45,19 +45,39 @@ Error closed_error(const connection::Target& target) {
 /// Shared by the Reactor, its thread, and (weakly) the look-ups under way.
 struct Reactor::State : std::enable_shared_from_this<State> {
   using Command = std::function<void(State&)>;
+  struct DialTimes {
+    TimePoint start;
+    TimePoint deadline;
+  };
 
   /// A dial under way, and the face that the reactor shows to it.
   struct Entry final : connection::DialHost {
-    Entry(State& owner, std::uint64_t number, std::shared_ptr<const connection::Target> target, TimePoint deadline,
+    Entry(State& owner, std::uint64_t number, std::shared_ptr<const connection::Target> target, DialTimes when,
           connection::DialDone callback)
-        : state(owner), id(number), done(std::move(callback)), dial(*this, std::move(target), deadline) {}
+        : state(owner),
+          id(number),
+          start(when.start),
+          done(std::move(callback)),
+          dial(*this, std::move(target), when.deadline) {}
 
     void resolve(const std::string& host) override;
     [[nodiscard]] int set_interest(int descriptor, std::uint32_t events) override;
     void drop_interest(int descriptor) override;
 
+    /// When it wants to be driven next, without an event.
+    [[nodiscard]] TimePoint next_timer() const noexcept { return begun ? dial.next_timer() : start; }
+    void on_timer(TimePoint now) {
+      if (std::exchange(begun, true)) {
+        dial.on_timer(now);
+      } else {
+        dial.start(now);
+      }
+    }
+
     State& state;
     const std::uint64_t id;
+    const TimePoint start;
+    bool begun = false;
     connection::DialDone done;
     std::unordered_map<int, std::uint64_t> interests;  ///< descriptor -> number of the interest
     std::optional<TimePoint> timer;                    ///< its place in `timers`
@@ -115,7 +135,7 @@ struct Reactor::State : std::enable_shared_from_this<State> {
   void run_timers();
   void handle(const epoll_event& event);
   void wait_for_events(TimePoint until);
-  void begin(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done);
+  void begin(std::shared_ptr<const connection::Target> target, DialTimes when, connection::DialDone done);
   void settle(std::uint64_t id);
   void end_dials_and_close();
   template <typename Step>
@@ -184,7 +204,7 @@ void Reactor::State::settle(std::uint64_t id) {
   const auto found = dials.find(id);
   Entry& entry = *found->second;
   const bool finished = entry.dial.finished();
-  const std::optional<TimePoint> wanted = finished ? std::nullopt : std::optional(entry.dial.next_timer());
+  const std::optional<TimePoint> wanted = finished ? std::nullopt : std::optional(entry.next_timer());
   if (wanted != entry.timer) {
     if (entry.timer) {
       timers.erase({*entry.timer, id});
@@ -204,15 +224,17 @@ void Reactor::State::settle(std::uint64_t id) {
   done(std::move(result));
 }
 
-void Reactor::State::begin(std::shared_ptr<const connection::Target> target, TimePoint deadline,
+void Reactor::State::begin(std::shared_ptr<const connection::Target> target, DialTimes when,
                            connection::DialDone done) {
   if (stop_seen) {
     done(closed_error(*target));
     return;
   }
   const std::uint64_t id = ++last_id;
-  dials.emplace(id, std::make_unique<Entry>(*this, id, std::move(target), deadline, std::move(done)));
-  drive(id, [](Entry& entry) { entry.dial.start(Clock::now()); });
+  dials.emplace(id, std::make_unique<Entry>(*this, id, std::move(target), when, std::move(done)));
+  drive(id, [](Entry& entry) {
+    if (const TimePoint now = Clock::now(); now >= entry.start) entry.on_timer(now);
+  });
 }
 
 /// Runs what is there now; what these commands add comes after the next look at the sockets. One at a time is taken out,
@@ -247,7 +269,7 @@ void Reactor::State::run_timers() {
     timers.erase(timers.begin());
     Entry& entry = *dials.at(id);
     entry.timer.reset();
-    drive(id, [now](Entry& due) { due.dial.on_timer(now); });
+    drive(id, [now](Entry& due) { due.on_timer(now); });
   }
 }
 
@@ -418,14 +440,15 @@ Reactor::~Reactor() {
   state_->stop();
 }
 
-void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done) {
+void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done,
+                   TimePoint start) {
   if (state_->inherited()) {
     done(closed_error(*target));
     return;
   }
   // Copies go into the command, since a refused one must leave something to answer with.
-  if (state_->enqueue([target, deadline, done](State& state) mutable {
-        state.begin(std::move(target), deadline, std::move(done));
+  if (state_->enqueue([target, when = State::DialTimes{start, deadline}, done](State& state) mutable {
+        state.begin(std::move(target), when, std::move(done));
       })) {
     return;
   }

@@ -41,7 +41,9 @@ class Reactor {
   /// Errors: resolve_failed, connect_failed, connect_timeout, tls_failed, pool_closed.
   /// Where there is no thread to call it on (after stop(), in a fork's child, or because none could be started:
   /// connect_failed with EAGAIN), `done` is called before dial() returns.
-  void dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done);
+  /// \param start the dial begins then, if that is not past; it can be ended before like any other.
+  void dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done,
+            TimePoint start = {});
   /// Registers the socket once, EPOLLRDHUP | EPOLLET (no EPOLLIN: traffic never wakes the reactor). A socket that is hung
   /// up already is reported too. \param token below 2^63.
   void watch(int descriptor, std::uint64_t token);

@@ -22,11 +22,39 @@ namespace fastpool::pool {
 enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
 
 /// \param dialing dials still under way, the failed one not counted.
-[[nodiscard]] constexpr FailureGoesTo failure_goes_to(bool final, std::uint32_t waiters,
+/// \param failing the endpoint's dial before this one failed too: with one dial at a time, its error is everybody's.
+[[nodiscard]] constexpr FailureGoesTo failure_goes_to(bool final, bool failing, std::uint32_t waiters,
                                                       std::uint32_t dialing) noexcept {
   if (waiters == 0) return FailureGoesTo::nobody;
-  if (final) return FailureGoesTo::all_waiters;
+  if (final || (failing && dialing == 0)) return FailureGoesTo::all_waiters;
   return dialing < waiters ? FailureGoesTo::newest_waiter : FailureGoesTo::nobody;
+}
+
+/// How many dials an endpoint may have under way: one while they fail, as a probe.
+[[nodiscard]] constexpr std::uint32_t dial_cap(std::uint32_t max_dials, std::uint32_t failures) noexcept {
+  return failures > 0 ? std::min(max_dials, 1U) : max_dials;
+}
+
+/// How long an endpoint's next dial is put off after that many failures in a row: doubling from 20 ms up to half a second,
+/// so short that a caller who waits for it waits little, and a dead host is asked a few times a second at most.
+/// \param jitter in [0, 1): takes off up to a half, so that a fleet does not come back at once.
+[[nodiscard]] constexpr Duration dial_backoff(std::uint32_t failures, double jitter) noexcept {
+  constexpr Duration first = std::chrono::milliseconds(20);
+  constexpr Duration longest = std::chrono::milliseconds(500);
+  if (failures == 0) return Duration{};
+  const Duration full = failures > 5 ? longest : std::min(longest, first * (1 << (failures - 1)));
+  return Duration(static_cast<Duration::rep>(static_cast<double>(full.count()) * (1.0 - 0.5 * jitter)));
+}
+
+/// How many dials an endpoint that is kept warm needs besides those for its waiters.
+/// \param lasting idle connections that do not expire soon.
+[[nodiscard]] constexpr std::uint32_t warming_dials(std::uint32_t min_idle, std::uint32_t lasting,
+                                                    std::uint32_t dialing, std::uint32_t waiters,
+                                                    std::uint32_t dial_cap) noexcept {
+  const std::uint32_t spare_dials = dialing > waiters ? dialing - waiters : 0;
+  const std::uint32_t there = lasting + spare_dials;
+  if (there >= min_idle || dialing >= dial_cap) return 0;
+  return std::min(min_idle - there, dial_cap - dialing);
 }
 
 /// When an idle connection expires: its idle time from now on, or its lifetime's end if that is sooner.

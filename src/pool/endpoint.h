@@ -3,11 +3,17 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <unordered_map>
+
+#include <fastpool/error.h>
+#include <fastpool/stats.h>
 
 #include "pool/slot.h"
 #include "pool/waiter.h"
 #include "sync/atomics.h"
+#include "sync/idle_list.h"
 #include "sync/tagged_list.h"
 
 namespace fastpool::pool {
@@ -24,25 +30,33 @@ class Endpoint {
   [[nodiscard]] const void* target() const noexcept { return target_.get(); }
 
  private:
+  friend class Acquisition;
   friend class Pool;
 
   const std::string name_;
   const std::shared_ptr<const void> target_;
 
-  // Lock-free. `waiting` and `idle` are the two sides of "first come, first served": whoever queues adds to `waiting` and
-  // then looks at `idle`; whoever parks pushes to `idle` and then looks at `waiting`; both seq_cst.
-  sync::TaggedList idle;
-  sync::Count waiting;
-  sync::Count connections;  ///< reserved, dialing, idle, leased, closing
-  sync::Count tombstones;   ///< reaped cells still linked in `idle`
+  // Lock-free.
+  sync::IdleList idle;      ///< live connections, and how many wait for one
+  sync::TaggedList vacant;  ///< places without a connection, kept for the next bare lease
+  sync::Count connections;  ///< what counts against the limit: vacant, dialing, idle, leased, closing
+  sync::Count tombstones;   ///< reaped cells still linked in `idle` or `vacant`
   sync::Flag sweeping;      ///< the list is out for sweeping: it looks empty and is not
 
   // Guarded by mutex.
   mutable std::mutex mutex;
   WaiterQueue queue;
-  std::uint32_t connection_waiters = 0;  ///< those in `queue` that want a connection
-  std::uint32_t dialing = 0;
-  bool starved = false;  ///< listed in Pool::starved_
+  std::uint32_t connection_waiters = 0;                   ///< those in `queue` that want a connection
+  std::uint32_t dialing = 0;                              ///< dials of the endpoint's own, those put off included
+  bool starved = false;                                   ///< listed in Pool::starved_
+  std::uint32_t min_idle = 0;                             ///< kept warm
+  std::unordered_map<const Slot*, Waiter*> seat_waiters;  ///< who waits for the dial of the lease it holds
+  std::uint32_t failures = 0;                             ///< dials that failed since the last that did not
+  TimePoint dial_not_before = TimePoint::min();           ///< back-off
+  std::optional<Error> last_failure;                      ///< while `failures` > 0
+  Histogram wait_time;
+  Histogram create_time;
+  Histogram handshake_time;
 };
 
 }  // namespace fastpool::pool

@@ -34,6 +34,14 @@ class Pooled {
 struct DialReport {
   bool handshake = false;
   bool resumed = false;
+  Duration create_time{};     ///< look-up, connect and handshake together
+  Duration handshake_time{};  ///< TLS alone
+};
+
+/// When a dial is to begin (the past: at once) and when it must have ended.
+struct DialTimes {
+  TimePoint start;
+  TimePoint deadline;
 };
 
 /// Makes connections. dial() returns at once; Pool::dial_done(slot, ...) follows exactly once, on any thread, never from
@@ -41,7 +49,7 @@ struct DialReport {
 class Dialer {
  public:
   virtual ~Dialer() = default;
-  virtual void dial(Endpoint& endpoint, Slot& slot, TimePoint deadline) = 0;
+  virtual void dial(Endpoint& endpoint, Slot& slot, DialTimes times) = 0;
 };
 
 /// Time, injected.

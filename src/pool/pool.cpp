@@ -1,6 +1,6 @@
-#include "pool/pool.h"
+// The way of a lease: taking one and giving it back.
 
-#include <cassert>
+#include "pool/pool.h"
 
 #include "pool/decisions.h"
 
@@ -14,6 +14,10 @@ std::uint32_t next_first_generation() noexcept {
   static sync::Tally pools;
   pools.add();
   return static_cast<std::uint32_t>(pools.get() * 0x9e3779b9U);
+}
+
+Error closed_error() {
+  return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
 }
 
 }  // namespace
@@ -42,29 +46,62 @@ Result<Endpoint*> Pool::add_endpoint(std::string name, std::shared_ptr<const voi
 
 // ---- taking ----------------------------------------------------------------------------------------------------------
 
-std::optional<LeaseRef> Pool::pop_idle(Endpoint& endpoint, Actions& actions) noexcept {
+// Makes a lease of a cell that was just unlinked from the idle list.
+Pool::Popped Pool::pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept {
+  Slot& slot = *slab_.at(index);
+  const auto word = slot.word.try_lease();
+  if (!word) {
+    endpoint.tombstones.subtract();
+    if (slot.word.finish_unlinked()) free_cell(slot);
+    return {};
+  }
+  if (counts_idle_) idle_total_.subtract();
+  const TimePoint now = clock_.coarse_now();
+  const bool expired = now >= slot.idle_deadline.get();
+  if (!expired && word->reusable()) [[likely]] {
+    slot.since.set(now);
+    slot.lease_count.add(1);
+    return {&slot, word->generation(), true, false};
+  }
+  (expired ? tallies_.expired : tallies_.peer_closed).add();
+  if (!slot.word.begin_close(word->generation())) return {};
+  return {&slot, word->generation(), false, expired};
+}
+
+Pool::Popped Pool::pop_idle(Endpoint& endpoint) noexcept {
   for (;;) {
     const std::uint32_t index = endpoint.idle.pop(links());
+    if (index == sync::IdleList::none) return {};
+    if (const Popped popped = pop_cell(endpoint, index); popped.slot != nullptr) return popped;
+  }
+}
+
+std::optional<LeaseRef> Pool::pop_vacant(Endpoint& endpoint) noexcept {
+  for (;;) {
+    const std::uint32_t index = endpoint.vacant.pop(links());
     if (index == sync::TaggedList::none) return std::nullopt;
     Slot& slot = *slab_.at(index);
-    const auto word = slot.word.try_lease();
-    if (!word) {  // a tombstone
-      endpoint.tombstones.subtract();
-      if (slot.word.finish_unlinked()) {
-        slot.word.free_closed();
-        free_slot(slot);
+    if (const auto word = slot.word.try_lease()) return LeaseRef{&slot, word->generation()};
+    endpoint.tombstones.subtract();
+    if (slot.word.finish_unlinked()) free_cell(slot);
+  }
+}
+
+// For whoever has not queued.
+Lease Pool::take_idle(Endpoint& endpoint) noexcept {
+  for (;;) {
+    const std::uint32_t index = endpoint.idle.pop_unless_waiting(links());
+    if (index == sync::IdleList::none) return {};
+    const Popped popped = pop_cell(endpoint, index);
+    if (popped.live) [[likely]] {
+      Lease lease(*this, {popped.slot, popped.generation}, false);
+      // close() and drain() close what they find idle; what was on its way is ended here.
+      if (refusing_.get()) [[unlikely]] {
+        lease.end(Reuse::yes());
       }
-      continue;
+      return lease;
     }
-    if (counts_idle_) idle_total_.subtract();
-    const bool expired = clock_.coarse_now() >= slot.idle_deadline.get();
-    if (expired || !word->reusable()) {
-      (expired ? tallies_.expired : tallies_.peer_closed).add();
-      if (slot.word.begin_close(word->generation)) actions.closing.push_back({&slot, expired});
-      continue;
-    }
-    slot.lease_count.add(1);
-    return LeaseRef{&slot, word->generation};
+    if (popped.slot != nullptr) finish_closing(*popped.slot, popped.goodbye);
   }
 }
 
@@ -77,59 +114,63 @@ Pool::Reserved Pool::reserve(Endpoint& endpoint) noexcept {
   return Reserved::yes;
 }
 
+void Pool::unreserve(Endpoint& endpoint) noexcept {
+  total_.subtract();
+  endpoint.connections.subtract();
+}
+
 Slot* Pool::take_slot(Endpoint& endpoint) {
   Slot* slot = slab_.take();
-  if (slot != nullptr) slot->endpoint.set(&endpoint);
+  if (slot != nullptr) {
+    slot->endpoint.set(&endpoint);
+    slot->idle_deadline.set(TimePoint::max());
+    slot->lease_count.set(0);
+  }
   return slot;
 }
 
+// A bare lease on a place that was reserved; gives the place back if there is no slot for it.
+std::optional<LeaseRef> Pool::lease_reserved(Endpoint& endpoint) {
+  Slot* const slot = take_slot(endpoint);
+  const auto generation = slot != nullptr ? slot->word.reserve_lease() : std::nullopt;
+  if (generation) return LeaseRef{slot, *generation};
+  unreserve(endpoint);
+  return std::nullopt;
+}
+
 Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
-  std::optional<TimePoint> pool_deadline;
-  bool in_front = false;  // a waiter whose turn had come, and who got a dead connection, keeps its place
+  if (Lease lease = take_idle(endpoint)) [[likely]] {
+    if (!options.check || (*lease).check_alive()) return lease;
+    tallies_.discarded.add();
+    lease.end(Reuse::no());
+  }
+  sync::ThreadWaker waker;
+  Acquisition acquisition(*this, endpoint, options, waker);
+  return wait(acquisition, waker, endpoint, options.interrupt);
+}
+
+Result<Lease> Pool::wait(Acquisition& acquisition, sync::ThreadWaker& waker, const Endpoint& endpoint,
+                         const Interrupt& interrupt) {
   for (;;) {
-    if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-    Lease lease;
-    if (endpoint.waiting.get() == 0) {
-      Actions actions;
-      if (const auto ref = pop_idle(endpoint, actions)) lease = Lease(*this, *ref, false);
-      if (!actions.empty()) perform(actions);
+    if (auto result = acquisition.poll()) return *std::move(result);
+    TimePoint until = acquisition.deadline();
+    if (interrupt.active()) until = std::min(until, clock_.now() + Interrupt::poll_interval);
+    (void)waker.park_until(until);
+    if (interrupt()) {
+      acquisition.stop(Error::make(ErrorCode::interrupted, Phase::acquire,
+                                   "interrupted while waiting for a connection to " + endpoint.name()));
     }
-    if (!lease) {
-      if (!pool_deadline) {
-        pool_deadline = options.pool_timeout ? clock_.now() + *options.pool_timeout : TimePoint::max();
-      }
-      Waiter waiter;
-      waiter.connect_timeout = options.connect_timeout;
-      Actions actions;
-      {
-        std::lock_guard lock(endpoint.mutex);
-        enqueue_locked(endpoint, waiter, in_front);
-        dispatch_locked(endpoint, actions);
-      }
-      perform(actions);
-      auto waited = wait(endpoint, waiter, *pool_deadline, options.interrupt, nullptr);
-      if (!waited) return std::move(waited).error();
-      lease = std::move(waited).value();
-      in_front = true;
-    }
-    if (options.check && !lease.fresh() && !(*lease).check_alive()) {
-      tallies_.discarded.add();
-      lease.end(Reuse::no());
-      continue;
-    }
-    // close() marks what it finds leased; one that was idle when it looked is ended here.
-    if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-    return lease;
   }
 }
 
 std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
-  if (closed_.get()) return std::nullopt;
-  if (endpoint.waiting.get() == 0) {
-    Actions actions;
-    auto ref = pop_idle(endpoint, actions);
-    if (!actions.empty()) perform(actions);
-    if (ref) return unless_closed(*ref);
+  if (Lease lease = take_idle(endpoint)) return lease.detach();
+  if (refusing_.get()) return std::nullopt;
+  if (endpoint.idle.waiting() == 0) {
+    if (const auto vacant = pop_vacant(endpoint)) {
+      if (settings_.leak_after) vacant->slot->since.set(clock_.coarse_now());
+      return unless_refusing(*vacant);
+    }
   } else {
     // What is idle or comes back is theirs; but a slot of one's own takes nothing from waiters who all have their dials.
     std::lock_guard lock(endpoint.mutex);
@@ -143,211 +184,41 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
       reserved = reserve(endpoint);
     }
     // Until it met the total limit, reserve() held a place of the endpoint's, which may have barred who queued meanwhile.
-    if (reserved == Reserved::total_limit && endpoint.waiting.get() != 0) dispatch(endpoint);
+    if (reserved == Reserved::total_limit && endpoint.idle.waiting() != 0) dispatch(endpoint);
   }
   if (reserved != Reserved::yes) return std::nullopt;
-  Slot* slot = take_slot(endpoint);
-  std::optional<std::uint32_t> generation;
-  if (slot != nullptr) generation = slot->word.reserve_lease();
-  if (!generation) {
-    total_.subtract();
-    endpoint.connections.subtract();
-    return std::nullopt;
-  }
-  return unless_closed(LeaseRef{slot, *generation});
+  const auto ref = lease_reserved(endpoint);
+  if (!ref) return std::nullopt;
+  if (settings_.leak_after) ref->slot->since.set(clock_.coarse_now());
+  return unless_refusing(*ref);
 }
 
 // close() marks what it finds leased; what was not yet when it looked is ended here.
-std::optional<LeaseRef> Pool::unless_closed(LeaseRef ref) noexcept {
-  if (!closed_.get()) return ref;
+std::optional<LeaseRef> Pool::unless_refusing(LeaseRef ref) noexcept {
+  if (!refusing_.get()) [[likely]]
+    return ref;
   release(ref, Reuse::yes());
   return std::nullopt;
 }
 
 Result<LeaseRef> Pool::lease(Endpoint& endpoint, const AcquireOptions& options) {
   if (const auto ref = try_lease(endpoint)) return *ref;
-  if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-  Waiter waiter;
-  waiter.wants = Waiter::Wants::lease;
-  Actions actions;
-  {
-    std::lock_guard lock(endpoint.mutex);
-    enqueue_locked(endpoint, waiter, false);
-    dispatch_locked(endpoint, actions);
-  }
-  perform(actions);
-  const TimePoint deadline = options.pool_timeout ? clock_.now() + *options.pool_timeout : TimePoint::max();
-  auto waited = wait(endpoint, waiter, deadline, options.interrupt, nullptr);
-  if (!waited) return std::move(waited).error();
-  if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-  return waited->detach();
+  if (refusing_.get()) return closed_error();
+  sync::ThreadWaker waker;
+  Acquisition acquisition(*this, endpoint, options, waker, Waiter::Wants::lease);
+  auto leased = wait(acquisition, waker, endpoint, options.interrupt);
+  if (!leased) return std::move(leased).error();
+  return leased->detach();
 }
 
 Result<void> Pool::connect(LeaseRef ref, const AcquireOptions& options) {
-  Slot& slot = *ref.slot;
-  if (slot.connected.get()) return {};
-  Endpoint& endpoint = *slot.endpoint.get();
-  Waiter waiter;
-  Actions actions;
-  {
-    std::lock_guard lock(endpoint.mutex);
-    if (slot.pooled) return {};
-    // Under the lock: close() sets the flag first and tells the direct waiters, under it, second.
-    if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-    waiter.connecting = true;
-    if (options.connect_timeout) waiter.connect_deadline = clock_.now() + *options.connect_timeout;
-    slot.direct_waiter = &waiter;
-    if (!slot.dial_in_flight) {
-      slot.dial_in_flight = true;
-      tallies_.dials.add();
-      actions.dials.emplace_back(&slot, direct_dial_deadline(waiter));
-    }
-  }
-  perform(actions);
-  auto waited = wait(endpoint, waiter, TimePoint::max(), options.interrupt, &slot);
-  if (!waited) return std::move(waited).error();
-  (void)waited->detach();  // the lease is the caller's already
+  if (ref.slot->connected()) return {};
+  sync::ThreadWaker waker;
+  Acquisition acquisition(*this, ref, options, waker);
+  auto seated = wait(acquisition, waker, *ref.slot->endpoint.get(), options.interrupt);
+  if (!seated) return std::move(seated).error();
+  (void)seated->detach();  // the lease is the caller's already
   return {};
-}
-
-Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options) {
-  count = std::min(
-      {count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
-  if (closed_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-  // As many waiters as connections wanted: the queue's own rules then count the idle ones, dial the rest at once, and
-  // tell errors. All are given back together.
-  std::deque<Waiter> waiters(count);
-  Actions actions;
-  {
-    std::lock_guard lock(endpoint.mutex);
-    for (Waiter& waiter : waiters) {
-      waiter.connect_timeout = options.connect_timeout;
-      enqueue_locked(endpoint, waiter, false);
-    }
-    dispatch_locked(endpoint, actions);
-  }
-  perform(actions);
-  const TimePoint deadline = options.pool_timeout ? clock_.now() + *options.pool_timeout : TimePoint::max();
-  std::vector<Lease> leases;
-  std::optional<Error> error;
-  bool left = false;
-  for (Waiter& waiter : waiters) {
-    {
-      std::lock_guard lock(endpoint.mutex);
-      // The caller's patience is at its end for all of them alike; and nobody waits for room with leases in hand: two
-      // warm-ups, each holding what the other needs, would wait for ever.
-      const bool out_of_patience =
-          error && (error->code == ErrorCode::interrupted || error->code == ErrorCode::pool_timeout);
-      const bool for_room = !leases.empty() && !covered_locked(endpoint, waiter);
-      if (!waiter.done && (out_of_patience || for_room)) {
-        leave_locked(endpoint, waiter);
-        left = true;
-        continue;
-      }
-    }
-    auto waited = wait(endpoint, waiter, deadline, options.interrupt, nullptr);
-    if (waited) {
-      leases.push_back(std::move(waited).value());
-    } else if (!error) {
-      error = std::move(waited).error();
-    }
-  }
-  if (left && endpoint.waiting.get() != 0) dispatch(endpoint);  // others moved up
-  const auto warmed = static_cast<std::uint32_t>(leases.size());
-  for (Lease& lease : leases)
-    lease.end(Reuse::yes());
-  if (error && warmed == 0) return *std::move(error);
-  return warmed;
-}
-
-// ---- giving back -----------------------------------------------------------------------------------------------------
-
-void Lease::end(Reuse reuse) noexcept {
-  if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse);
-}
-
-bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
-  const TimePoint now = clock_.coarse_now();
-  const TimePoint retire_at = slot.retire_at.get();
-  if (now >= retire_at) return false;
-  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
-    if (endpoint.waiting.get() == 0) return false;
-    idle_total_.add();  // for a moment only: a waiter takes it
-  }
-  slot.idle_since.set(now);
-  slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, reuse.keep_alive, retire_at));
-  if (!slot.word.park(ref.generation)) {
-    if (counts_idle_) idle_total_.subtract();
-    return false;
-  }
-  endpoint.idle.push(slot.index, links());
-  // Pushed; now look: the other side of this pair is in enqueue (count first, then look at the list) and in close().
-  if (endpoint.waiting.get() != 0) dispatch(endpoint);
-  // Also if somebody waited here, who may have given up meanwhile and left the connection idle.
-  if (starved_count_.get() != 0 && slot.word.load().state == SlotState::idle) relieve_starvation();
-  if (closed_.get()) cleanup();
-  return true;
-}
-
-bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
-  Slot& slot = *ref.slot;
-  // Once more if a stream ended on another thread between the look that found it open and end_later().
-  while (slot.word.leased_as(ref.generation)) {
-    const bool connected = slot.connected.get();
-    if (!connected) {
-      if (release_unconnected(ref)) return true;
-    } else if (reuse.reusable && !closed_.get() && park(ref, reuse)) {
-      return true;
-    } else if (begin_close_quietly(ref)) {
-      if (reuse.reusable) tallies_.discarded.add();
-      finish_closing(slot, reuse.reusable);
-      return true;
-    }
-    if (slot.word.end_later(ref.generation, connected && !reuse.reusable)) return true;
-  }
-  return false;
-}
-
-// Not while a dial is under way for it: `connected` may have been another connection's.
-bool Pool::begin_close_quietly(LeaseRef ref) noexcept {
-  std::lock_guard lock(ref.slot->endpoint.get()->mutex);
-  return ref.slot->word.leased_as(ref.generation) && !ref.slot->dial_in_flight &&
-         ref.slot->word.begin_close(ref.generation);
-}
-
-// False: stale, or a stream is open on it.
-bool Pool::release_unconnected(LeaseRef ref) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
-  {
-    std::lock_guard lock(endpoint.mutex);
-    const auto now = slot.word.load();
-    if (now.generation != ref.generation || now.state != SlotState::leased) return false;
-    if (slot.dial_in_flight) {  // its own dial goes on, for whoever comes
-      if (!slot.word.abandon_dial(ref.generation)) return false;
-      slot.dial_in_flight = false;
-      ++endpoint.dialing;
-      note_connecting_locked(endpoint);
-      return true;
-    }
-  }
-  if (!slot.word.begin_close(ref.generation)) return false;
-  finish_closing(slot, false);
-  return true;
-}
-
-void Pool::disconnect(LeaseRef ref) noexcept {
-  Slot& slot = *ref.slot;
-  // Not leased_as(): the stream on a lease that was given back still has its connection.
-  if (const auto word = slot.word.load(); word.generation != ref.generation || word.state != SlotState::leased) return;
-  std::unique_ptr<Pooled> pooled;
-  {
-    std::lock_guard lock(slot.endpoint.get()->mutex);
-    (void)slot.word.mark_peer_closed([] { return true; });  // bars park() until the next one sits
-    pooled = unseat_locked(slot);
-  }
 }
 
 std::optional<LeaseRef> Pool::find(ConnectionId id) const noexcept {
@@ -356,26 +227,129 @@ std::optional<LeaseRef> Pool::find(ConnectionId id) const noexcept {
   return LeaseRef{slot, id.generation()};
 }
 
-void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
-  const bool keep = reuse.reusable && ref.slot->word.load().reusable();
-  if (!keep) {
-    // The lease goes on; its connection does not. Taken away while the stream still bars others from it.
-    std::unique_ptr<Pooled> pooled;
-    std::lock_guard lock(ref.slot->endpoint.get()->mutex);
-    if (!ref.slot->dial_in_flight) {
-      (void)ref.slot->word.mark_peer_closed([] { return true; });
-      pooled = unseat_locked(*ref.slot);
+// ---- giving back -----------------------------------------------------------------------------------------------------
+
+void Lease::end(Reuse reuse) noexcept {
+  if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse);
+}
+
+bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
+  Slot& slot = *ref.slot;
+  // Once more if something changed between the look and the step, such as a stream's end on another thread.
+  for (;;) {
+    const auto word = slot.word.load();
+    if (word.state() != SlotState::leased || word.generation() != ref.generation || word.ended()) return false;
+    if (word.streams() == 0) [[likely]] {
+      if (give_back(ref, word, reuse)) return true;
+    } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable)) {
+      return true;
     }
   }
-  const auto word = ref.slot->word.end_stream(ref.generation);
-  if (!word || !word->ended || word->streams != 0) return;
+}
+
+void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
+  Slot& slot = *ref.slot;
+  // The lease goes on; a connection that must not be used again does not. Taken away while the stream still bars others.
+  if (!reuse.reusable || !slot.word.load().reusable()) disconnect(ref);
+  const auto word = slot.word.end_stream(ref.generation);
+  if (!word || !word->ended() || word->streams() != 0) return;
   // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
-  if (!ref.slot->connected.get() || !reuse.reusable || word->draining || closed_.get() || !park(ref, reuse)) {
-    if (!ref.slot->connected.get()) {
-      (void)release_unconnected(ref);
-    } else if (ref.slot->word.begin_close(ref.generation)) {
-      finish_closing(*ref.slot, reuse.reusable);
-    }
+  for (auto now = *word; !give_back(ref, now, reuse); now = slot.word.load()) {
+    if (now.state() != SlotState::leased || now.generation() != ref.generation) return;
+  }
+}
+
+// Ends a lease that has no stream open. False: it is not as `word` says any more.
+bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept {
+  if (word.seated()) {
+    if (reuse.reusable && word.reusable() && park(ref, reuse)) [[likely]]
+      return true;
+    if (!close_lease(ref, reuse.reusable && !word.peer_closed())) return false;
+    if (reuse.reusable) tallies_.discarded.add();
+    return true;
+  }
+  if (word.connecting()) return abandon_dial(ref);
+  return (reuse.reusable && vacate(ref)) || close_lease(ref, false);
+}
+
+bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
+  Slot& slot = *ref.slot;
+  Endpoint& endpoint = *slot.endpoint.get();
+  const TimePoint now = clock_.coarse_now();
+  const TimePoint retire_at = slot.retire_at.get();
+  if (now >= retire_at) return false;
+  if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
+    return false;
+  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
+    if (endpoint.idle.waiting() == 0) return false;
+    idle_total_.add();  // for a moment only: a waiter takes it
+  }
+  slot.since.set(now);
+  slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, reuse.keep_alive, retire_at));
+  if (!slot.word.park(ref.generation)) {
+    if (counts_idle_) idle_total_.subtract();
+    return false;
+  }
+  // Pushed, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
+  // in starve_locked() and in close() and drain().
+  if (endpoint.idle.push(slot.index, links())) [[unlikely]]
+    dispatch(endpoint);
+  // Also if somebody waited here, who may have given up meanwhile and left the connection idle.
+  if (starved_count_.get() != 0 && slot.word.load().state() == SlotState::idle) [[unlikely]]
+    relieve_starvation();
+  if (refusing_.get()) [[unlikely]]
+    cleanup();
+  return true;
+}
+
+// The place stays the endpoint's, for its next bare lease; whoever needs the room takes it.
+bool Pool::vacate(LeaseRef ref) noexcept {
+  Slot& slot = *ref.slot;
+  Endpoint& endpoint = *slot.endpoint.get();
+  if (refusing_.get() || !slot.word.park_vacant(ref.generation)) return false;
+  endpoint.vacant.push(slot.index, links());
+  // The same pairs as in park().
+  if (endpoint.idle.waiting() != 0) [[unlikely]]
+    dispatch(endpoint);
+  if (starved_count_.get() != 0) [[unlikely]]
+    relieve_starvation();
+  if (refusing_.get()) [[unlikely]]
+    cleanup();
+  return true;
+}
+
+bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {
+  if (!ref.slot->word.begin_close(ref.generation)) return false;
+  finish_closing(*ref.slot, goodbye);
+  return true;
+}
+
+// Its own dial goes on, for whoever comes.
+bool Pool::abandon_dial(LeaseRef ref) noexcept {
+  Slot& slot = *ref.slot;
+  Endpoint& endpoint = *slot.endpoint.get();
+  std::lock_guard lock(endpoint.mutex);
+  if (!slot.word.abandon_dial(ref.generation)) return false;
+  ++endpoint.dialing;
+  if (const auto waits = endpoint.seat_waiters.extract(&slot)) {
+    Waiter& waiter = *waits.mapped();
+    waiter.error =
+        Error::make(ErrorCode::stale_lease, Phase::acquire, "the lease was given back while it was connecting");
+    waiter.done = true;
+    waiter.waker->wake();
+  }
+  note_connecting_locked(endpoint);
+  return true;
+}
+
+void Pool::disconnect(LeaseRef ref) noexcept {
+  Slot& slot = *ref.slot;
+  std::unique_ptr<Pooled> pooled;
+  {
+    std::lock_guard lock(slot.endpoint.get()->mutex);
+    // Not leased_as(): the stream on a lease that was given back still has its connection.
+    if (!slot.word.unseat(ref.generation)) return;
+    pooled = unseat_locked(slot);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -14,21 +15,22 @@
 #include <fastpool/settings.h>
 #include <fastpool/stats.h>
 
+#include "pool/acquisition.h"
 #include "pool/endpoint.h"
 #include "pool/interfaces.h"
 #include "pool/lease.h"
+#include "pool/longest_idle.h"
 #include "pool/slab.h"
 #include "pool/waiter.h"
 #include "sync/atomics.h"
 
 namespace fastpool::pool {
 
-/// How long a caller is ready to wait, and how it is told to stop.
-struct AcquireOptions {
-  OptionalDuration pool_timeout;
-  OptionalDuration connect_timeout;
-  bool check = true;  ///< peek at a reused connection before giving it out
-  Interrupt interrupt;
+/// A lease that is held suspiciously long.
+struct Leak {
+  std::string endpoint;
+  ConnectionId id;
+  Duration age;
 };
 
 /// The pool: endpoints, their connections, and who may use them.
@@ -46,6 +48,8 @@ class Pool {
   /// Makes an endpoint; it lives as long as the pool. \returns invalid_argument past max_endpoints.
   [[nodiscard]] Result<Endpoint*> add_endpoint(std::string name, std::shared_ptr<const void> target);
 
+  // ---- leases (pool.cpp); what waits without blocking is an Acquisition ----
+
   /// A live connection: idle, handed over, or dialed. Waits in the endpoint's queue, first come first served.
   /// Errors: pool_timeout, pool_closed, interrupted, connect_timeout, and whatever the dial met.
   [[nodiscard]] Result<Lease> acquire(Endpoint& endpoint, const AcquireOptions& options);
@@ -53,7 +57,7 @@ class Pool {
   [[nodiscard]] std::optional<LeaseRef> try_lease(Endpoint& endpoint);
   /// The same, waiting in the queue. Errors: pool_timeout, pool_closed, interrupted.
   [[nodiscard]] Result<LeaseRef> lease(Endpoint& endpoint, const AcquireOptions& options);
-  /// Gives a lease its connection if it has none yet (or lost it). Errors as of acquire().
+  /// Gives a lease its connection if it has none yet (or lost it). Errors as of acquire(), and stale_lease.
   [[nodiscard]] Result<void> connect(LeaseRef ref, const AcquireOptions& options);
   /// Takes a broken connection from a lease and closes it; the lease goes on without one.
   void disconnect(LeaseRef ref) noexcept;
@@ -68,16 +72,36 @@ class Pool {
   /// Ends it; if the lease was given back meanwhile, that is done now.
   void end_stream(LeaseRef ref, Reuse reuse) noexcept;
 
-  /// Dials until `count` connections are idle at once, or as many as there is room for; waits for them. \returns how many.
+  // ---- upkeep (upkeep.cpp) ----
+
+  /// From now on the endpoint keeps `count` connections idle, as far as there is room, until another call says otherwise (0:
+  /// none); maintain() dials what is missing. Waits until as many are idle at once. \returns how many are. On an error with
+  /// none, nothing is kept warm that was not before.
   [[nodiscard]] Result<std::uint32_t> warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options);
   /// Closes idle connections that expired or were hung up. \returns how many.
   std::size_t cleanup();
-  /// Ends waits with pool_closed, closes idle connections, interrupts the users of leased ones. Idempotent.
+  /// What is to be done about once a second: cleanup(), and dials for endpoints that are kept warm.
+  void maintain();
+  /// Leases that are held longer than `leak_after` and were not told before.
+  [[nodiscard]] std::vector<Leak> find_leaks();
+
+  // ---- the end (upkeep.cpp) ----
+
+  /// Ends gracefully: gives no new leases, closes what is idle and what is given back, lets those who hold a lease or are
+  /// queued finish for at most `timeout`; then close(). \returns whether all had finished. Errors: interrupted (then the
+  /// pool is closed too).
+  [[nodiscard]] Result<bool> drain(OptionalDuration timeout, const Interrupt& interrupt);
+  /// Ends waits with pool_closed, closes idle connections, interrupts the users of leased ones, which are closed when they
+  /// are given back. Idempotent.
   void close();
   [[nodiscard]] bool closed() const noexcept { return closed_.get(); }
+  /// Whether new leases are refused: it is closed or being drained.
+  [[nodiscard]] bool refusing() const noexcept { return refusing_.get(); }
 
   [[nodiscard]] PoolStats stats() const;
   [[nodiscard]] const PoolSettings& settings() const noexcept { return settings_; }
+
+  // ---- events ----
 
   /// A dial ended. Called by the dialer, exactly once per dial().
   void dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialReport report);
@@ -85,15 +109,28 @@ class Pool {
   void on_hang_up(std::uint64_t token) noexcept;
 
  private:
+  friend class Acquisition;
+
   struct Ended {
     Slot* slot;
     bool goodbye;
   };
+  struct Dialing {
+    Slot* slot;
+    DialTimes times;
+  };
   /// What was decided under a lock and is done after it.
   struct Actions {
-    std::vector<Ended> closing;                      // Closing, owned by us: finish them
-    std::vector<std::pair<Slot*, TimePoint>> dials;  // slots to dial, until when
+    std::vector<Ended> closing;  // Closing, owned by us: finish them
+    std::vector<Dialing> dials;
     [[nodiscard]] bool empty() const noexcept { return closing.empty() && dials.empty(); }
+  };
+  /// A cell taken from the idle list: a lease, or a connection past its time, Closing.
+  struct Popped {
+    Slot* slot = nullptr;
+    std::uint32_t generation = 0;
+    bool live = false;
+    bool goodbye = false;
   };
   enum class Reserved : std::uint8_t { yes, endpoint_limit, total_limit };
   struct Links {
@@ -102,47 +139,69 @@ class Pool {
   };
 
   // The way of a lease (pool.cpp).
-  [[nodiscard]] std::optional<LeaseRef> pop_idle(Endpoint& endpoint, Actions& actions) noexcept;
+  [[nodiscard]] Lease take_idle(Endpoint& endpoint) noexcept;
+  [[nodiscard]] Popped pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept;
+  [[nodiscard]] Popped pop_idle(Endpoint& endpoint) noexcept;
+  [[nodiscard]] std::optional<LeaseRef> pop_vacant(Endpoint& endpoint) noexcept;
   [[nodiscard]] Reserved reserve(Endpoint& endpoint) noexcept;
+  void unreserve(Endpoint& endpoint) noexcept;
+  [[nodiscard]] std::optional<LeaseRef> lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
+  [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse) noexcept;
-  [[nodiscard]] bool release_unconnected(LeaseRef ref) noexcept;
-  [[nodiscard]] bool begin_close_quietly(LeaseRef ref) noexcept;
-  [[nodiscard]] std::optional<LeaseRef> unless_closed(LeaseRef ref) noexcept;
+  [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
+  [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
+  [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
+  [[nodiscard]] std::optional<LeaseRef> unless_refusing(LeaseRef ref) noexcept;
+  [[nodiscard]] Result<Lease> wait(Acquisition& acquisition, sync::ThreadWaker& waker, const Endpoint& endpoint,
+                                   const Interrupt& interrupt);
 
-  // Waiters and dials (queue.cpp).
+  // Waiters (queue.cpp).
   void enqueue_locked(Endpoint& endpoint, Waiter& waiter, bool in_front);
   void leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
   void hand_locked(Endpoint& endpoint, Waiter& waiter, LeaseRef ref, bool fresh) noexcept;
   void fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
   void dispatch_locked(Endpoint& endpoint, Actions& actions);
-  [[nodiscard]] Reserved reserve_or_starve_locked(Endpoint& endpoint, Actions& actions);
+  void serve_idle_locked(Endpoint& endpoint, Actions& actions);
   void serve_leases_locked(Endpoint& endpoint, Actions& actions);
-  void start_dials_locked(Endpoint& endpoint, Actions& actions);
+  void drop_vacant_locked(Endpoint& endpoint, Actions& actions);
   void note_connecting_locked(Endpoint& endpoint);
   [[nodiscard]] static bool covered_locked(const Endpoint& endpoint, const Waiter& waiter) noexcept;
-  void share_failure_locked(Endpoint& endpoint, const Error& error);
+  [[nodiscard]] Reserved reserve_or_starve_locked(Endpoint& endpoint, Actions& actions);
   void starve_locked(Endpoint& endpoint);
   void keep_place_locked(Endpoint& endpoint);
   void dispatch(Endpoint& endpoint);
   void relieve_starvation();
   void perform(Actions& actions);
-  [[nodiscard]] Result<Lease> wait(Endpoint& endpoint, Waiter& waiter, TimePoint pool_deadline,
-                                   const Interrupt& interrupt, Slot* direct);
-  [[nodiscard]] TimePoint dial_deadline_locked(const Endpoint& endpoint) const;
-  [[nodiscard]] TimePoint direct_dial_deadline(const Waiter& waiter) const;
+
+  // Dials (dials.cpp).
+  void start_dials_locked(Endpoint& endpoint, Actions& actions);
+  [[nodiscard]] bool start_dial_locked(Endpoint& endpoint, Actions& actions);
+  void start_seat_dial_locked(Endpoint& endpoint, Slot& slot, const Waiter& waiter, Actions& actions);
+  [[nodiscard]] TimePoint dial_start_locked(const Endpoint& endpoint) const;
+  void note_dial_locked(Endpoint& endpoint, const Error* error, const DialReport& report);
+  void seat_dialed_locked(Endpoint& endpoint, Slot& slot, Result<std::unique_ptr<Pooled>>& result, bool again,
+                          Actions& actions);
+  [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled,
+                                        Actions& actions);
+  void drop_failed_locked(Endpoint& endpoint, Slot& slot, const Error* error, bool failing, Actions& actions);
+  void share_failure_locked(Endpoint& endpoint, const Error& error, bool failing);
 
   // Ends of connections (reap.cpp).
   void finish_closing(Slot& slot, bool goodbye) noexcept;
+  void free_cell(Slot& slot) noexcept;
   [[nodiscard]] std::unique_ptr<Pooled> unseat_locked(Slot& slot) noexcept;
   [[nodiscard]] bool try_reap(Slot& slot, const SlotWord::View& seen) noexcept;
   [[nodiscard]] Slot* evict_longest_idle(const Endpoint* spare) noexcept;
   void capacity_freed(Endpoint& endpoint) noexcept;
   void sweep(Endpoint& endpoint) noexcept;
-  void free_slot(Slot& slot) noexcept { slab_.give(slot); }
   [[nodiscard]] static std::uint32_t next_seating(const Slot& slot) noexcept {
     return (slot.seating.get() + 1) & 0x7fffffffU;  // tokens have 63 bits
   }
+
+  // Upkeep (upkeep.cpp).
+  void warm_up();
+  [[nodiscard]] std::uint32_t busy() const;
   [[nodiscard]] double jitter() noexcept;
 
   [[nodiscard]] Links links() const noexcept { return Links{slab_}; }
@@ -153,10 +212,14 @@ class Pool {
   const bool counts_idle_;
 
   Slab slab_;
-  sync::Count total_;       // connections of all endpoints; touched by dial and close only
-  sync::Count idle_total_;  // only if counts_idle_
+
+  // Read on every way, written rarely.
+  alignas(64) sync::Flag closed_;
+  sync::Flag refusing_;  // closed, or being drained
   sync::Count starved_count_;
-  sync::Flag closed_;
+
+  alignas(64) sync::Count total_;  // connections of all endpoints; touched by dial and close only
+  sync::Count idle_total_;         // only if counts_idle_
 
   // Guarded by endpoints_mutex_.
   mutable std::mutex endpoints_mutex_;
@@ -166,11 +229,17 @@ class Pool {
   std::mutex starved_mutex_;
   std::deque<Endpoint*> starved_;
 
+  LongestIdle longest_idle_;  // has a lock of its own
+
+  // Guarded by leaks_mutex_: the leases that were told, slot index to generation.
+  std::mutex leaks_mutex_;
+  std::unordered_map<std::uint32_t, std::uint32_t> told_leaks_;
+
   struct Tallies {
     sync::Tally leases;  // of connections that are gone; the living count for themselves
     sync::Tally reused;
     sync::Tally dials, dial_failures, opened, closed, handshakes, resumed;
-    sync::Tally evicted, expired, peer_closed, discarded, pool_timeouts;
+    sync::Tally evicted, expired, peer_closed, discarded, pool_timeouts, leaks;
     sync::Tally jitter_seed;
   } tallies_;
 };

@@ -15,31 +15,28 @@ namespace fastpool::pool {
 using SlotWord = sync::SlotWord;
 using SlotState = SlotWord::State;
 
-struct Waiter;
-
-/// A fixed-address cell of the slab. Never freed while the pool lives.
+/// A fixed-address cell of the slab: one cache line. Never freed while the pool lives.
 struct alignas(64) Slot {
   SlotWord word;
-  sync::Link next{sync::TaggedList::none};  ///< in the free list or the endpoint's idle list
+  sync::Link next{sync::TaggedList::none};  ///< in the free list, or one of the endpoint's
   std::uint32_t index = 0;
   sync::Observable<Endpoint*> endpoint;  ///< set by whoever reserves it; stable until it is free again
 
-  // Written by the slot's owner (the lease, the dial, the reaper) before the transition that hands it on. The pointer is
-  // cleared only under the endpoint's mutex, so that Pool::close() can interrupt() its user.
+  // Written by the slot's owner (the lease, the dial, the reaper) before the transition that hands it on. Set and cleared
+  // only under the endpoint's mutex, so that Pool::close() can interrupt() its user.
   std::unique_ptr<Pooled> pooled;
-  sync::Flag connected;  ///< whether `pooled` is set, for a look without the mutex
 
   // Observable: written by the owner, read by whoever looks for expired or long-idle connections.
-  sync::Observable<std::uint32_t> seating;  ///< grows with each connection seated or unseated: tells hang-ups apart
-  sync::Observable<TimePoint> idle_since;
+  sync::Observable<std::uint32_t> seating;      ///< grows with each connection seated or unseated: tells hang-ups apart
+  sync::Observable<std::uint32_t> lease_count;  ///< of the connection seated here
+  sync::Observable<TimePoint> since;            ///< idle: since when; leased: since when, if leaks are looked for
   sync::Observable<TimePoint> idle_deadline;
   sync::Observable<TimePoint> retire_at;
-  sync::Observable<std::uint64_t> lease_count;  ///< of the connection seated here
 
-  // Guarded by the endpoint's mutex.
-  Waiter* direct_waiter = nullptr;  ///< the lease's holder, while it waits for this slot's own dial
-  bool dial_in_flight = false;      ///< a dial was started for the lease of this slot
+  /// Whether it has a connection.
+  [[nodiscard]] bool connected() const noexcept { return word.load().seated(); }
 };
+static_assert(sizeof(Slot) == 64);
 
 /// generation << 32 | slot index. An id of an ended lease is always recognised.
 struct ConnectionId {

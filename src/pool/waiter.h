@@ -7,20 +7,23 @@
 #include <fastpool/timeouts.h>
 
 #include "pool/slot.h"
-#include "sync/parker.h"
+#include "sync/waker.h"
 
 namespace fastpool::pool {
 
-/// A caller queued for a lease. Lives on the caller's stack; linked into its endpoint's queue, or set as a slot's direct
-/// waiter, under that endpoint's mutex, which also guards every member but the parker.
+/// A caller queued for a lease. Belongs to its Acquisition; linked into its endpoint's queue, or known there as the one
+/// who waits for a slot's own dial, under that endpoint's mutex, which also guards every member.
 struct Waiter {
   enum class Wants : std::uint8_t {
     connection,  ///< a live connection: dials are started for it
-    lease        ///< a lease: an idle connection, or a slot that connects on first use
+    lease,       ///< a lease: an idle connection, or a slot that connects on first use
+    seat         ///< the connection of a lease that it holds: not queued
   };
 
   Wants wants = Wants::connection;
   OptionalDuration connect_timeout;
+  sync::Waker* waker = nullptr;
+  TimePoint since;  ///< when it began to wait
 
   bool done = false;     ///< slot or error is set; no longer queued
   Slot* slot = nullptr;  ///< the slot that was leased for it, under `generation`
@@ -32,7 +35,6 @@ struct Waiter {
 
   Waiter* previous = nullptr;
   Waiter* next = nullptr;
-  sync::Parker parker;
 };
 
 /// First come, first served; intrusive, so that any waiter leaves in constant time.

@@ -9,19 +9,22 @@ namespace fastpool::sync {
 
 /// The state of one slot of the pool, in one 64-bit word.
 ///
-///            reserve_lease                      (a lease that connects on first use)
-///        +---------------------------------+
-///        |                                 v    begin_stream / end_stream: streams 0..limit
-///      Free --reserve_dial--> Dialing --lease_dialed--> Leased <--+
-///        ^                     |   ^                    | |  |    | try_lease
-///        |        park_dialed  |   +----abandon_dial----+ |  +--park--> Idle
-///        |                     v                          |              |
-///        |                    Idle            begin_close |    try_reap  |
-///        |                                                v              v
-///        +------free_dialing (a dial failed)           Closing  <--------+
+///              reserve_lease  (a lease that connects on first use: begin_connect, seat)
+///        +-----------------------------------+
+///        |                                   v        begin_stream / end_stream: streams 0..limit
+///      Free --reserve_dial--> Dialing --lease_dialed--> Leased <--+-----------+
+///        ^                     |   ^                    | | |  |  | try_lease | try_lease
+///        |        park_dialed  |   +----abandon_dial----+ | |  +--park----> Idle
+///        |                     v                          | +-park_vacant-> Vacant
+///        |                    Idle            begin_close |       try_reap  |
+///        |                                                v                 v
+///        +------free_dialing (a dial failed)           Closing  <-----------+
 ///        +------free_closed / finish_* ----------------- |
 ///
-/// Bits: generation 32 | stream limit 12 | streams 12 | flags 5 | state 3. The generation grows whenever a lease ends and
+/// Leased carries two more bits: `seated` (it has a connection) and `connecting` (a dial for this very lease is under
+/// way); never both. Idle is always seated, Vacant never: a place that an endpoint keeps for its next bare lease.
+///
+/// Bits: generation 32 | stream limit 11 | streams 11 | flags 7 | state 3. The generation grows whenever a lease ends and
 /// whenever a slot is freed, so an id (generation << 32 | index) of an ended lease is recognised for ever (until the
 /// generation wraps after 2^32 leases of one slot).
 ///
@@ -35,173 +38,245 @@ namespace fastpool::sync {
 template <typename Atomics = StdAtomics>
 class BasicSlotWord {
  public:
-  enum class State : std::uint8_t { free, dialing, idle, leased, closing };
+  enum class State : std::uint8_t { free, vacant, dialing, idle, leased, closing };
 
-  /// The word taken apart.
-  struct View {
-    std::uint32_t generation = 0;
-    std::uint16_t stream_limit = 1;
-    std::uint16_t streams = 0;
-    bool peer_closed = false;  ///< hung up: must not be reused
-    bool draining = false;     ///< must not be reused, for another reason (pool closed, removed, lifetime)
-    bool ended = false;        ///< the lease was given back while a stream was open; the stream's end releases it
-    bool emptied = false;      ///< Closing only: the reaper is done
-    bool unlinked = false;     ///< Closing only: no list holds the cell
-    State state = State::free;
+  /// What a word says. A plain value.
+  class View {
+   public:
+    constexpr View() noexcept = default;
 
-    [[nodiscard]] bool reusable() const noexcept { return !peer_closed && !draining; }
+    [[nodiscard]] constexpr State state() const noexcept { return static_cast<State>(word_ & state_mask); }
+    [[nodiscard]] constexpr std::uint32_t generation() const noexcept {
+      return static_cast<std::uint32_t>(word_ >> generation_shift);
+    }
+    [[nodiscard]] constexpr std::uint32_t streams() const noexcept {
+      return static_cast<std::uint32_t>(word_ >> streams_shift) & streams_mask;
+    }
+    [[nodiscard]] constexpr std::uint32_t stream_limit() const noexcept {
+      return static_cast<std::uint32_t>(word_ >> limit_shift) & streams_mask;
+    }
+    /// It has a connection.
+    [[nodiscard]] constexpr bool seated() const noexcept { return has(seated_bit); }
+    /// Leased: a dial for this lease is under way.
+    [[nodiscard]] constexpr bool connecting() const noexcept { return has(connecting_bit); }
+    /// Hung up: must not be reused.
+    [[nodiscard]] constexpr bool peer_closed() const noexcept { return has(peer_closed_bit); }
+    /// Must not be reused, for another reason (pool closed, removed).
+    [[nodiscard]] constexpr bool draining() const noexcept { return has(draining_bit); }
+    /// The lease was given back while a stream was open; the stream's end releases it.
+    [[nodiscard]] constexpr bool ended() const noexcept { return has(ended_bit); }
+    /// Closing: the reaper is done.
+    [[nodiscard]] constexpr bool emptied() const noexcept { return has(emptied_bit); }
+    /// Closing: no list holds the cell.
+    [[nodiscard]] constexpr bool unlinked() const noexcept { return has(unlinked_bit); }
+    [[nodiscard]] constexpr bool reusable() const noexcept { return !has(peer_closed_bit | draining_bit); }
+
+    friend constexpr bool operator==(const View&, const View&) noexcept = default;
+
+   private:
+    friend class BasicSlotWord;
+    constexpr explicit View(std::uint64_t word) noexcept : word_(word) {}
+    [[nodiscard]] constexpr bool has(std::uint64_t bits) const noexcept { return (word_ & bits) != 0; }
+    [[nodiscard]] constexpr View to(State state) const noexcept {
+      return View((word_ & ~state_mask) | static_cast<std::uint64_t>(state));
+    }
+    [[nodiscard]] constexpr View with(std::uint64_t bits) const noexcept { return View(word_ | bits); }
+    [[nodiscard]] constexpr View without(std::uint64_t bits) const noexcept { return View(word_ & ~bits); }
+    [[nodiscard]] constexpr View aged() const noexcept { return View(word_ + (std::uint64_t{1} << generation_shift)); }
+    [[nodiscard]] constexpr View plus_stream() const noexcept {
+      return View(word_ + (std::uint64_t{1} << streams_shift));
+    }
+    [[nodiscard]] constexpr View minus_stream() const noexcept {
+      return View(word_ - (std::uint64_t{1} << streams_shift));
+    }
+    [[nodiscard]] constexpr bool leased_as(std::uint32_t wanted) const noexcept {
+      return state() == State::leased && generation() == wanted;
+    }
+
+    std::uint64_t word_ = std::uint64_t{1} << limit_shift;
   };
 
   /// Chooses the first generation; before the slot is shared. Never 0: an id of all zeros names no lease.
-  void begin_at(std::uint32_t generation) noexcept {
-    word_.store(pack(View{.generation = generation == 0 ? 1 : generation}));
-  }
+  void begin_at(std::uint32_t generation) noexcept { word_.store(fresh(generation == 0 ? 1 : generation).word_); }
 
-  [[nodiscard]] View load() const noexcept { return unpack(word_.load()); }
+  [[nodiscard]] View load() const noexcept { return View(word_.load()); }
+
+  // ---- taking and giving back ----------------------------------------------------------------------------------------
 
   /// Free -> Dialing.
   [[nodiscard]] bool reserve_dial() noexcept {
-    return change([](View& v) { return from(v, State::free, State::dialing); }).has_value();
+    return move([](View v) -> Next {
+             if (v.state() != State::free) return std::nullopt;
+             return v.to(State::dialing);
+           })
+        .has_value();
   }
   /// Free -> Leased, without a connection. \returns the lease's generation.
   [[nodiscard]] std::optional<std::uint32_t> reserve_lease() noexcept {
-    return generation_of(change([](View& v) { return from(v, State::free, State::leased); }));
+    return generation_of(move([](View v) -> Next {
+      if (v.state() != State::free) return std::nullopt;
+      return v.to(State::leased);
+    }));
   }
-  /// Dialing -> Leased. \returns the lease's generation.
+  /// Dialing -> Leased, with its connection. \returns the lease's generation.
   [[nodiscard]] std::optional<std::uint32_t> lease_dialed() noexcept {
-    return generation_of(change([](View& v) { return from(v, State::dialing, State::leased); }));
+    return generation_of(move([](View v) -> Next {
+      if (v.state() != State::dialing) return std::nullopt;
+      return v.to(State::leased).with(seated_bit);
+    }));
   }
   /// Dialing -> Idle. The caller links the cell afterwards.
   [[nodiscard]] bool park_dialed() noexcept {
-    return change([](View& v) { return from(v, State::dialing, State::idle); }).has_value();
+    return move([](View v) -> Next {
+             if (v.state() != State::dialing) return std::nullopt;
+             return v.to(State::idle).with(seated_bit);
+           })
+        .has_value();
+  }
+  /// Idle or Vacant -> Leased, by whoever has just unlinked the cell. Nothing: it was reaped meanwhile (then
+  /// finish_unlinked()).
+  [[nodiscard]] std::optional<View> try_lease() noexcept {
+    return move([](View v) -> Next {
+      if (v.state() != State::idle && v.state() != State::vacant) return std::nullopt;
+      return v.to(State::leased);
+    });
+  }
+  /// Leased -> Idle, ending the lease of that generation. Fails if the id is stale, a stream is open, it has no connection,
+  /// or that must not be reused (then begin_close()).
+  [[nodiscard]] bool park(std::uint32_t generation) noexcept {
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || v.streams() != 0 || !v.seated() || !v.reusable()) return std::nullopt;
+             return v.to(State::idle).without(ended_bit).aged();
+           })
+        .has_value();
+  }
+  /// Leased -> Vacant, ending the lease of that generation, which never connected (or lost its connection). Fails if the id
+  /// is stale, a stream is open, it has a connection or one is being dialed for it, or it is draining.
+  [[nodiscard]] bool park_vacant(std::uint32_t generation) noexcept {
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || v.streams() != 0 || v.has(seated_bit | connecting_bit | draining_bit))
+               return std::nullopt;
+             return v.to(State::vacant).without(ended_bit | peer_closed_bit).aged();
+           })
+        .has_value();
+  }
+  /// Leased -> Closing, ending the lease of that generation. The cell is in no list, so it counts as unlinked. Fails if the
+  /// id is stale, a stream is open or a dial is under way for it.
+  [[nodiscard]] bool begin_close(std::uint32_t generation) noexcept {
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || v.streams() != 0 || v.connecting()) return std::nullopt;
+             return v.to(State::closing).with(unlinked_bit).aged();
+           })
+        .has_value();
+  }
+  /// Idle or Vacant -> Closing, if the word is still exactly what `seen` saw (so that what was read beside it belongs to it).
+  [[nodiscard]] bool try_reap(const View& seen) noexcept {
+    if (seen.state() != State::idle && seen.state() != State::vacant) return false;
+    std::uint64_t expected = seen.word_;
+    return word_.compare_exchange_strong(expected, seen.to(State::closing).aged().word_);
+  }
+
+  // ---- the connection of a lease -------------------------------------------------------------------------------------
+
+  /// Leased, without a connection: a dial for this lease begins. What was marked of an earlier connection is forgotten.
+  /// Fails if the id is stale, it has a connection, or a dial is under way.
+  [[nodiscard]] bool begin_connect(std::uint32_t generation) noexcept {
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || v.has(seated_bit | connecting_bit)) return std::nullopt;
+             return v.without(peer_closed_bit).with(connecting_bit);
+           })
+        .has_value();
+  }
+  /// Leased, connecting: the connection is there, or (false) the dial failed. \returns the word after.
+  [[nodiscard]] std::optional<View> end_connect(bool connected) noexcept {
+    return move([=](View v) -> Next {
+      if (v.state() != State::leased || !v.connecting()) return std::nullopt;
+      return v.without(connecting_bit).with(connected ? seated_bit : 0);
+    });
+  }
+  /// Leased: its connection is taken away; what was marked of that one says nothing of the next. Fails if the id is stale
+  /// or there is none.
+  [[nodiscard]] bool unseat(std::uint32_t generation) noexcept {
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || !v.seated()) return std::nullopt;
+             return v.without(seated_bit | peer_closed_bit);
+           })
+        .has_value();
   }
   /// Leased -> Dialing: the lease was given back while its own dial is under way; the dial belongs to the endpoint now, and
   /// what was marked of the lease says nothing of it. Fails if the id is stale or a stream is open (it waits for that dial).
   [[nodiscard]] bool abandon_dial(std::uint32_t generation) noexcept {
-    return change([=](View& v) {
-             if (v.generation != generation || v.streams != 0 || !from(v, State::leased, State::dialing)) return false;
-             ++v.generation;
-             v.peer_closed = v.draining = v.ended = false;
-             return true;
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || v.streams() != 0 || !v.connecting()) return std::nullopt;
+             return v.to(State::dialing).without(connecting_bit | draining_bit | ended_bit).aged();
            })
         .has_value();
   }
-  /// Idle -> Leased, by whoever has just unlinked the cell. Nothing: it was reaped meanwhile (then finish_unlinked()).
-  [[nodiscard]] std::optional<View> try_lease() noexcept {
-    return change([](View& v) { return from(v, State::idle, State::leased); });
-  }
-  /// Leased -> Idle, ending the lease of that generation. Fails if the id is stale, a stream is open, or the connection
-  /// must not be reused (then begin_close()).
-  [[nodiscard]] bool park(std::uint32_t generation) noexcept {
-    return change([=](View& v) {
-             if (v.generation != generation || v.streams != 0 || !v.reusable() || !from(v, State::leased, State::idle))
-               return false;
-             ++v.generation;
-             v.ended = false;
-             return true;
-           })
-        .has_value();
-  }
-  /// Leased -> Closing, ending the lease of that generation. The cell is in no list, so it counts as unlinked.
-  [[nodiscard]] bool begin_close(std::uint32_t generation) noexcept {
-    return change([=](View& v) {
-             if (v.generation != generation || v.streams != 0 || !from(v, State::leased, State::closing)) return false;
-             ++v.generation;
-             v.unlinked = true;
-             return true;
-           })
-        .has_value();
-  }
-  /// Idle -> Closing, if the word is still exactly what `seen` saw (so that what was read beside it belongs to it).
-  [[nodiscard]] bool try_reap(const View& seen) noexcept {
-    View closing = seen;
-    if (!from(closing, State::idle, State::closing)) return false;
-    ++closing.generation;
-    std::uint64_t expected = pack(seen);
-    return word_.compare_exchange_strong(expected, pack(closing));
-  }
+
+  // ---- streams -------------------------------------------------------------------------------------------------------
 
   /// Leased: one more stream on it, if the limit allows. A lease that was given back opens no more.
   [[nodiscard]] bool begin_stream(std::uint32_t generation) noexcept {
-    return change([=](View& v) {
-             if (v.generation != generation || v.state != State::leased || v.ended || v.streams >= v.stream_limit)
-               return false;
-             ++v.streams;
-             return true;
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || v.ended() || v.streams() >= v.stream_limit()) return std::nullopt;
+             return v.plus_stream();
            })
         .has_value();
   }
   /// Leased: one stream less. \returns the word after it; `ended` with no stream left means: release it now.
   [[nodiscard]] std::optional<View> end_stream(std::uint32_t generation) noexcept {
-    return change([=](View& v) {
-      if (v.generation != generation || v.state != State::leased || v.streams == 0) return false;
-      --v.streams;
-      return true;
+    return move([=](View v) -> Next {
+      if (!v.leased_as(generation) || v.streams() == 0) return std::nullopt;
+      return v.minus_stream();
     });
   }
   /// Leased with streams open: notes that the lease was given back; the last end_stream() releases. False: no stream is
   /// open (release it yourself) or the id is stale.
   [[nodiscard]] bool end_later(std::uint32_t generation, bool drain) noexcept {
-    return change([=](View& v) {
-             if (v.generation != generation || v.state != State::leased || v.streams == 0 || v.ended) return false;
-             v.ended = true;
-             v.draining = v.draining || drain;
-             return true;
+    return move([=](View v) -> Next {
+             if (!v.leased_as(generation) || v.streams() == 0 || v.ended()) return std::nullopt;
+             return v.with(ended_bit | (drain ? draining_bit : 0));
            })
         .has_value();
   }
   /// Whether that lease is alive.
   [[nodiscard]] bool leased_as(std::uint32_t generation) const noexcept {
     const View v = load();
-    return v.generation == generation && v.state == State::leased && !v.ended;
+    return v.leased_as(generation) && !v.ended();
   }
+
+  // ---- marks ---------------------------------------------------------------------------------------------------------
 
   /// Dialing, Idle, Leased: the connection must not be reused. \returns the word after; nothing if the slot is elsewhere or
   /// `still_meant` (asked after the word was read) says that another connection is there by now.
   template <typename Predicate>
   [[nodiscard]] std::optional<View> mark_peer_closed(Predicate still_meant) noexcept {
-    return change([&](View& v) {
-      if (v.state != State::dialing && v.state != State::idle && v.state != State::leased) return false;
-      if (!still_meant()) return false;
-      v.peer_closed = true;
-      return true;
-    });
-  }
-  /// Leased: its connection was taken away; what was marked of that one says nothing of the next.
-  void clear_peer_closed(std::uint32_t generation) noexcept {
-    (void)change([=](View& v) {
-      if (v.generation != generation || v.state != State::leased) return false;
-      v.peer_closed = false;
-      return true;
+    return move([&](View v) -> Next {
+      if (v.state() != State::dialing && v.state() != State::idle && v.state() != State::leased) return std::nullopt;
+      if (!still_meant()) return std::nullopt;
+      return v.with(peer_closed_bit);
     });
   }
   /// Leased: must not be reused (the pool closes).
   [[nodiscard]] bool mark_draining() noexcept {
-    return change([](View& v) {
-             if (v.state != State::leased) return false;
-             v.draining = true;
-             return true;
+    return move([](View v) -> Next {
+             if (v.state() != State::leased) return std::nullopt;
+             return v.with(draining_bit);
            })
         .has_value();
   }
 
+  // ---- the end -------------------------------------------------------------------------------------------------------
+
   /// Closing: nothing heavy is left. True: the cell is in no list any more, the caller frees it (free_closed()).
   [[nodiscard]] bool finish_emptied() noexcept {
-    const auto now = change([](View& v) {
-      if (v.state != State::closing) return false;
-      v.emptied = true;
-      return true;
-    });
-    return now && now->unlinked;
+    const auto now = finish(emptied_bit);
+    return now && now->unlinked();
   }
   /// Closing: the cell was taken out of its list. True: nothing heavy is left either, the caller frees it.
   [[nodiscard]] bool finish_unlinked() noexcept {
-    const auto now = change([](View& v) {
-      if (v.state != State::closing) return false;
-      v.unlinked = true;
-      return true;
-    });
-    return now && now->emptied;
+    const auto now = finish(unlinked_bit);
+    return now && now->emptied();
   }
   /// Closing -> Free, by whoever was told to.
   void free_closed() noexcept { free_from(State::closing); }
@@ -209,64 +284,53 @@ class BasicSlotWord {
   void free_dialing() noexcept { free_from(State::dialing); }
 
  private:
-  static constexpr unsigned flags_shift = 3;
-  static constexpr unsigned streams_shift = 8;
-  static constexpr unsigned limit_shift = 20;
+  using Next = std::optional<View>;
+
+  static constexpr std::uint64_t state_mask = 7;
+  static constexpr std::uint64_t peer_closed_bit = 1U << 3;
+  static constexpr std::uint64_t draining_bit = 1U << 4;
+  static constexpr std::uint64_t ended_bit = 1U << 5;
+  static constexpr std::uint64_t emptied_bit = 1U << 6;
+  static constexpr std::uint64_t unlinked_bit = 1U << 7;
+  static constexpr std::uint64_t seated_bit = 1U << 8;
+  static constexpr std::uint64_t connecting_bit = 1U << 9;
+  static constexpr unsigned streams_shift = 10;
+  static constexpr unsigned limit_shift = 21;
+  static constexpr std::uint32_t streams_mask = 0x7ff;
   static constexpr unsigned generation_shift = 32;
 
-  static constexpr std::uint64_t pack(const View& v) noexcept {
-    return static_cast<std::uint64_t>(v.generation) << generation_shift |
-           static_cast<std::uint64_t>(v.stream_limit & 0xfffU) << limit_shift |
-           static_cast<std::uint64_t>(v.streams & 0xfffU) << streams_shift |
-           static_cast<std::uint64_t>((v.peer_closed ? 1U : 0U) | (v.draining ? 2U : 0U) | (v.ended ? 4U : 0U) |
-                                      (v.emptied ? 8U : 0U) | (v.unlinked ? 16U : 0U))
-               << flags_shift |
-           static_cast<std::uint64_t>(v.state);
+  static constexpr View fresh(std::uint32_t generation) noexcept {
+    return View(static_cast<std::uint64_t>(generation) << generation_shift | std::uint64_t{1} << limit_shift);
   }
-  static constexpr View unpack(std::uint64_t word) noexcept {
-    View v;
-    v.generation = static_cast<std::uint32_t>(word >> generation_shift);
-    v.stream_limit = static_cast<std::uint16_t>((word >> limit_shift) & 0xfffU);
-    v.streams = static_cast<std::uint16_t>((word >> streams_shift) & 0xfffU);
-    v.peer_closed = (word >> flags_shift & 1U) != 0;
-    v.draining = (word >> flags_shift & 2U) != 0;
-    v.ended = (word >> flags_shift & 4U) != 0;
-    v.emptied = (word >> flags_shift & 8U) != 0;
-    v.unlinked = (word >> flags_shift & 16U) != 0;
-    v.state = static_cast<State>(word & 7U);
-    return v;
-  }
-  static constexpr bool from(View& v, State before, State after) noexcept {
-    if (v.state != before) return false;
-    v.state = after;
-    return true;
-  }
-  static constexpr std::optional<std::uint32_t> generation_of(const std::optional<View>& v) noexcept {
+  static constexpr std::optional<std::uint32_t> generation_of(const Next& v) noexcept {
     if (!v) return std::nullopt;
-    return v->generation;
+    return v->generation();
   }
 
-  /// Applies `edit` until it sticks. \returns the word after; nothing if `edit` refused it.
-  template <typename Edit>
-  std::optional<View> change(Edit edit) noexcept {
+  /// Makes the step that `decide` chooses, until it sticks. \returns the word after; nothing if `decide` refused.
+  template <typename Decide>
+  Next move(Decide decide) noexcept {
     std::uint64_t before = word_.load();
     for (;;) {
-      View v = unpack(before);
-      if (!edit(v)) return std::nullopt;
-      if (word_.compare_exchange_weak(before, pack(v))) return v;
+      const Next after = decide(View(before));
+      if (!after) return std::nullopt;
+      if (word_.compare_exchange_weak(before, after->word_)) return after;
     }
   }
+  Next finish(std::uint64_t bit) noexcept {
+    return move([=](View v) -> Next {
+      if (v.state() != State::closing) return std::nullopt;
+      return v.with(bit);
+    });
+  }
   void free_from(State state) noexcept {
-    (void)change([=](View& v) {
-      if (v.state != state) return false;
-      const std::uint32_t generation = v.generation + 1;
-      v = View{};
-      v.generation = generation;
-      return true;
+    (void)move([=](View v) -> Next {
+      if (v.state() != state) return std::nullopt;
+      return fresh(v.aged().generation());
     });
   }
 
-  typename Atomics::template Atomic<std::uint64_t> word_{pack(View{.generation = 1})};
+  typename Atomics::template Atomic<std::uint64_t> word_{fresh(1).word_};
 };
 
 using SlotWord = BasicSlotWord<>;

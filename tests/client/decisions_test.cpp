@@ -108,7 +108,7 @@ constexpr OptionalDuration at_once{Duration::zero()};
 class LeaseLimitTest : public ::testing::Test {
  protected:
   struct NoDials final : pool::Dialer {
-    void dial(pool::Endpoint&, pool::Slot&, TimePoint) override { ADD_FAILURE() << "a dial"; }
+    void dial(pool::Endpoint&, pool::Slot&, pool::DialTimes) override { ADD_FAILURE() << "a dial"; }
   };
   pool::SystemClock clock_;
   NoDials dialer_;

@@ -30,16 +30,58 @@ TEST(WantedDials, not_beyond_the_free_limit_nor_the_dial_cap) {
 }
 
 TEST(FailureGoesTo, the_newest_waiter_if_no_dial_is_left_for_it) {
-  EXPECT_EQ(failure_goes_to(false, 2, 1), FailureGoesTo::newest_waiter);
-  EXPECT_EQ(failure_goes_to(false, 2, 2), FailureGoesTo::nobody);
-  EXPECT_EQ(failure_goes_to(false, 1, 3), FailureGoesTo::nobody);
-  EXPECT_EQ(failure_goes_to(false, 0, 0), FailureGoesTo::nobody);
+  EXPECT_EQ(failure_goes_to(false, false, 2, 1), FailureGoesTo::newest_waiter);
+  EXPECT_EQ(failure_goes_to(false, false, 2, 2), FailureGoesTo::nobody);
+  EXPECT_EQ(failure_goes_to(false, false, 1, 3), FailureGoesTo::nobody);
+  EXPECT_EQ(failure_goes_to(false, false, 0, 0), FailureGoesTo::nobody);
 }
 
 TEST(FailureGoesTo, all_waiters_if_another_try_would_meet_it_again) {
-  EXPECT_EQ(failure_goes_to(true, 2, 2), FailureGoesTo::all_waiters);
-  EXPECT_EQ(failure_goes_to(true, 1, 0), FailureGoesTo::all_waiters);
-  EXPECT_EQ(failure_goes_to(true, 0, 0), FailureGoesTo::nobody);
+  EXPECT_EQ(failure_goes_to(true, false, 2, 2), FailureGoesTo::all_waiters);
+  EXPECT_EQ(failure_goes_to(true, false, 1, 0), FailureGoesTo::all_waiters);
+  EXPECT_EQ(failure_goes_to(true, false, 0, 0), FailureGoesTo::nobody);
+}
+
+TEST(FailureGoesTo, all_waiters_if_dials_fail_one_after_another) {
+  EXPECT_EQ(failure_goes_to(false, true, 9, 0), FailureGoesTo::all_waiters);
+  EXPECT_EQ(failure_goes_to(false, true, 9, 1), FailureGoesTo::newest_waiter) << "another may still bring something";
+  EXPECT_EQ(failure_goes_to(false, true, 0, 0), FailureGoesTo::nobody);
+}
+
+TEST(DialCap, while_dials_fail_there_is_one_at_a_time) {
+  EXPECT_EQ(dial_cap(64, 0), 64U);
+  EXPECT_EQ(dial_cap(64, 1), 1U);
+  EXPECT_EQ(dial_cap(0, 1), 0U);
+}
+
+TEST(DialBackoff, doubles_with_each_failure_up_to_half_a_second) {
+  EXPECT_EQ(dial_backoff(0, 0.0), Duration{});
+  EXPECT_EQ(dial_backoff(1, 0.0), milliseconds(20));
+  EXPECT_EQ(dial_backoff(2, 0.0), milliseconds(40));
+  EXPECT_EQ(dial_backoff(5, 0.0), milliseconds(320));
+  EXPECT_EQ(dial_backoff(6, 0.0), milliseconds(500));
+  EXPECT_EQ(dial_backoff(4'000'000'000U, 0.0), milliseconds(500));
+}
+
+TEST(DialBackoff, jitter_takes_off_up_to_a_half) {
+  EXPECT_EQ(dial_backoff(6, 0.5), milliseconds(375));
+  EXPECT_GT(dial_backoff(6, 0.999999), milliseconds(250));
+  EXPECT_LT(dial_backoff(6, 0.999999), milliseconds(251));
+}
+
+TEST(WarmingDials, are_what_lacks_beside_the_dials_that_nobody_waits_for) {
+  EXPECT_EQ(warming_dials(5, 5, 0, 0, 64), 0U);
+  EXPECT_EQ(warming_dials(5, 3, 0, 0, 64), 2U);
+  EXPECT_EQ(warming_dials(5, 3, 1, 0, 64), 1U);
+  EXPECT_EQ(warming_dials(5, 3, 1, 1, 64), 2U) << "that one is its waiter's";
+  EXPECT_EQ(warming_dials(5, 3, 0, 7, 64), 2U);
+  EXPECT_EQ(warming_dials(0, 0, 0, 0, 64), 0U);
+}
+
+TEST(WarmingDials, do_not_pass_the_dial_cap) {
+  EXPECT_EQ(warming_dials(100, 0, 0, 0, 64), 64U);
+  EXPECT_EQ(warming_dials(100, 0, 60, 0, 64), 4U);
+  EXPECT_EQ(warming_dials(100, 0, 1, 0, 1), 0U);
 }
 
 TEST(IdleDeadline, is_the_idle_timeout_from_now) {

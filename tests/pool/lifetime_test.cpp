@@ -207,7 +207,7 @@ TEST_F(Tombstones, reaping_below_the_head_keeps_the_order_of_the_living) {
   EXPECT_EQ(describe(), "20 leased");
   const auto unconnected = pool_->try_lease(*a_);
   ASSERT_TRUE(unconnected);
-  EXPECT_FALSE(unconnected->slot->connected.get());
+  EXPECT_FALSE(unconnected->slot->connected());
   EXPECT_TRUE(pool_->release(*unconnected, Reuse::no()));
 }
 
@@ -242,7 +242,7 @@ TEST_F(Tombstones, a_list_of_nothing_else_is_swept) {
   EXPECT_EQ(describe(), "empty");
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease);
-  EXPECT_FALSE(lease->slot->connected.get());
+  EXPECT_FALSE(lease->slot->connected());
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 

@@ -71,12 +71,13 @@ class ScriptedDialer final : public Dialer {
   struct Request {
     Endpoint* endpoint = nullptr;
     Slot* slot = nullptr;
+    TimePoint start;
     TimePoint deadline;
   };
 
-  void dial(Endpoint& endpoint, Slot& slot, TimePoint deadline) override {
+  void dial(Endpoint& endpoint, Slot& slot, DialTimes times) override {
     const std::lock_guard lock(mutex_);
-    under_way_.push_back({&endpoint, &slot, deadline});
+    under_way_.push_back({&endpoint, &slot, times.start, times.deadline});
     ++begun_;
   }
   [[nodiscard]] std::size_t under_way() const {

@@ -280,7 +280,7 @@ TEST_F(BareLeases, an_idle_connection_is_given_without_a_look) {
   records_[0]->alive = false;
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease);
-  EXPECT_TRUE(lease->slot->connected.get());
+  EXPECT_TRUE(lease->slot->connected());
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
@@ -316,7 +316,7 @@ TEST_F(BareLeases, a_waiting_one_is_served_by_the_room_of_a_closed_connection) {
   held.end(Reuse::no());
   auto lease = waiting.get();
   ASSERT_TRUE(lease.ok());
-  EXPECT_FALSE(lease->slot->connected.get());
+  EXPECT_FALSE(lease->slot->connected());
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
   EXPECT_EQ(dialer_.begun(), 1U);
 }
@@ -347,7 +347,7 @@ TEST_F(BareLeases, one_need_not_wait_behind_a_caller_whose_dial_is_under_way) {
   auto dialing = start_acquire(*a_);
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease);
-  EXPECT_FALSE(lease->slot->connected.get());
+  EXPECT_FALSE(lease->slot->connected());
   complete_dial();
   EXPECT_TRUE(dialing.get().ok());
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
@@ -525,7 +525,7 @@ TEST_F(Streams, one_whose_lease_was_returned_can_still_replace_a_broken_connecti
   EXPECT_TRUE(pool_->release(lease, Reuse::yes()));
   pool_->disconnect(lease);
   EXPECT_TRUE(records_[0]->closed);
-  EXPECT_FALSE(lease.slot->connected.get());
+  EXPECT_FALSE(lease.slot->connected());
   auto connecting = start_connect(lease);
   complete_dial();
   EXPECT_TRUE(connecting.get().ok());

@@ -77,7 +77,7 @@ class BusyDialer final : public Dialer {
     some_.notify_one();
     if (thread_.joinable()) thread_.join();
   }
-  void dial(Endpoint& endpoint, Slot& slot, TimePoint) override {
+  void dial(Endpoint& endpoint, Slot& slot, DialTimes) override {
     const auto which = index_of(endpoint);
     peers_.each[which].up();
     peers_.total.up();

@@ -2,7 +2,9 @@
 
 #include "sync/slot_word.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
@@ -15,93 +17,142 @@ namespace {
 
 using State = SlotWord::State;
 
-constexpr State all_states[] = {State::free, State::dialing, State::idle, State::leased, State::closing};
+/// Where a word can stand: its state, and of a lease whether it has its connection, waits for it, or has none.
+enum class At : std::uint8_t { free, vacant, dialing, idle, leased, connecting, bare, closing };
+constexpr At everywhere[] = {At::free,   At::vacant,     At::dialing, At::idle,
+                             At::leased, At::connecting, At::bare,    At::closing};
 
-/// Takes a new word to that state.
-std::uint32_t bring_to(SlotWord& word, State state) {
-  switch (state) {
+At place_of(const SlotWord& word) {
+  const auto view = word.load();
+  switch (view.state()) {
     case State::free:
-      break;
+      return At::free;
+    case State::vacant:
+      return At::vacant;
     case State::dialing:
-      EXPECT_TRUE(word.reserve_dial());
-      break;
+      return At::dialing;
     case State::idle:
-      EXPECT_TRUE(word.reserve_dial() && word.park_dialed());
-      break;
-    case State::leased:
-      EXPECT_TRUE(word.reserve_lease());
-      break;
+      return At::idle;
     case State::closing:
-      EXPECT_TRUE(word.reserve_lease() && word.begin_close(word.load().generation));
+      return At::closing;
+    case State::leased:
       break;
   }
-  EXPECT_EQ(word.load().state, state);
-  return word.load().generation;
+  EXPECT_FALSE(view.seated() && view.connecting());
+  return view.seated() ? At::leased : view.connecting() ? At::connecting : At::bare;
+}
+
+/// Takes a new word there. \returns its generation.
+std::uint32_t bring_to(SlotWord& word, At place) {
+  switch (place) {
+    case At::free:
+      break;
+    case At::vacant:
+      EXPECT_TRUE(word.park_vacant(*word.reserve_lease()));
+      break;
+    case At::dialing:
+      EXPECT_TRUE(word.reserve_dial());
+      break;
+    case At::idle:
+      EXPECT_TRUE(word.reserve_dial() && word.park_dialed());
+      break;
+    case At::leased:
+      EXPECT_TRUE(word.reserve_dial() && word.lease_dialed());
+      break;
+    case At::connecting:
+      EXPECT_TRUE(word.begin_connect(*word.reserve_lease()));
+      break;
+    case At::bare:
+      EXPECT_TRUE(word.reserve_lease());
+      break;
+    case At::closing:
+      EXPECT_TRUE(word.begin_close(*word.reserve_lease()));
+      break;
+  }
+  EXPECT_EQ(place_of(word), place);
+  return word.load().generation();
 }
 
 struct Transition {
   const char* name;
-  State from;
-  State to;
+  std::vector<At> from;
+  At to;
+  bool of_one_lease;  ///< takes a generation, and that one alone
   std::function<bool(SlotWord&, std::uint32_t generation)> make;
 };
 
 const std::vector<Transition>& transitions() {
+  using W = SlotWord;
+  using G = std::uint32_t;
   static const std::vector<Transition> table = {
-      {"reserve_dial", State::free, State::dialing, [](SlotWord& w, std::uint32_t) { return w.reserve_dial(); }},
-      {"reserve_lease", State::free, State::leased,
-       [](SlotWord& w, std::uint32_t) { return w.reserve_lease().has_value(); }},
-      {"lease_dialed", State::dialing, State::leased,
-       [](SlotWord& w, std::uint32_t) { return w.lease_dialed().has_value(); }},
-      {"park_dialed", State::dialing, State::idle, [](SlotWord& w, std::uint32_t) { return w.park_dialed(); }},
-      {"abandon_dial", State::leased, State::dialing, [](SlotWord& w, std::uint32_t g) { return w.abandon_dial(g); }},
-      {"try_lease", State::idle, State::leased, [](SlotWord& w, std::uint32_t) { return w.try_lease().has_value(); }},
-      {"park", State::leased, State::idle, [](SlotWord& w, std::uint32_t g) { return w.park(g); }},
-      {"begin_close", State::leased, State::closing, [](SlotWord& w, std::uint32_t g) { return w.begin_close(g); }},
-      {"try_reap", State::idle, State::closing, [](SlotWord& w, std::uint32_t) { return w.try_reap(w.load()); }},
-      {"begin_stream", State::leased, State::leased, [](SlotWord& w, std::uint32_t g) { return w.begin_stream(g); }},
-      {"mark_draining", State::leased, State::leased, [](SlotWord& w, std::uint32_t) { return w.mark_draining(); }},
+      {"reserve_dial", {At::free}, At::dialing, false, [](W& w, G) { return w.reserve_dial(); }},
+      {"reserve_lease", {At::free}, At::bare, false, [](W& w, G) { return w.reserve_lease().has_value(); }},
+      {"lease_dialed", {At::dialing}, At::leased, false, [](W& w, G) { return w.lease_dialed().has_value(); }},
+      {"park_dialed", {At::dialing}, At::idle, false, [](W& w, G) { return w.park_dialed(); }},
+      {"park", {At::leased}, At::idle, true, [](W& w, G g) { return w.park(g); }},
+      {"park_vacant", {At::bare}, At::vacant, true, [](W& w, G g) { return w.park_vacant(g); }},
+      {"begin_close", {At::leased, At::bare}, At::closing, true, [](W& w, G g) { return w.begin_close(g); }},
+      {"try_reap", {At::idle, At::vacant}, At::closing, false, [](W& w, G) { return w.try_reap(w.load()); }},
+      {"begin_connect", {At::bare}, At::connecting, true, [](W& w, G g) { return w.begin_connect(g); }},
+      {"end_connect", {At::connecting}, At::leased, false, [](W& w, G) { return w.end_connect(true).has_value(); }},
+      {"end_connect", {At::connecting}, At::bare, false, [](W& w, G) { return w.end_connect(false).has_value(); }},
+      {"unseat", {At::leased}, At::bare, true, [](W& w, G g) { return w.unseat(g); }},
+      {"abandon_dial", {At::connecting}, At::dialing, true, [](W& w, G g) { return w.abandon_dial(g); }},
   };
   return table;
 }
 
-TEST(SlotWord, each_transition_succeeds_from_its_state_and_from_no_other) {
+TEST(SlotWord, each_transition_succeeds_from_its_states_and_from_no_other) {
   for (const Transition& transition : transitions()) {
-    for (const State state : all_states) {
+    for (const At place : everywhere) {
       SlotWord word;
-      const std::uint32_t generation = bring_to(word, state);
+      const std::uint32_t generation = bring_to(word, place);
       const bool done = transition.make(word, generation);
-      EXPECT_EQ(done, state == transition.from) << transition.name << " from state " << static_cast<int>(state);
-      EXPECT_EQ(word.load().state, done ? transition.to : state) << transition.name;
+      const bool is_from = std::find(transition.from.begin(), transition.from.end(), place) != transition.from.end();
+      EXPECT_EQ(done, is_from) << transition.name << " from " << static_cast<int>(place);
+      EXPECT_EQ(place_of(word), done ? transition.to : place) << transition.name;
     }
   }
 }
 
-TEST(SlotWord, what_ends_a_lease_takes_its_own_generation_alone) {
-  for (const Transition& transition : transitions()) {
-    if (transition.from != State::leased || std::string(transition.name) == "mark_draining") continue;
+TEST(SlotWord, an_unlinked_cell_is_leased_with_its_connection_or_without) {
+  SlotWord idle;
+  (void)bring_to(idle, At::idle);
+  EXPECT_TRUE(idle.try_lease());
+  EXPECT_EQ(place_of(idle), At::leased);
+  SlotWord vacant;
+  (void)bring_to(vacant, At::vacant);
+  EXPECT_TRUE(vacant.try_lease());
+  EXPECT_EQ(place_of(vacant), At::bare);
+  for (const At place : {At::free, At::dialing, At::leased, At::connecting, At::bare, At::closing}) {
     SlotWord word;
-    const std::uint32_t generation = bring_to(word, State::leased);
+    (void)bring_to(word, place);
+    EXPECT_FALSE(word.try_lease());
+  }
+}
+
+TEST(SlotWord, what_concerns_one_lease_takes_its_own_generation_alone) {
+  for (const Transition& transition : transitions()) {
+    if (!transition.of_one_lease) continue;
+    SlotWord word;
+    const std::uint32_t generation = bring_to(word, transition.from.front());
     EXPECT_FALSE(transition.make(word, generation + 1)) << transition.name;
     EXPECT_FALSE(transition.make(word, generation - 1)) << transition.name;
-    EXPECT_EQ(word.load().state, State::leased) << transition.name;
+    EXPECT_EQ(place_of(word), transition.from.front()) << transition.name;
     EXPECT_TRUE(transition.make(word, generation)) << transition.name;
   }
 }
 
 TEST(SlotWord, every_end_of_a_lease_makes_its_id_stale) {
-  const std::function<bool(SlotWord&, std::uint32_t)> ends[] = {
-      [](SlotWord& w, std::uint32_t g) { return w.park(g); },
-      [](SlotWord& w, std::uint32_t g) { return w.begin_close(g); },
-      [](SlotWord& w, std::uint32_t g) { return w.abandon_dial(g); },
-  };
-  for (const auto& end : ends) {
+  for (const Transition& transition : transitions()) {
+    if (!transition.of_one_lease) continue;
+    const bool ends = transition.to != At::leased && transition.to != At::bare && transition.to != At::connecting;
     SlotWord word;
-    const std::uint32_t generation = *word.reserve_lease();
+    const std::uint32_t generation = bring_to(word, transition.from.front());
     EXPECT_TRUE(word.leased_as(generation));
-    EXPECT_TRUE(end(word, generation));
-    EXPECT_FALSE(word.leased_as(generation));
-    EXPECT_NE(word.load().generation, generation);
+    EXPECT_TRUE(transition.make(word, generation));
+    EXPECT_EQ(word.leased_as(generation), !ends) << transition.name;
+    EXPECT_EQ(word.load().generation() != generation, ends) << transition.name;
   }
 }
 
@@ -114,42 +165,42 @@ TEST(SlotWord, a_freed_slot_has_a_new_generation_and_no_flags) {
   EXPECT_TRUE(word.finish_emptied());
   word.free_closed();
   const auto view = word.load();
-  EXPECT_EQ(view.state, State::free);
-  EXPECT_GT(view.generation, generation);
+  EXPECT_EQ(view.state(), State::free);
+  EXPECT_GT(view.generation(), generation);
   EXPECT_TRUE(view.reusable());
-  EXPECT_FALSE(view.emptied || view.unlinked || view.ended);
+  EXPECT_FALSE(view.emptied() || view.unlinked() || view.ended() || view.seated());
 }
 
 TEST(SlotWord, freeing_takes_only_the_state_it_names) {
-  for (const State state : all_states) {
+  for (const At place : everywhere) {
     SlotWord word;
-    (void)bring_to(word, state);
+    (void)bring_to(word, place);
     word.free_dialing();
-    EXPECT_EQ(word.load().state, state == State::dialing ? State::free : state);
+    EXPECT_EQ(place_of(word), place == At::dialing ? At::free : place);
   }
-  for (const State state : all_states) {
+  for (const At place : everywhere) {
     SlotWord word;
-    (void)bring_to(word, state);
+    (void)bring_to(word, place);
     word.free_closed();
-    EXPECT_EQ(word.load().state, state == State::closing ? State::free : state);
+    EXPECT_EQ(place_of(word), place == At::closing ? At::free : place);
   }
 }
 
 TEST(SlotWord, the_generation_wraps_without_touching_its_neighbours) {
   SlotWord word;
-  std::uint32_t generation = *word.reserve_lease();
+  std::uint32_t generation = bring_to(word, At::leased);
   for (int i = 0; i < 5000; ++i) {  // beyond what the other fields hold
     ASSERT_TRUE(word.park(generation));
-    generation = word.try_lease()->generation;
+    generation = word.try_lease()->generation();
   }
-  EXPECT_EQ(word.load().stream_limit, 1);
-  EXPECT_EQ(word.load().streams, 0);
+  EXPECT_EQ(word.load().stream_limit(), 1U);
+  EXPECT_EQ(word.load().streams(), 0U);
 }
 
 class SlotWordStreams : public ::testing::Test {
  protected:
   SlotWord word_;
-  const std::uint32_t lease_ = *word_.reserve_lease();
+  const std::uint32_t lease_ = bring_to(word_, At::leased);
 };
 
 TEST_F(SlotWordStreams, one_may_be_open_at_a_time) {
@@ -164,8 +215,12 @@ TEST_F(SlotWordStreams, while_one_is_open_the_lease_does_not_end) {
   ASSERT_TRUE(word_.begin_stream(lease_));
   EXPECT_FALSE(word_.park(lease_));
   EXPECT_FALSE(word_.begin_close(lease_));
+  EXPECT_EQ(place_of(word_), At::leased);
+  ASSERT_TRUE(word_.unseat(lease_));
+  EXPECT_FALSE(word_.park_vacant(lease_));
+  ASSERT_TRUE(word_.begin_connect(lease_));
   EXPECT_FALSE(word_.abandon_dial(lease_));
-  EXPECT_EQ(word_.load().state, State::leased);
+  EXPECT_EQ(place_of(word_), At::connecting);
 }
 
 TEST_F(SlotWordStreams, a_lease_given_back_while_one_is_open_waits_for_its_end) {
@@ -178,22 +233,24 @@ TEST_F(SlotWordStreams, a_lease_given_back_while_one_is_open_waits_for_its_end) 
   EXPECT_FALSE(word_.begin_stream(lease_));
   const auto after = word_.end_stream(lease_);
   ASSERT_TRUE(after);
-  EXPECT_TRUE(after->ended);
-  EXPECT_EQ(after->streams, 0);
+  EXPECT_TRUE(after->ended());
+  EXPECT_EQ(after->streams(), 0U);
   EXPECT_FALSE(word_.begin_stream(lease_));
   EXPECT_TRUE(word_.park(lease_));
-  EXPECT_FALSE(word_.load().ended);
+  EXPECT_FALSE(word_.load().ended());
 }
 
 TEST_F(SlotWordStreams, a_lease_given_back_for_good_drains) {
   ASSERT_TRUE(word_.begin_stream(lease_));
   ASSERT_TRUE(word_.end_later(lease_, true));
-  EXPECT_TRUE(word_.end_stream(lease_)->draining);
+  EXPECT_TRUE(word_.end_stream(lease_)->draining());
   EXPECT_FALSE(word_.park(lease_));
   EXPECT_TRUE(word_.begin_close(lease_));
 }
 
 TEST_F(SlotWordStreams, the_dial_of_a_lease_given_back_carries_none_of_its_marks) {
+  ASSERT_TRUE(word_.unseat(lease_));
+  ASSERT_TRUE(word_.begin_connect(lease_));
   ASSERT_TRUE(word_.begin_stream(lease_));
   ASSERT_TRUE(word_.end_later(lease_, true));
   ASSERT_TRUE(word_.end_stream(lease_));
@@ -205,36 +262,53 @@ TEST_F(SlotWordStreams, the_dial_of_a_lease_given_back_carries_none_of_its_marks
 }
 
 TEST(SlotWordFlags, a_hang_up_is_noted_wherever_a_connection_is_or_comes) {
-  for (const State state : all_states) {
+  for (const At place : everywhere) {
     SlotWord word;
-    (void)bring_to(word, state);
+    (void)bring_to(word, place);
     const bool marked = word.mark_peer_closed([] { return true; }).has_value();
-    EXPECT_EQ(marked, state == State::dialing || state == State::idle || state == State::leased);
-    EXPECT_EQ(word.load().peer_closed, marked);
+    EXPECT_EQ(marked, place != At::free && place != At::vacant && place != At::closing);
+    EXPECT_EQ(word.load().peer_closed(), marked);
   }
 }
 
 TEST(SlotWordFlags, a_hang_up_of_another_connection_is_not_noted) {
   SlotWord word;
-  (void)bring_to(word, State::idle);
+  (void)bring_to(word, At::idle);
   EXPECT_FALSE(word.mark_peer_closed([] { return false; }));
-  EXPECT_FALSE(word.load().peer_closed);
+  EXPECT_FALSE(word.load().peer_closed());
 }
 
 TEST(SlotWordFlags, what_must_not_be_reused_is_not_parked) {
   SlotWord hung_up;
-  const std::uint32_t first = bring_to(hung_up, State::leased);
+  const std::uint32_t first = bring_to(hung_up, At::leased);
   ASSERT_TRUE(hung_up.mark_peer_closed([] { return true; }));
   EXPECT_FALSE(hung_up.park(first));
-  hung_up.clear_peer_closed(first + 1);
-  EXPECT_FALSE(hung_up.park(first));
-  hung_up.clear_peer_closed(first);
-  EXPECT_TRUE(hung_up.park(first));
 
   SlotWord draining;
-  const std::uint32_t second = bring_to(draining, State::leased);
+  const std::uint32_t second = bring_to(draining, At::leased);
   ASSERT_TRUE(draining.mark_draining());
   EXPECT_FALSE(draining.park(second));
+  ASSERT_TRUE(draining.unseat(second));
+  EXPECT_FALSE(draining.park_vacant(second));
+}
+
+TEST(SlotWordFlags, a_lease_s_next_connection_has_none_of_the_marks_of_its_last) {
+  SlotWord word;
+  const std::uint32_t lease = bring_to(word, At::leased);
+  ASSERT_TRUE(word.mark_peer_closed([] { return true; }));
+  ASSERT_TRUE(word.unseat(lease));
+  ASSERT_TRUE(word.mark_peer_closed([] { return true; })) << "one that comes late";
+  ASSERT_TRUE(word.begin_connect(lease));
+  ASSERT_TRUE(word.end_connect(true));
+  EXPECT_TRUE(word.park(lease));
+}
+
+TEST(SlotWordFlags, a_hang_up_noted_while_a_lease_connects_outlives_the_seating) {
+  SlotWord word;
+  const std::uint32_t lease = bring_to(word, At::connecting);
+  ASSERT_TRUE(word.mark_peer_closed([] { return true; }));
+  ASSERT_TRUE(word.end_connect(true));
+  EXPECT_FALSE(word.park(lease));
 }
 
 TEST(SlotWordFlags, a_hang_up_noted_while_dialing_outlives_the_parking) {
@@ -242,14 +316,14 @@ TEST(SlotWordFlags, a_hang_up_noted_while_dialing_outlives_the_parking) {
   ASSERT_TRUE(word.reserve_dial());
   ASSERT_TRUE(word.mark_peer_closed([] { return true; }));
   ASSERT_TRUE(word.park_dialed());
-  EXPECT_TRUE(word.load().peer_closed);
+  EXPECT_TRUE(word.load().peer_closed());
 }
 
 TEST(SlotWordReaping, a_look_that_is_out_of_date_reaps_nothing) {
   SlotWord word;
-  (void)bring_to(word, State::idle);
+  (void)bring_to(word, At::idle);
   const auto seen = word.load();
-  const std::uint32_t lease = word.try_lease()->generation;
+  const std::uint32_t lease = word.try_lease()->generation();
   ASSERT_TRUE(word.park(lease));
   EXPECT_FALSE(word.try_reap(seen)) << "idle again, but not as it was seen";
   EXPECT_TRUE(word.try_reap(word.load()));
@@ -258,7 +332,7 @@ TEST(SlotWordReaping, a_look_that_is_out_of_date_reaps_nothing) {
 TEST(SlotWordReaping, of_the_reaper_and_the_unlinker_the_second_frees) {
   for (const bool reaper_first : {true, false}) {
     SlotWord word;
-    (void)bring_to(word, State::idle);
+    (void)bring_to(word, At::idle);
     ASSERT_TRUE(word.try_reap(word.load()));
     EXPECT_FALSE(word.try_lease());
     EXPECT_FALSE(reaper_first ? word.finish_emptied() : word.finish_unlinked());
@@ -277,7 +351,7 @@ TEST(SlotWordReaping, what_was_leased_is_in_no_list_and_is_freed_by_its_closer) 
 TEST(SlotWordReaping, two_threads_never_both_free_nor_both_leave_it) {
   for (int round = 0; round < 2000; ++round) {
     SlotWord word;
-    (void)bring_to(word, State::idle);
+    (void)bring_to(word, At::idle);
     ASSERT_TRUE(word.try_reap(word.load()));
     std::atomic<int> freed{0};
     std::thread reaper([&] { freed += word.finish_emptied() ? 1 : 0; });
@@ -290,7 +364,7 @@ TEST(SlotWordReaping, two_threads_never_both_free_nor_both_leave_it) {
 TEST(SlotWordReaping, of_a_lessee_and_a_reaper_one_wins) {
   for (int round = 0; round < 2000; ++round) {
     SlotWord word;
-    (void)bring_to(word, State::idle);
+    (void)bring_to(word, At::idle);
     const auto seen = word.load();
     std::atomic<int> won{0};
     std::thread reaper([&] { won += word.try_reap(seen) ? 1 : 0; });

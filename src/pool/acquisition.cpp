@@ -1,0 +1,190 @@
+#include "pool/acquisition.h"
+
+#include <string>
+#include <utility>
+
+#include "pool/pool.h"
+
+namespace fastpool::pool {
+
+namespace {
+
+Error closed_error() {
+  return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
+}
+
+}  // namespace
+
+Acquisition::Acquisition(Pool& pool, Endpoint& endpoint, const AcquireOptions& options, sync::Waker& waker,
+                         Wants wants) noexcept
+    : pool_(pool), endpoint_(endpoint), pool_timeout_(options.pool_timeout), check_(options.check) {
+  waiter_.wants = wants;
+  waiter_.connect_timeout = options.connect_timeout;
+  waiter_.waker = &waker;
+}
+
+Acquisition::Acquisition(Pool& pool, LeaseRef held, const AcquireOptions& options, sync::Waker& waker) noexcept
+    : pool_(pool), endpoint_(*held.slot->endpoint.get()), held_(held), check_(false) {
+  waiter_.wants = Wants::seat;
+  waiter_.connect_timeout = options.connect_timeout;
+  waiter_.waker = &waker;
+}
+
+Acquisition::~Acquisition() {
+  if (state_ != State::waiting) return;
+  {
+    const std::lock_guard lock(endpoint_.mutex);
+    if (!waiter_.done) give_up_locked({});
+  }
+  auto rest = finish();
+  if (!rest || !rest->ok()) return;
+  if (waiter_.wants == Wants::seat) {
+    (void)rest->value().detach();  // the lease is the caller's
+  } else {
+    rest->value().end(Reuse::yes());  // handed over in that very moment, never used: the next may have it
+  }
+}
+
+std::optional<Result<Lease>> Acquisition::poll() {
+  for (;;) {
+    if (state_ == State::fresh) {
+      if (auto early = waiter_.wants == Wants::seat ? begin_seat() : begin()) return early;
+    }
+    {
+      const std::lock_guard lock(endpoint_.mutex);
+      if (!waiter_.done) {
+        deadline_ = waiter_.connecting ? waiter_.connect_deadline : pool_deadline_;
+        if (deadline_ == TimePoint::max() || pool_.clock_.now() < deadline_) return std::nullopt;
+        give_up_locked(late_locked());
+      }
+    }
+    if (auto result = finish()) return result;
+  }
+}
+
+bool Acquisition::covered() const {
+  const std::lock_guard lock(endpoint_.mutex);
+  return waiter_.done || Pool::covered_locked(endpoint_, waiter_);
+}
+
+void Acquisition::stop(Error error) {
+  if (state_ != State::waiting) return;
+  const std::lock_guard lock(endpoint_.mutex);
+  if (!waiter_.done) give_up_locked(std::move(error));
+}
+
+// A lease at once, an error, or (nothing) it is queued now.
+std::optional<Result<Lease>> Acquisition::begin() {
+  if (!admitted_ && pool_.refusing_.get()) return end(closed_error());
+  while (!in_front_ && waiter_.wants == Wants::connection) {
+    Lease lease = pool_.take_idle(endpoint_);
+    if (!lease) break;
+    if (usable(lease)) return end(std::move(lease));
+    lease.end(Reuse::no());
+  }
+  if (!admitted_) {
+    admitted_ = true;
+    waiter_.since = pool_.clock_.now();
+    if (pool_timeout_) pool_deadline_ = waiter_.since + *pool_timeout_;
+  }
+  state_ = State::waiting;
+  Pool::Actions actions;
+  {
+    const std::lock_guard lock(endpoint_.mutex);
+    pool_.enqueue_locked(endpoint_, waiter_, in_front_);
+    pool_.dispatch_locked(endpoint_, actions);
+  }
+  pool_.perform(actions);
+  return std::nullopt;
+}
+
+std::optional<Result<Lease>> Acquisition::begin_seat() {
+  Slot& slot = *held_.slot;
+  Pool::Actions actions;
+  {
+    const std::lock_guard lock(endpoint_.mutex);
+    const auto word = slot.word.load();
+    if (word.state() != SlotState::leased || word.generation() != held_.generation) {
+      return end(Error::make(ErrorCode::stale_lease, Phase::acquire, "this lease was given back already"));
+    }
+    if (word.seated()) return end(Lease(pool_, held_, false));
+    // Under the lock: close() sets the flag first and tells those who wait for a seat, under it, second.
+    if (pool_.closed_.get()) return end(closed_error());
+    const TimePoint now = pool_.clock_.now();
+    waiter_.since = now;
+    waiter_.connecting = true;
+    if (waiter_.connect_timeout) waiter_.connect_deadline = now + *waiter_.connect_timeout;
+    // A dial that an earlier caller gave up waiting for serves as well.
+    if (!word.connecting()) {
+      if (!slot.word.begin_connect(held_.generation)) return std::nullopt;  // it changed just now: poll() looks again
+      pool_.start_seat_dial_locked(endpoint_, slot, waiter_, actions);
+    }
+    endpoint_.seat_waiters[&slot] = &waiter_;
+  }
+  state_ = State::waiting;
+  pool_.perform(actions);
+  return std::nullopt;
+}
+
+// What came of the wait; nothing: a connection that had died, so it begins anew.
+std::optional<Result<Lease>> Acquisition::finish() {
+  // Those behind moved up: a bare lease may be first now, or a dial under way for another.
+  if (std::exchange(left_, false) && endpoint_.idle.waiting() != 0) pool_.dispatch(endpoint_);
+  if (waiter_.error) return end(*std::exchange(waiter_.error, std::nullopt));
+  Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
+  if (waiter_.wants == Wants::seat) return end(std::move(lease));
+  if (pool_.closed_.get()) {
+    lease.end(Reuse::yes());  // close() marks what it finds leased; what was not yet is ended here
+    return end(closed_error());
+  }
+  if (usable(lease)) return end(std::move(lease));
+  lease.end(Reuse::no());
+  state_ = State::fresh;
+  in_front_ = true;
+  waiter_.done = false;
+  waiter_.connecting = false;
+  waiter_.connect_deadline = TimePoint::max();
+  return std::nullopt;
+}
+
+bool Acquisition::usable(const Lease& lease) const noexcept {
+  if (!check_ || lease.fresh() || waiter_.wants != Wants::connection || (*lease).check_alive()) return true;
+  pool_.tallies_.discarded.add();
+  return false;
+}
+
+Result<Lease> Acquisition::end(Result<Lease> result) noexcept {
+  state_ = State::ended;
+  return result;
+}
+
+void Acquisition::give_up_locked(Error error) noexcept {
+  if (waiter_.wants == Wants::seat) {
+    endpoint_.seat_waiters.erase(held_.slot);
+  } else {
+    pool_.leave_locked(endpoint_, waiter_);
+    left_ = true;
+  }
+  if (error.code == ErrorCode::pool_timeout) pool_.tallies_.pool_timeouts.add();
+  waiter_.error = std::move(error);
+  waiter_.done = true;
+}
+
+Error Acquisition::late_locked() const {
+  // Where nothing but failed dials stood in the way, their error says more than a timeout.
+  if (endpoint_.last_failure) {
+    const bool put_off = waiter_.connecting && pool_.clock_.now() < endpoint_.dial_not_before;
+    const bool nothing_there = !waiter_.connecting && endpoint_.connections.get() <= endpoint_.dialing;
+    if (put_off || nothing_there) return *endpoint_.last_failure;
+  }
+  if (waiter_.connecting) {
+    return Error::make(ErrorCode::connect_timeout, Phase::connect,
+                       "no connection to " + endpoint_.name() + " within the connect timeout");
+  }
+  return Error::make(ErrorCode::pool_timeout, Phase::acquire,
+                     "no connection to " + endpoint_.name() + " became free within the pool timeout; " +
+                         std::to_string(endpoint_.connections.get()) + " are in use there and " +
+                         std::to_string(pool_.total_.get()) + " in all");
+}
+
+}  // namespace fastpool::pool

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <vector>
+
+#include <fastpool/timeouts.h>
+
+#include "pool/slab.h"
+#include "pool/slot.h"
+
+namespace fastpool::pool {
+
+/// Finds the connection that has been idle longest, for eviction: exactly, at a cost that is flat in the number of idle
+/// connections when many are evicted one after another.
+///
+/// One look over the slab notes the eighth that is longest idle, in order. Whatever becomes idle afterwards is younger than
+/// all of these, so as long as a noted one is still as it was, it is the longest idle of all, and the next eviction takes it
+/// without a look. Vacant places, which hold no connection, go first.
+///
+/// Any thread may call; it takes its own lock, and no other while it holds it.
+class LongestIdle {
+ public:
+  struct Candidate {
+    Slot* slot = nullptr;
+    SlotWord::View word;
+    TimePoint since;
+  };
+
+  /// The longest idle slot of another endpoint than `spare` for which `reap(slot, word)` is true (it was still as seen, and
+  /// is the caller's now), or null.
+  template <typename Reap>
+  [[nodiscard]] Slot* take(const Slab& slab, const Endpoint* spare, Reap reap) {
+    const std::lock_guard lock(mutex_);
+    for (bool looked = false;; looked = true) {
+      while (Candidate* candidate = first_usable(spare)) {
+        const Candidate taken = *candidate;
+        candidate->slot = nullptr;
+        if (reap(*taken.slot, taken.word)) return taken.slot;
+      }
+      if (looked) return candidates_.empty() ? nullptr : take_slowly(slab, spare, reap);
+      look(slab);
+    }
+  }
+
+ private:
+  /// The first of the noted that is still as it was and not of `spare`; null if there is none.
+  [[nodiscard]] Candidate* first_usable(const Endpoint* spare) noexcept;
+  void look(const Slab& slab);
+  [[nodiscard]] static Candidate longest(const Slab& slab, const Endpoint* spare) noexcept;
+  [[nodiscard]] static bool note(Candidate& candidate, Slot& slot) noexcept;
+
+  // Where `spare` itself has all of the noted ones.
+  template <typename Reap>
+  [[nodiscard]] static Slot* take_slowly(const Slab& slab, const Endpoint* spare, Reap reap) {
+    for (;;) {
+      const Candidate candidate = longest(slab, spare);
+      if (candidate.slot == nullptr || reap(*candidate.slot, candidate.word)) return candidate.slot;
+    }
+  }
+
+  std::mutex mutex_;
+  std::vector<Candidate> candidates_;  // longest idle first; those that are used up have no slot
+  std::size_t next_ = 0;               // none before it is of use
+};
+
+}  // namespace fastpool::pool

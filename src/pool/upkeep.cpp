@@ -1,0 +1,242 @@
+// What is done from time to time and at the end: expiry, warm connections, leaks, draining, closing.
+
+#include <algorithm>
+#include <deque>
+
+#include "pool/decisions.h"
+#include "pool/pool.h"
+
+namespace fastpool::pool {
+
+namespace {
+
+// How long an endpoint keeps a place that nobody leased meanwhile.
+constexpr Duration vacancy = std::chrono::seconds(10);
+// Warm connections that expire within this time are replaced now.
+constexpr Duration warm_ahead = std::chrono::seconds(2);
+// How often drain() looks.
+constexpr Duration drain_interval = std::chrono::milliseconds(5);
+
+}  // namespace
+
+// ---- expiry ----------------------------------------------------------------------------------------------------------
+
+std::size_t Pool::cleanup() {
+  const TimePoint now = clock_.now();
+  const bool all = refusing_.get();
+  std::size_t closed = 0;
+  slab_.for_each([&](Slot& slot) {
+    const auto word = slot.word.load();
+    const bool vacant = word.state() == SlotState::vacant;
+    if (!vacant && word.state() != SlotState::idle) return;
+    const TimePoint deadline = slot.idle_deadline.get();
+    if (vacant && deadline == TimePoint::max() && !all) {
+      slot.idle_deadline.set(now + vacancy);  // giving back a place reads no clock; its time begins here
+      return;
+    }
+    if (!all && now < deadline && !word.peer_closed()) return;
+    if (!try_reap(slot, word)) return;
+    if (!all && !vacant) (word.peer_closed() ? tallies_.peer_closed : tallies_.expired).add();
+    finish_closing(slot, !word.peer_closed());
+    if (!vacant) ++closed;
+  });
+  return closed;
+}
+
+void Pool::maintain() {
+  cleanup();
+  if (!refusing_.get()) warm_up();
+}
+
+// ---- warm connections ------------------------------------------------------------------------------------------------
+
+// Dials what endpoints lack that are kept warm.
+void Pool::warm_up() {
+  std::vector<Endpoint*> warm;
+  {
+    std::lock_guard lock(endpoints_mutex_);
+    for (const auto& endpoint : endpoints_) {
+      std::lock_guard endpoint_lock(endpoint->mutex);
+      if (endpoint->min_idle > 0) warm.push_back(endpoint.get());
+    }
+  }
+  if (warm.empty()) return;
+  const TimePoint soon = clock_.now() + warm_ahead;
+  std::unordered_map<const Endpoint*, std::uint32_t> lasting;
+  slab_.for_each([&](Slot& slot) {
+    const auto word = slot.word.load();
+    if (word.state() == SlotState::idle && word.reusable() && slot.idle_deadline.get() > soon)
+      ++lasting[slot.endpoint.get()];
+  });
+  for (Endpoint* endpoint : warm) {
+    Actions actions;
+    {
+      std::lock_guard lock(endpoint->mutex);
+      std::uint32_t wanted =
+          warming_dials(endpoint->min_idle, lasting[endpoint], endpoint->dialing, endpoint->connection_waiters,
+                        dial_cap(settings_.max_dials_per_endpoint, endpoint->failures));
+      // Nobody waits for these: where there is no room, nothing is evicted.
+      while (wanted-- > 0 && reserve(*endpoint) == Reserved::yes && start_dial_locked(*endpoint, actions)) {
+      }
+      note_connecting_locked(*endpoint);
+    }
+    perform(actions);
+  }
+}
+
+Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options) {
+  count = std::min(
+      {count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
+  if (refusing_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
+  // As many waiters as connections wanted: the queue's own rules then count the idle ones, dial the rest at once, and
+  // tell errors. All are given back together.
+  sync::ThreadWaker waker;
+  AcquireOptions each = options;
+  each.check = false;
+  std::deque<Acquisition> acquisitions;
+  std::vector<Lease> leases;
+  std::optional<Error> error;
+  std::uint32_t before = 0;
+  {
+    std::lock_guard lock(endpoint.mutex);
+    before = std::exchange(endpoint.min_idle, count);
+  }
+  for (std::uint32_t i = 0; i < count; ++i)
+    acquisitions.emplace_back(*this, endpoint, each, waker);
+  const auto take = [&](Result<Lease> result) {
+    if (result) {
+      leases.push_back(std::move(result).value());
+    } else if (!error) {
+      error = std::move(result).error();
+    }
+  };
+  // All queue before any of them waits.
+  std::vector<Acquisition*> waiting;
+  for (Acquisition& acquisition : acquisitions) {
+    if (auto result = acquisition.poll()) {
+      take(*std::move(result));
+    } else {
+      waiting.push_back(&acquisition);
+    }
+  }
+  while (!waiting.empty()) {
+    Acquisition& acquisition = *waiting.front();
+    // The caller's patience is at its end for all of them alike; and nobody waits for room with leases in hand: two
+    // warm-ups, each holding what the other needs, would wait for ever.
+    const bool out_of_patience =
+        error && (error->code == ErrorCode::interrupted || error->code == ErrorCode::pool_timeout);
+    if (out_of_patience || (!leases.empty() && !acquisition.covered())) {
+      acquisition.stop(Error::make(ErrorCode::pool_timeout, Phase::acquire, "no room for more connections"));
+      auto result = acquisition.poll();
+      if (result && result->ok()) take(*std::move(result));
+    } else {
+      take(wait(acquisition, waker, endpoint, options.interrupt));
+    }
+    waiting.erase(waiting.begin());
+  }
+  const auto warmed = static_cast<std::uint32_t>(leases.size());
+  for (Lease& lease : leases)
+    lease.end(Reuse::yes());
+  if (!error || warmed > 0) return warmed;
+  {
+    std::lock_guard lock(endpoint.mutex);
+    endpoint.min_idle = before;
+  }
+  return *std::move(error);
+}
+
+// ---- leaks -----------------------------------------------------------------------------------------------------------
+
+std::vector<Leak> Pool::find_leaks() {
+  std::vector<Leak> leaks;
+  if (!settings_.leak_after) return leaks;
+  const TimePoint now = clock_.now();
+  std::lock_guard lock(leaks_mutex_);
+  slab_.for_each([&](Slot& slot) {
+    const auto word = slot.word.load();
+    if (word.state() != SlotState::leased || word.ended()) return;
+    const Duration age = now - slot.since.get();
+    if (age < *settings_.leak_after) return;
+    const Endpoint* endpoint = slot.endpoint.get();
+    // Read beside the word: they belong together only if it still says the same.
+    if (const auto again = slot.word.load();
+        again.generation() != word.generation() || again.state() != SlotState::leased)
+      return;
+    auto [told, is_new] = told_leaks_.try_emplace(slot.index, word.generation());
+    if (!is_new && std::exchange(told->second, word.generation()) == word.generation()) return;
+    leaks.push_back({endpoint->name(), ConnectionId::make(word.generation(), slot.index), age});
+  });
+  tallies_.leaks.add(leaks.size());
+  return leaks;
+}
+
+// ---- the end ---------------------------------------------------------------------------------------------------------
+
+// Leases that are held, and callers who were queued before.
+std::uint32_t Pool::busy() const {
+  std::uint32_t count = 0;
+  {
+    std::lock_guard lock(endpoints_mutex_);
+    for (const auto& endpoint : endpoints_)
+      count += endpoint->idle.waiting();
+  }
+  slab_.for_each([&](const Slot& slot) { count += slot.word.load().state() == SlotState::leased ? 1U : 0U; });
+  return count;
+}
+
+Result<bool> Pool::drain(OptionalDuration timeout, const Interrupt& interrupt) {
+  const TimePoint deadline = timeout ? clock_.now() + *timeout : TimePoint::max();
+  refusing_.set();
+  cleanup();
+  sync::ThreadWaker nobody;
+  bool interrupted = false;
+  while (busy() != 0 && !interrupted && clock_.now() < deadline && !closed_.get()) {
+    (void)nobody.park_until(std::min(deadline, clock_.now() + drain_interval));
+    interrupted = interrupt();
+  }
+  const bool finished = busy() == 0;
+  close();
+  if (interrupted) return Error::make(ErrorCode::interrupted, Phase::none, "interrupted while draining the pool");
+  return finished;
+}
+
+void Pool::close() {
+  refusing_.set();
+  if (!closed_.try_set()) return;
+  const Error error = Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
+  {
+    std::lock_guard lock(endpoints_mutex_);
+    for (const auto& endpoint : endpoints_) {
+      std::lock_guard endpoint_lock(endpoint->mutex);
+      while (!endpoint->queue.empty())
+        fail_locked(*endpoint, *endpoint->queue.front(), error);
+      for (const auto& [slot, waiter] : endpoint->seat_waiters) {
+        waiter->error = error;
+        waiter->done = true;
+        waiter->waker->wake();
+      }
+      endpoint->seat_waiters.clear();
+    }
+  }
+  slab_.for_each([&](Slot& slot) {
+    if (!slot.word.mark_draining()) return;
+    Endpoint* endpoint = slot.endpoint.get();
+    std::lock_guard lock(endpoint->mutex);
+    if (slot.endpoint.get() != endpoint) return;
+    // A slot that was freed and taken anew is not draining: what it holds is not guarded by this lock.
+    const auto now = slot.word.load();
+    if (now.state() == SlotState::leased && now.draining() && slot.pooled) slot.pooled->interrupt();
+  });
+  cleanup();
+}
+
+double Pool::jitter() noexcept {
+  // splitmix64 over a counter: spread is all that is asked for.
+  tallies_.jitter_seed.add();
+  std::uint64_t z = tallies_.jitter_seed.get() * 0x9e3779b97f4a7c15ULL + reinterpret_cast<std::uintptr_t>(this);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
+}
+
+}  // namespace fastpool::pool
