@@ -3,7 +3,7 @@
 #include <array>
 #include <cstring>
 
-#include "client/retry.h"
+#include "client/unread_watch.h"
 #include "net/descriptor.h"
 
 namespace fastpool::client {
@@ -137,13 +137,18 @@ Result<void> Exchange::obtain(const CallOptions& options) {
       }
     }
     if (!error) {
-      addresses_ = connection().addresses();
+      note_connection();
       return {};
     }
     const bool again =
         (error->code == ErrorCode::connect_failed || error->code == ErrorCode::connect_timeout) && tries_left > 0;
     if (!again) return fail(*std::move(error));
   }
+}
+
+void Exchange::note_connection() {
+  addresses_ = connection().addresses();
+  written_before_ = connection().channel().bytes_written();
 }
 
 connection::Connection& Exchange::connection() const noexcept {
@@ -174,9 +179,7 @@ Result<void> Exchange::send(std::string_view body, const CallOptions& options) {
   for (;;) {
     auto sent = send_once(body, options);
     if (sent) return {};
-    if (!may_retry(sent.error(), true)) return fail(std::move(sent).error());
-    drop_connection();
-    if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
+    if (auto again = begin_again(std::move(sent).error(), options, true); !again) return again;
   }
 }
 
@@ -210,9 +213,36 @@ Result<void> Exchange::send_once(std::string_view body, const CallOptions& optio
   return read_head(options);
 }
 
-Result<void> Exchange::send_pieces(std::span<iovec> pieces, Blocking& driver) {
-  state_ = State::sending;
-  return driver.write_all(connection(), pieces, bytes_sent_);
+// One part of a streamed body, the head before the first. \returns false if the peer takes no more: the error is kept.
+Result<bool> Exchange::send_part(std::string_view piece, bool last, const CallOptions& options) {
+  Blocking driver(options.timeouts, options.interrupt);
+  const bool chunked = framing_.framing == h1::Framing::chunked;
+  for (;;) {
+    std::string chunk_head;
+    std::array<iovec, 5> pieces{};
+    std::size_t count = 0;
+    if (bytes_sent_ == 0) pieces[count++] = piece_of(head_bytes_);
+    if (!piece.empty()) {
+      if (chunked) {
+        h1::encode_chunk_size(chunk_head, piece.size());
+        pieces[count++] = piece_of(chunk_head);
+      }
+      pieces[count++] = piece_of(piece);
+      if (chunked) pieces[count++] = piece_of(h1::chunk_end);
+    }
+    if (last && chunked) pieces[count++] = piece_of(h1::last_chunk);
+    state_ = State::sending;
+    auto sent = driver.write_all(connection(), std::span(pieces).first(count), bytes_sent_);
+    if (sent) return true;
+    if (bytes_sent_ == 0 && retry_after(sent.error(), true) == Retry::yes) {
+      if (auto again = begin_again(std::move(sent).error(), options, true); !again) return std::move(again).error();
+      continue;
+    }
+    if (sent.error().code != ErrorCode::write_failed) return fail(std::move(sent).error());
+    write_error_ = std::move(sent).error();
+    spent_ = true;
+    return false;
+  }
 }
 
 Result<bool> Exchange::write(std::string_view piece, const CallOptions& options) {
@@ -228,32 +258,10 @@ Result<bool> Exchange::write(std::string_view piece, const CallOptions& options)
   }
   if (chunked && piece.empty()) return true;  // an empty chunk would end the body
 
-  Blocking driver(options.timeouts, options.interrupt);
-  for (;;) {
-    std::string chunk_head;
-    std::array<iovec, 4> pieces{};
-    std::size_t count = 0;
-    if (bytes_sent_ == 0) pieces[count++] = piece_of(head_bytes_);
-    if (chunked) {
-      h1::encode_chunk_size(chunk_head, piece.size());
-      pieces[count++] = piece_of(chunk_head);
-    }
-    pieces[count++] = piece_of(piece);
-    if (chunked) pieces[count++] = piece_of(h1::chunk_end);
-    auto sent = send_pieces(std::span(pieces).first(count), driver);
-    if (sent) break;
-    if (bytes_sent_ == 0 && may_retry(sent.error(), true)) {  // nothing of the body is used up yet
-      drop_connection();
-      if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
-      continue;
-    }
-    if (sent.error().code != ErrorCode::write_failed) return fail(std::move(sent).error());
-    write_error_ = std::move(sent).error();
-    spent_ = true;
-    return false;
-  }
-  body_sent_ += piece.size();
-  return true;
+  auto sent = send_part(piece, false, options);
+  piece_taken_ = true;
+  if (sent && *sent) body_sent_ += piece.size();
+  return sent;
 }
 
 Result<void> Exchange::finish(const CallOptions& options) {
@@ -266,33 +274,15 @@ Result<void> Exchange::finish(const CallOptions& options) {
                             "less body than announced by Content-Length: " + std::to_string(body_sent_) + " of " +
                                 std::to_string(framing_.content_length) + " bytes"));
   }
-  Blocking driver(options.timeouts, options.interrupt);
-  while (!write_error_ && (chunked || bytes_sent_ == 0)) {
-    std::array<iovec, 2> pieces{};
-    std::size_t count = 0;
-    if (bytes_sent_ == 0) pieces[count++] = piece_of(head_bytes_);
-    if (chunked) pieces[count++] = piece_of(h1::last_chunk);
-    auto sent = send_pieces(std::span(pieces).first(count), driver);
-    if (sent) break;
-    if (bytes_sent_ == 0 && may_retry(sent.error(), true)) {
-      drop_connection();
-      if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
-      continue;
-    }
-    if (sent.error().code != ErrorCode::write_failed) return fail(std::move(sent).error());
-    write_error_ = std::move(sent).error();
-    spent_ = true;
-  }
   for (;;) {
+    if (!write_error_ && (chunked || bytes_sent_ == 0)) {
+      if (auto sent = send_part({}, true, options); !sent) return std::move(sent).error();
+    }
     auto answered = read_head(options);
     if (answered) return {};
-    if (write_error_) return fail(*std::move(write_error_));
-    if (body_sent_ != 0 || !may_retry(answered.error(), true)) return fail(std::move(answered).error());
-    // No body was to be sent, so all of the request is still here.
-    drop_connection();
-    if (auto obtained = obtain(options); !obtained) return std::move(obtained).error();
-    std::array<iovec, 2> pieces{piece_of(head_bytes_), piece_of(chunked ? h1::last_chunk : std::string_view{})};
-    if (auto sent = send_pieces(std::span(pieces), driver); !sent) return fail(std::move(sent).error());
+    Error error = write_error_ ? *std::exchange(write_error_, std::nullopt) : std::move(answered).error();
+    // Without a piece all of the request is head and end, which are still here.
+    if (auto again = begin_again(std::move(error), options, !piece_taken_); !again) return again;
   }
 }
 
@@ -327,7 +317,10 @@ Result<Exchange::Progress> Exchange::take_from_peer(Blocking& driver, std::vecto
   auto read = driver.read(connection(), buffer.space());
   const std::string_view input = buffer.put_back(read ? read->bytes : 0);
   if (!read) return std::move(read).error();
-  if (read->end) return take_end(read->truncated);
+  if (read->end) {
+    peer_ended_ = true;
+    return take_end(read->truncated);
+  }
   pending_.clear();
   return take_events(input, pieces);
 }
@@ -404,6 +397,67 @@ Result<bool> Exchange::read(std::vector<std::string_view>& pieces, const CallOpt
   }
 }
 
+// ---- beginning again --------------------------------------------------------------------------------------------------
+
+Retry Exchange::retry_after(const Error& error, bool rewindable) const noexcept {
+  FailedExchange failed;
+  failed.error = error.code;
+  failed.fresh = lease_ ? lease_.fresh() : stream_fresh_;
+  failed.bytes_sent = bytes_sent_;
+  failed.response_began = parser_->saw_bytes();
+  failed.peer_ended = peer_ended_;
+  failed.replayable = replayable_;
+  failed.rewindable = rewindable;
+  return decide_retry(failed);
+}
+
+// After an error: goes to another connection if the table allows it, so that the request can be sent from its beginning,
+// else ends the exchange.
+Result<void> Exchange::begin_again(Error error, const CallOptions& options, bool rewindable) {
+  switch (retry_after(error, rewindable)) {
+    case Retry::no:
+      return fail(std::move(error));
+    case Retry::if_unread:
+      return begin_again_if_unread(std::move(error), options);
+    case Retry::yes:
+      break;
+  }
+  core_->count_retry(false);
+  drop_connection();
+  return obtain(options);
+}
+
+Result<void> Exchange::begin_again_if_unread(Error error, const CallOptions& options) {
+  UnreadWatch watch(connection().channel().descriptor(), written_before_, error.os_error, options.timeouts.read);
+  Unread verdict = watch.look();
+  pool::Lease next;
+  if (verdict == Unread::undecided) {
+    // The next connection is acquired while the refusal is on its way; but nobody is waited for at a limit, where this
+    // very connection may be what fills it. A lease of the caller's has room for one connection.
+    if (lease_) {
+      const pool::AcquireOptions at_once{Duration::zero(), options.timeouts.connect, true, options.interrupt};
+      if (auto leased = core_->pool().acquire(*endpoint_, at_once)) {
+        next = std::move(leased).value();
+      } else if (leased.error().code == ErrorCode::interrupted) {
+        return fail(std::move(leased).error());
+      }
+    }
+    verdict = watch.wait(options.interrupt);
+  }
+  if (verdict != Unread::proved) {
+    next.end(pool::Reuse::yes());  // nothing went over it
+    if (verdict == Unread::undecided)
+      return fail(Error::make(ErrorCode::interrupted, Phase::read_head, "interrupted while reading"));
+    return fail(std::move(error));
+  }
+  core_->count_retry(true);
+  drop_connection();
+  if (!next) return obtain(options);
+  lease_ = std::move(next);
+  note_connection();
+  return {};
+}
+
 // ---- ending ----------------------------------------------------------------------------------------------------------
 
 void Exchange::complete() noexcept {
@@ -425,6 +479,7 @@ void Exchange::drop_connection() noexcept {
   if (lease_) lease_.end(pool::Reuse::no());
   if (stream_) core_->pool().disconnect(stream_.ref);
   bytes_sent_ = 0;
+  peer_ended_ = false;
   pending_.clear();
   arrived_.clear();
   body_error_.reset();
@@ -459,17 +514,6 @@ void Exchange::abandon() noexcept {
     complete();  // all of it is here, so nothing is broken by not reading it
   if (state_ != State::complete) state_ = State::ended;
   release(pool::Reuse::no());
-}
-
-bool Exchange::may_retry(const Error& error, bool rewindable) const noexcept {
-  FailedExchange failed;
-  failed.error = error.code;
-  failed.fresh = lease_ ? lease_.fresh() : stream_fresh_;
-  failed.bytes_sent = bytes_sent_;
-  failed.response_began = parser_->saw_bytes();
-  failed.replayable = replayable_;
-  failed.rewindable = rewindable;
-  return should_retry(failed);
 }
 
 // Ends the exchange and tells where it happened.

@@ -15,6 +15,7 @@
 #include <fastpool/timeouts.h>
 
 #include "client/core.h"
+#include "client/retry.h"
 #include "driver/blocking.h"
 #include "h1/request_encoder.h"
 #include "h1/response_parser.h"
@@ -56,7 +57,8 @@ class Exchange {
   /// answered before it had read all) is taken. `body` must last as long as the call.
   [[nodiscard]] Result<void> send(std::string_view body, const CallOptions& options);
 
-  /// Streamed bodies: sends one piece (the first with the head before it). \returns false if the peer has stopped reading:
+  /// Streamed bodies: sends one piece (the first with the head before it); one of which a byte went out is not kept, so
+  /// there is no retry after it. \returns false if the peer has stopped reading:
   /// go on with finish(), which reads its early response or tells the error.
   [[nodiscard]] Result<bool> write(std::string_view piece, const CallOptions& options);
   /// Ends a streamed body and reads the head of the response.
@@ -105,14 +107,17 @@ class Exchange {
 
   [[nodiscard]] Result<void> prepare(const RequestView& request);
   [[nodiscard]] Result<void> send_once(std::string_view body, const CallOptions& options);
-  [[nodiscard]] Result<void> send_pieces(std::span<iovec> pieces, driver::Blocking& driver);
+  [[nodiscard]] Result<bool> send_part(std::string_view piece, bool last, const CallOptions& options);
   [[nodiscard]] Result<void> read_head(const CallOptions& options);
   enum class Progress : std::uint8_t { more, head, end };
   [[nodiscard]] Result<Progress> take_events(std::string_view input, std::vector<std::string_view>* pieces);
   [[nodiscard]] Result<Progress> take_from_peer(driver::Blocking& driver, std::vector<std::string_view>* pieces);
   [[nodiscard]] Result<Progress> take_end(bool truncated);
   [[nodiscard]] Error fail(Error error) noexcept;
-  [[nodiscard]] bool may_retry(const Error& error, bool rewindable) const noexcept;
+  [[nodiscard]] Retry retry_after(const Error& error, bool rewindable) const noexcept;
+  [[nodiscard]] Result<void> begin_again(Error error, const CallOptions& options, bool rewindable);
+  [[nodiscard]] Result<void> begin_again_if_unread(Error error, const CallOptions& options);
+  void note_connection();
   [[nodiscard]] std::optional<Error> check_process() const;
   void complete() noexcept;
   void release(pool::Reuse reuse) noexcept;
@@ -133,6 +138,9 @@ class Exchange {
   h1::EncodedHead framing_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t body_sent_ = 0;
+  std::uint64_t written_before_ = 0;       // to the kernel, on this connection, before this request
+  bool peer_ended_ = false;                // reading has met the peer's end
+  bool piece_taken_ = false;               // of a streamed body, in whole or in part: it cannot be had again
   std::string head_bytes_;                 // unsent until the first write
   std::string pending_;                    // bytes behind the last event, to be presented again
   std::string current_;                    // what arrived_ looks into

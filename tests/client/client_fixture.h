@@ -95,6 +95,7 @@ inline Request request(std::string method, std::string url, std::string body = {
 /// Exchanges on a core of their own.
 class ExchangeTest : public ::testing::Test {
  protected:
+  explicit ExchangeTest(const PoolSettings& settings = {}) : core_(settings) {}
   [[nodiscard]] pool::Endpoint& endpoint(const HttpServer& server) {
     return **core_.endpoint(*Origin::parse(server.url()), *core_.intern({}));
   }
@@ -126,7 +127,7 @@ class ExchangeTest : public ::testing::Test {
   [[nodiscard]] std::uint64_t idle() { return core_.pool().stats().all.idle_connections; }
   [[nodiscard]] std::uint64_t total() { return core_.pool().stats().all.total_connections; }
 
-  Core core_{PoolSettings{}};
+  Core core_;
   CallOptions options_{patient().timeouts, {}, 0};
 };
 

@@ -22,39 +22,54 @@ FailedExchange stale() {
 }
 
 TEST(RetryTable, a_replayable_request_on_a_stale_connection_is_sent_again) {
-  EXPECT_TRUE(should_retry(stale()));
+  EXPECT_EQ(decide_retry(stale()), Retry::yes);
 }
 
 TEST(RetryTable, never_on_a_fresh_connection) {
   auto failed = stale();
   failed.fresh = true;
-  EXPECT_FALSE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::no);
   failed.bytes_sent = 0;
-  EXPECT_FALSE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::no);
 }
 
-TEST(RetryTable, what_is_not_replayable_only_if_not_one_byte_went_out) {
+TEST(RetryTable, what_is_not_replayable_only_if_not_one_byte_went_out_or_with_proof) {
   auto failed = stale();
   failed.replayable = false;
-  EXPECT_FALSE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::no);
   failed.bytes_sent = 1;
-  EXPECT_FALSE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::no);
   failed.bytes_sent = 0;
-  EXPECT_TRUE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::yes);
+}
+
+TEST(RetryTable, a_proof_is_looked_for_only_where_it_could_be_and_would_help) {
+  auto ended = stale();
+  ended.peer_ended = true;
+  EXPECT_EQ(decide_retry(ended), Retry::yes) << "replayable: no need";
+  ended.replayable = false;
+  EXPECT_EQ(decide_retry(ended), Retry::if_unread);
+  for (bool FailedExchange::* hopeless : {&FailedExchange::fresh, &FailedExchange::response_began}) {
+    auto failed = ended;
+    failed.*hopeless = true;
+    EXPECT_EQ(decide_retry(failed), Retry::no);
+  }
+  ended.rewindable = false;
+  EXPECT_EQ(decide_retry(ended), Retry::no);
 }
 
 TEST(RetryTable, never_once_the_response_began) {
   auto failed = stale();
   failed.response_began = true;
-  EXPECT_FALSE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::no);
 }
 
 TEST(RetryTable, never_without_the_body) {
   auto failed = stale();
   failed.rewindable = false;
-  EXPECT_FALSE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::no);
   failed.bytes_sent = 0;
-  EXPECT_FALSE(should_retry(failed));
+  EXPECT_EQ(decide_retry(failed), Retry::no);
 }
 
 TEST(RetryTable, only_a_broken_connection_is_a_reason) {
@@ -62,7 +77,7 @@ TEST(RetryTable, only_a_broken_connection_is_a_reason) {
     auto failed = stale();
     failed.error = static_cast<ErrorCode>(code);
     const bool broken = failed.error == ErrorCode::write_failed || failed.error == ErrorCode::read_failed;
-    EXPECT_EQ(should_retry(failed), broken) << to_string(failed.error);
+    EXPECT_EQ(decide_retry(failed), broken ? Retry::yes : Retry::no) << to_string(failed.error);
   }
 }
 
