@@ -1,0 +1,262 @@
+// Waiting in steps: what an event loop does. No call here blocks but for threads that stand beside the loop.
+
+#include <array>
+
+#include "net/epoll.h"
+#include "pool/pool_fixture.h"
+
+namespace fastpool::pool::test {
+namespace {
+
+/// How an event loop is woken: a descriptor that becomes readable.
+class LoopWaker final : public sync::Waker {
+ public:
+  void wake() noexcept override { event_.signal(); }
+  /// Whether it was woken since the last look.
+  [[nodiscard]] bool woken() noexcept { return event_.drain(); }
+  [[nodiscard]] int descriptor() const noexcept { return event_.descriptor(); }
+
+ private:
+  net::EventFd event_ = net::EventFd::open();
+};
+
+class InSteps : public PoolTest {
+ protected:
+  [[nodiscard]] std::unique_ptr<Acquisition> acquisition(Endpoint& endpoint, const AcquireOptions& options = {},
+                                                         Waiter::Wants wants = Waiter::Wants::connection) {
+    return std::make_unique<Acquisition>(*pool_, endpoint, options, waker_, wants);
+  }
+  /// The lease that is there now.
+  [[nodiscard]] static Lease taken(Acquisition& acquisition) {
+    auto result = acquisition.poll();
+    EXPECT_TRUE(result && result->ok());
+    return result && result->ok() ? std::move(*result).value() : Lease();
+  }
+  [[nodiscard]] static ErrorCode refused(Acquisition& acquisition) {
+    auto result = acquisition.poll();
+    EXPECT_TRUE(result && !result->ok());
+    return result && !result->ok() ? result->error().code : ErrorCode::invalid_argument;
+  }
+  LoopWaker waker_;
+};
+
+TEST_F(InSteps, an_idle_connection_is_there_at_the_first) {
+  make();
+  park(*a_, 1);
+  auto one = acquisition(*a_);
+  taken(*one).end(Reuse::yes());
+  EXPECT_FALSE(waker_.woken());
+}
+
+TEST_F(InSteps, a_loop_is_woken_through_its_descriptor_when_a_connection_comes_back) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_);
+  EXPECT_FALSE(one->poll());
+  net::Epoll loop = net::Epoll::open();
+  ASSERT_EQ(loop.add(waker_.descriptor(), EPOLLIN, 7), 0);
+  std::array<epoll_event, 1> events;
+  EXPECT_TRUE(loop.wait(events, Duration{}).empty());
+
+  std::thread other([&] { held.end(Reuse::yes()); });
+  EXPECT_EQ(loop.wait(events, std::nullopt).size(), 1U);
+  other.join();
+  EXPECT_TRUE(waker_.woken());
+  EXPECT_EQ(number(taken(*one)), 1);
+}
+
+TEST_F(InSteps, loops_and_threads_stand_in_one_queue) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto first = acquisition(*a_);
+  EXPECT_FALSE(first->poll());
+  auto second = start_acquire(*a_);
+  auto third = acquisition(*a_);
+  EXPECT_FALSE(third->poll());
+
+  held.end(Reuse::yes());
+  EXPECT_TRUE(second.waits());
+  EXPECT_FALSE(third->poll());
+  taken(*first).end(Reuse::yes());
+  auto lease = second.get();
+  ASSERT_TRUE(lease.ok());
+  EXPECT_FALSE(third->poll());
+  lease->end(Reuse::yes());
+  taken(*third).end(Reuse::yes());
+  EXPECT_EQ(dialer_.begun(), 1U);
+}
+
+TEST_F(InSteps, one_that_gives_up_leaves_the_queue) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_);
+  auto next = acquisition(*a_);
+  EXPECT_FALSE(one->poll());
+  EXPECT_FALSE(next->poll());
+  one.reset();
+  EXPECT_EQ(describe(), "1 leased, 1 waiting");
+  held.end(Reuse::yes());
+  taken(*next).end(Reuse::yes());
+}
+
+TEST_F(InSteps, one_that_gives_up_in_the_moment_of_the_hand_over_loses_no_connection) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_);
+  auto next = acquisition(*a_);
+  EXPECT_FALSE(one->poll());
+  EXPECT_FALSE(next->poll());
+  held.end(Reuse::yes());  // handed to the first, which does not look any more
+  one.reset();
+  taken(*next).end(Reuse::yes());
+  EXPECT_EQ(describe(), "1 idle");
+  EXPECT_EQ(dialer_.begun(), 1U);
+}
+
+TEST_F(InSteps, one_that_never_began_leaves_nothing) {
+  make();
+  acquisition(*a_).reset();
+  EXPECT_EQ(describe(), "empty");
+}
+
+TEST_F(InSteps, a_lease_that_came_before_the_stop_is_not_lost_by_it) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_);
+  EXPECT_FALSE(one->poll());
+  held.end(Reuse::yes());
+  one->stop(Error::make(ErrorCode::interrupted, Phase::acquire, "too late"));
+  taken(*one).end(Reuse::yes());
+}
+
+TEST_F(InSteps, stopping_gives_the_error_it_was_told) {
+  make(limits(1));
+  const Lease held = dialed(*a_);
+  auto one = acquisition(*a_);
+  EXPECT_FALSE(one->poll());
+  one->stop(Error::make(ErrorCode::interrupted, Phase::acquire, "enough"));
+  EXPECT_EQ(refused(*one), ErrorCode::interrupted);
+}
+
+TEST_F(InSteps, the_deadline_is_the_pools_then_the_connects) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_, patience(seconds(10), seconds(3)));
+  const TimePoint begin = clock_.now();
+  EXPECT_FALSE(one->poll());
+  EXPECT_EQ(one->deadline(), begin + seconds(10));
+  clock_.advance(seconds(4));
+  (void)waker_.woken();
+  held.end(Reuse::no());  // its room is dialed anew
+  EXPECT_TRUE(waker_.woken()) << "the deadline is another one";
+  EXPECT_FALSE(one->poll());
+  EXPECT_EQ(one->deadline(), begin + seconds(7));
+  clock_.advance(seconds(3));
+  EXPECT_EQ(refused(*one), ErrorCode::connect_timeout);
+}
+
+TEST_F(InSteps, after_the_pool_timeout_there_is_an_error_and_no_waiter) {
+  make(limits(1));
+  const Lease held = dialed(*a_);
+  auto one = acquisition(*a_, patience(seconds(10)));
+  EXPECT_FALSE(one->poll());
+  clock_.advance(seconds(10));
+  EXPECT_EQ(refused(*one), ErrorCode::pool_timeout);
+  EXPECT_EQ(describe(), "1 leased");
+}
+
+TEST_F(InSteps, one_whose_turn_had_come_with_a_dead_connection_keeps_its_place) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto first = acquisition(*a_);
+  auto second = acquisition(*a_);
+  EXPECT_FALSE(first->poll());
+  EXPECT_FALSE(second->poll());
+  records_[0]->alive = false;
+  held.end(Reuse::yes());
+  EXPECT_FALSE(first->poll());
+  EXPECT_EQ(pool_->stats().discarded, 1U);
+  complete_dial();
+  EXPECT_FALSE(second->poll());
+  taken(*first).end(Reuse::yes());
+  taken(*second).end(Reuse::yes());
+}
+
+TEST_F(InSteps, a_bare_lease_can_be_waited_for_too) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_, {}, Waiter::Wants::lease);
+  EXPECT_FALSE(one->poll());
+  held.end(Reuse::no());
+  Lease bare = taken(*one);
+  EXPECT_FALSE(bare.ref().slot->connected());
+  EXPECT_EQ(dialer_.begun(), 1U);
+}
+
+TEST_F(InSteps, a_lease_that_gives_up_connecting_is_still_a_lease_and_its_dial_goes_on) {
+  make();
+  const auto bare = pool_->try_lease(*a_);
+  ASSERT_TRUE(bare);
+  auto connecting = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
+  EXPECT_FALSE(connecting->poll());
+  connecting.reset();
+  EXPECT_TRUE(pool_->find(bare->id()));
+  auto again = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
+  EXPECT_FALSE(again->poll());
+  EXPECT_EQ(dialer_.begun(), 1U);
+  complete_dial();
+  (void)taken(*again).detach();
+  EXPECT_TRUE(bare->slot->connected());
+  EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
+}
+
+TEST_F(InSteps, one_that_gives_up_connecting_in_the_moment_of_success_keeps_its_lease) {
+  make();
+  const auto bare = pool_->try_lease(*a_);
+  ASSERT_TRUE(bare);
+  auto connecting = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
+  EXPECT_FALSE(connecting->poll());
+  complete_dial();
+  connecting.reset();
+  EXPECT_EQ(describe(), "1 leased");
+  EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
+}
+
+TEST_F(InSteps, a_lease_that_was_given_back_cannot_connect) {
+  make();
+  const auto bare = pool_->try_lease(*a_);
+  ASSERT_TRUE(bare);
+  auto connecting = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
+  EXPECT_FALSE(connecting->poll());
+  EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
+  EXPECT_EQ(refused(*connecting), ErrorCode::stale_lease);
+  Acquisition late(*pool_, *bare, AcquireOptions{}, waker_);
+  EXPECT_EQ(refused(late), ErrorCode::stale_lease);
+}
+
+TEST_F(InSteps, when_the_pool_closes_those_who_wait_are_told) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_);
+  EXPECT_FALSE(one->poll());
+  (void)waker_.woken();
+  pool_->close();
+  EXPECT_TRUE(waker_.woken());
+  EXPECT_EQ(refused(*one), ErrorCode::pool_closed);
+  auto late = acquisition(*a_);
+  EXPECT_EQ(refused(*late), ErrorCode::pool_closed);
+}
+
+TEST_F(InSteps, a_lease_that_was_handed_over_before_the_pool_closed_is_not_given_out) {
+  make(limits(1));
+  Lease held = dialed(*a_);
+  auto one = acquisition(*a_);
+  EXPECT_FALSE(one->poll());
+  held.end(Reuse::yes());
+  pool_->close();
+  EXPECT_EQ(refused(*one), ErrorCode::pool_closed);
+  EXPECT_EQ(describe(), "empty");
+}
+
+}  // namespace
+}  // namespace fastpool::pool::test

@@ -1,0 +1,387 @@
+// What the pool does by itself and at the end: warm endpoints, leaks, draining; and what its statistics say.
+
+#include "pool/pool_fixture.h"
+
+namespace fastpool::pool::test {
+namespace {
+
+class KeepingWarm : public PoolTest {
+ protected:
+  /// Warms `a` and completes its dials.
+  void warm(std::uint32_t count) {
+    auto caller = start_warm(*a_, count);
+    while (caller.waits()) {
+      if (dialer_.under_way() > 0) complete_dial();
+    }
+    EXPECT_EQ(*caller.get(), count);
+  }
+};
+
+TEST_F(KeepingWarm, what_the_peer_closes_is_dialed_anew) {
+  make();
+  warm(3);
+  EXPECT_EQ(pool_->stats().all.min_idle, 3U);
+  pool_->on_hang_up(records_[0]->token);
+  pool_->on_hang_up(records_[1]->token);
+  EXPECT_EQ(describe(), "1 idle");
+  pool_->maintain();
+  EXPECT_EQ(describe(), "1 idle, 2 dialing");
+  pool_->maintain();
+  EXPECT_EQ(describe(), "1 idle, 2 dialing") << "they are on their way";
+  complete_dial();
+  complete_dial();
+  EXPECT_EQ(describe(), "3 idle");
+}
+
+TEST_F(KeepingWarm, what_is_about_to_expire_is_replaced_before) {
+  make();
+  warm(2);
+  clock_.advance(seconds(117));
+  pool_->maintain();
+  EXPECT_EQ(describe(), "2 idle");
+  clock_.advance(seconds(2));
+  pool_->maintain();
+  EXPECT_EQ(describe(), "2 idle, 2 dialing");
+  complete_dial();
+  complete_dial();
+  clock_.advance(seconds(2));
+  pool_->maintain();
+  EXPECT_EQ(describe(), "2 idle");
+}
+
+TEST_F(KeepingWarm, leased_ones_do_not_count) {
+  make();
+  warm(2);
+  const Lease one = idle(*a_);
+  pool_->maintain();
+  EXPECT_EQ(describe(), "1 leased, 1 idle, 1 dialing");
+}
+
+TEST_F(KeepingWarm, ends_when_told) {
+  make();
+  warm(2);
+  EXPECT_EQ(*pool_->warm(*a_, 0, {}), 0U);
+  pool_->on_hang_up(records_[0]->token);
+  pool_->maintain();
+  EXPECT_EQ(describe(), "1 idle");
+}
+
+TEST_F(KeepingWarm, stays_within_the_limits_and_evicts_nobody) {
+  make(limits(3, 4));
+  Endpoint& b = *endpoint("b");
+  warm(3);
+  const Lease one = dialed(b);
+  pool_->on_hang_up(records_[0]->token);
+  const Lease two = dialed(b);
+  pool_->maintain();
+  EXPECT_EQ(describe(*a_), "2 idle");
+  EXPECT_EQ(describe(b), "2 leased");
+}
+
+TEST_F(KeepingWarm, fails_quietly_and_with_back_off) {
+  make();
+  warm(2);
+  pool_->on_hang_up(records_[0]->token);
+  pool_->on_hang_up(records_[1]->token);
+  pool_->maintain();
+  refuse_dial(refusal());
+  refuse_dial(refusal());
+  pool_->maintain();
+  EXPECT_EQ(describe(), "1 dialing") << "a probe";
+  EXPECT_GT(dialer_.peek().start, clock_.now());
+  complete_dial();
+  pool_->maintain();
+  EXPECT_EQ(describe(), "1 idle, 1 dialing");
+}
+
+TEST_F(KeepingWarm, a_warm_up_that_failed_keeps_nothing_warm) {
+  make();
+  auto caller = start_warm(*a_, 2);
+  while (dialer_.under_way() > 0)
+    refuse_dial(refusal(true));
+  EXPECT_FALSE(caller.get().ok());
+  pool_->maintain();
+  EXPECT_EQ(describe(), "empty");
+}
+
+class Leaks : public PoolTest {
+ protected:
+  void make_with(OptionalDuration leak_after) {
+    PoolSettings settings;
+    settings.leak_after = leak_after;
+    make(settings);
+  }
+};
+
+TEST_F(Leaks, a_lease_held_too_long_is_told_once) {
+  make_with(seconds(60));
+  Lease lease = dialed(*a_);
+  clock_.advance(seconds(59));
+  EXPECT_TRUE(pool_->find_leaks().empty());
+  clock_.advance(seconds(2));
+  const auto leaks = pool_->find_leaks();
+  ASSERT_EQ(leaks.size(), 1U);
+  EXPECT_EQ(leaks[0].endpoint, "a");
+  EXPECT_EQ(leaks[0].id.value, lease.ref().id().value);
+  EXPECT_EQ(leaks[0].age, seconds(61));
+  clock_.advance(seconds(60));
+  EXPECT_TRUE(pool_->find_leaks().empty());
+  EXPECT_EQ(pool_->stats().leaks, 1U);
+}
+
+TEST_F(Leaks, the_time_counts_anew_for_each_lease) {
+  make_with(seconds(60));
+  Lease first = dialed(*a_);
+  clock_.advance(seconds(61));
+  EXPECT_EQ(pool_->find_leaks().size(), 1U);
+  first.end(Reuse::yes());
+  const Lease second = idle(*a_);
+  EXPECT_TRUE(pool_->find_leaks().empty());
+  clock_.advance(seconds(61));
+  EXPECT_EQ(pool_->find_leaks().size(), 1U) << "another lease of the same slot";
+}
+
+TEST_F(Leaks, bare_leases_are_told_too) {
+  make_with(seconds(60));
+  const LeaseRef fresh = *pool_->try_lease(*a_);
+  clock_.advance(seconds(61));
+  EXPECT_EQ(pool_->find_leaks().size(), 1U);
+  EXPECT_TRUE(pool_->release(fresh, Reuse::yes()));
+  const LeaseRef again = *pool_->try_lease(*a_);  // on the place that the first left
+  EXPECT_TRUE(pool_->find_leaks().empty());
+  clock_.advance(seconds(61));
+  EXPECT_EQ(pool_->find_leaks().size(), 1U);
+  EXPECT_TRUE(pool_->release(again, Reuse::yes()));
+}
+
+TEST_F(Leaks, idle_connections_and_dials_are_none) {
+  make_with(seconds(60));
+  park(*a_, 1);
+  const Lease lease = idle(*a_);
+  auto caller = start_acquire(*a_);
+  clock_.advance(seconds(10));
+  EXPECT_TRUE(pool_->find_leaks().empty());
+  complete_dial();
+  (void)caller.get();
+}
+
+TEST_F(Leaks, without_the_setting_nothing_is_told) {
+  make_with(std::nullopt);
+  const Lease lease = dialed(*a_);
+  clock_.advance(hours(100));
+  EXPECT_TRUE(pool_->find_leaks().empty());
+}
+
+class Draining : public PoolTest {
+ protected:
+  [[nodiscard]] Caller<Result<bool>> start_drain(OptionalDuration timeout = std::nullopt) {
+    AcquireOptions options;
+    Caller<Result<bool>> caller = start<Result<bool>>(
+        options, [this, timeout](const AcquireOptions& o) { return pool_->drain(timeout, o.interrupt); });
+    return caller;
+  }
+};
+
+TEST_F(Draining, an_unused_pool_is_closed_at_once) {
+  make();
+  park(*a_, 2);
+  EXPECT_TRUE(*pool_->drain(std::nullopt, {}));
+  EXPECT_TRUE(pool_->closed());
+  EXPECT_TRUE(records_[0]->goodbye);
+  EXPECT_EQ(describe(), "empty");
+}
+
+TEST_F(Draining, leases_are_waited_for_and_closed_when_given_back) {
+  make();
+  park(*a_, 2);
+  Lease lease = idle(*a_);
+  auto drain = start_drain();
+  EXPECT_TRUE(drain.waits());
+  EXPECT_EQ(describe(), "1 leased") << "what was idle is closed";
+  EXPECT_TRUE(pool_->stats().draining);
+  EXPECT_FALSE(pool_->closed());
+  EXPECT_FALSE(record(lease).interrupted);
+  lease.end(Reuse::yes());
+  EXPECT_TRUE(*drain.get());
+  EXPECT_EQ(describe(), "empty");
+  EXPECT_TRUE(pool_->closed());
+}
+
+TEST_F(Draining, new_callers_are_refused) {
+  make();
+  Lease lease = dialed(*a_);
+  auto drain = start_drain();
+  EXPECT_EQ(pool_->acquire(*a_, {}).error().code, ErrorCode::pool_closed);
+  EXPECT_EQ(pool_->lease(*a_, {}).error().code, ErrorCode::pool_closed);
+  EXPECT_FALSE(pool_->try_lease(*a_));
+  EXPECT_EQ(pool_->warm(*a_, 1, {}).error().code, ErrorCode::pool_closed);
+  lease.end(Reuse::yes());
+  EXPECT_TRUE(*drain.get());
+}
+
+TEST_F(Draining, callers_that_were_queued_before_are_served) {
+  make(limits(1));
+  Lease lease = dialed(*a_);
+  auto queued = start_acquire(*a_);
+  auto drain = start_drain();
+  lease.end(Reuse::yes());
+  auto served = queued.get();
+  ASSERT_TRUE(served.ok());
+  EXPECT_TRUE(drain.waits());
+  served->end(Reuse::yes());
+  EXPECT_TRUE(*drain.get());
+}
+
+TEST_F(Draining, callers_that_wait_for_a_dial_are_served) {
+  make();
+  auto queued = start_acquire(*a_);
+  auto drain = start_drain();
+  complete_dial();
+  auto served = queued.get();
+  ASSERT_TRUE(served.ok());
+  served->end(Reuse::yes());
+  EXPECT_TRUE(*drain.get());
+}
+
+TEST_F(Draining, after_the_timeout_the_pool_is_closed_under_its_users) {
+  make();
+  Lease lease = dialed(*a_);
+  auto drain = start_drain(seconds(30));
+  clock_.advance(seconds(31));
+  EXPECT_FALSE(*drain.get());
+  EXPECT_TRUE(record(lease).interrupted);
+  EXPECT_TRUE(pool_->closed());
+}
+
+TEST_F(Draining, a_bare_lease_given_back_leaves_no_place) {
+  make();
+  const LeaseRef bare = *pool_->try_lease(*a_);
+  auto drain = start_drain();
+  EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
+  EXPECT_TRUE(*drain.get());
+  EXPECT_EQ(bare.slot->word.load().state(), SlotState::free);
+}
+
+TEST_F(Draining, can_be_interrupted_and_closes_then) {
+  make();
+  const Lease lease = dialed(*a_);
+  Looks looks;
+  AcquireOptions options;
+  options.interrupt = looks.interrupt();
+  auto drain =
+      start<Result<bool>>(options, [this](const AcquireOptions& o) { return pool_->drain(std::nullopt, o.interrupt); });
+  looks.stop = true;
+  EXPECT_EQ(drain.get().error().code, ErrorCode::interrupted);
+  EXPECT_TRUE(pool_->closed());
+}
+
+TEST_F(Draining, a_dial_that_comes_home_late_is_closed) {
+  make();
+  auto caller = start_acquire(*a_, patience(std::nullopt, seconds(1)));
+  clock_.advance(seconds(2));
+  EXPECT_FALSE(caller.get().ok());
+  EXPECT_TRUE(*pool_->drain(std::nullopt, {}));
+  complete_dial();
+  EXPECT_TRUE(records_[0]->closed);
+}
+
+class Statistics : public PoolTest {};
+
+TEST_F(Statistics, tell_how_long_callers_waited_and_of_whom_they_speak) {
+  make(limits(1));
+  Endpoint& b = *endpoint("b");
+  Lease held = dialed(*a_);
+  const std::uint64_t before = pool_->stats().all.wait_time.count;
+  auto caller = start_acquire(*a_);
+  clock_.advance(milliseconds(70));
+  held.end(Reuse::yes());
+  auto lease = caller.get();
+  lease->end(Reuse::yes());
+  idle(*a_).end(Reuse::yes());  // did not wait
+
+  const PoolStats stats = pool_->stats();
+  const Histogram& waits = stats.endpoints[0].wait_time;
+  EXPECT_EQ(waits.count, before + 1);
+  EXPECT_EQ(waits.counts[4], 1U) << "above 50 ms, up to 100";
+  EXPECT_NEAR(waits.sum, 0.07, 1e-9);
+  EXPECT_EQ(stats.endpoints[1].name, b.name());
+  EXPECT_EQ(stats.endpoints[1].wait_time.count, 0U);
+  EXPECT_EQ(stats.all.wait_time.count, before + 1);
+}
+
+TEST_F(Statistics, tell_how_long_dials_and_handshakes_took) {
+  make();
+  auto caller = start_acquire(*a_);
+  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  auto record = std::make_shared<Record>();
+  records_.push_back(record);
+  pool_->dial_done(*dialer_.take().slot, std::unique_ptr<Pooled>(std::make_unique<FakeConnection>(record)),
+                   {true, false, milliseconds(30), milliseconds(8)});
+  EXPECT_TRUE(caller.get().ok());
+  const EndpointStats& stats = pool_->stats().endpoints[0];
+  EXPECT_EQ(stats.create_time.counts[3], 1U);
+  EXPECT_EQ(stats.handshake_time.counts[2], 1U);
+}
+
+TEST(Buckets, hold_what_is_up_to_their_bound) {
+  Histogram histogram;
+  histogram.add(milliseconds(1));
+  histogram.add(milliseconds(2));
+  histogram.add(seconds(10));
+  histogram.add(seconds(11));
+  EXPECT_EQ(histogram.counts[0], 1U);
+  EXPECT_EQ(histogram.counts[1], 1U);
+  EXPECT_EQ(histogram.counts[8], 1U);
+  EXPECT_EQ(histogram.counts[9], 1U);
+  EXPECT_EQ(histogram.count, 4U);
+  EXPECT_NEAR(histogram.sum, 21.003, 1e-9);
+}
+
+class Evicting : public PoolTest {};
+
+TEST_F(Evicting, one_after_another_goes_in_the_order_of_idleness_however_many) {
+  constexpr int count = 200;
+  make(limits(PoolSettings::unlimited, count));
+  Endpoint& b = *endpoint("b");
+  std::vector<Lease> leases;
+  for (int i = 0; i < count; ++i)
+    leases.push_back(dialed(*a_));
+  for (int i = 0; i < count; ++i) {  // idle in another order than dialed
+    leases[static_cast<std::size_t>(i * 77 % count)].end(Reuse::yes());
+    clock_.advance(milliseconds(10));
+  }
+  std::vector<LeaseRef> taken;
+  for (int i = 0; i < count; ++i) {
+    taken.push_back(*pool_->try_lease(b));
+    EXPECT_TRUE(records_[static_cast<std::size_t>(i * 77 % count)]->closed) << i;
+    EXPECT_EQ(pool_->stats().evicted, static_cast<std::uint64_t>(i) + 1);
+  }
+  for (const LeaseRef& ref : taken)
+    EXPECT_TRUE(pool_->release(ref, Reuse::yes()));
+}
+
+TEST_F(Evicting, one_used_again_since_it_was_noted_is_not_the_longest_idle_any_more) {
+  make(limits(PoolSettings::unlimited, 4));
+  Endpoint& b = *endpoint("b");
+  Endpoint& c = *endpoint("c");
+  std::vector<Lease> leases;
+  for (Endpoint* each : {a_, &b, a_, &b})
+    leases.push_back(dialed(*each));
+  for (Lease& lease : leases) {
+    lease.end(Reuse::yes());
+    clock_.advance(seconds(1));
+  }
+  const LeaseRef first = *pool_->try_lease(c);
+  EXPECT_TRUE(records_[0]->closed);
+  Lease busy = idle(b);  // number 4
+  Lease next = idle(b);  // number 2
+  next.end(Reuse::yes());
+  busy.end(Reuse::yes());
+  const LeaseRef second = *pool_->try_lease(c);
+  EXPECT_TRUE(records_[2]->closed);
+  EXPECT_FALSE(records_[1]->closed);
+  EXPECT_TRUE(pool_->release(first, Reuse::yes()) && pool_->release(second, Reuse::yes()));
+}
+
+}  // namespace
+}  // namespace fastpool::pool::test
