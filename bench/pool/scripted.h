@@ -3,21 +3,18 @@
 /// \file
 /// A pool of connections that do no I/O: what is measured with it is the pool alone.
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "pool/acquisition.h"
 #include "pool/pool.h"
+#include "sync/waker.h"
 
 namespace fastpool::bench {
 
@@ -29,50 +26,24 @@ class ScriptedConnection final : public pool::Pooled {
   void say_goodbye() noexcept override {}
 };
 
-/// Ends every dial at once and well, on a thread of its own as the contract asks.
-class InstantDialer final : public pool::Dialer {
+/// Notes a dial; complete() ends it, and well.
+class ObedientDialer final : public pool::Dialer {
  public:
-  InstantDialer() = default;
-  InstantDialer(const InstantDialer&) = delete;
-  InstantDialer& operator=(const InstantDialer&) = delete;
-  ~InstantDialer() override { stop(); }
-
-  void start(pool::Pool& pool) {
-    thread_ = std::thread([this, &pool] { run(pool); });
-  }
-  void stop() {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    some_.notify_one();
-    if (thread_.joinable()) thread_.join();
-  }
-  void dial(pool::Endpoint&, pool::Slot& slot, TimePoint) override {
-    const std::lock_guard lock(mutex_);
-    dials_.push_back(&slot);
-    some_.notify_one();
+  void dial(pool::Endpoint&, pool::Slot& slot, pool::DialTimes) override { slot_ = &slot; }
+  void complete(pool::Pool& pool) {
+    pool::Slot* slot = std::exchange(slot_, nullptr);
+    if (slot != nullptr)
+      pool.dial_done(*slot, std::unique_ptr<pool::Pooled>(std::make_unique<ScriptedConnection>()), {});
   }
 
  private:
-  void run(pool::Pool& pool) {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      some_.wait(lock, [this] { return stopping_ || !dials_.empty(); });
-      if (dials_.empty()) return;
-      pool::Slot* slot = dials_.front();
-      dials_.pop_front();
-      lock.unlock();
-      pool.dial_done(*slot, std::unique_ptr<pool::Pooled>(std::make_unique<ScriptedConnection>()), {});
-      lock.lock();
-    }
-  }
+  pool::Slot* slot_ = nullptr;
+};
 
-  std::mutex mutex_;
-  std::condition_variable some_;
-  std::deque<pool::Slot*> dials_;
-  bool stopping_ = false;
-  std::thread thread_;
+/// For somebody who looks anyway.
+class NoWaker final : public sync::Waker {
+ public:
+  void wake() noexcept override {}
 };
 
 /// A pool with that many endpoints and that many idle connections to each. The real clock, the default lifetimes, limits
@@ -80,7 +51,6 @@ class InstantDialer final : public pool::Dialer {
 class IdlePool {
  public:
   IdlePool(std::size_t endpoints, std::size_t idle_each) : pool_(settings(), clock_, dialer_) {
-    dialer_.start(pool_);
     for (std::size_t i = 0; i < endpoints; ++i) {
       auto added = pool_.add_endpoint("https://endpoint-" + std::to_string(i), nullptr);
       if (!added) give_up("no endpoint");
@@ -90,14 +60,11 @@ class IdlePool {
     leases.reserve(endpoints * idle_each);
     for (pool::Endpoint* endpoint : endpoints_) {
       for (std::size_t i = 0; i < idle_each; ++i) {
-        const auto lease = pool_.try_lease(*endpoint);
-        if (!lease || !pool_.connect(*lease, {})) give_up("no connection");
-        leases.push_back(*lease);
+        leases.push_back(dialed(*endpoint));
       }
     }
     for (const pool::LeaseRef lease : leases)
       pool_.release(lease, pool::Reuse::yes());
-    dialer_.stop();
     if (pool_.stats().all.idle_connections != endpoints * idle_each) give_up("connections are missing");
   }
 
@@ -115,6 +82,16 @@ class IdlePool {
     std::fprintf(stderr, "fastpool_bench_pool: %s\n", what);
     std::_Exit(1);
   }
+  [[nodiscard]] pool::LeaseRef dialed(pool::Endpoint& endpoint) {
+    NoWaker waker;
+    pool::Acquisition acquisition(pool_, endpoint, {}, waker);
+    auto lease = acquisition.poll();
+    if (lease) give_up("an idle connection where none should be");
+    dialer_.complete(pool_);
+    lease = acquisition.poll();
+    if (!lease || !*lease) give_up("no connection");
+    return lease->value().detach();
+  }
   [[nodiscard]] static PoolSettings settings() {
     PoolSettings settings;
     settings.max_connections_per_endpoint = PoolSettings::unlimited;
@@ -123,7 +100,7 @@ class IdlePool {
   }
 
   pool::SystemClock clock_;
-  InstantDialer dialer_;
+  ObedientDialer dialer_;
   pool::Pool pool_;
   std::vector<pool::Endpoint*> endpoints_;
 };
