@@ -1,0 +1,235 @@
+// The list of what is idle beside the queue of those who wait for it: no wake-up is lost, nobody is overtaken, and nothing
+// is lost when a waiter gives up in the very moment in which it is served.
+//
+// The lists and the parker are the shipped templates. The queue and its lock stand here as src/pool/queue.cpp has them,
+// with the parts that matter: join, dispatch, hand over, wait, give up, park.
+
+#include "model/relacy_atomics.h"
+#include "model/search.h"
+#include "sync/idle_list.h"
+#include "sync/parker.h"
+
+namespace fastpool::model {
+namespace {
+
+/// What the pool does. Each mutant breaks one of these.
+struct AsShipped {
+  using Atomics = RelacyAtomics;
+  using Futex = RelacyFutex;
+  static constexpr bool waiter_looks_after_joining = true;
+  static constexpr bool giver_looks_after_pushing = true;
+  static constexpr bool newcomer_lets_waiters_go_first = true;
+  static constexpr bool who_gives_up_looks_whether_it_was_served = true;
+  static constexpr bool wakes_under_the_lock = true;
+};
+
+template <typename Rules, std::uint32_t cell_count, unsigned thread_count>
+class Endpoint {
+ public:
+  using List = sync::BasicIdleList<typename Rules::Atomics>;
+  static constexpr std::uint32_t none = List::none;
+
+  void fill() {
+    for (std::uint32_t index = 0; index < cell_count; ++index)
+      RL_ASSERT(!idle_.push(index, link()));
+  }
+
+  /// \returns a cell, or `none` if its deadline came first (which may be at any moment, unless it is never).
+  std::uint32_t acquire(TimePoint deadline) {
+    const Queued ahead = queued_;
+    const std::uint32_t index = take(deadline);
+    if (index == none) return none;
+    for (unsigned each = 0; each < thread_count; ++each)
+      RL_ASSERT(!(ahead.ticket[each] != 0 && ahead.ticket[each] == queued_.ticket[each]));  // it came first
+    RL_ASSERT(owners_[index].get() == 0);
+    owners_[index].set(1);
+    return index;
+  }
+
+  void release(std::uint32_t index) {
+    owners_[index].set(0);
+    const bool awaited = idle_.push(index, link());
+    if (!awaited || !Rules::giver_looks_after_pushing) return;
+    Lock lock(mutex_);
+    dispatch_locked();
+  }
+
+  void expect_all_idle() {
+    RL_ASSERT(idle_.waiting() == 0);
+    RL_ASSERT(length_.get() == 0);
+    for (std::uint32_t count = 0; count < cell_count; ++count)
+      RL_ASSERT(idle_.pop(link()) != none);
+    RL_ASSERT(idle_.pop(link()) == none);
+  }
+
+ private:
+  /// As pool::Waiter: lives on its caller's stack; all but the parker is guarded by the lock.
+  struct Waiter {
+    Plain<bool> done{false};
+    Plain<std::uint32_t> cell{none};
+    sync::BasicParker<typename Rules::Atomics, typename Rules::Futex> parker;
+  };
+  /// Who is in the queue, by thread; for the model's own assertions only.
+  struct Queued {
+    int ticket[thread_count] = {};
+  };
+
+  auto link() {
+    return [this](std::uint32_t index) -> auto& { return links_[index]; };
+  }
+
+  std::uint32_t take(TimePoint deadline) {
+    const std::uint32_t index =
+        Rules::newcomer_lets_waiters_go_first ? idle_.pop_unless_waiting(link()) : idle_.pop(link());
+    if (index != none) return index;
+    Waiter waiter;
+    {
+      Lock lock(mutex_);
+      idle_.join();
+      queue_[length_.get()].set(&waiter);
+      threads_[length_.get()] = rl::thread_index();
+      length_.set(length_.get() + 1);
+      queued_.ticket[rl::thread_index()] = ++tickets_;
+      if (Rules::waiter_looks_after_joining) dispatch_locked();
+    }
+    return wait(waiter, deadline);
+  }
+
+  std::uint32_t wait(Waiter& waiter, TimePoint deadline) {
+    for (bool late = false;; late = !waiter.parker.park_until(deadline)) {
+      Lock lock(mutex_);
+      const bool done = waiter.done.get();
+      if (late && !done) leave_locked(waiter);
+      if (late && !Rules::who_gives_up_looks_whether_it_was_served) return none;
+      if (late || done) return waiter.cell.get();
+    }
+  }
+
+  void leave_locked(const Waiter& waiter) {
+    unsigned place = 0;
+    while (queue_[place].get() != &waiter)
+      ++place;
+    queued_.ticket[threads_[place]] = 0;
+    for (; place + 1 < length_.get(); ++place) {
+      queue_[place].set(queue_[place + 1].get());
+      threads_[place] = threads_[place + 1];
+    }
+    length_.set(length_.get() - 1);
+    idle_.leave();
+  }
+
+  void dispatch_locked() {
+    while (length_.get() != 0) {
+      const std::uint32_t index = idle_.pop(link());
+      if (index == none) return;
+      Waiter& first = *queue_[0].get();
+      leave_locked(first);
+      first.cell.set(index);
+      first.done.set(true);
+      if (!Rules::wakes_under_the_lock) mutex_.unlock({});
+      first.parker.unpark();
+      if (!Rules::wakes_under_the_lock) mutex_.lock({});
+    }
+  }
+
+  List idle_;
+  typename Rules::Atomics::template Atomic<std::uint32_t> links_[cell_count];
+  Plain<int> owners_[cell_count];
+
+  // Guarded by the lock.
+  rl::mutex mutex_;
+  Plain<Waiter*> queue_[thread_count];
+  Plain<unsigned> length_{0};
+
+  // The model's own.
+  unsigned threads_[thread_count] = {};
+  Queued queued_;
+  int tickets_ = 0;
+};
+
+/// Some threads, and fewer cells. Each thread takes one and gives it back; the last `patient` of them wait for ever.
+template <typename Rules, std::uint32_t cells, unsigned threads, unsigned patient = threads>
+struct AllAcquire : rl::test_suite<AllAcquire<Rules, cells, threads, patient>, rl::thread_id_t{threads}> {
+  Endpoint<Rules, cells, threads> endpoint;
+
+  void before() { endpoint.fill(); }
+  void thread(unsigned index) {
+    const bool for_ever = index + patient >= threads;
+    const std::uint32_t cell = endpoint.acquire(for_ever ? TimePoint::max() : TimePoint{});
+    if (cell != endpoint.none) endpoint.release(cell);
+  }
+  void after() { endpoint.expect_all_idle(); }
+};
+
+TEST(model, no_wake_up_is_lost) {
+  expect_holds<AllAcquire<AsShipped, 1, 2>>(up_to_preemptions(4));
+  expect_holds<AllAcquire<AsShipped, 1, 3>>(up_to_preemptions(1));
+  expect_holds<AllAcquire<AsShipped, 1, 3>>(random_schedules(400'000));
+  expect_holds<AllAcquire<AsShipped, 2, 4>>(random_schedules(400'000));
+}
+
+TEST(model, nothing_is_lost_when_a_waiter_gives_up_as_it_is_served) {
+  expect_holds<AllAcquire<AsShipped, 1, 2, 1>>(up_to_preemptions(2));
+  expect_holds<AllAcquire<AsShipped, 1, 3, 1>>(random_schedules(400'000));
+  expect_holds<AllAcquire<AsShipped, 1, 3, 2>>(random_schedules(400'000));
+}
+
+struct WeakOrders : AsShipped {
+  using Atomics = OrderedAtomics<Orders::no_total_order>;
+};
+TEST(model, mutant_a_list_and_a_count_without_a_common_order) {
+  expect_caught<AllAcquire<WeakOrders, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
+struct NoLookAfterJoining : AsShipped {
+  static constexpr bool waiter_looks_after_joining = false;
+};
+TEST(model, mutant_a_waiter_that_does_not_look_after_joining) {
+  expect_caught<AllAcquire<NoLookAfterJoining, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
+struct NoLookAfterPushing : AsShipped {
+  static constexpr bool giver_looks_after_pushing = false;
+};
+TEST(model, mutant_a_giver_that_does_not_look_after_pushing) {
+  expect_caught<AllAcquire<NoLookAfterPushing, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
+struct PushesPastTheQueue : AsShipped {
+  static constexpr bool newcomer_lets_waiters_go_first = false;
+};
+TEST(model, mutant_a_newcomer_that_takes_what_others_wait_for) {
+  expect_caught<AllAcquire<PushesPastTheQueue, 1, 3>>(up_to_preemptions(3), rl::test_result_user_assert_failed);
+}
+
+struct GivesUpBlindly : AsShipped {
+  static constexpr bool who_gives_up_looks_whether_it_was_served = false;
+};
+TEST(model, mutant_a_waiter_that_gives_up_without_a_look) {
+  expect_caught<AllAcquire<GivesUpBlindly, 1, 2, 1>>(random_schedules(200'000), rl::test_result_user_assert_failed);
+}
+
+struct WakesOutsideTheLock : AsShipped {
+  static constexpr bool wakes_under_the_lock = false;
+};
+TEST(model, mutant_a_wake_outside_the_lock_that_keeps_the_waiter_alive) {
+  expect_caught<AllAcquire<WakesOutsideTheLock, 1, 2>>(up_to_preemptions(3), rl::test_result_access_to_freed_memory);
+}
+
+/// Mutant: a futex that does not compare; the wake may have come just before it sleeps.
+struct BlindFutex : RelacyFutex {
+  template <typename Word>
+  [[nodiscard]] static bool wait(Word& word, std::uint32_t, TimePoint deadline) {
+    rl::ctx().sched();
+    return word.cell().wait(rl::ctx(), deadline != TimePoint::max(), true, {}) != rl::unpark_reason_timeout;
+  }
+};
+struct SleepsBlindly : AsShipped {
+  using Futex = BlindFutex;
+};
+TEST(model, mutant_a_sleep_that_does_not_compare) {
+  expect_caught<AllAcquire<SleepsBlindly, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
+}  // namespace
+}  // namespace fastpool::model
