@@ -366,7 +366,12 @@ TEST_F(StaleConnection, on_a_lease_of_the_callers_the_lease_stays) {
 /// With room for one connection: the one to be proved fills the limit.
 class StaleConnectionAtTheLimit : public StaleConnection {
  protected:
-  StaleConnectionAtTheLimit() : StaleConnection(PoolSettings{.max_connections_per_endpoint = 1}) {}
+  StaleConnectionAtTheLimit() : StaleConnection(one_connection()) {}
+  static PoolSettings one_connection() {
+    PoolSettings settings;
+    settings.max_connections_per_endpoint = 1;
+    return settings;
+  }
 };
 
 TEST_F(StaleConnectionAtTheLimit, nobody_waits_for_himself) {
