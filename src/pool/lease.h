@@ -1,7 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
+
+#include <fastpool/timeouts.h>
 
 #include "pool/slot.h"
 
@@ -14,16 +17,31 @@ struct LeaseRef {
   Slot* slot = nullptr;
   std::uint32_t generation = 0;
 
+  /// Whether it names one at all.
+  [[nodiscard]] explicit operator bool() const noexcept { return slot != nullptr; }
   [[nodiscard]] ConnectionId id() const noexcept { return ConnectionId::make(generation, slot->index); }
 };
 
-/// Whether the connection may be used again, and how long the server promised to keep it.
-struct Reuse {
-  bool reusable = false;
-  OptionalDuration keep_alive;
+/// Whether the connection may be used again, and how long the server promised to keep it. One register wide.
+class Reuse {
+ public:
+  [[nodiscard]] static constexpr Reuse no() noexcept { return Reuse(refused); }
+  /// \param keep_alive what the server promised; nothing: no promise.
+  [[nodiscard]] static constexpr Reuse yes(OptionalDuration keep_alive = std::nullopt) noexcept {
+    return Reuse(keep_alive ? std::max(*keep_alive, Duration{}) : unpromised);
+  }
 
-  [[nodiscard]] static Reuse no() noexcept { return {}; }
-  [[nodiscard]] static Reuse yes(OptionalDuration keep_alive = std::nullopt) noexcept { return {true, keep_alive}; }
+  [[nodiscard]] constexpr bool reusable() const noexcept { return keep_alive_ != refused; }
+  [[nodiscard]] constexpr OptionalDuration keep_alive() const noexcept {
+    if (keep_alive_ == refused || keep_alive_ == unpromised) return std::nullopt;
+    return keep_alive_;
+  }
+
+ private:
+  static constexpr Duration refused = Duration::min();
+  static constexpr Duration unpromised = Duration::max();
+  constexpr explicit Reuse(Duration keep_alive) noexcept : keep_alive_(keep_alive) {}
+  Duration keep_alive_;
 };
 
 /// The exclusive right to use a connection. Move-only; returns itself. A lease that is merely dropped closes its

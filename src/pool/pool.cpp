@@ -48,7 +48,7 @@ Result<Endpoint*> Pool::add_endpoint(std::string name, std::shared_ptr<const voi
 
 // Makes a lease of a cell that was just unlinked from the idle list.
 Pool::Popped Pool::pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept {
-  Slot& slot = *slab_.at(index);
+  Slot& slot = slab_[index];
   const auto word = slot.word.try_lease();
   if (!word) {
     endpoint.tombstones.subtract();
@@ -76,11 +76,11 @@ Pool::Popped Pool::pop_idle(Endpoint& endpoint) noexcept {
   }
 }
 
-std::optional<LeaseRef> Pool::pop_vacant(Endpoint& endpoint) noexcept {
+LeaseRef Pool::pop_vacant(Endpoint& endpoint) noexcept {
   for (;;) {
     const std::uint32_t index = endpoint.vacant.pop(links());
-    if (index == sync::TaggedList::none) return std::nullopt;
-    Slot& slot = *slab_.at(index);
+    if (index == sync::TaggedList::none) return {};
+    Slot& slot = slab_[index];
     if (const auto word = slot.word.try_lease()) return LeaseRef{&slot, word->generation()};
     endpoint.tombstones.subtract();
     if (slot.word.finish_unlinked()) free_cell(slot);
@@ -130,12 +130,12 @@ Slot* Pool::take_slot(Endpoint& endpoint) {
 }
 
 // A bare lease on a place that was reserved; gives the place back if there is no slot for it.
-std::optional<LeaseRef> Pool::lease_reserved(Endpoint& endpoint) {
+LeaseRef Pool::lease_reserved(Endpoint& endpoint) {
   Slot* const slot = take_slot(endpoint);
   const auto generation = slot != nullptr ? slot->word.reserve_lease() : std::nullopt;
   if (generation) return LeaseRef{slot, *generation};
   unreserve(endpoint);
-  return std::nullopt;
+  return {};
 }
 
 Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
@@ -168,8 +168,8 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   if (refusing_.get()) return std::nullopt;
   if (endpoint.idle.waiting() == 0) {
     if (const auto vacant = pop_vacant(endpoint)) {
-      if (settings_.leak_after) vacant->slot->since.set(clock_.coarse_now());
-      return unless_refusing(*vacant);
+      if (settings_.leak_after) vacant.slot->since.set(clock_.coarse_now());
+      return unless_refusing(vacant);
     }
   } else {
     // What is idle or comes back is theirs; but a slot of one's own takes nothing from waiters who all have their dials.
@@ -189,8 +189,8 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   if (reserved != Reserved::yes) return std::nullopt;
   const auto ref = lease_reserved(endpoint);
   if (!ref) return std::nullopt;
-  if (settings_.leak_after) ref->slot->since.set(clock_.coarse_now());
-  return unless_refusing(*ref);
+  if (settings_.leak_after) ref.slot->since.set(clock_.coarse_now());
+  return unless_refusing(ref);
 }
 
 // close() marks what it finds leased; what was not yet when it looked is ended here.
@@ -222,7 +222,7 @@ Result<void> Pool::connect(LeaseRef ref, const AcquireOptions& options) {
 }
 
 std::optional<LeaseRef> Pool::find(ConnectionId id) const noexcept {
-  Slot* slot = slab_.at(id.index());
+  Slot* slot = slab_.find(id.index());
   if (slot == nullptr || !slot->word.leased_as(id.generation())) return std::nullopt;
   return LeaseRef{slot, id.generation()};
 }
@@ -241,7 +241,7 @@ bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
     if (word.state() != SlotState::leased || word.generation() != ref.generation || word.ended()) return false;
     if (word.streams() == 0) [[likely]] {
       if (give_back(ref, word, reuse)) return true;
-    } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable)) {
+    } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable())) {
       return true;
     }
   }
@@ -250,7 +250,7 @@ bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
 void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
   Slot& slot = *ref.slot;
   // The lease goes on; a connection that must not be used again does not. Taken away while the stream still bars others.
-  if (!reuse.reusable || !slot.word.load().reusable()) disconnect(ref);
+  if (!reuse.reusable() || !slot.word.load().reusable()) disconnect(ref);
   const auto word = slot.word.end_stream(ref.generation);
   if (!word || !word->ended() || word->streams() != 0) return;
   // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
@@ -262,14 +262,14 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
 // Ends a lease that has no stream open. False: it is not as `word` says any more.
 bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept {
   if (word.seated()) {
-    if (reuse.reusable && word.reusable() && park(ref, reuse)) [[likely]]
+    if (reuse.reusable() && word.reusable() && park(ref, reuse)) [[likely]]
       return true;
-    if (!close_lease(ref, reuse.reusable && !word.peer_closed())) return false;
-    if (reuse.reusable) tallies_.discarded.add();
+    if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
+    if (reuse.reusable()) tallies_.discarded.add();
     return true;
   }
   if (word.connecting()) return abandon_dial(ref);
-  return (reuse.reusable && vacate(ref)) || close_lease(ref, false);
+  return (reuse.reusable() && vacate(ref)) || close_lease(ref, false);
 }
 
 bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
@@ -285,7 +285,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
     idle_total_.add();  // for a moment only: a waiter takes it
   }
   slot.since.set(now);
-  slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, reuse.keep_alive, retire_at));
+  slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at));
   if (!slot.word.park(ref.generation)) {
     if (counts_idle_) idle_total_.subtract();
     return false;

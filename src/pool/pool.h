@@ -135,17 +135,17 @@ class Pool {
   enum class Reserved : std::uint8_t { yes, endpoint_limit, total_limit };
   struct Links {
     const Slab& slab;
-    sync::Link& operator()(std::uint32_t index) const noexcept { return slab.at(index)->next; }
+    sync::Link& operator()(std::uint32_t index) const noexcept { return slab[index].next; }
   };
 
   // The way of a lease (pool.cpp).
   [[nodiscard]] Lease take_idle(Endpoint& endpoint) noexcept;
   [[nodiscard]] Popped pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept;
   [[nodiscard]] Popped pop_idle(Endpoint& endpoint) noexcept;
-  [[nodiscard]] std::optional<LeaseRef> pop_vacant(Endpoint& endpoint) noexcept;
+  [[nodiscard]] LeaseRef pop_vacant(Endpoint& endpoint) noexcept;
   [[nodiscard]] Reserved reserve(Endpoint& endpoint) noexcept;
   void unreserve(Endpoint& endpoint) noexcept;
-  [[nodiscard]] std::optional<LeaseRef> lease_reserved(Endpoint& endpoint);
+  [[nodiscard]] LeaseRef lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse) noexcept;

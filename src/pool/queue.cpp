@@ -82,8 +82,8 @@ void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
     auto ref = pop_vacant(endpoint);
     if (!ref && reserve_or_starve_locked(endpoint, actions) == Reserved::yes) ref = lease_reserved(endpoint);
     if (!ref) return;
-    if (settings_.leak_after) ref->slot->since.set(clock_.coarse_now());
-    hand_locked(endpoint, *waiter, *ref, false);
+    if (settings_.leak_after) ref.slot->since.set(clock_.coarse_now());
+    hand_locked(endpoint, *waiter, ref, false);
     waiter = next;
   }
 }
@@ -91,7 +91,7 @@ void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
 // Somebody waits for a connection: the places that are kept without one make room.
 void Pool::drop_vacant_locked(Endpoint& endpoint, Actions& actions) {
   while (const auto vacant = pop_vacant(endpoint)) {
-    if (vacant->slot->word.begin_close(vacant->generation)) actions.closing.push_back({vacant->slot, false});
+    if (vacant.slot->word.begin_close(vacant.generation)) actions.closing.push_back({vacant.slot, false});
   }
 }
 

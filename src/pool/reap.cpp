@@ -69,7 +69,7 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
   if (!endpoint.sweeping.try_set()) return;
   std::vector<std::uint32_t> living;
   const auto next_living = [&](std::uint32_t index) {
-    Slot& slot = *slab_.at(index);
+    Slot& slot = slab_[index];
     const std::uint32_t next = slot.next.load();
     if (slot.word.load().state() == SlotState::closing) {
       endpoint.tombstones.subtract();
@@ -96,7 +96,7 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
 void Pool::on_hang_up(std::uint64_t token) noexcept {
   const auto index = static_cast<std::uint32_t>(token);
   const auto seating = static_cast<std::uint32_t>(token >> 32);
-  Slot* slot = slab_.at(index);
+  Slot* slot = slab_.find(index);
   if (slot == nullptr) return;
   const auto word = slot->word.mark_peer_closed([&] { return slot->seating.get() == seating; });
   if (!word || word->state() != SlotState::idle) return;

@@ -4,16 +4,10 @@ namespace fastpool::pool {
 
 Slab::~Slab() = default;
 
-Slot* Slab::at(std::uint32_t index) const noexcept {
-  const std::uint32_t chunk = index / chunk_size;
-  if (chunk >= chunk_count_.get()) return nullptr;
-  return &chunks_[chunk]->slots[index % chunk_size];
-}
-
 Slot* Slab::take() {
   for (;;) {
     const std::uint32_t index = free_.pop(Links{*this});
-    if (index != sync::TaggedList::none) return at(index);
+    if (index != sync::TaggedList::none) return &(*this)[index];
     std::lock_guard lock(grow_mutex_);
     if (!free_.empty()) continue;
     const std::uint32_t chunk = chunk_count_.get();

@@ -10,7 +10,7 @@
 
 namespace fastpool::pool {
 
-/// All slots of a pool: chunks that are added and never moved or freed. at() and take()/give() of existing slots take no
+/// All slots of a pool: chunks that are added and never moved or freed. Looking up and take()/give() of existing slots take no
 /// lock; only growing does.
 class Slab {
  public:
@@ -23,8 +23,14 @@ class Slab {
   Slab& operator=(const Slab&) = delete;
   ~Slab();
 
-  /// The slot of that index, or null if there is none such.
-  [[nodiscard]] Slot* at(std::uint32_t index) const noexcept;
+  /// The slot of an index that a slot has.
+  [[nodiscard]] Slot& operator[](std::uint32_t index) const noexcept {
+    return chunks_[index / chunk_size]->slots[index % chunk_size];
+  }
+  /// The slot of any index; null if there is none such.
+  [[nodiscard]] Slot* find(std::uint32_t index) const noexcept {
+    return index / chunk_size < chunk_count_.get() ? &(*this)[index] : nullptr;
+  }
   /// A free slot; null only if the slab cannot grow.
   [[nodiscard]] Slot* take();
   void give(Slot& slot) noexcept;
@@ -35,7 +41,7 @@ class Slab {
     const std::uint32_t chunks = chunk_count_.get();
     for (std::uint32_t c = 0; c < chunks; ++c) {
       for (std::uint32_t i = 0; i < chunk_size; ++i)
-        visit(*at(c * chunk_size + i));
+        visit((*this)[c * chunk_size + i]);
     }
   }
 
@@ -45,7 +51,7 @@ class Slab {
   };
   struct Links {
     const Slab& slab;
-    sync::Link& operator()(std::uint32_t index) const noexcept { return slab.at(index)->next; }
+    sync::Link& operator()(std::uint32_t index) const noexcept { return slab[index].next; }
   };
 
   const std::uint32_t first_generation_;

@@ -106,68 +106,63 @@ class BasicSlotWord {
   /// Free -> Dialing.
   [[nodiscard]] bool reserve_dial() noexcept {
     return move([](View v) -> Next {
-             if (v.state() != State::free) return std::nullopt;
+             if (v.state() != State::free) return refused;
              return v.to(State::dialing);
-           })
-        .has_value();
+           }) != refused;
   }
   /// Free -> Leased, without a connection. \returns the lease's generation.
   [[nodiscard]] std::optional<std::uint32_t> reserve_lease() noexcept {
     return generation_of(move([](View v) -> Next {
-      if (v.state() != State::free) return std::nullopt;
+      if (v.state() != State::free) return refused;
       return v.to(State::leased);
     }));
   }
   /// Dialing -> Leased, with its connection. \returns the lease's generation.
   [[nodiscard]] std::optional<std::uint32_t> lease_dialed() noexcept {
     return generation_of(move([](View v) -> Next {
-      if (v.state() != State::dialing) return std::nullopt;
+      if (v.state() != State::dialing) return refused;
       return v.to(State::leased).with(seated_bit);
     }));
   }
   /// Dialing -> Idle. The caller links the cell afterwards.
   [[nodiscard]] bool park_dialed() noexcept {
     return move([](View v) -> Next {
-             if (v.state() != State::dialing) return std::nullopt;
+             if (v.state() != State::dialing) return refused;
              return v.to(State::idle).with(seated_bit);
-           })
-        .has_value();
+           }) != refused;
   }
   /// Idle or Vacant -> Leased, by whoever has just unlinked the cell. Nothing: it was reaped meanwhile (then
   /// finish_unlinked()).
   [[nodiscard]] std::optional<View> try_lease() noexcept {
-    return move([](View v) -> Next {
-      if (v.state() != State::idle && v.state() != State::vacant) return std::nullopt;
+    return told(move([](View v) -> Next {
+      if (v.state() != State::idle && v.state() != State::vacant) return refused;
       return v.to(State::leased);
-    });
+    }));
   }
   /// Leased -> Idle, ending the lease of that generation. Fails if the id is stale, a stream is open, it has no connection,
   /// or that must not be reused (then begin_close()).
   [[nodiscard]] bool park(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.streams() != 0 || !v.seated() || !v.reusable()) return std::nullopt;
+             if (!v.leased_as(generation) || v.streams() != 0 || !v.seated() || !v.reusable()) return refused;
              return v.to(State::idle).without(ended_bit).aged();
-           })
-        .has_value();
+           }) != refused;
   }
   /// Leased -> Vacant, ending the lease of that generation, which never connected (or lost its connection). Fails if the id
   /// is stale, a stream is open, it has a connection or one is being dialed for it, or it is draining.
   [[nodiscard]] bool park_vacant(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
              if (!v.leased_as(generation) || v.streams() != 0 || v.has(seated_bit | connecting_bit | draining_bit))
-               return std::nullopt;
+               return refused;
              return v.to(State::vacant).without(ended_bit | peer_closed_bit).aged();
-           })
-        .has_value();
+           }) != refused;
   }
   /// Leased -> Closing, ending the lease of that generation. The cell is in no list, so it counts as unlinked. Fails if the
   /// id is stale, a stream is open or a dial is under way for it.
   [[nodiscard]] bool begin_close(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.streams() != 0 || v.connecting()) return std::nullopt;
+             if (!v.leased_as(generation) || v.streams() != 0 || v.connecting()) return refused;
              return v.to(State::closing).with(unlinked_bit).aged();
-           })
-        .has_value();
+           }) != refused;
   }
   /// Idle or Vacant -> Closing, if the word is still exactly what `seen` saw (so that what was read beside it belongs to it).
   [[nodiscard]] bool try_reap(const View& seen) noexcept {
@@ -182,35 +177,32 @@ class BasicSlotWord {
   /// Fails if the id is stale, it has a connection, or a dial is under way.
   [[nodiscard]] bool begin_connect(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.has(seated_bit | connecting_bit)) return std::nullopt;
+             if (!v.leased_as(generation) || v.has(seated_bit | connecting_bit)) return refused;
              return v.without(peer_closed_bit).with(connecting_bit);
-           })
-        .has_value();
+           }) != refused;
   }
   /// Leased, connecting: the connection is there, or (false) the dial failed. \returns the word after.
   [[nodiscard]] std::optional<View> end_connect(bool connected) noexcept {
-    return move([=](View v) -> Next {
-      if (v.state() != State::leased || !v.connecting()) return std::nullopt;
+    return told(move([=](View v) -> Next {
+      if (v.state() != State::leased || !v.connecting()) return refused;
       return v.without(connecting_bit).with(connected ? seated_bit : 0);
-    });
+    }));
   }
   /// Leased: its connection is taken away; what was marked of that one says nothing of the next. Fails if the id is stale
   /// or there is none.
   [[nodiscard]] bool unseat(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || !v.seated()) return std::nullopt;
+             if (!v.leased_as(generation) || !v.seated()) return refused;
              return v.without(seated_bit | peer_closed_bit);
-           })
-        .has_value();
+           }) != refused;
   }
   /// Leased -> Dialing: the lease was given back while its own dial is under way; the dial belongs to the endpoint now, and
   /// what was marked of the lease says nothing of it. Fails if the id is stale or a stream is open (it waits for that dial).
   [[nodiscard]] bool abandon_dial(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.streams() != 0 || !v.connecting()) return std::nullopt;
+             if (!v.leased_as(generation) || v.streams() != 0 || !v.connecting()) return refused;
              return v.to(State::dialing).without(connecting_bit | draining_bit | ended_bit).aged();
-           })
-        .has_value();
+           }) != refused;
   }
 
   // ---- streams -------------------------------------------------------------------------------------------------------
@@ -218,26 +210,24 @@ class BasicSlotWord {
   /// Leased: one more stream on it, if the limit allows. A lease that was given back opens no more.
   [[nodiscard]] bool begin_stream(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.ended() || v.streams() >= v.stream_limit()) return std::nullopt;
+             if (!v.leased_as(generation) || v.ended() || v.streams() >= v.stream_limit()) return refused;
              return v.plus_stream();
-           })
-        .has_value();
+           }) != refused;
   }
   /// Leased: one stream less. \returns the word after it; `ended` with no stream left means: release it now.
   [[nodiscard]] std::optional<View> end_stream(std::uint32_t generation) noexcept {
-    return move([=](View v) -> Next {
-      if (!v.leased_as(generation) || v.streams() == 0) return std::nullopt;
+    return told(move([=](View v) -> Next {
+      if (!v.leased_as(generation) || v.streams() == 0) return refused;
       return v.minus_stream();
-    });
+    }));
   }
   /// Leased with streams open: notes that the lease was given back; the last end_stream() releases. False: no stream is
   /// open (release it yourself) or the id is stale.
   [[nodiscard]] bool end_later(std::uint32_t generation, bool drain) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.streams() == 0 || v.ended()) return std::nullopt;
+             if (!v.leased_as(generation) || v.streams() == 0 || v.ended()) return refused;
              return v.with(ended_bit | (drain ? draining_bit : 0));
-           })
-        .has_value();
+           }) != refused;
   }
   /// Whether that lease is alive.
   [[nodiscard]] bool leased_as(std::uint32_t generation) const noexcept {
@@ -251,32 +241,31 @@ class BasicSlotWord {
   /// `still_meant` (asked after the word was read) says that another connection is there by now.
   template <typename Predicate>
   [[nodiscard]] std::optional<View> mark_peer_closed(Predicate still_meant) noexcept {
-    return move([&](View v) -> Next {
-      if (v.state() != State::dialing && v.state() != State::idle && v.state() != State::leased) return std::nullopt;
-      if (!still_meant()) return std::nullopt;
+    return told(move([&](View v) -> Next {
+      if (v.state() != State::dialing && v.state() != State::idle && v.state() != State::leased) return refused;
+      if (!still_meant()) return refused;
       return v.with(peer_closed_bit);
-    });
+    }));
   }
   /// Leased: must not be reused (the pool closes).
   [[nodiscard]] bool mark_draining() noexcept {
     return move([](View v) -> Next {
-             if (v.state() != State::leased) return std::nullopt;
+             if (v.state() != State::leased) return refused;
              return v.with(draining_bit);
-           })
-        .has_value();
+           }) != refused;
   }
 
   // ---- the end -------------------------------------------------------------------------------------------------------
 
   /// Closing: nothing heavy is left. True: the cell is in no list any more, the caller frees it (free_closed()).
   [[nodiscard]] bool finish_emptied() noexcept {
-    const auto now = finish(emptied_bit);
-    return now && now->unlinked();
+    const View now = finish(emptied_bit);
+    return now != refused && now.unlinked();
   }
   /// Closing: the cell was taken out of its list. True: nothing heavy is left either, the caller frees it.
   [[nodiscard]] bool finish_unlinked() noexcept {
-    const auto now = finish(unlinked_bit);
-    return now && now->emptied();
+    const View now = finish(unlinked_bit);
+    return now != refused && now.emptied();
   }
   /// Closing -> Free, by whoever was told to.
   void free_closed() noexcept { free_from(State::closing); }
@@ -284,7 +273,9 @@ class BasicSlotWord {
   void free_dialing() noexcept { free_from(State::dialing); }
 
  private:
-  using Next = std::optional<View>;
+  // A view that a step may also have refused. Not an optional: that goes through memory, where the hot path would wait for it.
+  using Next = View;
+  static constexpr View refused{~std::uint64_t{0}};  // of no state
 
   static constexpr std::uint64_t state_mask = 7;
   static constexpr std::uint64_t peer_closed_bit = 1U << 3;
@@ -302,30 +293,34 @@ class BasicSlotWord {
   static constexpr View fresh(std::uint32_t generation) noexcept {
     return View(static_cast<std::uint64_t>(generation) << generation_shift | std::uint64_t{1} << limit_shift);
   }
-  static constexpr std::optional<std::uint32_t> generation_of(const Next& v) noexcept {
-    if (!v) return std::nullopt;
-    return v->generation();
+  static constexpr std::optional<std::uint32_t> generation_of(Next v) noexcept {
+    if (v == refused) return std::nullopt;
+    return v.generation();
+  }
+  static constexpr std::optional<View> told(Next v) noexcept {
+    if (v == refused) return std::nullopt;
+    return v;
   }
 
-  /// Makes the step that `decide` chooses, until it sticks. \returns the word after; nothing if `decide` refused.
+  /// Makes the step that `decide` chooses, until it sticks. \returns the word after, or `refused` if `decide` did.
   template <typename Decide>
   Next move(Decide decide) noexcept {
     std::uint64_t before = word_.load();
     for (;;) {
       const Next after = decide(View(before));
-      if (!after) return std::nullopt;
-      if (word_.compare_exchange_weak(before, after->word_)) return after;
+      if (after == refused) return refused;
+      if (word_.compare_exchange_weak(before, after.word_)) return after;
     }
   }
   Next finish(std::uint64_t bit) noexcept {
     return move([=](View v) -> Next {
-      if (v.state() != State::closing) return std::nullopt;
+      if (v.state() != State::closing) return refused;
       return v.with(bit);
     });
   }
   void free_from(State state) noexcept {
     (void)move([=](View v) -> Next {
-      if (v.state() != state) return std::nullopt;
+      if (v.state() != state) return refused;
       return fresh(v.aged().generation());
     });
   }

@@ -16,16 +16,16 @@ TEST(Slab, slots_stay_where_they_are_and_know_their_index) {
     slots.push_back(slab.take());
   EXPECT_EQ(std::set<Slot*>(slots.begin(), slots.end()).size(), 1000U);
   for (Slot* slot : slots)
-    EXPECT_EQ(slab.at(slot->index), slot);
+    EXPECT_EQ(slab.find(slot->index), slot);
 }
 
 TEST(Slab, an_index_that_never_was_has_no_slot) {
   Slab slab;
-  EXPECT_EQ(slab.at(0), nullptr);
+  EXPECT_EQ(slab.find(0), nullptr);
   (void)slab.take();
-  EXPECT_NE(slab.at(Slab::chunk_size - 1), nullptr);
-  EXPECT_EQ(slab.at(Slab::chunk_size), nullptr);
-  EXPECT_EQ(slab.at(0xffffffffU), nullptr);
+  EXPECT_NE(slab.find(Slab::chunk_size - 1), nullptr);
+  EXPECT_EQ(slab.find(Slab::chunk_size), nullptr);
+  EXPECT_EQ(slab.find(0xffffffffU), nullptr);
 }
 
 TEST(Slab, what_is_given_back_is_taken_again_before_it_grows) {
