@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
@@ -16,10 +15,11 @@
 #include "client/core_holder.h"
 #include "client/exchange.h"
 #include "client/lease_limit.h"
+#include "remembered_endpoints.h"
 
 namespace fastpool::bindings {
 
-/// The native half of SimpleConnectionPool. Members other than `core` are touched with the GIL only.
+/// The native half of SimpleConnectionPool. Members other than `holder` are touched with the GIL only.
 class Pool {
  public:
   Pool(std::string name, const PoolSettings& settings, TlsSettings default_tls, nanobind::object error_factory);
@@ -27,29 +27,32 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  /// The endpoint of a URL under the pool's own TLS settings; looked up by the string's own hash, then by value.
-  /// ValueError for a bad one.
-  [[nodiscard]] pool::Endpoint& endpoint(nanobind::handle url);
+  /// The core of this process, with what is remembered here being of that core.
+  [[nodiscard]] client::Core& core() {
+    client::Core& now = holder.get();
+    if (&now != core_) [[unlikely]]
+      adopt(now);
+    return now;
+  }
+  /// The endpoint of a URL under the pool's own TLS settings; `now` is core(). ValueError for a bad one.
+  [[nodiscard]] pool::Endpoint& endpoint(client::Core& now, nanobind::handle url) {
+    if (pool::Endpoint* const there = endpoints_.at_address(url.ptr())) [[likely]]
+      return *there;
+    return look_up(now, url);
+  }
 
-  client::CoreHolder core;
+  client::CoreHolder holder;
   const std::string name;
   const TlsSettings default_tls;
   const nanobind::object error_factory;
   std::uint64_t requests = 0;
 
  private:
-  struct HashOfStr {
-    std::size_t operator()(PyObject* text) const noexcept { return static_cast<std::size_t>(PyObject_Hash(text)); }
-  };
-  struct SameStr {
-    bool operator()(PyObject* left, PyObject* right) const noexcept {
-      return left == right || PyUnicode_Compare(left, right) == 0;
-    }
-  };
-  static constexpr std::size_t max_remembered = 4096;
+  void adopt(client::Core& now) noexcept;
+  [[nodiscard]] pool::Endpoint& look_up(client::Core& now, nanobind::handle url);
 
-  client::Core* remembered_of_ = nullptr;  // the core that the endpoints belong to
-  std::unordered_map<PyObject*, pool::Endpoint*, HashOfStr, SameStr> remembered_;  // owns a reference to each key
+  client::Core* core_ = nullptr;  // that what follows belongs to
+  RememberedEndpoints endpoints_;
 };
 
 /// What a transport holds: a pool, a profile, its own count of leases.
@@ -80,6 +83,11 @@ class Handle {
   Origin last_origin_;
   pool::Endpoint* last_ = nullptr;
 };
+
+/// The methods of Pool that are called most, for its type.
+[[nodiscard]] PyMethodDef* pool_calls() noexcept;
+/// The lease that an id names; nothing if it ended. TypeError for what is no str.
+[[nodiscard]] std::optional<pool::LeaseRef> lease_of(client::Core& core, nanobind::handle id);
 
 void bind_pool(nanobind::module_& module);
 void bind_response(nanobind::module_& module);

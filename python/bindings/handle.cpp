@@ -85,7 +85,7 @@ class Exchange {
     in_use([&](const client::CallOptions& options) -> Result<void> {
       if (handle_.limit) {
         if (auto entered =
-                handle_.limit->enter(handle_.pool.core.get().pool(), options.timeouts.pool, options.interrupt);
+                handle_.limit->enter(handle_.pool.holder.get().pool(), options.timeouts.pool, options.interrupt);
             !entered)
           return entered;
       }
@@ -175,7 +175,7 @@ nb::object send(nb::handle self_object, nb::handle scheme, nb::handle host, nb::
   std::optional<std::string_view> sni;
   HeaderText text;
   if (!server_name.is_none()) sni = text.view(server_name);
-  client::Core& core = self.pool.core.get();
+  client::Core& core = self.pool.core();
   auto there = self.endpoint(core, kind, bytes_view(host, "host"), number, sni);
   if (!there) raise(there.error(), self.error_factory);
   const Timeouts limits = timeouts_from_tuple(timeouts);  // before the views: a number's own __float__ may run
@@ -221,7 +221,7 @@ Handle::Handle(nb::object the_pool, Profile profile, std::optional<std::uint32_t
       max_leases(most),
       limit(most ? std::make_unique<client::LeaseLimit>(*most) : nullptr),
       profile_(std::move(profile)) {
-  client::Core& core = pool.core.get();
+  client::Core& core = pool.core();
   auto id = core.intern(profile_);
   if (!id) raise_value_error(id.error());
   core_ = &core;

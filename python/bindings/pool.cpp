@@ -15,34 +15,6 @@ namespace fastpool::bindings {
 
 namespace {
 
-constexpr std::array<char, 16> hex_digits{'0', '1', '2', '3', '4', '5', '6', '7',
-                                          '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
-
-nb::object text_of(pool::ConnectionId id) {
-  PyObject* const text = PyUnicode_New(16, 127);
-  if (text == nullptr) throw nb::python_error();
-  auto* const digits = PyUnicode_1BYTE_DATA(text);
-  for (unsigned i = 0; i < 16; ++i)
-    digits[i] = static_cast<Py_UCS1>(hex_digits[id.value >> (60 - 4 * i) & 15U]);
-  return nb::steal(text);
-}
-
-std::optional<pool::LeaseRef> lease_of(client::Core& core, nb::handle id) {
-  if (!PyUnicode_Check(id.ptr())) {
-    PyErr_Format(PyExc_TypeError, "a connection id is the str that get_connection() gave, not %s",
-                 Py_TYPE(id.ptr())->tp_name);
-    throw nb::python_error();
-  }
-  Py_ssize_t size = 0;
-  const char* const digits = PyUnicode_AsUTF8AndSize(id.ptr(), &size);
-  if (digits == nullptr) throw nb::python_error();
-  if (size != 16) return std::nullopt;
-  pool::ConnectionId value;
-  const auto parsed = std::from_chars(digits, digits + size, value.value, 16);
-  if (parsed.ec != std::errc{} || parsed.ptr != digits + size) return std::nullopt;
-  return core.pool().find(value);
-}
-
 std::uint32_t limit_from(nb::handle value, std::uint32_t standard, const char* what) {
   if (value.is_none()) return PoolSettings::unlimited;
   const long long number = PyLong_AsLongLong(value.ptr());
@@ -55,68 +27,8 @@ std::uint32_t limit_from(nb::handle value, std::uint32_t standard, const char* w
   return number >= PoolSettings::unlimited ? PoolSettings::unlimited : static_cast<std::uint32_t>(number);
 }
 
-pool::AcquireOptions acquire_options(const Timeouts& timeouts, WithoutGil& without_gil) {
-  return {timeouts.pool, timeouts.connect, true, without_gil.interrupt()};
-}
-
-nb::object get_connection(Pool& self, nb::handle endpoint, nb::handle timeout) {
-  pool::Endpoint& there = self.endpoint(endpoint);
-  client::Core& core = self.core.get();
-  // The good case has no wait in it, so the GIL stays.
-  if (const auto ref = core.pool().try_lease(there)) return text_of(ref->id());
-  const OptionalDuration wait = duration_from(timeout, "timeout");
-  if (core.pool().closed())
-    raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"), self.error_factory);
-  if (wait && *wait <= Duration{}) return nb::none();
-  std::optional<Result<pool::LeaseRef>> leased;
-  bool raised = false;
-  {
-    WithoutGil without_gil;
-    leased.emplace(core.pool().lease(there, {wait, std::nullopt, false, without_gil.interrupt()}));
-    raised = without_gil.raised();
-  }
-  if (raised && leased->ok()) core.pool().release(leased->value(), pool::Reuse::yes());
-  if (!raised && !leased->ok() && leased->error().code == ErrorCode::pool_timeout) return nb::none();
-  return text_of(value_or_raise(*std::move(leased), raised, self.error_factory).id());
-}
-
-bool return_connection(Pool& self, nb::handle id) {
-  client::Core& core = self.core.get();
-  const auto ref = lease_of(core, id);
-  return ref && core.pool().release(*ref, pool::Reuse::yes());
-}
-
-bool remove_connection(Pool& self, nb::handle id) {
-  client::Core& core = self.core.get();
-  const auto ref = lease_of(core, id);
-  return ref && core.pool().release(*ref, pool::Reuse::no());
-}
-
-bool health_check(Pool& self, nb::handle id) {
-  client::Core& core = self.core.get();
-  const auto ref = lease_of(core, id);
-  if (!ref) return false;
-  if (!core.pool().begin_stream(*ref))
-    return core.pool().find(ref->id()).has_value();  // busy with a request: as alive as that
-  bool alive = false;
-  bool raised = false;
-  {
-    WithoutGil without_gil;
-    if (ref->slot->connected()) {
-      alive = ref->slot->word.load().reusable() && ref->slot->pooled->check_alive();
-    } else {
-      const Timeouts timeouts{std::chrono::seconds(5), std::nullopt, std::nullopt, std::nullopt};
-      alive = core.pool().connect(*ref, acquire_options(timeouts, without_gil)).ok();
-    }
-    core.pool().end_stream(*ref, alive ? pool::Reuse::yes() : pool::Reuse::no());
-    raised = without_gil.raised();
-  }
-  if (raised) throw nb::python_error();
-  return alive;
-}
-
 std::size_t cleanup(Pool& self) {
-  client::Core& core = self.core.get();
+  client::Core& core = self.core();
   WithoutGil without_gil;
   return core.pool().cleanup();
 }
@@ -130,9 +42,9 @@ void set_gauges(nb::dict& dict, const EndpointStats& stats) {
 }
 
 nb::dict get_stats(Pool& self) {
-  client::Core& core = self.core.get();
+  client::Core& core = self.core();
   const PoolStats stats = core.pool().stats();
-  const PoolSettings& settings = self.core.settings();
+  const PoolSettings& settings = self.holder.settings();
   nb::dict dict;
   dict["pool_name"] = self.name;
   set_gauges(dict, stats.all);
@@ -182,7 +94,7 @@ nb::dict get_stats(Pool& self) {
 
 nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
                    nb::handle content, nb::handle timeout) {
-  client::Core& core = self.core.get();
+  client::Core& core = self.core();
   const client::CallOptions base{timeouts_from(timeout), {}, 0};
   HeaderText text;
   std::vector<Header> given = headers_from(headers, text);
@@ -201,7 +113,7 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
                         "no such lease: the connection id was returned already, or is not one (an endpoint is a URL)"),
             self.error_factory);
     }
-    there = &self.endpoint(connection);
+    there = &self.endpoint(core, connection);
   }
   const client::CompletedHeaders completed(there->name(), verb, std::move(given), body.view().size());
   const client::RequestView view{verb, path, completed.headers()};
@@ -252,8 +164,8 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
 }
 
 std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::handle timeout) {
-  pool::Endpoint& there = self.endpoint(endpoint);
-  client::Core& core = self.core.get();
+  client::Core& core = self.core();
+  pool::Endpoint& there = self.endpoint(core, endpoint);
   const OptionalDuration wait = duration_from(timeout, "timeout");
   std::optional<Result<std::uint32_t>> warmed;
   bool raised = false;
@@ -266,7 +178,7 @@ std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::han
 }
 
 void close(Pool& self) {
-  client::Core& core = self.core.get();
+  client::Core& core = self.core();
   WithoutGil without_gil;
   core.close();
 }
@@ -286,7 +198,7 @@ Living& living() {
 void stop_everything() {
   interpreter_is_gone();
   for (Pool* each : living().pools)
-    each->core.get().stop();
+    each->holder.get().stop();
   for (client::Core* each : living().abandoned)
     each->stop();
   wait_for_threads(std::chrono::seconds(2));
@@ -295,38 +207,38 @@ void stop_everything() {
 }  // namespace
 
 Pool::Pool(std::string pool_name, const PoolSettings& settings, TlsSettings tls, nb::object factory)
-    : core(settings), name(std::move(pool_name)), default_tls(std::move(tls)), error_factory(std::move(factory)) {
+    : holder(settings), name(std::move(pool_name)), default_tls(std::move(tls)), error_factory(std::move(factory)) {
   living().pools.push_back(this);
 }
 
 Pool::~Pool() {
   std::erase(living().pools, this);
   if (exiting()) {
-    living().abandoned.push_back(&core.get());
-    core.abandon();  // threads may be parked inside
+    living().abandoned.push_back(&holder.get());
+    holder.abandon();  // threads may be parked inside
     return;
   }
-  for (const auto& [url, there] : remembered_)
-    Py_DECREF(url);
+  endpoints_.clear();
   // The reactor is joined; it never needs the GIL, but others need not wait for it.
   WithoutGil without_gil;
-  core.get().stop();
+  holder.get().stop();
 }
 
-pool::Endpoint& Pool::endpoint(nb::handle url) {
-  client::Core& now = core.get();
-  if (remembered_of_ != &now) {  // a fork: those belong to the parent's core
-    for (const auto& [text, there] : remembered_)
-      Py_DECREF(text);
-    remembered_.clear();
-    remembered_of_ = &now;
-  }
+// At the first use, and in the child of a fork, where what was remembered belongs to the parent's core.
+void Pool::adopt(client::Core& now) noexcept {
+  endpoints_.clear();
+  core_ = &now;
+}
+
+pool::Endpoint& Pool::look_up(client::Core& now, nb::handle url) {
   if (!PyUnicode_Check(url.ptr())) {
     PyErr_Format(PyExc_TypeError, "an endpoint is a URL (str) like 'https://host:port', not %s",
                  Py_TYPE(url.ptr())->tp_name);
     throw nb::python_error();
   }
-  if (const auto found = remembered_.find(url.ptr()); found != remembered_.end()) return *found->second;
+  // A subclass of str could hash and compare by Python code: it is read each time, and never kept.
+  const bool exactly = PyUnicode_CheckExact(url.ptr()) != 0;
+  if (pool::Endpoint* const there = exactly ? endpoints_.find(url.ptr()) : nullptr) return *there;
 
   Py_ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(url.ptr(), &size);
@@ -337,17 +249,14 @@ pool::Endpoint& Pool::endpoint(nb::handle url) {
   if (!profile) raise_value_error(profile.error());
   auto there = now.endpoint(*origin, *profile);
   if (!there) raise_value_error(there.error());
-  // A subclass of str could hash and compare by Python code; such a key is not kept.
-  if (PyUnicode_CheckExact(url.ptr()) && remembered_.size() < max_remembered) {
-    Py_INCREF(url.ptr());
-    remembered_.emplace(url.ptr(), *there);
-  }
+  if (exactly) endpoints_.add(url.ptr(), **there);
   return **there;
 }
 
 void bind_pool(nb::module_& module) {
   using namespace nb::literals;
-  nb::class_<Pool>(module, "Pool", nb::is_weak_referenceable(), nb::dynamic_attr())
+  std::array<PyType_Slot, 2> slots{{{Py_tp_methods, pool_calls()}, {0, nullptr}}};
+  nb::class_<Pool>(module, "Pool", nb::is_weak_referenceable(), nb::dynamic_attr(), nb::type_slots(slots.data()))
       .def(
           "__init__",
           [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle,
@@ -365,18 +274,14 @@ void bind_pool(nb::module_& module) {
           "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0,
           "max_lifetime"_a.none() = 3600.0, "default_tls"_a.none() = nb::none(), "error_factory"_a.none() = nb::none())
       .def_prop_ro("name", [](const Pool& self) { return self.name; })
-      .def("get_connection", &get_connection, "endpoint"_a, nb::kw_only(), "timeout"_a.none() = 0)
-      .def("return_connection", &return_connection, "connection_id"_a)
-      .def("remove_connection", &remove_connection, "connection_id"_a)
-      .def("health_check", &health_check, "connection_id"_a)
       .def("cleanup", &cleanup)
       .def("get_stats", &get_stats)
       .def("request", &request, "connection"_a, "method"_a, "target"_a, nb::kw_only(), "headers"_a.none() = nb::none(),
            "content"_a.none() = nb::none(), "timeout"_a.none() = 5.0)
       .def("warm", &warm, "endpoint"_a, "count"_a, nb::kw_only(), "timeout"_a.none() = 60.0)
-      .def("open_leases", [](Pool& self) { return self.core.get().pool().stats().all.active_connections; })
+      .def("open_leases", [](Pool& self) { return self.core().pool().stats().all.active_connections; })
       .def("close", &close)
-      .def_prop_ro("closed", [](Pool& self) { return self.core.get().pool().closed(); });
+      .def_prop_ro("closed", [](Pool& self) { return self.core().pool().closed(); });
   Py_AtExit(&stop_everything);
   module.def("fork_epoch", &net::fork_epoch);
 }
