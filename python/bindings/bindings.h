@@ -15,6 +15,7 @@
 #include "client/core_holder.h"
 #include "client/exchange.h"
 #include "client/lease_limit.h"
+#include "lease_origins.h"
 #include "remembered_endpoints.h"
 
 namespace fastpool::bindings {
@@ -41,6 +42,9 @@ class Pool {
     return look_up(now, url);
   }
 
+  /// Where the leases of core() were taken; null if the pool does not look for leaks.
+  [[nodiscard]] LeaseOrigins* origins() noexcept { return origins_.get(); }
+
   client::CoreHolder holder;
   const std::string name;
   const TlsSettings default_tls;
@@ -48,11 +52,12 @@ class Pool {
   std::uint64_t requests = 0;
 
  private:
-  void adopt(client::Core& now) noexcept;
+  void adopt(client::Core& now);
   [[nodiscard]] pool::Endpoint& look_up(client::Core& now, nanobind::handle url);
 
   client::Core* core_ = nullptr;  // that what follows belongs to
   RememberedEndpoints endpoints_;
+  std::unique_ptr<LeaseOrigins> origins_;
 };
 
 /// What a transport holds: a pool, a profile, its own count of leases.
@@ -88,6 +93,9 @@ class Handle {
 [[nodiscard]] PyMethodDef* pool_calls() noexcept;
 /// The lease that an id names; nothing if it ended. TypeError for what is no str.
 [[nodiscard]] std::optional<pool::LeaseRef> lease_of(client::Core& core, nanobind::handle id);
+
+/// Pool.get_stats().
+[[nodiscard]] nanobind::dict get_stats(Pool& self);
 
 void bind_pool(nanobind::module_& module);
 void bind_response(nanobind::module_& module);

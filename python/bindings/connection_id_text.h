@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <optional>
+#include <string>
 
 namespace fastpool::bindings {
 
@@ -67,6 +67,12 @@ inline void write_connection_id(std::uint64_t id, void* digits) noexcept {
       hex::in_memory_order(hex::to_text(hex::spread(static_cast<std::uint32_t>(id >> 32U)))),
       hex::in_memory_order(hex::to_text(hex::spread(static_cast<std::uint32_t>(id))))};
   std::memcpy(digits, text.data(), connection_id_size);
+}
+
+[[nodiscard]] inline std::string connection_id_text(std::uint64_t id) {
+  std::string digits(connection_id_size, '0');
+  write_connection_id(id, digits.data());
+  return digits;
 }
 
 /// Reads 16 characters into `id`; false for what write_connection_id() does not write.

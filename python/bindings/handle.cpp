@@ -63,6 +63,7 @@ class Exchange {
   void leave() noexcept {
     if (!counted_) return;
     counted_ = false;
+    origin_.forget();
     if (epoch_ == net::fork_epoch()) handle_.leave();  // in a fork's child the count is the child's own
   }
 
@@ -71,6 +72,7 @@ class Exchange {
       : handle_object_(std::move(handle)),
         handle_(nb::cast<Handle&>(handle_object_)),
         exchange_(std::move(exchange)),
+        origin_(handle_.pool.origins()),
         options_{timeouts, {}, handle_.connect_retries} {}
   // A finalizer never reads.
   ~Exchange() {
@@ -92,7 +94,11 @@ class Exchange {
       counted_ = true;
       handle_.open_leases.add();
       auto step = exchange_.obtain(options);
-      if (step && content) step = exchange_.send(*content, options);
+      origin_.note(exchange_.connection_id());
+      if (step && content) {
+        step = exchange_.send(*content, options);
+        origin_.note(exchange_.connection_id());  // after a retry another one
+      }
       return step;
     });
   }
@@ -142,6 +148,7 @@ class Exchange {
   const nb::object handle_object_;
   Handle& handle_;
   client::Exchange exchange_;
+  LeaseOrigin origin_;
   const client::CallOptions options_;
   const unsigned epoch_ = net::fork_epoch();
   bool counted_ = false;

@@ -5,6 +5,7 @@
 #include "bindings.h"
 #include "errors.h"
 #include "gil.h"
+#include "leak_reports.h"
 #include "net/descriptor.h"
 
 namespace nb = nanobind;
@@ -24,6 +25,10 @@ NB_MODULE(_core, module) {
   bind_handle(module);
 
   nb::dict hooks;
-  hooks["after_in_child"] = nb::cpp_function(&begin_in_child);
+  hooks["after_in_child"] = nb::cpp_function([] {
+    begin_in_child();
+    renew_leak_reports();
+  });
   nb::module_::import_("os").attr("register_at_fork")(**hooks);
+  nb::module_::import_("atexit").attr("register")(nb::cpp_function(&stop_leak_reports));
 }

@@ -5,9 +5,11 @@
 #include "bindings.h"
 #include "bytes_builder.h"
 #include "client/headers.h"
+#include "connection_id_text.h"
 #include "convert.h"
 #include "errors.h"
 #include "gil.h"
+#include "leak_reports.h"
 
 namespace nb = nanobind;
 
@@ -28,68 +30,10 @@ std::uint32_t limit_from(nb::handle value, std::uint32_t standard, const char* w
 }
 
 std::size_t cleanup(Pool& self) {
+  deliver_leak_reports();
   client::Core& core = self.core();
   WithoutGil without_gil;
   return core.pool().cleanup();
-}
-
-void set_gauges(nb::dict& dict, const EndpointStats& stats) {
-  dict["total_connections"] = stats.total_connections;
-  dict["active_connections"] = stats.active_connections;
-  dict["idle_connections"] = stats.idle_connections;
-  dict["dialing_connections"] = stats.dialing_connections;
-  dict["waiters"] = stats.waiters;
-}
-
-nb::dict get_stats(Pool& self) {
-  client::Core& core = self.core();
-  const PoolStats stats = core.pool().stats();
-  const PoolSettings& settings = self.holder.settings();
-  nb::dict dict;
-  dict["pool_name"] = self.name;
-  set_gauges(dict, stats.all);
-  dict["requests"] = self.requests;
-  dict["leases"] = stats.leases;
-  dict["reused"] = stats.reused;
-  dict["dials"] = stats.dials;
-  dict["dial_failures"] = stats.dial_failures;
-  dict["connections_opened"] = stats.connections_opened;
-  dict["connections_closed"] = stats.connections_closed;
-  dict["handshakes"] = stats.handshakes;
-  dict["resumed"] = stats.resumed;
-  dict["evicted"] = stats.evicted;
-  dict["expired"] = stats.expired;
-  dict["peer_closed"] = stats.peer_closed;
-  dict["discarded"] = stats.discarded;
-  dict["pool_timeouts"] = stats.pool_timeouts;
-  nb::dict errors;
-  for (std::size_t code = 0; code < error_code_count; ++code) {
-    const auto kind = static_cast<ErrorCode>(code);
-    if (const std::uint64_t count = core.error_count(kind); count > 0)
-      errors[nb::str(to_string(kind).data(), to_string(kind).size())] = count;
-  }
-  dict["errors"] = errors;
-  nb::dict endpoints;
-  for (const EndpointStats& each : stats.endpoints) {
-    nb::dict entry;
-    set_gauges(entry, each);
-    nb::str key(each.name.c_str());
-    if (endpoints.contains(key)) {  // one origin under several profiles
-      for (const char* gauge :
-           {"total_connections", "active_connections", "idle_connections", "dialing_connections", "waiters"})
-        entry[gauge] = entry[gauge] + endpoints[key][gauge];
-    }
-    endpoints[key] = entry;
-  }
-  dict["endpoints"] = endpoints;
-  const auto limit = [](std::uint32_t value) -> nb::object {
-    if (value == PoolSettings::unlimited) return nb::none();
-    return nb::int_(value);
-  };
-  dict["max_connections"] = limit(settings.max_connections);
-  dict["max_connections_per_endpoint"] = limit(settings.max_connections_per_endpoint);
-  dict["closed"] = core.pool().closed();
-  return dict;
 }
 
 nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
@@ -122,6 +66,7 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
   ++self.requests;
 
   client::Exchange& exchange = *opened;
+  LeaseOrigin origin(lease ? nullptr : self.origins());
   std::optional<Error> error;
   bool raised = false;
   bool out_of_memory = false;
@@ -135,9 +80,11 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
       options.interrupt = without_gil.interrupt();
       std::vector<std::string_view> pieces;
       auto step = exchange.obtain(options);
+      if (step) origin.note(exchange.connection_id());
       if (step) step = exchange.send(body.view(), options);
       std::size_t expected = 0;
       if (step) {
+        origin.note(exchange.connection_id());  // after a retry another one
         const std::string_view length = exchange.head().headers.find("content-length");
         (void)std::from_chars(length.data(), length.data() + length.size(), expected);
         // A promise is not memory: beyond this the object grows with what really comes.
@@ -175,6 +122,20 @@ std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::han
     raised = without_gil.raised();
   }
   return value_or_raise(*std::move(warmed), raised, self.error_factory);
+}
+
+bool drain(Pool& self, nb::handle timeout) {
+  const OptionalDuration patience = duration_from(timeout, "timeout");
+  client::Core& core = self.core();
+  std::optional<Result<bool>> drained;
+  bool raised = false;
+  {
+    WithoutGil without_gil;
+    drained.emplace(core.pool().drain(patience, without_gil.interrupt()));
+    raised = without_gil.raised();
+  }
+  deliver_leak_reports();
+  return value_or_raise(*std::move(drained), raised, self.error_factory);
 }
 
 void close(Pool& self) {
@@ -216,6 +177,7 @@ Pool::~Pool() {
   if (exiting()) {
     living().abandoned.push_back(&holder.get());
     holder.abandon();  // threads may be parked inside
+    (void)origins_.release();
     return;
   }
   endpoints_.clear();
@@ -225,8 +187,18 @@ Pool::~Pool() {
 }
 
 // At the first use, and in the child of a fork, where what was remembered belongs to the parent's core.
-void Pool::adopt(client::Core& now) noexcept {
+void Pool::adopt(client::Core& now) {
   endpoints_.clear();
+  if (holder.settings().leak_after) {
+    // The parent's, if there is one, is left to its core, whose locks may be held. No lease of this core is open yet.
+    auto fresh = std::make_unique<LeaseOrigins>();
+    now.on_leak([&origins = *fresh](const pool::Leak& leak) {
+      report_leak({leak.endpoint, connection_id_text(leak.id.value), std::chrono::duration<double>(leak.age).count(),
+                   origins.of(leak.id)});
+    });
+    (void)origins_.release();
+    origins_ = std::move(fresh);
+  }
   core_ = &now;
 }
 
@@ -260,7 +232,8 @@ void bind_pool(nb::module_& module) {
       .def(
           "__init__",
           [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle,
-             nb::handle idle_timeout, nb::handle lifetime, std::optional<TlsSettings> tls, nb::object factory) {
+             nb::handle idle_timeout, nb::handle lifetime, nb::handle leak_after, std::optional<TlsSettings> tls,
+             nb::object factory) {
             PoolSettings settings;
             settings.max_connections_per_endpoint =
                 limit_from(per_endpoint, settings.max_connections_per_endpoint, "max_connections_per_endpoint");
@@ -268,11 +241,13 @@ void bind_pool(nb::module_& module) {
             settings.max_idle_connections = limit_from(idle, 0, "max_idle_connections");
             settings.idle_timeout = duration_from(idle_timeout, "idle_timeout");
             settings.max_lifetime = duration_from(lifetime, "max_lifetime");
+            settings.leak_after = duration_from(leak_after, "leak_after");
             new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(factory));
           },
           "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = 500, "max_connections"_a.none() = 0,
           "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0,
-          "max_lifetime"_a.none() = 3600.0, "default_tls"_a.none() = nb::none(), "error_factory"_a.none() = nb::none())
+          "max_lifetime"_a.none() = 3600.0, "leak_after"_a.none() = nb::none(), "default_tls"_a.none() = nb::none(),
+          "error_factory"_a.none() = nb::none())
       .def_prop_ro("name", [](const Pool& self) { return self.name; })
       .def("cleanup", &cleanup)
       .def("get_stats", &get_stats)
@@ -280,6 +255,7 @@ void bind_pool(nb::module_& module) {
            "content"_a.none() = nb::none(), "timeout"_a.none() = 5.0)
       .def("warm", &warm, "endpoint"_a, "count"_a, nb::kw_only(), "timeout"_a.none() = 60.0)
       .def("open_leases", [](Pool& self) { return self.core().pool().stats().all.active_connections; })
+      .def("drain", &drain, "timeout"_a.none() = 30.0)
       .def("close", &close)
       .def_prop_ro("closed", [](Pool& self) { return self.core().pool().closed(); });
   Py_AtExit(&stop_everything);

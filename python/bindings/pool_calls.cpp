@@ -18,14 +18,24 @@ namespace fastpool::bindings {
 namespace {
 
 /// Hands a lease to Python.
-PyObject* give_out(client::Core& core, pool::LeaseRef ref) {
+PyObject* give_out(Pool& self, client::Core& core, pool::LeaseRef ref) {
   PyObject* const text = PyUnicode_New(connection_id_size, 127);
   if (text == nullptr) [[unlikely]] {
     core.pool().release(ref, pool::Reuse::yes());
     throw nb::python_error();
   }
   write_connection_id(ref.id().value, PyUnicode_1BYTE_DATA(text));
+  if (LeaseOrigins* const origins = self.origins()) [[unlikely]]
+    origins->note(ref.id(), calling_place());
   return text;
+}
+
+/// Takes one back; false if it ended before.
+bool take_back(Pool& self, client::Core& core, pool::LeaseRef ref, pool::Reuse reuse) {
+  if (!core.pool().release(ref, reuse)) return false;
+  if (LeaseOrigins* const origins = self.origins()) [[unlikely]]
+    origins->forget(ref.id());
+  return true;
 }
 
 [[noreturn]] void refuse_id(nb::handle id) {
@@ -46,7 +56,7 @@ bool id_from(PyObject* text, pool::ConnectionId& id) {
 }
 
 PyObject* get_slowly(Pool& self, client::Core& core, pool::Endpoint& there, const OptionalDuration& wait) {
-  if (core.pool().closed())
+  if (core.pool().refusing())
     raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"), self.error_factory);
   if (wait && *wait <= Duration{}) Py_RETURN_NONE;
   std::optional<Result<pool::LeaseRef>> leased;
@@ -58,7 +68,7 @@ PyObject* get_slowly(Pool& self, client::Core& core, pool::Endpoint& there, cons
   }
   if (raised && leased->ok()) core.pool().release(leased->value(), pool::Reuse::yes());
   if (!raised && !leased->ok() && leased->error().code == ErrorCode::pool_timeout) Py_RETURN_NONE;
-  return give_out(core, value_or_raise(*std::move(leased), raised, self.error_factory));
+  return give_out(self, core, value_or_raise(*std::move(leased), raised, self.error_factory));
 }
 
 // ---- arguments -------------------------------------------------------------------------------------------------------
@@ -121,7 +131,7 @@ PyObject* get_connection(Pool& self, PyObject* const* given, Py_ssize_t position
   pool::Endpoint& there = self.endpoint(core, url);
   // The good case has no wait in it, so the GIL stays.
   if (const auto ref = core.pool().try_lease(there)) [[likely]]
-    return give_out(core, *ref);
+    return give_out(self, core, *ref);
   return get_slowly(self, core, there, wait);
 }
 
@@ -140,13 +150,13 @@ std::optional<pool::LeaseRef> given_lease(const char* function, client::Core& co
 PyObject* return_connection(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
   client::Core& core = self.core();
   const auto ref = given_lease("return_connection", core, given, positional, names);
-  return PyBool_FromLong(static_cast<long>(ref && core.pool().release(*ref, pool::Reuse::yes())));
+  return PyBool_FromLong(static_cast<long>(ref && take_back(self, core, *ref, pool::Reuse::yes())));
 }
 
 PyObject* remove_connection(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
   client::Core& core = self.core();
   const auto ref = given_lease("remove_connection", core, given, positional, names);
-  return PyBool_FromLong(static_cast<long>(ref && core.pool().release(*ref, pool::Reuse::no())));
+  return PyBool_FromLong(static_cast<long>(ref && take_back(self, core, *ref, pool::Reuse::no())));
 }
 
 bool look_at(client::Core& core, pool::LeaseRef ref) {

@@ -10,6 +10,7 @@ environment variable. Every public name is loaded when it is first asked for.
 
 TYPE_CHECKING = False  # type checkers take it for True; importing typing for it would cost more than this whole module
 if TYPE_CHECKING:
+    from .metrics import Metric, pool_metrics
     from .simple_pool import (
         SimpleConnectionPool,
         cleanup_expired_connections,
@@ -38,6 +39,7 @@ __all__ = [
     "ACCELERATION_AVAILABLE",
     "RUST_ACCELERATION_AVAILABLE",
     "HTTPTransport",
+    "Metric",
     "SimpleConnectionPool",
     "__version__",
     "apply_acceleration",
@@ -50,6 +52,7 @@ __all__ = [
     "health_check",
     "health_check_connection",
     "is_enabled",
+    "pool_metrics",
     "remove_acceleration",
     "remove_connection",
     "return_connection",
@@ -57,6 +60,7 @@ __all__ = [
 
 _HOME_OF = {
     "HTTPTransport": "transports",
+    "Metric": "metrics",
     "SimpleConnectionPool": "simple_pool",
     "apply_acceleration": "status",
     "cleanup_expired_connections": "simple_pool",
@@ -68,6 +72,7 @@ _HOME_OF = {
     "health_check": "status",
     "health_check_connection": "simple_pool",
     "is_enabled": "status",
+    "pool_metrics": "metrics",
     "remove_acceleration": "status",
     "remove_connection": "simple_pool",
     "return_connection": "simple_pool",

@@ -70,7 +70,11 @@ class TlsSettings:
     def options(self) -> int: ...
 
 class Pool:
-    """A pool: the native half of SimpleConnectionPool. Limits of 0 mean the default; None means unlimited."""
+    """A pool: the native half of SimpleConnectionPool. Limits of 0 mean the default; None means unlimited.
+
+    `leak_after`: a lease held longer than so many seconds is told once, by `fast_litellm.leaks.report`; None: leaks are
+    not looked for.
+    """
 
     def __init__(
         self,
@@ -81,13 +85,15 @@ class Pool:
         max_idle_connections: int | None = None,
         idle_timeout: float | None = 120.0,
         max_lifetime: float | None = 3600.0,
+        leak_after: float | None = None,
         default_tls: TlsSettings | None = None,
         error_factory: ErrorFactory | None = None,
     ) -> None: ...
     @property
     def name(self) -> str: ...
     def get_connection(self, endpoint: str, *, timeout: float | None = 0) -> str | None:
-        """The id of a lease: an idle live connection, or a slot that connects on first use. None: at the limit.
+        """The id of a lease: an idle connection, or a slot that connects on first use. None: at the limit, and
+        `timeout` seconds did not change that (None: waits for ever).
 
         ValueError for a bad endpoint.
         """
@@ -99,7 +105,10 @@ class Pool:
         """Looks at the leased connection's socket; connects first if that has not happened. False for a stale id."""
     def cleanup(self) -> int:
         """Closes expired and dead idle connections now; returns how many."""
-    def get_stats(self) -> dict[str, Any]: ...
+    def get_stats(self) -> dict[str, Any]:
+        """Gauges, counters and histograms, see docs/pool.md. A histogram is {"count", "sum" (seconds), "buckets":
+        {upper bound in seconds, as text; "inf" for the last: how many}}; buckets are not cumulative, bounds are
+        inclusive."""
     def request(
         self,
         connection: str,
@@ -113,8 +122,13 @@ class Pool:
         """One exchange with the whole body read. `connection`: a lease's id, or an endpoint URL (then a connection is
         leased for this request alone, and a stale one retried by the rules of the retry table)."""
     def warm(self, endpoint: str, count: int, *, timeout: float | None = 60.0) -> int:
-        """Dials until `count` connections to the endpoint are idle; returns how many are."""
+        """Dials until `count` connections to the endpoint are idle; returns how many are. From then on so many are kept
+        idle in the background, as far as the limits allow, until another call says otherwise; 0: none."""
     def open_leases(self) -> int: ...
+    def drain(self, timeout: float | None = 30.0) -> bool:
+        """Ends the pool gracefully: refuses new leases (pool closed), serves those who are queued already, closes idle
+        connections now and leased ones when they come back, waits for these at most `timeout` seconds (None: for ever),
+        then close(). True if all came back in time."""
     def close(self) -> None:
         """Closes idle connections, wakes waiters (pool closed) and readers; leases end when they are returned."""
     @property

@@ -9,10 +9,12 @@ FAST_LITELLM_POOL_MAX_TOTAL            connections in all                       
                                                                                   this process may open)
 FAST_LITELLM_POOL_IDLE_TIMEOUT         seconds an idle connection is kept         120
 FAST_LITELLM_POOL_MAX_LIFETIME         seconds a connection lives                 3600
+FAST_LITELLM_POOL_LEAK_AFTER           seconds after which a lease that was not   none
+                                       given back is reported, once
 =====================================  =========================================  ===================================
 
-The four of the pool are for the process-wide pool "default"; they are read when it is made. `none` means no limit. A
-value that cannot be used gives one warning, and the default holds.
+Those of the pool are for the process-wide pool "default"; they are read when it is made. `none` means no limit, or no
+report. A value that cannot be used gives one warning, and the default holds.
 """
 
 import os
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         max_connections: int | None
         idle_timeout: float | None
         max_lifetime: float | None
+        leak_after: float | None
 
 
 _TRUE = frozenset(("", "1", "true", "yes", "on"))
@@ -54,6 +57,7 @@ def default_pool_settings() -> "PoolSettings":
         "max_connections": _number("FAST_LITELLM_POOL_MAX_TOTAL", int, _default_total()),
         "idle_timeout": _number("FAST_LITELLM_POOL_IDLE_TIMEOUT", float, 120.0),
         "max_lifetime": _number("FAST_LITELLM_POOL_MAX_LIFETIME", float, 3600.0),
+        "leak_after": _number("FAST_LITELLM_POOL_LEAK_AFTER", float, None),
     }
 
 
@@ -66,7 +70,7 @@ def _default_total() -> int:
     return 1000 if soft == resource.RLIM_INFINITY else max(1, min(1000, soft // 2))
 
 
-def _number(name: str, kind: "Callable[[str], _Number]", default: "_Number") -> "_Number | None":
+def _number(name: str, kind: "Callable[[str], _Number]", default: "_Number | None") -> "_Number | None":
     text = os.environ.get(name, "").strip()
     if not text:
         return default
@@ -78,7 +82,7 @@ def _number(name: str, kind: "Callable[[str], _Number]", default: "_Number") -> 
         value = kind("0")
     if not 0 < value < 2**32:  # also refuses nan and infinity
         expected = "a whole number above 0, or none" if kind is int else "a number of seconds above 0, or none"
-        _warn(name, text, expected, str(default))
+        _warn(name, text, expected, str(default).lower())
         return default
     return value
 

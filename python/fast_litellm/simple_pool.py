@@ -66,6 +66,9 @@ class SimpleConnectionPool(_core.Pool):
 
     `get_stats()` counts, among more, `total_connections`, `active_connections` (leased) and `idle_connections`.
 
+    `leak_after`: a lease held longer than so many seconds is told once, as a warning of the logger "fast_litellm" that
+    says where it was taken; None: leases are not watched.
+
     Any thread may call any method; the GIL is released wherever a method waits.
     """
 
@@ -84,6 +87,7 @@ class SimpleConnectionPool(_core.Pool):
         max_idle_connections: int | EllipsisType | None = ...,
         idle_timeout: float | EllipsisType | None = ...,
         max_lifetime: float | EllipsisType | None = ...,
+        leak_after: float | EllipsisType | None = ...,
         verify: Verify | EllipsisType = ...,
         cert: Cert | EllipsisType | None = ...,
         trust_env: bool | EllipsisType = ...,
@@ -96,6 +100,7 @@ class SimpleConnectionPool(_core.Pool):
             "max_idle_connections": _limit("max_idle_connections", max_idle_connections, 0),
             "idle_timeout": _limit("idle_timeout", idle_timeout, 0),
             "max_lifetime": _limit("max_lifetime", max_lifetime, 0),
+            "leak_after": _limit("leak_after", leak_after, 0),
             "verify": verify,
             "cert": cert,
             "trust_env": trust_env,
@@ -128,16 +133,29 @@ class SimpleConnectionPool(_core.Pool):
         """
         return Lease(self, endpoint, timeout)
 
+    def drain(self, timeout: float | None = 30.0) -> bool:
+        """Ends the pool gracefully. New leases and requests are refused with `PoolClosed`, those that are queued
+        already are served, idle connections are closed now and leased ones when they come back. Waits for these at
+        most `timeout` seconds (None: for ever), then `close()`. True if all came back in time. The name is free again
+        from the start."""
+        if timeout is not None and not timeout >= 0:  # refuses nan too; before the name is given up
+            raise ValueError(f"timeout must be None or a number of seconds >= 0, not {timeout!r}")
+        self._give_up_name()
+        return super().drain(timeout)
+
     def close(self) -> None:
         """Closes the idle connections and ends the waits for a lease with `PoolClosed`; leased connections are
         closed when they come back. The name is free again."""
+        self._give_up_name()
+        super().close()
+
+    def _give_up_name(self) -> None:
         with _lock:
             if _pools.get(self.name) is self:
                 del _pools[self.name]
                 if self.name == "default":
                     for name in _FUNCTIONS:
                         globals().pop(name, None)
-        super().close()
 
     def __repr__(self) -> str:
         stats = self.get_stats()

@@ -85,6 +85,10 @@ class Exchange {
   void abandon() noexcept;
   /// Whether it still has its connection: not after the end of the body, an error, or close().
   [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(lease_) || static_cast<bool>(stream_); }
+  /// Which connection that is, if the lease is its own.
+  [[nodiscard]] std::optional<pool::ConnectionId> connection_id() const noexcept {
+    return lease_ ? std::optional(lease_.ref().id()) : std::nullopt;
+  }
   [[nodiscard]] int descriptor() const noexcept;
   /// Both ends of the connection in use, or used last; nothing before obtain().
   [[nodiscard]] const std::optional<connection::Addresses>& addresses() const noexcept { return addresses_; }

@@ -12,7 +12,8 @@ from fast_litellm import config
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ENABLED", "POOL_MAX_PER_ENDPOINT", "POOL_MAX_TOTAL", "POOL_IDLE_TIMEOUT", "POOL_MAX_LIFETIME"):
+    limits = ("MAX_PER_ENDPOINT", "MAX_TOTAL", "IDLE_TIMEOUT", "MAX_LIFETIME", "LEAK_AFTER")
+    for name in ("ENABLED", *(f"POOL_{limit}" for limit in limits)):
         monkeypatch.delenv(f"FAST_LITELLM_{name}", raising=False)
     monkeypatch.setattr(config, "_warned", set())
 
@@ -22,6 +23,7 @@ def test_the_defaults_are_those_of_the_table() -> None:
     assert settings["max_connections_per_endpoint"] == 500
     assert settings["idle_timeout"] == 120
     assert settings["max_lifetime"] == 3600
+    assert settings["leak_after"] is None
 
 
 @pytest.mark.parametrize(("soft", "total"), [(1024, 512), (65536, 1000), (1, 1), (resource.RLIM_INFINITY, 1000)])
@@ -37,11 +39,13 @@ def test_each_limit_can_be_set_or_lifted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("FAST_LITELLM_POOL_MAX_TOTAL", "none")
     monkeypatch.setenv("FAST_LITELLM_POOL_IDLE_TIMEOUT", "1.5")
     monkeypatch.setenv("FAST_LITELLM_POOL_MAX_LIFETIME", "Unlimited")
+    monkeypatch.setenv("FAST_LITELLM_POOL_LEAK_AFTER", "2.5")
     assert config.default_pool_settings() == {
         "max_connections_per_endpoint": 7,
         "max_connections": None,
         "idle_timeout": 1.5,
         "max_lifetime": None,
+        "leak_after": 2.5,
     }
 
 
@@ -60,6 +64,12 @@ def test_a_bad_time_warns_and_leaves_the_default(text: str, monkeypatch: pytest.
     monkeypatch.setenv("FAST_LITELLM_POOL_IDLE_TIMEOUT", text)
     with pytest.warns(RuntimeWarning, match="a number of seconds above 0"):
         assert config.default_pool_settings()["idle_timeout"] == 120
+
+
+def test_a_bad_time_until_a_leak_warns_and_leaks_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAST_LITELLM_POOL_LEAK_AFTER", "soon")
+    with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_POOL_LEAK_AFTER='soon'.* using none"):
+        assert config.default_pool_settings()["leak_after"] is None
 
 
 @pytest.mark.parametrize(

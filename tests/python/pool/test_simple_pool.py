@@ -449,6 +449,8 @@ def test_a_bad_endpoint_is_a_value_error_that_says_what_is_wrong(
         ("max_idle_connections", -1, "at least 0.*-1"),
         ("idle_timeout", -0.5, r"at least 0.*-0\.5"),
         ("idle_timeout", float("nan"), "at least 0.*nan"),
+        ("leak_after", -1, "at least 0.*-1"),
+        ("leak_after", float("nan"), "at least 0.*nan"),
         ("max_lifetime", -1, "at least 0.*-1"),
     ],
 )

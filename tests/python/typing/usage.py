@@ -6,7 +6,7 @@ import httpx
 from typing_extensions import assert_type
 
 import fast_litellm
-from fast_litellm import HTTPTransport, SimpleConnectionPool
+from fast_litellm import HTTPTransport, Metric, SimpleConnectionPool, pool_metrics
 from fast_litellm._core import Response
 from fast_litellm.lease import Lease
 
@@ -27,6 +27,8 @@ def pools() -> None:
         assert_type(lease.request("GET", "/").status_code, int)
     assert_type(pool.get_stats(), dict[str, Any])
     assert_type(pool.warm("https://localhost", 5), int)
+    assert_type(pool.drain(timeout=None), bool)
+    SimpleConnectionPool("watched", leak_after=30)
 
 
 def functions() -> None:
@@ -34,6 +36,13 @@ def functions() -> None:
     assert_type(fast_litellm.return_connection("id"), bool)
     assert_type(fast_litellm.get_connection_pool_stats(), dict[str, Any])
     assert_type(fast_litellm.ACCELERATION_AVAILABLE, bool)
+
+
+def metrics() -> None:
+    for metric in pool_metrics("default"):
+        assert_type(metric, Metric)
+        assert_type(metric.value, int | None)
+        assert_type(metric.attributes, dict[str, str | int | bool])
 
 
 def transports() -> None:
@@ -46,5 +55,6 @@ def mistakes() -> None:
     HTTPTransport(verify=1.5)  # type: ignore[arg-type]
     HTTPTransport(pool=5)  # type: ignore[arg-type]
     SimpleConnectionPool(max_connections="5")  # type: ignore[arg-type]
+    SimpleConnectionPool(leak_after="5")  # type: ignore[arg-type]
     SimpleConnectionPool().get_connection(b"https://localhost")  # type: ignore[arg-type]
     fast_litellm.get_connection()  # type: ignore[call-arg]
