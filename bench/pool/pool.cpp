@@ -105,10 +105,10 @@ void add_threads(Measurement& to, IdlePool& ours, LockedPool& locked) {
 class Flatness {
  public:
   explicit Flatness(std::size_t idle)
-      : idle_(idle),
-        one_(1, idle),
+      : one_(1, idle),
         ten_(spread_endpoints, idle / spread_endpoints),
-        many_(idle == spread_endpoints ? idle : idle / 10, idle == spread_endpoints ? 1 : 10) {
+        many_(idle == spread_endpoints ? idle : idle / 10, idle == spread_endpoints ? 1 : 10),
+        idle_(idle) {
     const std::size_t stride = many_.endpoints().size() / spread_endpoints;
     for (std::size_t i = 0; i < spread_endpoints; ++i)
       some_of_many_.push_back(many_.endpoints()[i * stride]);
@@ -132,10 +132,10 @@ class Flatness {
   }
 
  private:
-  std::size_t idle_;
   IdlePool one_;
   IdlePool ten_;
   IdlePool many_;
+  std::size_t idle_;
   std::vector<pool::Endpoint*> some_of_many_;
 };
 
