@@ -99,6 +99,7 @@ def _core_table(results: PoolResults) -> Iterator[str]:
         "exchange": "one atomic exchange (yardstick)",
         "acquire": "`Pool::acquire` and release",
         "lease": "`Pool::try_lease` and release",
+        "bare": "the same where no connection is idle",
         "locked": "a mutex and a deque",
     }
     rows = []

@@ -78,6 +78,10 @@ void add_uncontended(Measurement& to, IdlePool& ours, LockedPool& locked) {
          [&ours](std::size_t, std::uint64_t pairs) { acquire_and_release(ours.pool(), *ours.endpoints()[0], pairs); });
   to.add("uncontended.lease", 1,
          [&ours](std::size_t, std::uint64_t pairs) { lease_and_release(ours.pool(), *ours.endpoints()[0], pairs); });
+  // A pool of its own: nothing is idle there, and nothing is dialed.
+  to.add("uncontended.bare", 1, [bare = std::make_shared<IdlePool>(1, 0)](std::size_t, std::uint64_t pairs) {
+    lease_and_release(bare->pool(), *bare->endpoints()[0], pairs);
+  });
   to.add("uncontended.locked", 1,
          [&locked](std::size_t, std::uint64_t pairs) { locked_pairs(locked.endpoint(0), pairs); });
 }
