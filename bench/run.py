@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["pool", "http"], help="one part; both without it")
     parser.add_argument("--readme", action="store_true", help="put the pool's figures into README.md")
-    parser.add_argument("--rounds", type=int, help="rounds, whose median is told (default 5, of the pool 7; quick: 1)")
+    parser.add_argument("--rounds", type=int, help="rounds, whose median is told (default 5, of the pool 11; quick: 1)")
     parser.add_argument("--seconds", type=float, help="seconds measured per process (default 0.6; quick: 0.3)")
     parser.add_argument("--warm", type=float, default=0.1, help="seconds of warm-up per process (default 0.1)")
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a measurement")

@@ -165,8 +165,8 @@ void measure(int rounds, double seconds) {
 }  // namespace fastpool::bench
 
 int main(int count, char** arguments) {
-  const int rounds = count > 1 ? std::atoi(arguments[1]) : 15;
-  const double seconds = count > 2 ? std::atof(arguments[2]) : 0.02;
+  const int rounds = count > 1 ? std::atoi(arguments[1]) : 41;
+  const double seconds = count > 2 ? std::atof(arguments[2]) : 0.008;
   if (rounds < 1 || !(seconds > 0)) {
     std::fputs("usage: fastpool_bench_pool [ROUNDS [SECONDS]]\n", stderr);
     return 2;
