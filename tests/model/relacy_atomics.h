@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <source_location>
 
 #include <fastpool/timeouts.h>
@@ -59,11 +60,16 @@ class RelacyAtomic {
   using Where = std::source_location;
   using Order = std::memory_order;
 
-  RelacyAtomic() : cell_(T{}) {}
+  RelacyAtomic() : RelacyAtomic(T{}) {}
   RelacyAtomic(T value) : cell_(value) {}  // NOLINT(google-explicit-constructor): as std::atomic's
   RelacyAtomic(const RelacyAtomic&) = delete;
   RelacyAtomic& operator=(const RelacyAtomic&) = delete;
-  ~RelacyAtomic() = default;
+  ~RelacyAtomic() {
+    cell_.~atomic();
+    // Relacy knows a use after the end by what the destructor wrote, which the optimiser may have left out.
+    std::memset(static_cast<void*>(&cell_), 0, sizeof(cell_));
+    asm volatile("" : : "r"(&cell_) : "memory");
+  }
 
   [[nodiscard]] T load(Order order = Order::seq_cst, Where where = Where::current()) const {
     return cell_.load(load_order<orders>(order), info_of(where));
@@ -108,7 +114,9 @@ class RelacyAtomic {
   [[nodiscard]] rl::atomic<T>& cell() { return cell_; }
 
  private:
-  rl::atomic<T> cell_;
+  union {
+    rl::atomic<T> cell_;
+  };
 };
 
 /// Takes the place of sync::StdAtomics.

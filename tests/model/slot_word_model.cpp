@@ -1,6 +1,9 @@
 // One slot among those who lease, give back, reap, hang up and unlink it: one owner at a time, and one who frees it.
 
 #include "model/relacy_atomics.h"
+
+#include <type_traits>
+
 #include "model/search.h"
 #include "sync/slot_word.h"
 
@@ -8,39 +11,6 @@ namespace fastpool::model {
 namespace {
 
 using RelaxedAtomics = OrderedAtomics<Orders::relaxed>;
-
-template <typename View>
-[[nodiscard]] auto state_of(const View& view) {
-  if constexpr (requires { view.state(); }) {
-    return view.state();
-  } else {
-    return view.state;
-  }
-}
-template <typename View>
-[[nodiscard]] std::uint32_t generation_of(const View& view) {
-  if constexpr (requires { view.generation(); }) {
-    return view.generation();
-  } else {
-    return view.generation;
-  }
-}
-template <typename View>
-[[nodiscard]] bool ended(const View& view) {
-  if constexpr (requires { view.ended(); }) {
-    return view.ended();
-  } else {
-    return view.ended;
-  }
-}
-template <typename View>
-[[nodiscard]] auto streams_of(const View& view) {
-  if constexpr (requires { view.streams(); }) {
-    return view.streams();
-  } else {
-    return view.streams;
-  }
-}
 
 template <typename Word>
 void make_idle(Word& word) {
@@ -64,12 +34,12 @@ struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
     if (!view) return;
     connection.set(connection.get() + 1);
     ++leases;
-    RL_ASSERT(word.park(generation_of(*view)));
+    RL_ASSERT(word.park(view->generation()));
   }
   void after() {
     RL_ASSERT(leases >= 1);
     RL_ASSERT(connection.get() == leases);
-    RL_ASSERT(state_of(word.load()) == Word::State::idle);
+    RL_ASSERT(word.load().state() == Word::State::idle);
   }
 };
 
@@ -77,8 +47,8 @@ struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
 template <typename Atomics>
 struct CarelessWord : sync::BasicSlotWord<Atomics> {
   using Base = sync::BasicSlotWord<Atomics>;
-  [[nodiscard]] bool park(std::uint32_t) { return Base::park(generation_of(Base::load())); }
-  [[nodiscard]] bool begin_close(std::uint32_t) { return Base::begin_close(generation_of(Base::load())); }
+  [[nodiscard]] bool park(std::uint32_t) { return Base::park(Base::load().generation()); }
+  [[nodiscard]] bool begin_close(std::uint32_t) { return Base::begin_close(Base::load().generation()); }
 };
 
 /// One gives back twice, while the other may have leased it anew.
@@ -90,10 +60,10 @@ struct OneGivesBackTwice : rl::test_suite<OneGivesBackTwice<Word, closes>, 2> {
   void thread(unsigned index) {
     const auto view = word.try_lease();
     if (!view) return;
-    RL_ASSERT(word.park(generation_of(*view)));
-    if (index == 0) (void)(closes ? word.begin_close(generation_of(*view)) : word.park(generation_of(*view)));
+    RL_ASSERT(word.park(view->generation()));
+    if (index == 0) (void)(closes ? word.begin_close(view->generation()) : word.park(view->generation()));
   }
-  void after() { RL_ASSERT(state_of(word.load()) == Word::State::idle); }
+  void after() { RL_ASSERT(word.load().state() == Word::State::idle); }
 };
 
 TEST(model, a_slot_has_one_owner_at_a_time) {
@@ -137,7 +107,7 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
   }
   void free_it() {
     RL_ASSERT(connection.get() == 0);
-    RL_ASSERT(state_of(word.load()) == Word::State::closing);
+    RL_ASSERT(word.load().state() == Word::State::closing);
     ++freed;
     word.free_closed();
   }
@@ -154,20 +124,20 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
       return;
     }
     RL_ASSERT(connection.get() == 1);
-    if (view->reusable() && word.park(generation_of(*view))) {
+    if (view->reusable() && word.park(view->generation())) {
       linked = true;
     } else {
-      RL_ASSERT(word.begin_close(generation_of(*view)));
+      RL_ASSERT(word.begin_close(view->generation()));
       close_it();
     }
   }
   void expire() {
     const auto seen = word.load();
-    if (state_of(seen) == Word::State::idle && word.try_reap(seen)) close_it();
+    if (seen.state() == Word::State::idle && word.try_reap(seen)) close_it();
   }
   void hang_up() {
     const auto view = word.mark_peer_closed([] { return true; });
-    if (view && state_of(*view) == Word::State::idle && word.try_reap(*view)) close_it();
+    if (view && view->state() == Word::State::idle && word.try_reap(*view)) close_it();
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -182,7 +152,7 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
     if (linked && word.finish_unlinked()) free_it();  // the next to pop it
     RL_ASSERT(freed == 1);
     RL_ASSERT(connection.get() == 0);
-    RL_ASSERT(state_of(word.load()) == Word::State::free);
+    RL_ASSERT(word.load().state() == Word::State::free);
     RL_ASSERT(word.load().reusable());
   }
 };
@@ -215,10 +185,10 @@ struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
       const auto view = word.try_lease();
       if (!view) return;
       deadline.store(1, std::memory_order_relaxed);
-      RL_ASSERT(word.park(generation_of(*view)));
+      RL_ASSERT(word.park(view->generation()));
     } else {
       const auto seen = word.load();
-      if (state_of(seen) != Word::State::idle || deadline.load(std::memory_order_relaxed) != 0) return;
+      if (seen.state() != Word::State::idle || deadline.load(std::memory_order_relaxed) != 0) return;
       if (word.try_reap(look == Look::remembered ? seen : word.load())) {
         RL_ASSERT(deadline.load(std::memory_order_relaxed) == 0);
       }
@@ -249,7 +219,7 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
 
   void before() {
     make_idle(word);
-    lease = generation_of(*word.try_lease());
+    lease = word.try_lease()->generation();
     RL_ASSERT(word.begin_stream(lease));
   }
   void park() {
@@ -266,13 +236,13 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
     } else {
       const auto after = word.end_stream(lease);
       RL_ASSERT(after);
-      if (ended(*after) && streams_of(*after) == 0) park();
+      if (after->ended() && after->streams() == 0) park();
     }
   }
   void after() {
     RL_ASSERT(parked == 1);
-    RL_ASSERT(state_of(word.load()) == Word::State::idle);
-    RL_ASSERT(!ended(word.load()));
+    RL_ASSERT(word.load().state() == Word::State::idle);
+    RL_ASSERT(!word.load().ended());
   }
 };
 
@@ -282,6 +252,137 @@ TEST(model, a_lease_given_back_while_its_stream_ends_is_parked_once) {
 
 TEST(model, mutant_a_lease_given_back_without_a_note_to_the_stream) {
   expect_caught<AStreamEndsMeanwhile<Release::gives_up>>(every_schedule(), rl::test_result_user_assert_failed);
+}
+
+// ---- the dial of a lease ---------------------------------------------------------------------------------------------
+
+enum class Abandon : std::uint8_t { with_its_own_step, as_any_lease };
+
+/// Mutant: a lease whose dial is under way is closed as any other.
+struct HastyWord : sync::BasicSlotWord<RelacyAtomics> {
+  using Base = sync::BasicSlotWord<RelacyAtomics>;
+  [[nodiscard]] bool begin_close(std::uint32_t generation) {
+    (void)Base::end_connect(false);
+    return Base::begin_close(generation);
+  }
+};
+
+/// A lease connects on first use, and is given back while its dial ends on another thread: the connection is parked by one
+/// of the two, and never seated on what somebody else has.
+template <Abandon abandon>
+struct ItsDialEndsMeanwhile : rl::test_suite<ItsDialEndsMeanwhile<abandon>, 2> {
+  using Word = std::conditional_t<abandon == Abandon::with_its_own_step, sync::BasicSlotWord<RelacyAtomics>, HastyWord>;
+  using State = typename sync::BasicSlotWord<RelacyAtomics>::State;
+  Word word;
+  rl::mutex mutex;  // the endpoint's
+  std::uint32_t lease = 0;
+  Plain<int> connection;
+  int parked = 0;
+  int closed = 0;
+
+  void before() {
+    lease = *word.reserve_lease();
+    RL_ASSERT(word.begin_connect(lease));
+  }
+  void give_back() {
+    // As Pool::release(): once more if the word changed between the look and the step.
+    for (;;) {
+      const auto now = word.load();
+      if (now.state() != State::leased || now.generation() != lease) return;
+      if (now.seated()) {
+        RL_ASSERT(connection.get() == 1);
+        if (!word.park(lease)) continue;
+        ++parked;
+        return;
+      }
+      if (now.connecting() && abandon == Abandon::with_its_own_step) {
+        Lock lock(mutex);
+        if (word.abandon_dial(lease)) return;
+      } else if (word.begin_close(lease)) {
+        RL_ASSERT(word.finish_emptied());
+        word.free_closed();
+        ++closed;
+        return;
+      }
+    }
+  }
+  void dial_done() {
+    Lock lock(mutex);
+    if (word.load().state() == State::leased) {
+      connection.set(1);
+      RL_ASSERT(word.end_connect(true));
+    } else {
+      connection.set(1);
+      RL_ASSERT(word.park_dialed());
+      ++parked;
+    }
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      give_back();
+    } else {
+      dial_done();
+    }
+  }
+  void after() {
+    RL_ASSERT(parked == 1 && closed == 0);
+    const auto now = word.load();
+    RL_ASSERT(now.state() == State::idle && now.seated() && !now.connecting());
+    RL_ASSERT(now.generation() != lease);
+  }
+};
+
+TEST(model, a_lease_given_back_while_it_is_dialed_leaves_the_connection_to_the_endpoint) {
+  expect_holds<ItsDialEndsMeanwhile<Abandon::with_its_own_step>>(every_schedule());
+}
+
+TEST(model, mutant_a_lease_closed_while_it_is_dialed) {
+  expect_caught<ItsDialEndsMeanwhile<Abandon::as_any_lease>>(every_schedule(), rl::test_result_user_assert_failed);
+}
+
+/// A place without a connection is given back, leased again and reaped: it has one owner, who knows that it is empty.
+template <typename Atomics>
+struct APlaceIsKept : rl::test_suite<APlaceIsKept<Atomics>, 3> {
+  using Word = sync::BasicSlotWord<Atomics>;
+  using State = typename Word::State;
+  Word word;
+  std::uint32_t lease = 0;
+  Plain<int> touched;
+  bool reaped = false;
+
+  void before() { lease = *word.reserve_lease(); }
+  void touch() { touched.set(touched.get() + 1); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      touch();
+      RL_ASSERT(!word.park(lease));
+      RL_ASSERT(word.park_vacant(lease));
+    } else if (index == 1) {
+      const auto view = word.try_lease();
+      if (!view) return;
+      touch();
+      RL_ASSERT(!view->seated());
+      RL_ASSERT(word.begin_connect(view->generation()));
+    } else {
+      const auto seen = word.load();
+      if (seen.state() != State::vacant || !word.try_reap(seen)) return;
+      touch();
+      reaped = true;
+    }
+  }
+  void after() {
+    const auto now = word.load();
+    RL_ASSERT(now.generation() != lease);
+    RL_ASSERT(now.state() == (reaped ? State::closing : now.connecting() ? State::leased : State::vacant));
+  }
+};
+
+TEST(model, a_place_without_a_connection_is_leased_or_reaped_by_one) {
+  expect_holds<APlaceIsKept<RelacyAtomics>>(every_schedule());
+}
+
+TEST(model, mutant_a_place_that_publishes_nothing) {
+  expect_caught<APlaceIsKept<RelaxedAtomics>>(every_schedule(), rl::test_result_data_race);
 }
 
 }  // namespace

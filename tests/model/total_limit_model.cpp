@@ -163,12 +163,12 @@ struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::
 
 TEST(model, who_starves_at_the_total_limit_gets_the_next_place) {
   expect_holds<OnePlaceForAll<AsShipped, Ends::closed, 1>>(up_to_preemptions(2));
-  expect_holds<OnePlaceForAll<AsShipped, Ends::closed, 2>>(random_schedules(300'000));
+  expect_holds<OnePlaceForAll<AsShipped, Ends::closed, 2>>(random_schedules(200'000));
 }
 
 TEST(model, who_starves_at_the_total_limit_gets_the_place_of_what_is_parked_elsewhere) {
   expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 1>>(up_to_preemptions(2));
-  expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 2>>(random_schedules(300'000));
+  expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 2>>(random_schedules(200'000));
 }
 
 struct ListsItselfLate : AsShipped {

@@ -164,14 +164,14 @@ struct AllAcquire : rl::test_suite<AllAcquire<Rules, cells, threads, patient>, r
 TEST(model, no_wake_up_is_lost) {
   expect_holds<AllAcquire<AsShipped, 1, 2>>(up_to_preemptions(4));
   expect_holds<AllAcquire<AsShipped, 1, 3>>(up_to_preemptions(1));
-  expect_holds<AllAcquire<AsShipped, 1, 3>>(random_schedules(400'000));
-  expect_holds<AllAcquire<AsShipped, 2, 4>>(random_schedules(400'000));
+  expect_holds<AllAcquire<AsShipped, 1, 3>>(random_schedules(200'000));
+  expect_holds<AllAcquire<AsShipped, 2, 4>>(random_schedules(200'000));
 }
 
 TEST(model, nothing_is_lost_when_a_waiter_gives_up_as_it_is_served) {
   expect_holds<AllAcquire<AsShipped, 1, 2, 1>>(up_to_preemptions(2));
-  expect_holds<AllAcquire<AsShipped, 1, 3, 1>>(random_schedules(400'000));
-  expect_holds<AllAcquire<AsShipped, 1, 3, 2>>(random_schedules(400'000));
+  expect_holds<AllAcquire<AsShipped, 1, 3, 1>>(random_schedules(200'000));
+  expect_holds<AllAcquire<AsShipped, 1, 3, 2>>(random_schedules(200'000));
 }
 
 struct WeakOrders : AsShipped {
