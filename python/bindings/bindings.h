@@ -36,9 +36,9 @@ class Pool {
     return now;
   }
   /// The endpoint of a URL under the pool's own TLS settings; `now` is core(). ValueError for a bad one.
-  [[nodiscard]] pool::Endpoint& endpoint(client::Core& now, nanobind::handle url) {
+  [[nodiscard]] pool::EndpointHold endpoint(client::Core& now, nanobind::handle url) {
     if (pool::Endpoint* const there = endpoints_.at_address(url.ptr())) [[likely]]
-      return *there;
+      return pool::EndpointHold(*there);
     return look_up(now, url);
   }
 
@@ -53,7 +53,7 @@ class Pool {
 
  private:
   void adopt(client::Core& now);
-  [[nodiscard]] pool::Endpoint& look_up(client::Core& now, nanobind::handle url);
+  [[nodiscard]] pool::EndpointHold look_up(client::Core& now, nanobind::handle url);
 
   client::Core* core_ = nullptr;  // that what follows belongs to
   RememberedEndpoints endpoints_;
@@ -66,8 +66,8 @@ class Handle {
   Handle(nanobind::object pool, Profile profile, std::optional<std::uint32_t> max_leases, int connect_retries,
          nanobind::object error_factory);
 
-  [[nodiscard]] Result<pool::Endpoint*> endpoint(client::Core& core, Scheme scheme, std::string_view host,
-                                                 std::uint16_t port, std::optional<std::string_view> server_name);
+  [[nodiscard]] Result<pool::EndpointHold> endpoint(client::Core& core, Scheme scheme, std::string_view host,
+                                                    std::uint16_t port, std::optional<std::string_view> server_name);
   /// From the start of an exchange to its end, however it ends; any thread.
   void leave() noexcept;
 

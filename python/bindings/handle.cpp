@@ -189,8 +189,8 @@ nb::object send(nb::handle self_object, nb::handle scheme, nb::handle host, nb::
   const std::vector<Header> pairs = headers_from(headers, text);
   const std::optional<std::string_view> body =
       content.is_none() ? std::nullopt : std::optional(bytes_view(content, "content"));
-  auto opened =
-      client::Exchange::open(core, **there, {bytes_view(method, "method"), bytes_view(target, "target"), pairs});
+  auto opened = client::Exchange::open(core, std::move(there).value(),
+                                       {bytes_view(method, "method"), bytes_view(target, "target"), pairs});
   if (!opened) raise(opened.error(), self.error_factory);
   ++self.requests;
   ++self.pool.requests;
@@ -235,8 +235,8 @@ Handle::Handle(nb::object the_pool, Profile profile, std::optional<std::uint32_t
   profile_id_ = *id;
 }
 
-Result<pool::Endpoint*> Handle::endpoint(client::Core& core, Scheme scheme, std::string_view host, std::uint16_t port,
-                                         std::optional<std::string_view> server_name) {
+Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, std::string_view host,
+                                            std::uint16_t port, std::optional<std::string_view> server_name) {
   if (core_ != &core) {  // a fork: ids and endpoints belong to the parent's core
     auto id = core.intern(profile_);
     if (!id) return std::move(id).error();
@@ -258,11 +258,11 @@ Result<pool::Endpoint*> Handle::endpoint(client::Core& core, Scheme scheme, std:
     return core.endpoint({scheme, std::string(host), port}, *id);
   }
   if (last_ != nullptr && last_origin_.port == port && last_origin_.scheme == scheme && last_origin_.host == host)
-    return last_;
+    return pool::EndpointHold(*last_);
   Origin origin{scheme, std::string(host), port};
-  auto there = core.endpoint(origin, profile_id_);
-  if (there) {
-    last_ = *there;
+  pool::EndpointHold there = core.endpoint(origin, profile_id_);
+  if (there->kept()) {
+    last_ = &*there;
     last_origin_ = std::move(origin);
   }
   return there;

@@ -46,22 +46,22 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
   const std::string_view path = text.view(target);
   const BodyView body(content);
 
-  std::optional<pool::LeaseRef> lease;
-  pool::Endpoint* there = nullptr;
-  lease = lease_of(core, connection);
+  pool::EndpointHold there;
+  const std::optional<pool::LeaseRef> lease = lease_of(core, connection);
   if (lease) {
-    there = lease->slot->endpoint.get();
+    there = pool::EndpointHold(*lease->slot->endpoint.get());  // the lease keeps it
   } else {
     if (PyUnicode_Find(connection.ptr(), nb::str("://").ptr(), 0, PyUnicode_GET_LENGTH(connection.ptr()), 1) < 0) {
       raise(Error::make(ErrorCode::stale_lease, Phase::acquire,
                         "no such lease: the connection id was returned already, or is not one (an endpoint is a URL)"),
             self.error_factory);
     }
-    there = &self.endpoint(core, connection);
+    there = self.endpoint(core, connection);
   }
   const client::CompletedHeaders completed(there->name(), verb, std::move(given), body.view().size());
   const client::RequestView view{verb, path, completed.headers()};
-  auto opened = lease ? client::Exchange::open_on(core, *lease, view) : client::Exchange::open(core, *there, view);
+  auto opened =
+      lease ? client::Exchange::open_on(core, *lease, view) : client::Exchange::open(core, std::move(there), view);
   if (!opened) raise(opened.error(), self.error_factory);
   ++self.requests;
 
@@ -112,13 +112,13 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
 
 std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::handle timeout) {
   client::Core& core = self.core();
-  pool::Endpoint& there = self.endpoint(core, endpoint);
+  const pool::EndpointHold there = self.endpoint(core, endpoint);
   const OptionalDuration wait = duration_from(timeout, "timeout");
   std::optional<Result<std::uint32_t>> warmed;
   bool raised = false;
   {
     WithoutGil without_gil;
-    warmed.emplace(core.pool().warm(there, count, {wait, wait, false, without_gil.interrupt()}));
+    warmed.emplace(core.pool().warm(*there, count, {wait, wait, false, without_gil.interrupt()}));
     raised = without_gil.raised();
   }
   return value_or_raise(*std::move(warmed), raised, self.error_factory);
@@ -202,7 +202,7 @@ void Pool::adopt(client::Core& now) {
   core_ = &now;
 }
 
-pool::Endpoint& Pool::look_up(client::Core& now, nb::handle url) {
+pool::EndpointHold Pool::look_up(client::Core& now, nb::handle url) {
   if (!PyUnicode_Check(url.ptr())) {
     PyErr_Format(PyExc_TypeError, "an endpoint is a URL (str) like 'https://host:port', not %s",
                  Py_TYPE(url.ptr())->tp_name);
@@ -210,7 +210,7 @@ pool::Endpoint& Pool::look_up(client::Core& now, nb::handle url) {
   }
   // A subclass of str could hash and compare by Python code: it is read each time, and never kept.
   const bool exactly = PyUnicode_CheckExact(url.ptr()) != 0;
-  if (pool::Endpoint* const there = exactly ? endpoints_.find(url.ptr()) : nullptr) return *there;
+  if (pool::Endpoint* const there = exactly ? endpoints_.find(url.ptr()) : nullptr) return pool::EndpointHold(*there);
 
   Py_ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(url.ptr(), &size);
@@ -219,10 +219,9 @@ pool::Endpoint& Pool::look_up(client::Core& now, nb::handle url) {
   if (!origin) raise_value_error(origin.error());
   auto profile = now.intern(Profile{.tls = default_tls});
   if (!profile) raise_value_error(profile.error());
-  auto there = now.endpoint(*origin, *profile);
-  if (!there) raise_value_error(there.error());
-  if (exactly) endpoints_.add(url.ptr(), **there);
-  return **there;
+  pool::EndpointHold there = now.endpoint(*origin, *profile);
+  if (exactly && there->kept()) endpoints_.add(url.ptr(), *there);
+  return there;
 }
 
 void bind_pool(nb::module_& module) {

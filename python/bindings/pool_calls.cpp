@@ -128,11 +128,11 @@ PyObject* get_connection(Pool& self, PyObject* const* given, Py_ssize_t position
     if (arguments.named != nullptr) wait = duration_from(arguments.named, "timeout");
   }
   client::Core& core = self.core();
-  pool::Endpoint& there = self.endpoint(core, url);
+  const pool::EndpointHold there = self.endpoint(core, url);
   // The good case has no wait in it, so the GIL stays.
-  if (const auto ref = core.pool().try_lease(there)) [[likely]]
+  if (const auto ref = core.pool().try_lease(*there)) [[likely]]
     return give_out(self, core, *ref);
-  return get_slowly(self, core, there, wait);
+  return get_slowly(self, core, *there, wait);
 }
 
 /// The lease that the only argument names.

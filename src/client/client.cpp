@@ -11,7 +11,7 @@ namespace fastpool {
 struct Client::State {
   State(const PoolSettings& settings, Profile p) : core(settings), profile(std::move(p)) {}
 
-  [[nodiscard]] Result<pool::Endpoint*> endpoint(std::string_view url) {
+  [[nodiscard]] Result<pool::EndpointHold> endpoint(std::string_view url) {
     auto origin = Origin::parse(url);
     if (!origin) return std::move(origin).error();
     auto id = core.get().intern(profile);
@@ -53,7 +53,8 @@ Result<Response> Client::send(const Request& request, const RequestOptions& opti
   client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());
 
   const client::CallOptions call{options.timeouts, options.interrupt, 0};
-  auto exchange = client::Exchange::open(state_->core.get(), **endpoint, {request.method, target, completed.headers()});
+  auto exchange = client::Exchange::open(state_->core.get(), std::move(endpoint).value(),
+                                         {request.method, target, completed.headers()});
   if (!exchange) return std::move(exchange).error();
   if (auto obtained = exchange->obtain(call); !obtained) return std::move(obtained).error();
   if (auto sent = exchange->send(request.body, call); !sent) return std::move(sent).error();

@@ -33,9 +33,9 @@ std::size_t Core::EndpointKeyHash::operator()(const EndpointKey& key) const noex
              0x9e3779b97f4a7c15ULL;
 }
 
-Result<pool::Endpoint*> Core::endpoint(const Origin& origin, ProfileId profile) {
+pool::EndpointHold Core::endpoint(const Origin& origin, ProfileId profile) {
   const EndpointKey key{origin, profile};
-  if (Known* known = endpoints_.find(key)) return known->endpoint;
+  if (const Known* known = endpoints_.find(key)) return pool::EndpointHold(*known->endpoint);
 
   auto target = std::make_shared<connection::Target>();
   target->origin = origin;
@@ -44,21 +44,12 @@ Result<pool::Endpoint*> Core::endpoint(const Origin& origin, ProfileId profile) 
     target->profile = profiles_[profile].profile;
     if (origin.scheme == Scheme::https) target->tls = profiles_[profile].tls;
   }
-  std::optional<Error> error;
-  Known& known = endpoints_.find_or_insert(key, [&] {
-    auto made = std::make_unique<Known>();
-    auto added = pool_.add_endpoint(origin.to_string(), std::move(target));
-    if (added) {
-      made->endpoint = *added;
-    } else {
-      error = std::move(added).error();
-    }
-    return made;
-  });
-  if (known.endpoint == nullptr)
-    return error ? *std::move(error)
-                 : Error::make(ErrorCode::invalid_argument, Phase::acquire, "too many endpoints in this pool");
-  return known.endpoint;
+  std::lock_guard lock(new_endpoints_mutex_);
+  if (const Known* known = endpoints_.find(key)) return pool::EndpointHold(*known->endpoint);
+  auto added = pool_.add_endpoint(origin.to_string(), target);
+  if (!added) return pool_.add_passing_endpoint(origin.to_string(), std::move(target));
+  const Known& known = endpoints_.find_or_insert(key, [&] { return std::make_unique<Known>(Known{*added}); });
+  return pool::EndpointHold(*known.endpoint);
 }
 
 void Core::close() {

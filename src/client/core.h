@@ -37,8 +37,8 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   /// The id of that profile; its TLS context is made at the first call. \returns invalid_argument for settings that OpenSSL
   /// refuses, such as an unreadable file.
   [[nodiscard]] Result<ProfileId> intern(const Profile& profile);
-  /// The endpoint of (origin, profile), lock-free once it is known.
-  [[nodiscard]] Result<pool::Endpoint*> endpoint(const Origin& origin, ProfileId profile);
+  /// The endpoint of (origin, profile), lock-free once it is known. Past PoolSettings::max_endpoints a passing one.
+  [[nodiscard]] pool::EndpointHold endpoint(const Origin& origin, ProfileId profile);
 
   /// Ends everything: waits, dials, idle connections; interrupts the users of leased ones.
   void close();
@@ -102,6 +102,8 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   std::function<void(const pool::Leak&)> leak_listener_;
   sync::Tally retried_;
   sync::Tally retried_unread_;
+
+  std::mutex new_endpoints_mutex_;  // one new endpoint at a time
 
   std::mutex profiles_mutex_;
   std::vector<KnownProfile> profiles_;  // guarded by profiles_mutex_

@@ -72,8 +72,8 @@ iovec piece_of(std::string_view text) noexcept {
 
 }  // namespace
 
-Exchange::Exchange(Core& core, pool::Endpoint& endpoint) noexcept
-    : core_(&core), endpoint_(&endpoint), epoch_(net::fork_epoch()) {}
+Exchange::Exchange(Core& core, pool::EndpointHold endpoint) noexcept
+    : core_(&core), endpoint_(std::move(endpoint)), epoch_(net::fork_epoch()) {}
 
 Exchange::~Exchange() {
   abandon();
@@ -82,14 +82,14 @@ Exchange::~Exchange() {
 
 // ---- opening ---------------------------------------------------------------------------------------------------------
 
-Result<Exchange> Exchange::open(Core& core, pool::Endpoint& endpoint, const RequestView& request) {
-  Exchange exchange(core, endpoint);
+Result<Exchange> Exchange::open(Core& core, pool::EndpointHold endpoint, const RequestView& request) {
+  Exchange exchange(core, std::move(endpoint));
   if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
   return exchange;
 }
 
 Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const RequestView& request) {
-  Exchange exchange(core, *lease.slot->endpoint.get());
+  Exchange exchange(core, pool::EndpointHold(*lease.slot->endpoint.get()));  // the lease keeps it
   if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
   if (!core.pool().begin_stream(lease)) {
     return Error::make(ErrorCode::stale_lease, Phase::acquire,
@@ -508,6 +508,7 @@ void Exchange::close() noexcept {
 void Exchange::abandon() noexcept {
   if (epoch_ != net::fork_epoch()) {  // the connection is the parent's
     (void)lease_.detach();
+    endpoint_.detach();
     (void)stream_.take();
   }
   if (state_ == State::body_arrived && holds())

@@ -47,7 +47,7 @@ class Exchange {
   ~Exchange();
 
   /// Encodes the request for an endpoint; no I/O, no wait, and the request's views are not kept.
-  [[nodiscard]] static Result<Exchange> open(Core& core, pool::Endpoint& endpoint, const RequestView& request);
+  [[nodiscard]] static Result<Exchange> open(Core& core, pool::EndpointHold endpoint, const RequestView& request);
   /// The same on a lease that the caller keeps. stale_lease if it ended or is in use.
   [[nodiscard]] static Result<Exchange> open_on(Core& core, pool::LeaseRef lease, const RequestView& request);
 
@@ -107,7 +107,7 @@ class Exchange {
   };
   enum class State : std::uint8_t { ready, sending, reading_head, reading_body, body_arrived, complete, ended };
 
-  Exchange(Core& core, pool::Endpoint& endpoint) noexcept;
+  Exchange(Core& core, pool::EndpointHold endpoint) noexcept;
 
   [[nodiscard]] Result<void> prepare(const RequestView& request);
   [[nodiscard]] Result<void> send_once(std::string_view body, const CallOptions& options);
@@ -129,7 +129,7 @@ class Exchange {
   [[nodiscard]] connection::Connection& connection() const noexcept;
 
   Core* core_;
-  pool::Endpoint* endpoint_;
+  pool::EndpointHold endpoint_;
   pool::Lease lease_;  // of our own, or
   StreamHold stream_;  // on the caller's
   bool stream_fresh_ = false;

@@ -46,6 +46,11 @@ enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
   return Duration(static_cast<Duration::rep>(static_cast<double>(full.count()) * (1.0 - 0.5 * jitter)));
 }
 
+/// Whether tombstones outnumber the living cells of a list so far that it is swept. With nothing living that is cheap.
+[[nodiscard]] constexpr bool worth_sweeping(std::uint32_t tombstones, std::uint32_t living) noexcept {
+  return tombstones > (living == 0 ? 0 : std::max(16U, living));
+}
+
 /// How many dials an endpoint that is kept warm needs besides those for its waiters.
 /// \param lasting idle connections that do not expire soon.
 [[nodiscard]] constexpr std::uint32_t warming_dials(std::uint32_t min_idle, std::uint32_t lasting,

@@ -59,6 +59,7 @@ TimePoint Pool::dial_start_locked(const Endpoint& endpoint) const {
 
 void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialReport report) {
   Endpoint& endpoint = *slot.endpoint.get();
+  const InUse in_use(endpoint);
   if (result) {
     tallies_.opened.add();
     if (report.handshake) tallies_.handshakes.add();
@@ -167,7 +168,7 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Po
     dispatch_locked(endpoint, actions);
     return false;
   }
-  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
+  if (!endpoint.kept() || (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections))) {
     const auto generation = slot.word.lease_dialed();
     if (generation && slot.word.begin_close(*generation)) actions.closing.push_back({&slot, true});
     return false;

@@ -18,16 +18,22 @@
 
 namespace fastpool::pool {
 
-/// One thing that connections can be made to, in one pool: its limit, its idle connections, its waiters. Lives as long as
-/// the pool. Only the pool's code touches the members.
+/// One thing that connections can be made to, in one pool: its limit, its idle connections, its waiters. Only the pool's
+/// code touches the members.
+///
+/// It lives as long as the pool; but past PoolSettings::max_endpoints it is a passing one: its connections are not kept,
+/// and it goes with the last of its users and connections (\see EndpointHold).
 class Endpoint {
  public:
-  Endpoint(std::string name, std::shared_ptr<const void> target) : name_(std::move(name)), target_(std::move(target)) {}
+  Endpoint(std::string name, std::shared_ptr<const void> target, bool kept = true)
+      : name_(std::move(name)), target_(std::move(target)), kept_(kept) {}
 
   /// For people: the origin.
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   /// Whatever the dialer needs; the pool never looks.
   [[nodiscard]] const void* target() const noexcept { return target_.get(); }
+  /// Whether it lives as long as the pool.
+  [[nodiscard]] bool kept() const noexcept { return kept_; }
 
  private:
   friend class Acquisition;
@@ -35,8 +41,10 @@ class Endpoint {
 
   const std::string name_;
   const std::shared_ptr<const void> target_;
+  const bool kept_;
 
   // Lock-free.
+  sync::Count users;        ///< of a passing one: holds, and steps that touch it after its last connection ended
   sync::IdleList idle;      ///< live connections, and how many wait for one
   sync::TaggedList vacant;  ///< places without a connection, kept for the next bare lease
   sync::Count connections;  ///< what counts against the limit: vacant, dialing, idle, leased, closing

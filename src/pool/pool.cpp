@@ -37,11 +37,23 @@ Result<Endpoint*> Pool::add_endpoint(std::string name, std::shared_ptr<const voi
   std::lock_guard lock(endpoints_mutex_);
   if (endpoints_.size() >= settings_.max_endpoints) {
     return Error::make(ErrorCode::invalid_argument, Phase::acquire,
-                       "the pool already serves " + std::to_string(endpoints_.size()) +
+                       "the pool already knows " + std::to_string(endpoints_.size()) +
                            " endpoints, its maximum (max_endpoints); cannot add " + name);
   }
-  endpoints_.push_back(std::make_unique<Endpoint>(std::move(name), std::move(target)));
-  return endpoints_.back().get();
+  return endpoints_.emplace_back(std::make_unique<Endpoint>(std::move(name), std::move(target))).get();
+}
+
+EndpointHold Pool::add_passing_endpoint(std::string name, std::shared_ptr<const void> target) {
+  auto made = std::make_unique<Endpoint>(std::move(name), std::move(target), false);
+  Endpoint& endpoint = *made;
+  endpoint.users.add();
+  std::lock_guard lock(endpoints_mutex_);
+  passing_.emplace(&endpoint, std::move(made));
+  return {*this, endpoint};
+}
+
+EndpointHold::~EndpointHold() {
+  if (pool_ != nullptr) pool_->leave_endpoint(*endpoint_);
 }
 
 // ---- taking ----------------------------------------------------------------------------------------------------------
@@ -277,7 +289,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
   const TimePoint retire_at = slot.retire_at.get();
-  if (now >= retire_at) return false;
+  if (now >= retire_at || !endpoint.kept()) return false;
   if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
     return false;
   if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
@@ -306,7 +318,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
 bool Pool::vacate(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
-  if (refusing_.get() || !slot.word.park_vacant(ref.generation)) return false;
+  if (refusing_.get() || !endpoint.kept() || !slot.word.park_vacant(ref.generation)) return false;
   endpoint.vacant.push(slot.index, links());
   // The same pairs as in park().
   if (endpoint.idle.waiting() != 0) [[unlikely]]

@@ -17,6 +17,7 @@
 
 #include "pool/acquisition.h"
 #include "pool/endpoint.h"
+#include "pool/endpoint_hold.h"
 #include "pool/interfaces.h"
 #include "pool/lease.h"
 #include "pool/longest_idle.h"
@@ -45,8 +46,10 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
   ~Pool();
 
-  /// Makes an endpoint; it lives as long as the pool. \returns invalid_argument past max_endpoints.
+  /// Makes an endpoint that lives as long as the pool. \returns invalid_argument past max_endpoints.
   [[nodiscard]] Result<Endpoint*> add_endpoint(std::string name, std::shared_ptr<const void> target);
+  /// Makes one that goes with its last hold and connection, and keeps no connection.
+  [[nodiscard]] EndpointHold add_passing_endpoint(std::string name, std::shared_ptr<const void> target);
 
   // ---- leases (pool.cpp); what waits without blocking is an Acquisition ----
 
@@ -110,6 +113,7 @@ class Pool {
 
  private:
   friend class Acquisition;
+  friend class EndpointHold;
 
   struct Ended {
     Slot* slot;
@@ -131,6 +135,21 @@ class Pool {
     std::uint32_t generation = 0;
     bool live = false;
     bool goodbye = false;
+  };
+  /// Keeps a passing endpoint for a step that touches it after its last connection ended. Begin it while there is one.
+  class InUse {
+   public:
+    explicit InUse(Endpoint& endpoint) noexcept : endpoint_(endpoint) {
+      if (!endpoint_.kept()) endpoint_.users.add();
+    }
+    InUse(const InUse&) = delete;
+    InUse& operator=(const InUse&) = delete;
+    ~InUse() {
+      if (!endpoint_.kept()) endpoint_.users.subtract();
+    }
+
+   private:
+    Endpoint& endpoint_;
   };
   enum class Reserved : std::uint8_t { yes, endpoint_limit, total_limit };
   struct Links {
@@ -200,6 +219,16 @@ class Pool {
   }
 
   // Upkeep (upkeep.cpp).
+  void leave_endpoint(Endpoint& endpoint) noexcept;
+  [[nodiscard]] static bool deserted_locked(Endpoint& endpoint) noexcept;
+  void end_passing() noexcept;
+  template <typename Visit>
+  void for_each_endpoint_locked(Visit visit) const {
+    for (const auto& endpoint : endpoints_)
+      visit(*endpoint);
+    for (const auto& [key, endpoint] : passing_)
+      visit(*endpoint);
+  }
   void warm_up();
   [[nodiscard]] std::uint32_t busy() const;
   [[nodiscard]] double jitter() noexcept;
@@ -221,9 +250,10 @@ class Pool {
   alignas(64) sync::Count total_;  // connections of all endpoints; touched by dial and close only
   sync::Count idle_total_;         // only if counts_idle_
 
-  // Guarded by endpoints_mutex_.
+  // Guarded by endpoints_mutex_, under which alone passing endpoints end.
   mutable std::mutex endpoints_mutex_;
   std::deque<std::unique_ptr<Endpoint>> endpoints_;
+  std::unordered_map<const Endpoint*, std::unique_ptr<Endpoint>> passing_;
 
   // Guarded by starved_mutex_: endpoints whose waiters are held up by the total limit, first come first served.
   std::mutex starved_mutex_;

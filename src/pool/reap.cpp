@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pool/decisions.h"
 #include "pool/pool.h"
 
 namespace fastpool::pool {
@@ -20,6 +21,7 @@ std::unique_ptr<Pooled> Pool::unseat_locked(Slot& slot) noexcept {
 // Closing, owned by the caller: nothing else takes `pooled`. A cell still linked somewhere stays as a tombstone.
 void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
+  const InUse in_use(endpoint);
   std::unique_ptr<Pooled> pooled;
   {
     std::lock_guard lock(endpoint.mutex);
@@ -30,7 +32,7 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   if (slot.word.finish_emptied()) free_cell(slot);
   unreserve(endpoint);
   capacity_freed(endpoint);
-  if (endpoint.tombstones.get() > std::max<std::uint32_t>(16, endpoint.connections.get())) sweep(endpoint);
+  if (worth_sweeping(endpoint.tombstones.get(), endpoint.connections.get())) sweep(endpoint);
 }
 
 // Closing, and both parties are done with it.

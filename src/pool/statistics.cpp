@@ -10,22 +10,19 @@ namespace fastpool::pool {
 PoolStats Pool::stats() const {
   PoolStats stats;
   std::unordered_map<const Endpoint*, std::size_t> place;
-  {
-    std::lock_guard lock(endpoints_mutex_);
-    stats.endpoints.reserve(endpoints_.size());
-    for (const auto& endpoint : endpoints_) {
-      place.emplace(endpoint.get(), stats.endpoints.size());
-      EndpointStats& each = stats.endpoints.emplace_back();
-      each.name = endpoint->name();
-      each.waiters = endpoint->idle.waiting();
-      std::lock_guard endpoint_lock(endpoint->mutex);
-      each.min_idle = endpoint->min_idle;
-      each.failing_dials = endpoint->failures;
-      each.wait_time = endpoint->wait_time;
-      each.create_time = endpoint->create_time;
-      each.handshake_time = endpoint->handshake_time;
-    }
-  }
+  std::lock_guard lock(endpoints_mutex_);
+  for_each_endpoint_locked([&](Endpoint& endpoint) {
+    place.emplace(&endpoint, stats.endpoints.size());
+    EndpointStats& each = stats.endpoints.emplace_back();
+    each.name = endpoint.name();
+    each.waiters = endpoint.idle.waiting();
+    std::lock_guard endpoint_lock(endpoint.mutex);
+    each.min_idle = endpoint.min_idle;
+    each.failing_dials = endpoint.failures;
+    each.wait_time = endpoint.wait_time;
+    each.create_time = endpoint.create_time;
+    each.handshake_time = endpoint.handshake_time;
+  });
   stats.leases = tallies_.leases.get();
   stats.reused = tallies_.reused.get();
   slab_.for_each([&](const Slot& slot) {
@@ -33,7 +30,7 @@ PoolStats Pool::stats() const {
     if (word.state() != SlotState::idle && word.state() != SlotState::leased && word.state() != SlotState::dialing)
       return;
     const auto known = place.find(slot.endpoint.get());
-    if (known == place.end()) return;  // made after the look above
+    if (known == place.end()) return;  // it is just being taken
     EndpointStats& each = stats.endpoints[known->second];
     ++each.total_connections;
     if (word.state() == SlotState::idle) ++each.idle_connections;

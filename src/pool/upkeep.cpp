@@ -45,7 +45,31 @@ std::size_t Pool::cleanup() {
 
 void Pool::maintain() {
   cleanup();
+  end_passing();
   if (!refusing_.get()) warm_up();
+}
+
+// ---- passing endpoints -----------------------------------------------------------------------------------------------
+
+void Pool::leave_endpoint(Endpoint& endpoint) noexcept {
+  endpoint.users.subtract();
+  // From here on another thread may end it: only what is still listed is looked at.
+  std::lock_guard lock(endpoints_mutex_);
+  const auto listed = passing_.find(&endpoint);
+  if (listed != passing_.end() && deserted_locked(*listed->second)) passing_.erase(listed);
+}
+
+// Whether nobody can reach it any more: no hold, no connection, and (last, since they touch it after that) no step under
+// way. Nothing makes new ones where there are none.
+bool Pool::deserted_locked(Endpoint& endpoint) noexcept {
+  if (endpoint.connections.get() != 0 || endpoint.users.get() != 0) return false;
+  std::lock_guard lock(endpoint.mutex);
+  return !endpoint.starved;
+}
+
+void Pool::end_passing() noexcept {
+  std::lock_guard lock(endpoints_mutex_);
+  std::erase_if(passing_, [](const auto& each) { return deserted_locked(*each.second); });
 }
 
 // ---- warm connections ------------------------------------------------------------------------------------------------
@@ -88,6 +112,12 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   count = std::min(
       {count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
   if (refusing_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
+  if (!endpoint.kept()) {
+    return Error::make(ErrorCode::invalid_argument, Phase::acquire,
+                       "the pool knows " + std::to_string(settings_.max_endpoints) +
+                           " endpoints, as many as it may (max_endpoints): it keeps no connection of " +
+                           endpoint.name());
+  }
   // As many waiters as connections wanted: the queue's own rules then count the idle ones, dial the rest at once, and
   // tell errors. All are given back together.
   sync::ThreadWaker waker;
@@ -151,7 +181,8 @@ std::vector<Leak> Pool::find_leaks() {
   std::vector<Leak> leaks;
   if (!settings_.leak_after) return leaks;
   const TimePoint now = clock_.now();
-  std::lock_guard lock(leaks_mutex_);
+  const std::lock_guard endpoints_stay(endpoints_mutex_);
+  const std::lock_guard lock(leaks_mutex_);
   slab_.for_each([&](Slot& slot) {
     const auto word = slot.word.load();
     if (word.state() != SlotState::leased || word.ended()) return;
@@ -177,8 +208,7 @@ std::uint32_t Pool::busy() const {
   std::uint32_t count = 0;
   {
     std::lock_guard lock(endpoints_mutex_);
-    for (const auto& endpoint : endpoints_)
-      count += endpoint->idle.waiting();
+    for_each_endpoint_locked([&](const Endpoint& endpoint) { count += endpoint.idle.waiting(); });
   }
   slab_.for_each([&](const Slot& slot) { count += slot.word.load().state() == SlotState::leased ? 1U : 0U; });
   return count;
@@ -205,28 +235,28 @@ void Pool::close() {
   if (!closed_.try_set()) return;
   const Error error = Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
   {
-    std::lock_guard lock(endpoints_mutex_);
-    for (const auto& endpoint : endpoints_) {
-      std::lock_guard endpoint_lock(endpoint->mutex);
-      while (!endpoint->queue.empty())
-        fail_locked(*endpoint, *endpoint->queue.front(), error);
-      for (const auto& [slot, waiter] : endpoint->seat_waiters) {
+    const std::lock_guard endpoints_stay(endpoints_mutex_);
+    for_each_endpoint_locked([&](Endpoint& endpoint) {
+      std::lock_guard lock(endpoint.mutex);
+      while (!endpoint.queue.empty())
+        fail_locked(endpoint, *endpoint.queue.front(), error);
+      for (const auto& [slot, waiter] : endpoint.seat_waiters) {
         waiter->error = error;
         waiter->done = true;
         waiter->waker->wake();
       }
-      endpoint->seat_waiters.clear();
-    }
+      endpoint.seat_waiters.clear();
+    });
+    slab_.for_each([&](Slot& slot) {
+      if (!slot.word.mark_draining()) return;
+      Endpoint* endpoint = slot.endpoint.get();
+      std::lock_guard lock(endpoint->mutex);
+      if (slot.endpoint.get() != endpoint) return;
+      // A slot that was freed and taken anew is not draining: what it holds is not guarded by this lock.
+      const auto now = slot.word.load();
+      if (now.state() == SlotState::leased && now.draining() && slot.pooled) slot.pooled->interrupt();
+    });
   }
-  slab_.for_each([&](Slot& slot) {
-    if (!slot.word.mark_draining()) return;
-    Endpoint* endpoint = slot.endpoint.get();
-    std::lock_guard lock(endpoint->mutex);
-    if (slot.endpoint.get() != endpoint) return;
-    // A slot that was freed and taken anew is not draining: what it holds is not guarded by this lock.
-    const auto now = slot.word.load();
-    if (now.state() == SlotState::leased && now.draining() && slot.pooled) slot.pooled->interrupt();
-  });
   cleanup();
 }
 

@@ -97,11 +97,11 @@ class ExchangeTest : public ::testing::Test {
  protected:
   explicit ExchangeTest(const PoolSettings& settings = {}) : core_(settings) {}
   [[nodiscard]] pool::Endpoint& endpoint(const HttpServer& server) {
-    return **core_.endpoint(*Origin::parse(server.url()), *core_.intern({}));
+    return *core_.endpoint(*Origin::parse(server.url()), *core_.intern({}));
   }
   [[nodiscard]] Exchange open(const HttpServer& server, std::string_view method, std::vector<Header> headers = {}) {
     headers.insert(headers.begin(), {"Host", "test"});
-    auto exchange = Exchange::open(core_, endpoint(server), {method, "/", headers});
+    auto exchange = Exchange::open(core_, pool::EndpointHold(endpoint(server)), {method, "/", headers});
     EXPECT_TRUE(exchange.ok());
     return std::move(exchange).value();
   }

@@ -304,5 +304,49 @@ TEST(Client, threads_get_their_own_answers) {
   EXPECT_LE(server.connections(), 2);
 }
 
+TEST(Client, past_the_cap_of_endpoints_requests_work_and_connections_are_not_kept) {
+  const HttpServer first;
+  const HttpServer second;
+  const HttpServer third;
+  PoolSettings settings;
+  settings.max_endpoints = 1;
+  Client client(settings);
+  for (int i = 0; i < 3; ++i) {
+    for (const HttpServer* server : {&first, &second, &third}) {
+      const auto response = client.send(request("POST", server->url(), "hello"), patient());
+      ASSERT_TRUE(response.ok()) << response.error().detail;
+      EXPECT_EQ(response->body, "hello");
+    }
+  }
+  EXPECT_EQ(first.connections(), 1);
+  EXPECT_EQ(second.connections(), 3);
+  EXPECT_EQ(third.connections(), 3);
+  const PoolStats stats = client.stats();
+  EXPECT_EQ(stats.all.total_connections, 1U);
+  EXPECT_EQ(stats.endpoints.size(), 1U) << "those past the cap are gone";
+  EXPECT_EQ(client.warm(second.url(), 1).error().code, ErrorCode::invalid_argument);
+}
+
+TEST(Client, threads_on_endpoints_past_the_cap_get_their_own_answers) {
+  const HttpServer server;
+  PoolSettings settings;
+  settings.max_endpoints = 0;
+  Client client(settings);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) {
+        const std::string body = std::to_string(t) + ":" + std::to_string(i);
+        const auto response = client.send(request("POST", server.url(), body), patient());
+        ASSERT_TRUE(response.ok()) << response.error().detail;
+        EXPECT_EQ(response->body, body);
+      }
+    });
+  }
+  for (std::thread& thread : threads)
+    thread.join();
+  EXPECT_EQ(client.stats().all.total_connections, 0U);
+}
+
 }  // namespace
 }  // namespace fastpool::client::test

@@ -184,7 +184,7 @@ class StaleConnection : public ExchangeTest {
       server_ = std::make_unique<support::LoopbackServer>(std::move(handler));
     }
     const std::string url = scheme + "://localhost:" + std::to_string(server_->port());
-    endpoint_ = *core_.endpoint(*Origin::parse(url), *core_.intern(profile));
+    endpoint_ = &*core_.endpoint(*Origin::parse(url), *core_.intern(profile));
     Exchange first = open("GET");
     ASSERT_TRUE(first.obtain(options_));
     ASSERT_TRUE(first.send("", options_));
@@ -192,7 +192,7 @@ class StaleConnection : public ExchangeTest {
   }
   [[nodiscard]] Exchange open(std::string_view method, std::vector<Header> headers = {}) {
     headers.insert(headers.begin(), {"Host", "test"});
-    auto exchange = Exchange::open(core_, *endpoint_, {method, "/", headers});
+    auto exchange = Exchange::open(core_, pool::EndpointHold(*endpoint_), {method, "/", headers});
     EXPECT_TRUE(exchange.ok());
     return std::move(exchange).value();
   }

@@ -69,6 +69,15 @@ TEST(DialBackoff, jitter_takes_off_up_to_a_half) {
   EXPECT_LT(dial_backoff(6, 0.999999), milliseconds(251));
 }
 
+TEST(WorthSweeping, when_tombstones_outnumber_the_living_or_are_all_there_is) {
+  EXPECT_FALSE(worth_sweeping(0, 0));
+  EXPECT_TRUE(worth_sweeping(1, 0));
+  EXPECT_FALSE(worth_sweeping(16, 1));
+  EXPECT_TRUE(worth_sweeping(17, 1));
+  EXPECT_FALSE(worth_sweeping(100, 100));
+  EXPECT_TRUE(worth_sweeping(101, 100));
+}
+
 TEST(WarmingDials, are_what_lacks_beside_the_dials_that_nobody_waits_for) {
   EXPECT_EQ(warming_dials(5, 5, 0, 0, 64), 0U);
   EXPECT_EQ(warming_dials(5, 3, 0, 0, 64), 2U);
