@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from environment import MEMORY_PROGRAM, Server, child_environment
+from environment import MEMORY_PROGRAM, child_environment, running_server
 
 FEW = 10
 MANY = 10_000
@@ -67,13 +67,14 @@ def _run(command: list[str]) -> dict[str, object]:
 
 
 def measure(
-    server: Server, descriptors: int, rounds: int, seconds: float, progress: Callable[[str], None]
+    server_core: int, descriptors: int, rounds: int, seconds: float, progress: Callable[[str], None]
 ) -> IdleResults:
     """`descriptors`: how many each process may have, the server's included."""
     results = IdleResults(connections=min(MANY, descriptors - 200))
-    port = str(server.plain.port)
     progress(f"memory of {results.connections} idle connections")
-    memory = _run([str(MEMORY_PROGRAM), port, str(results.connections)])
+    # A server of its own each time: ports that were in use lately cannot be had for a while, for the same address.
+    with running_server(server_core) as server:
+        memory = _run([str(MEMORY_PROGRAM), str(server.plain.port), str(results.connections)])
     if "unavailable" in memory:
         results.unavailable["memory"] = str(memory["unavailable"])
     else:
@@ -86,7 +87,9 @@ def measure(
             if client in results.unavailable:
                 continue
             progress(f"requests, round {number + 1}/{rounds}: {client} with {idle} idle connections")
-            told = _run([sys.executable, str(_WORKER), client, port, str(idle), str(seconds)])
+            with running_server(server_core) as server:
+                command = [sys.executable, str(_WORKER), client, str(server.plain.port), str(idle), str(seconds)]
+                told = _run(command)
             if "unavailable" in told:
                 results.unavailable[client] = str(told["unavailable"])
                 continue

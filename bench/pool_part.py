@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import idle
 import simple_pool
-from environment import POOL_PROGRAM, Server, SetupError
+from environment import POOL_PROGRAM, SetupError
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def _core(effort: Effort) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures}
 
 
-def run(server: Server, descriptors: int, effort: Effort, progress: Callable[[str], None]) -> PoolResults:
+def run(server_core: int, descriptors: int, effort: Effort, progress: Callable[[str], None]) -> PoolResults:
     progress("acquire and release in C++")
     core = _core(effort)
     python = simple_pool.measure(effort.rounds, effort.seconds, progress)
     rounds = min(3, effort.rounds)  # most of the time of one is spent on httpx, which opens its connections slowly
-    return PoolResults(core, python, idle.measure(server, descriptors, rounds, effort.seconds, progress))
+    return PoolResults(core, python, idle.measure(server_core, descriptors, rounds, effort.seconds, progress))

@@ -65,7 +65,7 @@ def _arguments() -> argparse.Namespace:
 
 def _pool(server: Server, arguments: argparse.Namespace, descriptors: int) -> None:
     begin, told = time.monotonic(), disturbance(server)
-    results = pool_part.run(server, descriptors, arguments.effort, report.print_progress)
+    results = pool_part.run(_SERVER_CORE, descriptors, arguments.effort, report.print_progress)
     seconds = time.monotonic() - begin
     conditions = f"{arguments.effort.rounds} rounds, {os.cpu_count() or 1} cores, {seconds:.0f} s in all; {told()}"
     print(file=sys.stderr)

@@ -50,10 +50,12 @@ def _open(pool: str, endpoints: list[str], threads: int) -> tuple[Get, Return]:
     if pool in ("ours_live", "ours_bare"):
         module: Any = importlib.import_module("fast_litellm")
         if pool == "ours_live":
+            default = module.SimpleConnectionPool("default")
             for endpoint in endpoints:
-                warmed = module.SimpleConnectionPool("default").warm(endpoint, threads)
+                warmed = default.warm(endpoint, threads)
                 if warmed != threads:
                     raise SystemExit(f"{warmed} of {threads} connections to {endpoint}")
+                default.warm(endpoint, 0)  # from now on none is dialed to keep them warm
     return _module(endpoints)
 
 
