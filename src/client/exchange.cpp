@@ -280,7 +280,8 @@ Result<void> Exchange::finish(const CallOptions& options) {
     }
     auto answered = read_head(options);
     if (answered) return {};
-    Error error = write_error_ ? *std::exchange(write_error_, std::nullopt) : std::move(answered).error();
+    Error error = write_error_ ? *std::move(write_error_) : std::move(answered).error();
+    write_error_.reset();
     // Without a piece all of the request is head and end, which are still here.
     if (auto again = begin_again(std::move(error), options, !piece_taken_); !again) return again;
   }

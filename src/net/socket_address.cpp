@@ -49,7 +49,7 @@ SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) noexcept
   if (length > near_size) {
     to = new (std::nothrow) std::byte[length];
     if (to == nullptr) return;
-    std::memcpy(bytes_.data(), &to, sizeof(to));
+    std::memcpy(bytes_.data(), static_cast<const void*>(&to), sizeof(to));
   }
   std::memcpy(to, address, length);
   length_ = length;
@@ -61,7 +61,7 @@ SocketAddress::~SocketAddress() {
 
 std::byte* SocketAddress::far() const noexcept {
   std::byte* pointer = nullptr;
-  std::memcpy(&pointer, bytes_.data(), sizeof(pointer));
+  std::memcpy(static_cast<void*>(&pointer), bytes_.data(), sizeof(pointer));
   return pointer;
 }
 

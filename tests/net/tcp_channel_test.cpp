@@ -37,6 +37,20 @@ TEST(TcpChannel, pieces_arrive_in_order_as_one) {
   EXPECT_EQ(all, "head body");
 }
 
+TEST(TcpChannel, counts_what_the_kernel_took) {
+  const support::LoopbackServer server(support::echo);
+  TcpChannel channel(server.connect());
+  EXPECT_EQ(channel.bytes_written(), 0U);
+  std::string bytes = "hello";
+  const iovec piece{bytes.data(), bytes.size()};
+  EXPECT_EQ(channel.write(std::span(&piece, 1), IoMode::wait).bytes, 5U);
+  EXPECT_EQ(channel.write(std::span(&piece, 1), IoMode::dont_wait).bytes, 5U);
+  EXPECT_EQ(channel.bytes_written(), 10U);
+  channel.shutdown();
+  EXPECT_EQ(channel.write(std::span(&piece, 1), IoMode::wait).status, IoStatus::error);
+  EXPECT_EQ(channel.bytes_written(), 10U);
+}
+
 TEST(TcpChannel, says_which_way_it_would_block) {
   std::promise<void> done;
   const support::LoopbackServer server([&](support::ServerConnection&) { done.get_future().wait(); });

@@ -30,6 +30,7 @@ class RawListener {
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     usable_ = socket_.valid() && ::bind(socket_.get(), address.data(), address.size()) == 0 &&
               ::listen(socket_.get(), backlog) == 0;
+    if (!usable_) return;
     sockaddr_storage bound{};
     socklen_t length = sizeof bound;
     ::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&bound), &length);
