@@ -16,6 +16,7 @@
 #include "client/exchange.h"
 #include "client/lease_limit.h"
 #include "lease_origins.h"
+#include "net/descriptor.h"
 #include "remembered_endpoints.h"
 
 namespace fastpool::bindings {
@@ -30,16 +31,18 @@ class Pool {
 
   /// The core of this process, with what is remembered here being of that core.
   [[nodiscard]] client::Core& core() {
-    client::Core& now = holder.get();
-    if (&now != core_) [[unlikely]]
-      adopt(now);
-    return now;
+    if (epoch_ != net::fork_epoch()) [[unlikely]]
+      adopt(holder.get());
+    return *core_;
   }
   /// The endpoint of a URL under the pool's own TLS settings; `now` is core(). ValueError for a bad one.
   [[nodiscard]] pool::EndpointHold endpoint(client::Core& now, nanobind::handle url) {
-    if (pool::Endpoint* const there = endpoints_.at_address(url.ptr())) [[likely]]
-      return pool::EndpointHold(*there);
+    if (pool::Endpoint* const there = known_endpoint(url)) return pool::EndpointHold(*there);
     return look_up(now, url);
+  }
+  /// The same, if it is one that is kept and was asked for lately, after core().
+  [[nodiscard]] pool::Endpoint* known_endpoint(nanobind::handle url) const noexcept {
+    return endpoints_.at_address(url.ptr());
   }
 
   /// Where the leases of core() were taken; null if the pool does not look for leaks.
@@ -55,7 +58,8 @@ class Pool {
   void adopt(client::Core& now);
   [[nodiscard]] pool::EndpointHold look_up(client::Core& now, nanobind::handle url);
 
-  client::Core* core_ = nullptr;  // that what follows belongs to
+  unsigned epoch_ = net::fork_epoch() - 1;  // of core_; not this process's before the first use
+  client::Core* core_ = nullptr;            // that what follows belongs to
   RememberedEndpoints endpoints_;
   std::unique_ptr<LeaseOrigins> origins_;
 };
@@ -91,8 +95,10 @@ class Handle {
 
 /// The methods of Pool that are called most, for its type.
 [[nodiscard]] PyMethodDef* pool_calls() noexcept;
-/// The lease that an id names; nothing if it ended. TypeError for what is no str.
-[[nodiscard]] std::optional<pool::LeaseRef> lease_of(client::Core& core, nanobind::handle id);
+/// That pool is being destroyed.
+void forget_pool(const Pool& gone) noexcept;
+/// The lease that an id names; none if it ended. TypeError for what is no str.
+[[nodiscard]] pool::LeaseRef lease_of(client::Core& core, nanobind::handle id);
 
 /// Pool.get_stats().
 [[nodiscard]] nanobind::dict get_stats(Pool& self);

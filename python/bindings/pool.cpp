@@ -47,9 +47,9 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
   const BodyView body(content);
 
   pool::EndpointHold there;
-  const std::optional<pool::LeaseRef> lease = lease_of(core, connection);
+  const pool::LeaseRef lease = lease_of(core, connection);
   if (lease) {
-    there = pool::EndpointHold(*lease->slot->endpoint.get());  // the lease keeps it
+    there = pool::EndpointHold(*lease.slot->endpoint.get());  // the lease keeps it
   } else {
     if (PyUnicode_Find(connection.ptr(), nb::str("://").ptr(), 0, PyUnicode_GET_LENGTH(connection.ptr()), 1) < 0) {
       raise(Error::make(ErrorCode::stale_lease, Phase::acquire,
@@ -61,7 +61,7 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
   const client::CompletedHeaders completed(there->name(), verb, std::move(given), body.view().size());
   const client::RequestView view{verb, path, completed.headers()};
   auto opened =
-      lease ? client::Exchange::open_on(core, *lease, view) : client::Exchange::open(core, std::move(there), view);
+      lease ? client::Exchange::open_on(core, lease, view) : client::Exchange::open(core, std::move(there), view);
   if (!opened) raise(opened.error(), self.error_factory);
   ++self.requests;
 
@@ -173,6 +173,7 @@ Pool::Pool(std::string pool_name, const PoolSettings& settings, TlsSettings tls,
 }
 
 Pool::~Pool() {
+  forget_pool(*this);
   std::erase(living().pools, this);
   if (exiting()) {
     living().abandoned.push_back(&holder.get());
@@ -200,6 +201,7 @@ void Pool::adopt(client::Core& now) {
     origins_ = std::move(fresh);
   }
   core_ = &now;
+  epoch_ = net::fork_epoch();
 }
 
 pool::EndpointHold Pool::look_up(client::Core& now, nb::handle url) {

@@ -55,6 +55,12 @@ bool id_from(PyObject* text, pool::ConnectionId& id) {
          read_connection_id(PyUnicode_1BYTE_DATA(text), id.value);
 }
 
+/// What the pool answered, if it did. Member by member: copied whole right after it was written in pieces, it would have to
+/// come through the cache, which takes the processor longer than the look-up.
+pool::LeaseRef unpacked(const std::optional<pool::LeaseRef>& ref) noexcept {
+  return ref ? pool::LeaseRef{ref->slot, ref->generation} : pool::LeaseRef{};
+}
+
 PyObject* get_slowly(Pool& self, client::Core& core, pool::Endpoint& there, const OptionalDuration& wait) {
   if (core.pool().refusing())
     raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"), self.error_factory);
@@ -128,35 +134,48 @@ PyObject* get_connection(Pool& self, PyObject* const* given, Py_ssize_t position
     if (arguments.named != nullptr) wait = duration_from(arguments.named, "timeout");
   }
   client::Core& core = self.core();
-  const pool::EndpointHold there = self.endpoint(core, url);
   // The good case has no wait in it, so the GIL stays.
-  if (const auto ref = core.pool().try_lease(*there)) [[likely]]
-    return give_out(self, core, *ref);
+  if (pool::Endpoint* const known = self.known_endpoint(url)) [[likely]] {
+    if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(*known))) [[likely]]
+      return give_out(self, core, ref);
+  }
+  const pool::EndpointHold there = self.endpoint(core, url);
+  if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(*there))) return give_out(self, core, ref);
   return get_slowly(self, core, *there, wait);
 }
 
+pool::LeaseRef find_lease(client::Core& core, PyObject* text) {
+  pool::ConnectionId id;
+  if (!id_from(text, id)) return {};
+  return unpacked(core.pool().find(id));
+}
+
+PyObject* truth(bool value) noexcept {
+  return Py_NewRef(value ? Py_True : Py_False);
+}
+
 /// The lease that the only argument names.
-std::optional<pool::LeaseRef> given_lease(const char* function, client::Core& core, PyObject* const* given,
-                                          Py_ssize_t positional, PyObject* names) {
+pool::LeaseRef given_lease(const char* function, client::Core& core, PyObject* const* given, Py_ssize_t positional,
+                           PyObject* names) {
   PyObject* id = nullptr;
   if (positional == 1 && names == nullptr) [[likely]] {
     id = given[0];
   } else {
     id = arguments_from(function, given, positional, names, "connection_id", nullptr).first;
   }
-  return lease_of(core, id);
+  return find_lease(core, id);
 }
 
 PyObject* return_connection(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
   client::Core& core = self.core();
-  const auto ref = given_lease("return_connection", core, given, positional, names);
-  return PyBool_FromLong(static_cast<long>(ref && take_back(self, core, *ref, pool::Reuse::yes())));
+  const pool::LeaseRef ref = given_lease("return_connection", core, given, positional, names);
+  return truth(ref && take_back(self, core, ref, pool::Reuse::yes()));
 }
 
 PyObject* remove_connection(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
   client::Core& core = self.core();
-  const auto ref = given_lease("remove_connection", core, given, positional, names);
-  return PyBool_FromLong(static_cast<long>(ref && take_back(self, core, *ref, pool::Reuse::no())));
+  const pool::LeaseRef ref = given_lease("remove_connection", core, given, positional, names);
+  return truth(ref && take_back(self, core, ref, pool::Reuse::no()));
 }
 
 bool look_at(client::Core& core, pool::LeaseRef ref) {
@@ -181,8 +200,30 @@ bool look_at(client::Core& core, pool::LeaseRef ref) {
 
 PyObject* health_check(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
   client::Core& core = self.core();
-  const auto ref = given_lease("health_check", core, given, positional, names);
-  return PyBool_FromLong(static_cast<long>(ref && look_at(core, *ref)));
+  const pool::LeaseRef ref = given_lease("health_check", core, given, positional, names);
+  return truth(ref && look_at(core, ref));
+}
+
+/// The pool that was called last: a program mostly has one, and asking nanobind takes two calls each time. With the GIL.
+struct LastCalled {
+  const PyObject* self = nullptr;
+  Pool* pool = nullptr;
+};
+LastCalled last_called;
+
+Pool& find_native(PyObject* self) {
+  if (!nb::inst_ready(self)) {
+    PyErr_SetString(PyExc_TypeError, "this pool was never initialised: its __init__ did not run to its end");
+    throw nb::python_error();
+  }
+  last_called = {self, nb::inst_ptr<Pool>(self)};
+  return *last_called.pool;
+}
+
+Pool& native(PyObject* self) {
+  if (last_called.self == self) [[likely]]
+    return *last_called.pool;
+  return find_native(self);
 }
 
 using Call = PyObject* (*)(Pool&, PyObject* const*, Py_ssize_t, PyObject*);
@@ -190,12 +231,8 @@ using Call = PyObject* (*)(Pool&, PyObject* const*, Py_ssize_t, PyObject*);
 /// As Python calls it. Exceptions become Python's; a thread's forced unwind at the interpreter's exit is none, and passes.
 template <Call call>
 PyObject* from_python(PyObject* self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
-  if (!nb::inst_ready(self)) [[unlikely]] {
-    PyErr_SetString(PyExc_TypeError, "this pool was never initialised: its __init__ did not run to its end");
-    return nullptr;
-  }
   try {
-    return call(*nb::inst_ptr<Pool>(self), given, positional, names);
+    return call(native(self), given, positional, names);
   } catch (nb::python_error& error) {
     error.restore();
   } catch (const std::bad_alloc&) {
@@ -215,10 +252,12 @@ constexpr PyMethodDef method(const char* name, const char* doc) {
 
 }  // namespace
 
-std::optional<pool::LeaseRef> lease_of(client::Core& core, nb::handle id) {
-  pool::ConnectionId value;
-  if (!id_from(id.ptr(), value)) return std::nullopt;
-  return core.pool().find(value);
+void forget_pool(const Pool& gone) noexcept {
+  if (last_called.pool == &gone) last_called = {};
+}
+
+pool::LeaseRef lease_of(client::Core& core, nb::handle id) {
+  return find_lease(core, id.ptr());
 }
 
 PyMethodDef* pool_calls() noexcept {
