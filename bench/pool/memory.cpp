@@ -98,15 +98,14 @@ void measure(const std::string& port, std::size_t count) {
   const auto profile = core.intern({});
   if (!profile) give_up(profile.error().detail);
   const auto endpoint = core.endpoint(*origin, *profile);
-  if (!endpoint) give_up(endpoint.error().detail);
 
   const std::string host = "127.0.0.1:" + port;
   const Header headers[] = {{"Host", host}};
   std::vector<pool::LeaseRef> leases;
   leases.reserve(count);
-  use(core, **endpoint, leases, warm_up, headers);
+  use(core, *endpoint, leases, warm_up, headers);
   const Memory before = Memory::now();
-  use(core, **endpoint, leases, count, headers);
+  use(core, *endpoint, leases, count, headers);
   const Memory after = Memory::now();
 
   const auto added = static_cast<double>(count - warm_up);
