@@ -261,6 +261,10 @@ class Pool {
 
   LongestIdle longest_idle_;  // has a lock of its own
 
+  // Guarded by vacant_mutex_: vacant places as cleanup() saw them, slot index to generation.
+  std::mutex vacant_mutex_;
+  std::unordered_map<std::uint32_t, std::uint32_t> seen_vacant_;
+
   // Guarded by leaks_mutex_: the leases that were told, slot index to generation.
   std::mutex leaks_mutex_;
   std::unordered_map<std::uint32_t, std::uint32_t> told_leaks_;

@@ -10,8 +10,6 @@ namespace fastpool::pool {
 
 namespace {
 
-// How long an endpoint keeps a place that nobody leased meanwhile.
-constexpr Duration vacancy = std::chrono::seconds(10);
 // Warm connections that expire within this time are replaced now.
 constexpr Duration warm_ahead = std::chrono::seconds(2);
 // How often drain() looks.
@@ -22,6 +20,11 @@ constexpr Duration drain_interval = std::chrono::milliseconds(5);
 // ---- expiry ----------------------------------------------------------------------------------------------------------
 
 std::size_t Pool::cleanup() {
+  const auto seen_before = [this](std::uint32_t index, std::uint32_t generation) {
+    const std::lock_guard lock(vacant_mutex_);
+    const auto [seen, first_time] = seen_vacant_.try_emplace(index, generation);
+    return !first_time && std::exchange(seen->second, generation) == generation;
+  };
   const TimePoint now = clock_.now();
   const bool all = refusing_.get();
   std::size_t closed = 0;
@@ -29,12 +32,9 @@ std::size_t Pool::cleanup() {
     const auto word = slot.word.load();
     const bool vacant = word.state() == SlotState::vacant;
     if (!vacant && word.state() != SlotState::idle) return;
-    const TimePoint deadline = slot.idle_deadline.get();
-    if (vacant && deadline == TimePoint::max() && !all) {
-      slot.idle_deadline.set(now + vacancy);  // giving back a place reads no clock; its time begins here
-      return;
-    }
-    if (!all && now < deadline && !word.peer_closed()) return;
+    // Giving back a place reads no clock: one that two looks find as it was is not needed.
+    if (vacant && !all && !seen_before(slot.index, word.generation())) return;
+    if (!vacant && !all && now < slot.idle_deadline.get() && !word.peer_closed()) return;
     if (!try_reap(slot, word)) return;
     if (!all && !vacant) (word.peer_closed() ? tallies_.peer_closed : tallies_.expired).add();
     finish_closing(slot, !word.peer_closed());

@@ -24,9 +24,11 @@ struct Gauge {
   void down() noexcept { now.fetch_sub(1); }
 };
 
+constexpr std::size_t passing = 3;
+
 struct Peers {
   Gauge total;
-  std::array<Gauge, 3> each;
+  std::array<Gauge, 4> each;                            ///< the endpoints, and all passing ones
   std::array<std::atomic<std::uint64_t>, 64> tokens{};  ///< of connections that live or lived
   std::atomic<unsigned> next_token{0};
 };
@@ -94,8 +96,8 @@ class BusyDialer final : public Dialer {
   [[nodiscard]] std::size_t index_of(const Endpoint& endpoint) const {
     for (std::size_t i = 0; i < endpoints_.size(); ++i)
       if (endpoints_[i] == &endpoint) return i;
-    ADD_FAILURE() << "a dial to nowhere";
-    return 0;
+    EXPECT_FALSE(endpoint.kept()) << "a dial to nowhere";
+    return passing;
   }
   void run(Pool& pool) {
     std::minstd_rand random(1);
@@ -140,7 +142,7 @@ class Worker {
       : pool_(pool), peers_(peers), endpoints_(endpoints), shared_(shared), random_(seed) {}
 
   void step() {
-    switch (below(16)) {
+    switch (below(20)) {
       case 0:
         pool_.on_hang_up(peers_.tokens[below(64)]);
         break;
@@ -158,6 +160,19 @@ class Worker {
         break;
       case 5:
         if (below(20) == 0) (void)pool_.warm(endpoint(), below(4), options());
+        break;
+      case 6:
+        pool_.maintain();
+        break;
+      case 7:
+        (void)pool_.find_leaks();
+        break;
+      case 8:
+      case 9:
+        acquire_in_steps();
+        break;
+      case 10:
+        passing_endpoint();
         break;
       default:
         request();
@@ -198,6 +213,31 @@ class Worker {
   void waiting_lease() {
     if (const auto ref = pool_.lease(endpoint(), options())) exchange_on(*ref);
   }
+  // As an event loop would, which gives up at some moment or other.
+  void acquire_in_steps() {
+    sync::ThreadWaker waker;
+    Acquisition acquisition(pool_, endpoint(), options(), waker,
+                            below(4) == 0 ? Waiter::Wants::lease : Waiter::Wants::connection);
+    for (unsigned patience = below(5); patience > 0; --patience) {
+      if (auto result = acquisition.poll()) {
+        if (result->ok()) result->value().end(reuse());
+        return;
+      }
+      (void)waker.park_until(Clock::now() + std::chrono::microseconds(below(200)));
+    }
+    if (below(2) == 0) acquisition.stop(Error::make(ErrorCode::interrupted, Phase::acquire, "enough"));
+  }
+  // Its dials go to the third endpoint's gauge.
+  void passing_endpoint() {
+    EndpointHold hold = pool_.add_passing_endpoint("passing", nullptr);
+    if (below(2) == 0) {
+      if (const auto ref = pool_.try_lease(*hold)) exchange_on(*ref);
+    } else if (auto lease = pool_.acquire(*hold, options())) {
+      static_cast<CountedConnection&>(**lease).use(false);
+      if (below(2) == 0) hold = EndpointHold();
+      lease->end(reuse());
+    }
+  }
   // Another thread may give it back at any time.
   void exchange_on(LeaseRef ref) {
     if (pool_.begin_stream(ref)) {
@@ -237,6 +277,7 @@ PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::u
   settings.max_idle_connections = most_idle;
   settings.max_dials_per_endpoint = 4;
   settings.idle_timeout = idle;
+  settings.leak_after = milliseconds(1);
   return settings;
 }
 
@@ -286,16 +327,56 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   const EndpointStats rest = pool.stats().all;
   EXPECT_EQ(rest.waiters, 0U);
   EXPECT_EQ(rest.active_connections, 0U) << "a lease leaked";
-  pool.close();
+  // All that is counted is there: each place can be had, and no more.
+  for (Endpoint* endpoint : endpoints)
+    (void)pool.warm(*endpoint, 0, {});
+  ASSERT_TRUE(eventually([&] { return pool.stats().all.dialing_connections == 0; }));
+  std::vector<LeaseRef> all;
+  while (const auto ref = pool.try_lease(*endpoints[0]))
+    all.push_back(*ref);
+  EXPECT_EQ(all.size(), std::min(shape.settings.max_connections_per_endpoint, shape.settings.max_connections));
+  for (const LeaseRef& ref : all)
+    EXPECT_TRUE(pool.release(ref, Reuse::yes()));
+  EXPECT_TRUE(*pool.drain(std::nullopt, {}));
   dialer.stop();
   EXPECT_EQ(pool.stats().all.total_connections, 0U);
   EXPECT_EQ(peers.total.now, 0);
   EXPECT_LE(static_cast<std::uint32_t>(peers.total.most), shape.settings.max_connections);
-  for (const Gauge& each : peers.each)
-    EXPECT_LE(static_cast<std::uint32_t>(each.most), shape.settings.max_connections_per_endpoint);
+  for (std::size_t i = 0; i < endpoints.size(); ++i)
+    EXPECT_LE(static_cast<std::uint32_t>(peers.each[i].most), shape.settings.max_connections_per_endpoint);
   const PoolStats stats = pool.stats();
   EXPECT_EQ(stats.connections_opened, stats.connections_closed);
   EXPECT_EQ(stats.dials, stats.connections_opened + stats.dial_failures);
+}
+
+TEST_P(Stress, a_drain_in_the_middle_of_everything_ends_and_leaves_nothing) {
+  const Shape& shape = GetParam();
+  for (int round = 0; round < 5; ++round) {
+    Peers peers;
+    const SystemClock clock;
+    BusyDialer dialer(peers);
+    Pool pool(shape.settings, clock, dialer);
+    std::array<Endpoint*, 3> endpoints{};
+    for (std::size_t i = 0; i < endpoints.size(); ++i)
+      endpoints[i] = *pool.add_endpoint(std::string(1, static_cast<char>('a' + i)), nullptr);
+    dialer.start(pool, endpoints);
+    std::atomic<std::uint64_t> shared{0};
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < shape.threads; ++t) {
+      threads.emplace_back([&, t] {
+        Worker worker(pool, peers, endpoints, shared, t + 1);
+        while (!pool.closed())
+          worker.step();
+      });
+    }
+    ASSERT_TRUE(eventually([&] { return pool.stats().leases > 50; }));
+    EXPECT_TRUE(*pool.drain(std::nullopt, {}));
+    for (std::thread& thread : threads)
+      thread.join();
+    dialer.stop();
+    EXPECT_EQ(pool.stats().all.total_connections, 0U);
+    EXPECT_EQ(peers.total.now, 0);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
