@@ -4,12 +4,10 @@
 #include <utility>
 #include <vector>
 
-#include <nanobind/nanobind.h>
+#include <Python.h>
 
 #include "gil.h"
 #include "sync/atomics.h"
-
-namespace nb = nanobind;
 
 namespace fastpool::bindings {
 
@@ -89,6 +87,6 @@ void stop_leak_reports() noexcept {
 
 void renew_leak_reports() {
   reports() = new Reports;
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the parent's is left as it is, see above
 
 }  // namespace fastpool::bindings

@@ -134,7 +134,7 @@ bool drain(Pool& self, nb::handle timeout) {
     drained.emplace(core.pool().drain(patience, without_gil.interrupt()));
     raised = without_gil.raised();
   }
-  deliver_leak_reports();
+  if (!raised) deliver_leak_reports();
   return value_or_raise(*std::move(drained), raised, self.error_factory);
 }
 

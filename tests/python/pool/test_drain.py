@@ -229,5 +229,31 @@ def test_the_interpreter_ends_while_a_thread_drains() -> None:
         _succeeds(child.run(program, python=python))
 
 
+def test_ctrl_c_ends_the_wait_and_the_pool() -> None:
+    program = """
+        import os, signal, threading
+        from fast_litellm import SimpleConnectionPool
+        from peers.scripted import until
+
+        pool = SimpleConnectionPool("interrupted")
+        held = pool.get_connection("http://127.0.0.1:1")
+
+        def interrupt():
+            until(lambda: pool.get_stats()["draining"])
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
+        try:
+            pool.drain(None)
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("it went on")
+        assert pool.closed
+        assert pool.return_connection(held)
+        """
+    _succeeds(child.run(program))
+
+
 def _succeeds(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
