@@ -57,6 +57,7 @@ class Endpoint {
   std::uint32_t connection_waiters = 0;                   ///< those in `queue` that want a connection
   std::uint32_t dialing = 0;                              ///< dials of the endpoint's own, those put off included
   bool starved = false;                                   ///< listed in Pool::starved_
+  std::uint32_t warm_ups = 0;                             ///< calls of warm() under way, which dial for themselves
   std::uint32_t min_idle = 0;                             ///< kept warm
   std::unordered_map<const Slot*, Waiter*> seat_waiters;  ///< who waits for the dial of the lease it holds
   std::uint32_t failures = 0;                             ///< dials that failed since the last that did not

@@ -81,7 +81,7 @@ void Pool::warm_up() {
     std::lock_guard lock(endpoints_mutex_);
     for (const auto& endpoint : endpoints_) {
       std::lock_guard endpoint_lock(endpoint->mutex);
-      if (endpoint->min_idle > 0) warm.push_back(endpoint.get());
+      if (endpoint->min_idle > 0 && endpoint->warm_ups == 0) warm.push_back(endpoint.get());
     }
   }
   if (warm.empty()) return;
@@ -130,6 +130,7 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   {
     std::lock_guard lock(endpoint.mutex);
     before = std::exchange(endpoint.min_idle, count);
+    ++endpoint.warm_ups;
   }
   for (std::uint32_t i = 0; i < count; ++i)
     acquisitions.emplace_back(*this, endpoint, each, waker);
@@ -167,12 +168,14 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   const auto warmed = static_cast<std::uint32_t>(leases.size());
   for (Lease& lease : leases)
     lease.end(Reuse::yes());
-  if (!error || warmed > 0) return warmed;
+  const bool in_vain = error && warmed == 0;
   {
     std::lock_guard lock(endpoint.mutex);
-    endpoint.min_idle = before;
+    --endpoint.warm_ups;
+    if (in_vain) endpoint.min_idle = before;
   }
-  return *std::move(error);
+  if (in_vain) return *std::move(error);
+  return warmed;
 }
 
 // ---- leaks -----------------------------------------------------------------------------------------------------------

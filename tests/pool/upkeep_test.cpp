@@ -94,6 +94,20 @@ TEST_F(KeepingWarm, fails_quietly_and_with_back_off) {
   EXPECT_EQ(describe(), "1 idle, 1 dialing");
 }
 
+TEST_F(KeepingWarm, a_warm_up_under_way_is_left_to_itself) {
+  make();
+  auto caller = start_warm(*a_, 3);
+  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 3; }));
+  complete_dial();
+  complete_dial();
+  pool_->maintain();
+  EXPECT_EQ(dialer_.begun(), 3U);
+  complete_dial();
+  EXPECT_EQ(*caller.get(), 3U);
+  pool_->maintain();
+  EXPECT_EQ(describe(), "3 idle");
+}
+
 TEST_F(KeepingWarm, a_warm_up_that_failed_keeps_nothing_warm) {
   make();
   auto caller = start_warm(*a_, 2);
