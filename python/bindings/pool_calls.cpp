@@ -21,7 +21,7 @@ namespace {
 PyObject* give_out(Pool& self, client::Core& core, pool::LeaseRef ref) {
   PyObject* const text = PyUnicode_New(connection_id_size, 127);
   if (text == nullptr) [[unlikely]] {
-    core.pool().release(ref, pool::Reuse::yes());
+    core.pool().release(ref, pool::Reuse::unused());
     throw nb::python_error();
   }
   write_connection_id(ref.id().value, PyUnicode_1BYTE_DATA(text));
@@ -72,7 +72,7 @@ PyObject* get_slowly(Pool& self, client::Core& core, pool::Endpoint& there, cons
     leased.emplace(core.pool().lease(there, {wait, std::nullopt, false, without_gil.interrupt()}));
     raised = without_gil.raised();
   }
-  if (raised && leased->ok()) core.pool().release(leased->value(), pool::Reuse::yes());
+  if (raised && leased->ok()) core.pool().release(leased->value(), pool::Reuse::unused());
   if (!raised && !leased->ok() && leased->error().code == ErrorCode::pool_timeout) Py_RETURN_NONE;
   return give_out(self, core, value_or_raise(*std::move(leased), raised, self.error_factory));
 }
@@ -169,7 +169,7 @@ pool::LeaseRef given_lease(const char* function, client::Core& core, PyObject* c
 PyObject* return_connection(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
   client::Core& core = self.core();
   const pool::LeaseRef ref = given_lease("return_connection", core, given, positional, names);
-  return truth(ref && take_back(self, core, ref, pool::Reuse::yes()));
+  return truth(ref && take_back(self, core, ref, pool::Reuse::unused()));
 }
 
 PyObject* remove_connection(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
@@ -191,7 +191,7 @@ bool look_at(client::Core& core, pool::LeaseRef ref) {
       const pool::AcquireOptions options{std::nullopt, std::chrono::seconds(5), true, without_gil.interrupt()};
       alive = core.pool().connect(ref, options).ok();
     }
-    core.pool().end_stream(ref, alive ? pool::Reuse::yes() : pool::Reuse::no());
+    core.pool().end_stream(ref, alive ? pool::Reuse::unused() : pool::Reuse::no());
     raised = without_gil.raised();
   }
   if (raised) throw nb::python_error();

@@ -446,7 +446,7 @@ Result<void> Exchange::begin_again_if_unread(Error error, const CallOptions& opt
     verdict = watch.wait(options.interrupt);
   }
   if (verdict != Unread::proved) {
-    next.end(pool::Reuse::yes());  // nothing went over it
+    next.end(pool::Reuse::unused());  // nothing went over it
     if (verdict == Unread::undecided)
       return fail(Error::make(ErrorCode::interrupted, Phase::read_head, "interrupted while reading"));
     return fail(std::move(error));

@@ -3,11 +3,15 @@
 #include <string>
 #include <utility>
 
+#include "pool/decisions.h"
 #include "pool/pool.h"
 
 namespace fastpool::pool {
 
 namespace {
+
+// When to look again while the idle list is being swept.
+constexpr Duration sweep_patience = std::chrono::microseconds(100);
 
 Error closed_error() {
   return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
@@ -41,7 +45,7 @@ Acquisition::~Acquisition() {
   if (waiter_.wants == Wants::seat) {
     (void)rest->value().detach();  // the lease is the caller's
   } else {
-    rest->value().end(Reuse::yes());  // handed over in that very moment, never used: the next may have it
+    rest->value().end(Reuse::unused());  // handed over in that very moment, never used: the next may have it
   }
 }
 
@@ -54,7 +58,12 @@ std::optional<Result<Lease>> Acquisition::poll() {
       const std::lock_guard lock(endpoint_.mutex);
       if (!waiter_.done) {
         deadline_ = waiter_.connecting ? waiter_.connect_deadline : pool_deadline_;
-        if (deadline_ == TimePoint::max() || pool_.clock_.now() < deadline_) return std::nullopt;
+        const TimePoint now = pool_.clock_.now();
+        if (deadline_ == TimePoint::max() || now < deadline_) return std::nullopt;
+        if (endpoint_.sweeping.get()) {  // what is idle is out of sight for a moment
+          deadline_ = now + sweep_patience;
+          return std::nullopt;
+        }
         give_up_locked(late_locked());
       }
     }
@@ -75,26 +84,30 @@ void Acquisition::stop(Error error) {
 
 // A lease at once, an error, or (nothing) it is queued now.
 std::optional<Result<Lease>> Acquisition::begin() {
-  if (!admitted_ && pool_.refusing_.get()) return end(closed_error());
-  while (!in_front_ && waiter_.wants == Wants::connection) {
+  const bool first_time = waiter_.turn == 0;
+  if (first_time && pool_.refusing_.get()) return end(closed_error());  // who has queued once is served even then
+  while (first_time && waiter_.wants == Wants::connection) {
     Lease lease = pool_.take_idle(endpoint_);
     if (!lease) break;
     if (usable(lease)) return end(std::move(lease));
     lease.end(Reuse::no());
   }
-  if (!admitted_) {
-    admitted_ = true;
+  if (first_time) {
     waiter_.since = pool_.clock_.now();
-    if (pool_timeout_) pool_deadline_ = waiter_.since + *pool_timeout_;
+    if (pool_timeout_) pool_deadline_ = later(waiter_.since, *pool_timeout_);
   }
   state_ = State::waiting;
   Pool::Actions actions;
   {
     const std::lock_guard lock(endpoint_.mutex);
-    pool_.enqueue_locked(endpoint_, waiter_, in_front_);
-    pool_.dispatch_locked(endpoint_, actions);
+    pool_.enqueue_locked(endpoint_, waiter_);
+    if (!dead_) pool_.dispatch_locked(endpoint_, actions);
   }
   pool_.perform(actions);
+  if (dead_) {
+    dead_.end(Reuse::no());  // its room is its own waiter's, if nobody came before
+    pool_.dispatch(endpoint_);
+  }
   return std::nullopt;
 }
 
@@ -103,22 +116,23 @@ std::optional<Result<Lease>> Acquisition::begin_seat() {
   Pool::Actions actions;
   {
     const std::lock_guard lock(endpoint_.mutex);
+    // Under the lock: close() sets the flag first and tells those who wait for a seat, under it, second.
+    if (pool_.closed_.get()) return end(closed_error());
+    const bool begun = slot.word.begin_connect(held_.generation);
     const auto word = slot.word.load();
     if (word.state() != SlotState::leased || word.generation() != held_.generation) {
       return end(Error::make(ErrorCode::stale_lease, Phase::acquire, "this lease was given back already"));
     }
     if (word.seated()) return end(Lease(pool_, held_, false));
-    // Under the lock: close() sets the flag first and tells those who wait for a seat, under it, second.
-    if (pool_.closed_.get()) return end(closed_error());
+    if (endpoint_.seat_waiters.contains(&slot)) {
+      return end(Error::make(ErrorCode::stale_lease, Phase::acquire, "another caller is connecting this lease"));
+    }
     const TimePoint now = pool_.clock_.now();
     waiter_.since = now;
     waiter_.connecting = true;
-    if (waiter_.connect_timeout) waiter_.connect_deadline = now + *waiter_.connect_timeout;
+    if (waiter_.connect_timeout) waiter_.connect_deadline = later(now, *waiter_.connect_timeout);
     // A dial that an earlier caller gave up waiting for serves as well.
-    if (!word.connecting()) {
-      if (!slot.word.begin_connect(held_.generation)) return std::nullopt;  // it changed just now: poll() looks again
-      pool_.start_seat_dial_locked(endpoint_, slot, waiter_, actions);
-    }
+    if (begun) pool_.start_seat_dial_locked(endpoint_, slot, waiter_, actions);
     endpoint_.seat_waiters[&slot] = &waiter_;
   }
   state_ = State::waiting;
@@ -134,13 +148,12 @@ std::optional<Result<Lease>> Acquisition::finish() {
   Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
   if (waiter_.wants == Wants::seat) return end(std::move(lease));
   if (pool_.closed_.get()) {
-    lease.end(Reuse::yes());  // close() marks what it finds leased; what was not yet is ended here
+    lease.end(Reuse::unused());  // close() marks what it finds leased; what was not yet is ended here
     return end(closed_error());
   }
   if (usable(lease)) return end(std::move(lease));
-  lease.end(Reuse::no());
+  dead_ = std::move(lease);
   state_ = State::fresh;
-  in_front_ = true;
   waiter_.done = false;
   waiter_.connecting = false;
   waiter_.connect_deadline = TimePoint::max();

@@ -70,9 +70,8 @@ class Acquisition {
   const OptionalDuration pool_timeout_;
   const bool check_;
   State state_ = State::fresh;
-  bool admitted_ = false;  // it has queued once: draining does not concern it
-  bool in_front_ = false;  // its turn had come, with a dead connection: it keeps its place
-  bool left_ = false;      // it left the queue unserved: those behind it moved up
+  bool left_ = false;  // it left the queue unserved: those behind it moved up
+  Lease dead_;         // what it was handed when its turn came, until it has queued again
   TimePoint pool_deadline_ = TimePoint::max();
   TimePoint deadline_ = TimePoint::max();
   Waiter waiter_;

@@ -10,6 +10,12 @@
 
 namespace fastpool::pool {
 
+/// `now` and a duration after it, or never if that is beyond what the clock can say.
+[[nodiscard]] constexpr TimePoint later(TimePoint now, Duration by) noexcept {
+  const bool beyond = by > Duration{} && now > TimePoint{} && by > TimePoint::max() - now;
+  return beyond || by == Duration::max() ? TimePoint::max() : now + by;
+}
+
 /// How many dials to start: what the waiters need beyond the dials under way, as far as the endpoint's free limit and the
 /// dial cap go.
 [[nodiscard]] constexpr std::uint32_t wanted_dials(std::uint32_t waiters, std::uint32_t dialing,
@@ -68,10 +74,10 @@ enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
 [[nodiscard]] constexpr TimePoint idle_deadline(TimePoint now, OptionalDuration idle_timeout,
                                                 OptionalDuration keep_alive, TimePoint retire_at) noexcept {
   TimePoint deadline = retire_at;
-  if (idle_timeout) deadline = std::min(deadline, now + *idle_timeout);
+  if (idle_timeout) deadline = std::min(deadline, later(now, *idle_timeout));
   if (keep_alive) {
     const Duration margin = std::min<Duration>(std::chrono::seconds(1), *keep_alive / 4);
-    deadline = std::min(deadline, now + (*keep_alive - margin));
+    deadline = std::min(deadline, later(now, *keep_alive - margin));
   }
   return deadline;
 }
@@ -80,7 +86,8 @@ enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
 /// \param jitter in [0, 1): spreads the end over 90 to 110 % of the lifetime.
 [[nodiscard]] constexpr TimePoint retirement(TimePoint now, OptionalDuration lifetime, double jitter) noexcept {
   if (!lifetime) return TimePoint::max();
-  const auto nanos = static_cast<double>(lifetime->count()) * (0.9 + 0.2 * jitter);
+  const Duration bounded = std::min<Duration>(*lifetime, std::chrono::hours(24 * 365 * 10));
+  const auto nanos = static_cast<double>(bounded.count()) * (0.9 + 0.2 * jitter);
   return now + Duration(static_cast<Duration::rep>(nanos));
 }
 

@@ -35,18 +35,15 @@ bool Pool::start_dial_locked(Endpoint& endpoint, Actions& actions) {
   ++endpoint.dialing;
   tallies_.dials.add();
   const TimePoint start = dial_start_locked(endpoint);
-  Duration longest = settings_.dial_timeout;
-  for (const Waiter* waiter = endpoint.queue.front(); waiter != nullptr; waiter = waiter->next) {
-    if (waiter->connect_timeout) longest = std::max(longest, *waiter->connect_timeout);
-  }
-  actions.dials.push_back({slot, {start, start + longest}});
+  const Duration longest = std::max(settings_.dial_timeout, endpoint.longest_connect);
+  actions.dials.push_back({slot, {start, later(start, longest)}});
   return true;
 }
 
 void Pool::start_seat_dial_locked(Endpoint& endpoint, Slot& slot, const Waiter& waiter, Actions& actions) {
   tallies_.dials.add();
   const TimePoint start = dial_start_locked(endpoint);
-  const TimePoint cap = start + settings_.dial_timeout;
+  const TimePoint cap = later(start, settings_.dial_timeout);
   const bool extended = waiter.connect_deadline != TimePoint::max() && waiter.connect_deadline > cap;
   actions.dials.push_back({&slot, {start, extended ? waiter.connect_deadline : cap}});
 }
@@ -96,14 +93,15 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
         parked = park_dialed_locked(endpoint, slot, std::move(result).value(), actions);
       } else {
         freed = true;
-        drop_failed_locked(endpoint, slot, error, failing, actions);
+        drop_failed_locked(endpoint, slot, error, failing);
       }
       note_connecting_locked(endpoint);
     }
   }
   perform(actions);
-  if (freed && starved_count_.get() != 0) relieve_starvation();
+  if (freed) capacity_freed(endpoint);
   if (parked) {
+    note_idle(slot);
     // Hung up before it was parked, or the pool closed meanwhile: nobody else will look.
     const auto word = slot.word.load();
     if (word.peer_closed() && word.state() == SlotState::idle && try_reap(slot, word)) {
@@ -180,12 +178,11 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Po
   return true;
 }
 
-void Pool::drop_failed_locked(Endpoint& endpoint, Slot& slot, const Error* error, bool failing, Actions& actions) {
+void Pool::drop_failed_locked(Endpoint& endpoint, Slot& slot, const Error* error, bool failing) {
   slot.word.free_dialing();
   slab_.give(slot);
   unreserve(endpoint);
   if (error != nullptr) share_failure_locked(endpoint, *error, failing);
-  dispatch_locked(endpoint, actions);
 }
 
 void Pool::share_failure_locked(Endpoint& endpoint, const Error& error, bool failing) {

@@ -21,8 +21,9 @@ namespace fastpool::pool {
 /// One thing that connections can be made to, in one pool: its limit, its idle connections, its waiters. Only the pool's
 /// code touches the members.
 ///
-/// It lives as long as the pool; but past PoolSettings::max_endpoints it is a passing one: its connections are not kept,
-/// and it goes with the last of its users and connections (\see EndpointHold).
+/// It stands for one target as long as the pool lives; but past PoolSettings::max_endpoints it is a passing one: its
+/// connections are not kept, and with the last of its users and connections it ends (\see EndpointHold). The object is then
+/// kept for the next such target, since a stale lease may still lead to it.
 class Endpoint {
  public:
   Endpoint(std::string name, std::shared_ptr<const void> target, bool kept = true)
@@ -39,8 +40,19 @@ class Endpoint {
   friend class Acquisition;
   friend class Pool;
 
-  const std::string name_;
-  const std::shared_ptr<const void> target_;
+  /// Of a passing one that ended: for the next target.
+  void stand_for(std::string name, std::shared_ptr<const void> target) {
+    std::lock_guard lock(mutex);
+    name_ = std::move(name);
+    target_ = std::move(target);
+    failures = 0;
+    dial_not_before = TimePoint::min();
+    last_failure.reset();
+    wait_time = create_time = handshake_time = {};
+  }
+
+  std::string name_;  // these two are constant while anybody uses it
+  std::shared_ptr<const void> target_;
   const bool kept_;
 
   // Lock-free.
@@ -54,6 +66,8 @@ class Endpoint {
   // Guarded by mutex.
   mutable std::mutex mutex;
   WaiterQueue queue;
+  std::uint64_t last_turn = 0;  ///< how many have queued
+  Duration longest_connect{};   ///< the longest connect timeout among those in `queue`, or of one that left it lately
   std::uint32_t connection_waiters = 0;                   ///< those in `queue` that want a connection
   std::uint32_t dialing = 0;                              ///< dials of the endpoint's own, those put off included
   bool starved = false;                                   ///< listed in Pool::starved_

@@ -30,15 +30,19 @@ class Reuse {
   [[nodiscard]] static constexpr Reuse yes(OptionalDuration keep_alive = std::nullopt) noexcept {
     return Reuse(keep_alive ? std::max(*keep_alive, Duration{}) : unpromised);
   }
+  /// The lease was not used since its last exchange: what was promised then still holds.
+  [[nodiscard]] static constexpr Reuse unused() noexcept { return Reuse(untouched); }
 
   [[nodiscard]] constexpr bool reusable() const noexcept { return keep_alive_ != refused; }
+  [[nodiscard]] constexpr bool used() const noexcept { return keep_alive_ != untouched; }
   [[nodiscard]] constexpr OptionalDuration keep_alive() const noexcept {
-    if (keep_alive_ == refused || keep_alive_ == unpromised) return std::nullopt;
+    if (keep_alive_ < Duration{} || keep_alive_ == unpromised) return std::nullopt;
     return keep_alive_;
   }
 
  private:
   static constexpr Duration refused = Duration::min();
+  static constexpr Duration untouched{-1};
   static constexpr Duration unpromised = Duration::max();
   constexpr explicit Reuse(Duration keep_alive) noexcept : keep_alive_(keep_alive) {}
   Duration keep_alive_;

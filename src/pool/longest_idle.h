@@ -28,9 +28,10 @@ class LongestIdle {
   };
 
   /// The longest idle slot of another endpoint than `spare` for which `reap(slot, word)` is true (it was still as seen, and
-  /// is the caller's now), or null.
+  /// is the caller's now), or null. \param any becomes whether anything was idle at all.
   template <typename Reap>
-  [[nodiscard]] Slot* take(const Slab& slab, const Endpoint* spare, Reap reap) {
+  [[nodiscard]] Slot* take(const Slab& slab, const Endpoint* spare, Reap reap, bool& any) {
+    any = true;
     const std::lock_guard lock(mutex_);
     for (bool looked = false;; looked = true) {
       while (Candidate* candidate = first_usable(spare)) {
@@ -38,8 +39,12 @@ class LongestIdle {
         candidate->slot = nullptr;
         if (reap(*taken.slot, taken.word)) return taken.slot;
       }
-      if (looked) return candidates_.empty() ? nullptr : take_slowly(slab, spare, reap);
+      if (looked) return take_slowly(slab, spare, reap);
       look(slab);
+      if (candidates_.empty()) {
+        any = false;
+        return nullptr;
+      }
     }
   }
 

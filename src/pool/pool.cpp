@@ -2,6 +2,9 @@
 
 #include "pool/pool.h"
 
+#include <algorithm>
+#include <thread>
+
 #include "pool/decisions.h"
 
 namespace fastpool::pool {
@@ -16,6 +19,12 @@ std::uint32_t next_first_generation() noexcept {
   return static_cast<std::uint32_t>(pools.get() * 0x9e3779b9U);
 }
 
+// Without a dial nothing would ever be connected.
+PoolSettings usable(PoolSettings settings) noexcept {
+  settings.max_dials_per_endpoint = std::max(settings.max_dials_per_endpoint, 1U);
+  return settings;
+}
+
 Error closed_error() {
   return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
 }
@@ -23,7 +32,7 @@ Error closed_error() {
 }  // namespace
 
 Pool::Pool(const PoolSettings& settings, const PoolClock& clock, Dialer& dialer)
-    : settings_(settings),
+    : settings_(usable(settings)),
       clock_(clock),
       dialer_(dialer),
       counts_idle_(settings.max_idle_connections < settings.max_connections),
@@ -44,11 +53,18 @@ Result<Endpoint*> Pool::add_endpoint(std::string name, std::shared_ptr<const voi
 }
 
 EndpointHold Pool::add_passing_endpoint(std::string name, std::shared_ptr<const void> target) {
-  auto made = std::make_unique<Endpoint>(std::move(name), std::move(target), false);
-  Endpoint& endpoint = *made;
-  endpoint.users.add();
   std::lock_guard lock(endpoints_mutex_);
-  passing_.emplace(&endpoint, std::move(made));
+  std::unique_ptr<Endpoint> passing;
+  if (ended_.empty()) {
+    passing = std::make_unique<Endpoint>(std::move(name), std::move(target), false);
+  } else {
+    passing = std::move(ended_.back());
+    ended_.pop_back();
+    passing->stand_for(std::move(name), std::move(target));
+  }
+  Endpoint& endpoint = *passing;
+  endpoint.users.add();
+  passing_.emplace(&endpoint, std::move(passing));
   return {*this, endpoint};
 }
 
@@ -109,7 +125,7 @@ Lease Pool::take_idle(Endpoint& endpoint) noexcept {
       Lease lease(*this, {popped.slot, popped.generation}, false);
       // close() and drain() close what they find idle; what was on its way is ended here.
       if (refusing_.get()) [[unlikely]] {
-        lease.end(Reuse::yes());
+        lease.end(Reuse::unused());
       }
       return lease;
     }
@@ -198,6 +214,12 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
     // Until it met the total limit, reserve() held a place of the endpoint's, which may have barred who queued meanwhile.
     if (reserved == Reserved::total_limit && endpoint.idle.waiting() != 0) dispatch(endpoint);
   }
+  if (reserved != Reserved::yes && endpoint.sweeping.get()) {
+    // What is idle is out of sight for a moment.
+    while (endpoint.sweeping.get())
+      std::this_thread::yield();
+    if (Lease lease = take_idle(endpoint)) return lease.detach();
+  }
   if (reserved != Reserved::yes) return std::nullopt;
   const auto ref = lease_reserved(endpoint);
   if (!ref) return std::nullopt;
@@ -209,7 +231,7 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
 std::optional<LeaseRef> Pool::unless_refusing(LeaseRef ref) noexcept {
   if (!refusing_.get()) [[likely]]
     return ref;
-  release(ref, Reuse::yes());
+  release(ref, Reuse::unused());
   return std::nullopt;
 }
 
@@ -224,7 +246,7 @@ Result<LeaseRef> Pool::lease(Endpoint& endpoint, const AcquireOptions& options) 
 }
 
 Result<void> Pool::connect(LeaseRef ref, const AcquireOptions& options) {
-  if (ref.slot->connected()) return {};
+  if (const auto word = ref.slot->word.load(); word.generation() == ref.generation && word.seated()) return {};
   sync::ThreadWaker waker;
   Acquisition acquisition(*this, ref, options, waker);
   auto seated = wait(acquisition, waker, *ref.slot->endpoint.get(), options.interrupt);
@@ -262,7 +284,13 @@ bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
 void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
   Slot& slot = *ref.slot;
   // The lease goes on; a connection that must not be used again does not. Taken away while the stream still bars others.
-  if (!reuse.reusable() || !slot.word.load().reusable()) disconnect(ref);
+  if (!reuse.reusable() || !slot.word.load().reusable()) {
+    disconnect(ref);
+  } else if (reuse.used()) {
+    // What the server promised counts from now on, whenever the lease ends.
+    slot.idle_deadline.set(
+        idle_deadline(clock_.coarse_now(), settings_.idle_timeout, reuse.keep_alive(), slot.retire_at.get()));
+  }
   const auto word = slot.word.end_stream(ref.generation);
   if (!word || !word->ended() || word->streams() != 0) return;
   // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
@@ -274,8 +302,15 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
 // Ends a lease that has no stream open. False: it is not as `word` says any more.
 bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept {
   if (word.seated()) {
-    if (reuse.reusable() && word.reusable() && park(ref, reuse)) [[likely]]
-      return true;
+    if (reuse.reusable() && word.reusable()) [[likely]] {
+      if (starved_count_.get() != 0 && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
+        if (!close_lease(ref, true)) return false;
+        tallies_.evicted.add();
+        return true;
+      }
+      if (park(ref, reuse)) [[likely]]
+        return true;
+    }
     if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
     if (reuse.reusable()) tallies_.discarded.add();
     return true;
@@ -292,12 +327,15 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
   if (now >= retire_at || !endpoint.kept()) return false;
   if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
     return false;
+  bool too_many = false;
   if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
     if (endpoint.idle.waiting() == 0) return false;
     idle_total_.add();  // for a moment only: a waiter takes it
+    too_many = true;
   }
   slot.since.set(now);
-  slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at));
+  const TimePoint deadline = idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at);
+  slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
   if (!slot.word.park(ref.generation)) {
     if (counts_idle_) idle_total_.subtract();
     return false;
@@ -306,9 +344,14 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
   // in starve_locked() and in close() and drain().
   if (endpoint.idle.push(slot.index, links())) [[unlikely]]
     dispatch(endpoint);
+  note_idle(slot);
   // Also if somebody waited here, who may have given up meanwhile and left the connection idle.
   if (starved_count_.get() != 0 && slot.word.load().state() == SlotState::idle) [[unlikely]]
     relieve_starvation();
+  if (too_many) [[unlikely]] {
+    const auto word = slot.word.load();
+    if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, true);
+  }
   if (refusing_.get()) [[unlikely]]
     cleanup();
   return true;
@@ -323,6 +366,7 @@ bool Pool::vacate(LeaseRef ref) noexcept {
   // The same pairs as in park().
   if (endpoint.idle.waiting() != 0) [[unlikely]]
     dispatch(endpoint);
+  note_idle(slot);
   if (starved_count_.get() != 0) [[unlikely]]
     relieve_starvation();
   if (refusing_.get()) [[unlikely]]
@@ -340,17 +384,21 @@ bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {
 bool Pool::abandon_dial(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
-  std::lock_guard lock(endpoint.mutex);
-  if (!slot.word.abandon_dial(ref.generation)) return false;
-  ++endpoint.dialing;
-  if (const auto waits = endpoint.seat_waiters.extract(&slot)) {
-    Waiter& waiter = *waits.mapped();
-    waiter.error =
-        Error::make(ErrorCode::stale_lease, Phase::acquire, "the lease was given back while it was connecting");
-    waiter.done = true;
-    waiter.waker->wake();
+  Actions actions;
+  {
+    std::lock_guard lock(endpoint.mutex);
+    if (!slot.word.abandon_dial(ref.generation)) return false;
+    ++endpoint.dialing;
+    if (const auto waits = endpoint.seat_waiters.extract(&slot)) {
+      Waiter& waiter = *waits.mapped();
+      waiter.error =
+          Error::make(ErrorCode::stale_lease, Phase::acquire, "the lease was given back while it was connecting");
+      waiter.done = true;
+      waiter.waker->wake();
+    }
+    dispatch_locked(endpoint, actions);  // somebody's dial is under way now, behind whom a bare lease may go
   }
-  note_connecting_locked(endpoint);
+  perform(actions);
   return true;
 }
 

@@ -85,7 +85,7 @@ class Pool {
   std::size_t cleanup();
   /// What is to be done about once a second: cleanup(), and dials for endpoints that are kept warm.
   void maintain();
-  /// Leases that are held longer than `leak_after` and were not told before.
+  /// Leases that are held longer than `leak_after`, as two looks have found, and were not told before.
   [[nodiscard]] std::vector<Leak> find_leaks();
 
   // ---- the end (upkeep.cpp) ----
@@ -168,6 +168,14 @@ class Pool {
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse) noexcept;
+  /// After something became idle or vacant. Pairs with evict_longest_idle(): flag first, look second, against state first,
+  /// flag second.
+  void note_idle(const Slot& slot) noexcept {
+    if (!none_idle_.get()) [[likely]]
+      return;
+    const auto state = slot.word.load().state();
+    if (state == SlotState::idle || state == SlotState::vacant) none_idle_.clear();
+  }
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
@@ -176,7 +184,7 @@ class Pool {
                                    const Interrupt& interrupt);
 
   // Waiters (queue.cpp).
-  void enqueue_locked(Endpoint& endpoint, Waiter& waiter, bool in_front);
+  void enqueue_locked(Endpoint& endpoint, Waiter& waiter);
   void leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
   void hand_locked(Endpoint& endpoint, Waiter& waiter, LeaseRef ref, bool fresh) noexcept;
   void fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
@@ -191,6 +199,8 @@ class Pool {
   void keep_place_locked(Endpoint& endpoint);
   void dispatch(Endpoint& endpoint);
   void relieve_starvation();
+  void relieve_once();
+  [[nodiscard]] bool yields_to_starving(Endpoint& endpoint);
   void perform(Actions& actions);
 
   // Dials (dials.cpp).
@@ -203,7 +213,7 @@ class Pool {
                           Actions& actions);
   [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled,
                                         Actions& actions);
-  void drop_failed_locked(Endpoint& endpoint, Slot& slot, const Error* error, bool failing, Actions& actions);
+  void drop_failed_locked(Endpoint& endpoint, Slot& slot, const Error* error, bool failing);
   void share_failure_locked(Endpoint& endpoint, const Error& error, bool failing);
 
   // Ends of connections (reap.cpp).
@@ -221,7 +231,8 @@ class Pool {
   // Upkeep (upkeep.cpp).
   void leave_endpoint(Endpoint& endpoint) noexcept;
   [[nodiscard]] static bool deserted_locked(Endpoint& endpoint) noexcept;
-  void end_passing() noexcept;
+  void end_passing_locked(std::unique_ptr<Endpoint> endpoint);
+  void end_passing();
   template <typename Visit>
   void for_each_endpoint_locked(Visit visit) const {
     for (const auto& endpoint : endpoints_)
@@ -246,6 +257,7 @@ class Pool {
   alignas(64) sync::Flag closed_;
   sync::Flag refusing_;  // closed, or being drained
   sync::Count starved_count_;
+  sync::Flag none_idle_;  // the last look for something to evict found nothing, and nothing became idle since
 
   alignas(64) sync::Count total_;  // connections of all endpoints; touched by dial and close only
   sync::Count idle_total_;         // only if counts_idle_
@@ -254,6 +266,7 @@ class Pool {
   mutable std::mutex endpoints_mutex_;
   std::deque<std::unique_ptr<Endpoint>> endpoints_;
   std::unordered_map<const Endpoint*, std::unique_ptr<Endpoint>> passing_;
+  std::vector<std::unique_ptr<Endpoint>> ended_;  // passing ones, for the next of them
 
   // Guarded by starved_mutex_: endpoints whose waiters are held up by the total limit, first come first served.
   std::mutex starved_mutex_;
@@ -265,9 +278,13 @@ class Pool {
   std::mutex vacant_mutex_;
   std::unordered_map<std::uint32_t, std::uint32_t> seen_vacant_;
 
-  // Guarded by leaks_mutex_: the leases that were told, slot index to generation.
+  // Guarded by leaks_mutex_: the leases that looked like leaks, by slot index.
+  struct Suspect {
+    std::uint32_t generation = 0;
+    bool told = false;
+  };
   std::mutex leaks_mutex_;
-  std::unordered_map<std::uint32_t, std::uint32_t> told_leaks_;
+  std::unordered_map<std::uint32_t, Suspect> told_leaks_;
 
   struct Tallies {
     sync::Tally leases;  // of connections that are gone; the living count for themselves

@@ -3,18 +3,21 @@
 
 #include <algorithm>
 
+#include "pool/decisions.h"
 #include "pool/pool.h"
 
 namespace fastpool::pool {
 
-void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter, bool in_front) {
+void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
   // Counted before dispatch_locked() looks at the list: whoever parks pushes first and looks at the count second.
   endpoint.idle.join();
   if (waiter.wants == Waiter::Wants::connection) ++endpoint.connection_waiters;
-  if (in_front) {
-    endpoint.queue.push_front(waiter);
-  } else {
+  if (waiter.connect_timeout) endpoint.longest_connect = std::max(endpoint.longest_connect, *waiter.connect_timeout);
+  if (waiter.turn == 0) {
+    waiter.turn = ++endpoint.last_turn;
     endpoint.queue.push_back(waiter);
+  } else {  // its turn had come, and it was handed a dead connection: it keeps its place
+    endpoint.queue.insert(waiter);
   }
   if (closed_.get())
     fail_locked(endpoint, waiter, Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"));
@@ -22,6 +25,7 @@ void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter, bool in_front) {
 
 void Pool::leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
   endpoint.queue.remove(waiter);
+  if (endpoint.queue.empty()) endpoint.longest_connect = {};
   endpoint.idle.leave();
   if (waiter.wants == Waiter::Wants::connection) --endpoint.connection_waiters;
 }
@@ -101,7 +105,7 @@ void Pool::note_connecting_locked(Endpoint& endpoint) {
   for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr && covered > 0; waiter = waiter->next, --covered) {
     if (waiter->connecting || waiter->wants != Waiter::Wants::connection) continue;
     waiter->connecting = true;
-    if (waiter->connect_timeout) waiter->connect_deadline = clock_.now() + *waiter->connect_timeout;
+    if (waiter->connect_timeout) waiter->connect_deadline = later(clock_.now(), *waiter->connect_timeout);
     waiter->waker->wake();  // its deadline is another one now
   }
 }
@@ -159,7 +163,39 @@ void Pool::dispatch(Endpoint& endpoint) {
   perform(actions);
 }
 
+// Whether the first whom the total limit holds up came before the first who waits at this endpoint: then a connection that
+// comes back here is closed in favour of that one.
+bool Pool::yields_to_starving(Endpoint& endpoint) {
+  const auto waits_since = [](Endpoint& there) {
+    std::lock_guard lock(there.mutex);
+    return there.queue.empty() ? TimePoint::max() : there.queue.front()->since;
+  };
+  if (endpoint.idle.waiting() == 0) return false;  // it becomes idle, and may be evicted
+  Endpoint* first = nullptr;
+  {
+    std::lock_guard lock(starved_mutex_);
+    if (!starved_.empty()) first = starved_.front();
+  }
+  return first != nullptr && first != &endpoint && waits_since(*first) < waits_since(endpoint);
+}
+
 void Pool::relieve_starvation() {
+  // What it closes frees room, which would bring it here again, and again: one round after another instead.
+  thread_local const Pool* relieving = nullptr;
+  thread_local bool again = false;
+  if (relieving == this) {
+    again = true;
+    return;
+  }
+  const Pool* const outer = std::exchange(relieving, this);
+  do {
+    again = false;
+    relieve_once();
+  } while (again && starved_count_.get() != 0);
+  relieving = outer;
+}
+
+void Pool::relieve_once() {
   // Once round: an endpoint that got something and wants more lists itself again, at the end.
   for (std::uint32_t rounds = starved_count_.get(); rounds > 0; --rounds) {
     Endpoint* endpoint = nullptr;

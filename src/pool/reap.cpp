@@ -14,6 +14,7 @@ std::unique_ptr<Pooled> Pool::unseat_locked(Slot& slot) noexcept {
   if (count > 1) tallies_.reused.add(count - 1);
   tallies_.closed.add();
   slot.lease_count.set(0);
+  slot.idle_deadline.set(TimePoint::max());
   slot.seating.set(next_seating(slot));  // no hang-up that comes late may be taken for the next one's
   return std::move(slot.pooled);
 }
@@ -42,8 +43,9 @@ void Pool::free_cell(Slot& slot) noexcept {
 }
 
 void Pool::capacity_freed(Endpoint& endpoint) noexcept {
-  if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  // Those whom the total limit holds up first: this endpoint is among them, at its place, if it is held up too.
   if (starved_count_.get() != 0) relieve_starvation();
+  if (endpoint.idle.waiting() != 0) dispatch(endpoint);
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
@@ -58,11 +60,18 @@ bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
 }
 
 Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
+  // Where all are in use, whoever asks next need not look at all of them again.
+  if (!none_idle_.try_set()) return nullptr;
   bool connected = false;
-  Slot* const evicted = longest_idle_.take(slab_, spare, [&](Slot& slot, const SlotWord::View& word) {
-    connected = word.seated();
-    return try_reap(slot, word);
-  });
+  bool any = false;
+  Slot* const evicted = longest_idle_.take(
+      slab_, spare,
+      [&](Slot& slot, const SlotWord::View& word) {
+        connected = word.seated();
+        return try_reap(slot, word);
+      },
+      any);
+  if (any) none_idle_.clear();
   if (evicted != nullptr && connected) tallies_.evicted.add();
   return evicted;
 }

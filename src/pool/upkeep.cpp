@@ -10,7 +10,7 @@ namespace fastpool::pool {
 
 namespace {
 
-// Warm connections that expire within this time are replaced now.
+// Warm connections that expire within this time are replaced now; sooner where none is idle for long.
 constexpr Duration warm_ahead = std::chrono::seconds(2);
 // How often drain() looks.
 constexpr Duration drain_interval = std::chrono::milliseconds(5);
@@ -56,7 +56,9 @@ void Pool::leave_endpoint(Endpoint& endpoint) noexcept {
   // From here on another thread may end it: only what is still listed is looked at.
   std::lock_guard lock(endpoints_mutex_);
   const auto listed = passing_.find(&endpoint);
-  if (listed != passing_.end() && deserted_locked(*listed->second)) passing_.erase(listed);
+  if (listed == passing_.end() || !deserted_locked(endpoint)) return;
+  end_passing_locked(std::move(listed->second));
+  passing_.erase(listed);
 }
 
 // Whether nobody can reach it any more: no hold, no connection, and (last, since they touch it after that) no step under
@@ -67,9 +69,22 @@ bool Pool::deserted_locked(Endpoint& endpoint) noexcept {
   return !endpoint.starved;
 }
 
-void Pool::end_passing() noexcept {
+// Never freed: a stale lease may still lead to it, and finds what the slot's word says.
+void Pool::end_passing_locked(std::unique_ptr<Endpoint> endpoint) {
+  endpoint->stand_for({}, nullptr);
+  ended_.push_back(std::move(endpoint));
+}
+
+void Pool::end_passing() {
   std::lock_guard lock(endpoints_mutex_);
-  std::erase_if(passing_, [](const auto& each) { return deserted_locked(*each.second); });
+  for (auto each = passing_.begin(); each != passing_.end();) {
+    if (deserted_locked(*each->second)) {
+      end_passing_locked(std::move(each->second));
+      each = passing_.erase(each);
+    } else {
+      ++each;
+    }
+  }
 }
 
 // ---- warm connections ------------------------------------------------------------------------------------------------
@@ -85,7 +100,8 @@ void Pool::warm_up() {
     }
   }
   if (warm.empty()) return;
-  const TimePoint soon = clock_.now() + warm_ahead;
+  const Duration ahead = settings_.idle_timeout ? std::min(warm_ahead, *settings_.idle_timeout / 4) : warm_ahead;
+  const TimePoint soon = clock_.now() + ahead;
   std::unordered_map<const Endpoint*, std::uint32_t> lasting;
   slab_.for_each([&](Slot& slot) {
     const auto word = slot.word.load();
@@ -167,7 +183,7 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   }
   const auto warmed = static_cast<std::uint32_t>(leases.size());
   for (Lease& lease : leases)
-    lease.end(Reuse::yes());
+    lease.end(Reuse::unused());
   const bool in_vain = error && warmed == 0;
   {
     std::lock_guard lock(endpoint.mutex);
@@ -196,8 +212,13 @@ std::vector<Leak> Pool::find_leaks() {
     if (const auto again = slot.word.load();
         again.generation() != word.generation() || again.state() != SlotState::leased)
       return;
-    auto [told, is_new] = told_leaks_.try_emplace(slot.index, word.generation());
-    if (!is_new && std::exchange(told->second, word.generation()) == word.generation()) return;
+    // Two looks must agree: of a lease that was taken just now `since` may not be written yet.
+    auto& known = told_leaks_[slot.index];
+    if (known.generation != word.generation()) {
+      known = {word.generation(), false};
+      return;
+    }
+    if (std::exchange(known.told, true)) return;
     leaks.push_back({endpoint->name(), ConnectionId::make(word.generation(), slot.index), age});
   });
   tallies_.leaks.add(leaks.size());
@@ -218,7 +239,7 @@ std::uint32_t Pool::busy() const {
 }
 
 Result<bool> Pool::drain(OptionalDuration timeout, const Interrupt& interrupt) {
-  const TimePoint deadline = timeout ? clock_.now() + *timeout : TimePoint::max();
+  const TimePoint deadline = timeout ? later(clock_.now(), *timeout) : TimePoint::max();
   refusing_.set();
   cleanup();
   sync::ThreadWaker nobody;

@@ -23,7 +23,8 @@ struct Waiter {
   Wants wants = Wants::connection;
   OptionalDuration connect_timeout;
   sync::Waker* waker = nullptr;
-  TimePoint since;  ///< when it began to wait
+  TimePoint since;         ///< when it began to wait
+  std::uint64_t turn = 0;  ///< its number at its endpoint, from 1 on; 0: it has not queued yet
 
   bool done = false;     ///< slot or error is set; no longer queued
   Slot* slot = nullptr;  ///< the slot that was leased for it, under `generation`
@@ -52,11 +53,19 @@ class WaiterQueue {
     last_ = &waiter;
     ++size_;
   }
-  void push_front(Waiter& waiter) noexcept {
-    waiter.previous = nullptr;
-    waiter.next = first_;
-    (first_ != nullptr ? first_->previous : last_) = &waiter;
-    first_ = &waiter;
+  /// Before all whose turn is later.
+  void insert(Waiter& waiter) noexcept {
+    Waiter* after = first_;
+    while (after != nullptr && after->turn < waiter.turn)
+      after = after->next;
+    if (after == nullptr) {
+      push_back(waiter);
+      return;
+    }
+    waiter.next = after;
+    waiter.previous = after->previous;
+    (after->previous != nullptr ? after->previous->next : first_) = &waiter;
+    after->previous = &waiter;
     ++size_;
   }
   void remove(Waiter& waiter) noexcept {
