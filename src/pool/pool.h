@@ -88,7 +88,7 @@ class Pool {
   /// Leases that are held longer than `leak_after`, as two looks have found, and were not told before.
   [[nodiscard]] std::vector<Leak> find_leaks();
 
-  // ---- the end (upkeep.cpp) ----
+  // ---- the end (ending.cpp) ----
 
   /// Ends gracefully: gives no new leases, closes what is idle and what is given back, lets those who hold a lease or are
   /// queued finish for at most `timeout`; then close(). \returns whether all had finished. Errors: interrupted (then the
@@ -241,8 +241,10 @@ class Pool {
       visit(*endpoint);
   }
   void warm_up();
-  [[nodiscard]] std::uint32_t busy() const;
   [[nodiscard]] double jitter() noexcept;
+
+  // The end (ending.cpp).
+  [[nodiscard]] std::uint32_t busy() const;
 
   [[nodiscard]] Links links() const noexcept { return Links{slab_}; }
 

@@ -37,6 +37,17 @@ class InSteps : public PoolTest {
     EXPECT_TRUE(result && !result->ok());
     return result && !result->ok() ? result->error().code : ErrorCode::invalid_argument;
   }
+  /// One that waits for the connection of that lease.
+  [[nodiscard]] std::unique_ptr<Acquisition> connecting(const LeaseRef& lease) {
+    auto acquisition = std::make_unique<Acquisition>(*pool_, lease, AcquireOptions{}, waker_);
+    EXPECT_FALSE(acquisition->poll());
+    return acquisition;
+  }
+  [[nodiscard]] LeaseRef bare_lease() {
+    const auto bare = pool_->try_lease(*a_);
+    EXPECT_TRUE(bare);
+    return bare.value_or(LeaseRef{});
+  }
   LoopWaker waker_;
 };
 
@@ -195,42 +206,34 @@ TEST_F(InSteps, a_bare_lease_can_be_waited_for_too) {
 
 TEST_F(InSteps, a_lease_that_gives_up_connecting_is_still_a_lease_and_its_dial_goes_on) {
   make();
-  const auto bare = pool_->try_lease(*a_);
-  ASSERT_TRUE(bare);
-  auto connecting = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
-  EXPECT_FALSE(connecting->poll());
-  connecting.reset();
-  EXPECT_TRUE(pool_->find(bare->id()));
-  auto again = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
-  EXPECT_FALSE(again->poll());
+  const LeaseRef bare = bare_lease();
+  connecting(bare).reset();
+  EXPECT_TRUE(pool_->find(bare.id()));
+  auto again = connecting(bare);
   EXPECT_EQ(dialer_.begun(), 1U);
   complete_dial();
   (void)taken(*again).detach();
-  EXPECT_TRUE(bare->slot->connected());
-  EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
+  EXPECT_TRUE(bare.slot->connected());
+  EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
 }
 
 TEST_F(InSteps, one_that_gives_up_connecting_in_the_moment_of_success_keeps_its_lease) {
   make();
-  const auto bare = pool_->try_lease(*a_);
-  ASSERT_TRUE(bare);
-  auto connecting = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
-  EXPECT_FALSE(connecting->poll());
+  const LeaseRef bare = bare_lease();
+  auto one = connecting(bare);
   complete_dial();
-  connecting.reset();
+  one.reset();
   EXPECT_EQ(describe(), "1 leased");
-  EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
+  EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
 }
 
 TEST_F(InSteps, a_lease_that_was_given_back_cannot_connect) {
   make();
-  const auto bare = pool_->try_lease(*a_);
-  ASSERT_TRUE(bare);
-  auto connecting = std::make_unique<Acquisition>(*pool_, *bare, AcquireOptions{}, waker_);
-  EXPECT_FALSE(connecting->poll());
-  EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
-  EXPECT_EQ(refused(*connecting), ErrorCode::stale_lease);
-  Acquisition late(*pool_, *bare, AcquireOptions{}, waker_);
+  const LeaseRef bare = bare_lease();
+  auto one = connecting(bare);
+  EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
+  EXPECT_EQ(refused(*one), ErrorCode::stale_lease);
+  Acquisition late(*pool_, bare, AcquireOptions{}, waker_);
   EXPECT_EQ(refused(late), ErrorCode::stale_lease);
 }
 

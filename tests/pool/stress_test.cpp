@@ -281,18 +281,30 @@ PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::u
   return settings;
 }
 
+/// A pool of three endpoints whose peers count.
+struct BusyPool {
+  explicit BusyPool(const PoolSettings& settings) : dialer(peers), pool(settings, clock, dialer) {
+    for (std::size_t i = 0; i < endpoints.size(); ++i)
+      endpoints[i] = *pool.add_endpoint(std::string(1, static_cast<char>('a' + i)), nullptr);
+    dialer.start(pool, endpoints);
+  }
+
+  Peers peers;
+  SystemClock clock;
+  BusyDialer dialer;
+  Pool pool;
+  std::array<Endpoint*, 3> endpoints{};
+};
+
 class Stress : public ::testing::TestWithParam<Shape> {};
 
 TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   const Shape& shape = GetParam();
-  Peers peers;
-  const SystemClock clock;
-  BusyDialer dialer(peers);
-  Pool pool(shape.settings, clock, dialer);
-  std::array<Endpoint*, 3> endpoints{};
-  for (std::size_t i = 0; i < endpoints.size(); ++i)
-    endpoints[i] = *pool.add_endpoint(std::string(1, static_cast<char>('a' + i)), nullptr);
-  dialer.start(pool, endpoints);
+  BusyPool busy(shape.settings);
+  auto& peers = busy.peers;
+  auto& dialer = busy.dialer;
+  auto& pool = busy.pool;
+  const auto& endpoints = busy.endpoints;
 
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment
   const char* lengthen = std::getenv("FASTPOOL_STRESS_SECONDS");
@@ -352,14 +364,11 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
 TEST_P(Stress, a_drain_in_the_middle_of_everything_ends_and_leaves_nothing) {
   const Shape& shape = GetParam();
   for (int round = 0; round < 5; ++round) {
-    Peers peers;
-    const SystemClock clock;
-    BusyDialer dialer(peers);
-    Pool pool(shape.settings, clock, dialer);
-    std::array<Endpoint*, 3> endpoints{};
-    for (std::size_t i = 0; i < endpoints.size(); ++i)
-      endpoints[i] = *pool.add_endpoint(std::string(1, static_cast<char>('a' + i)), nullptr);
-    dialer.start(pool, endpoints);
+    BusyPool busy(shape.settings);
+    auto& peers = busy.peers;
+    auto& dialer = busy.dialer;
+    auto& pool = busy.pool;
+    const auto& endpoints = busy.endpoints;
     std::atomic<std::uint64_t> shared{0};
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < shape.threads; ++t) {
