@@ -144,7 +144,7 @@ std::optional<Result<Lease>> Acquisition::begin_seat() {
 std::optional<Result<Lease>> Acquisition::finish() {
   // Those behind moved up: a bare lease may be first now, or a dial under way for another.
   if (std::exchange(left_, false) && endpoint_.idle.waiting() != 0) pool_.dispatch(endpoint_);
-  if (waiter_.error) return end(*std::exchange(waiter_.error, std::nullopt));
+  if (auto error = std::exchange(waiter_.error, std::nullopt)) return end(*std::move(error));
   Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
   if (waiter_.wants == Wants::seat) return end(std::move(lease));
   if (pool_.closed_.get()) {

@@ -136,19 +136,22 @@ void Pool::seat_dialed_locked(Endpoint& endpoint, Slot& slot, Result<std::unique
     start_seat_dial_locked(endpoint, slot, *waits->second, actions);
     return;
   }
+  std::optional<Error> error;
   if (result) {
     slot.pooled = std::move(result).value();
     slot.lease_count.set(1);
     if (closed_.get()) slot.pooled->interrupt();
+  } else {
+    error = result.error();
   }
-  const auto word = slot.word.end_connect(slot.pooled != nullptr);
-  if (waits == endpoint.seat_waiters.end()) return;
+  const auto word = slot.word.end_connect(!error);
+  if (waits == endpoint.seat_waiters.end() || !word) return;
   Waiter& waiter = *waits->second;
   endpoint.seat_waiters.erase(waits);
   waiter.slot = &slot;
   waiter.generation = word->generation();
   waiter.fresh = true;
-  if (slot.pooled == nullptr) waiter.error = result.error();
+  waiter.error = std::move(error);
   waiter.done = true;
   waiter.waker->wake();
 }
@@ -160,8 +163,8 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Po
   slot.since.set(now);
   if (!endpoint.queue.empty()) {
     slot.lease_count.set(1);
-    const auto generation = slot.word.lease_dialed();
-    hand_locked(endpoint, *endpoint.queue.front(), {&slot, *generation}, true);
+    if (const auto generation = slot.word.lease_dialed())
+      hand_locked(endpoint, *endpoint.queue.front(), {&slot, *generation}, true);
     // The next dial, where the cap held it back; a bare lease that is first now.
     dispatch_locked(endpoint, actions);
     return false;
