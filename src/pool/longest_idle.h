@@ -8,6 +8,7 @@
 
 #include "pool/slab.h"
 #include "pool/slot.h"
+#include "sync/atomics.h"
 
 namespace fastpool::pool {
 
@@ -28,10 +29,11 @@ class LongestIdle {
   };
 
   /// The longest idle slot of another endpoint than `spare` for which `reap(slot, word)` is true (it was still as seen, and
-  /// is the caller's now), or null. \param any becomes whether anything was idle at all.
+  /// is the caller's now), or null.
+  /// \param none set if nothing at all was idle; then nobody looks again until whoever makes something idle clears it, having
+  ///        done so first. It is set before the look, so that what becomes idle meanwhile is not overlooked.
   template <typename Reap>
-  [[nodiscard]] Slot* take(const Slab& slab, const Endpoint* spare, Reap reap, bool& any) {
-    any = true;
+  [[nodiscard]] Slot* take(const Slab& slab, const Endpoint* spare, sync::Flag& none, Reap reap) {
     const std::lock_guard lock(mutex_);
     for (bool looked = false;; looked = true) {
       while (Candidate* candidate = first_usable(spare)) {
@@ -40,11 +42,10 @@ class LongestIdle {
         if (reap(*taken.slot, taken.word)) return taken.slot;
       }
       if (looked) return take_slowly(slab, spare, reap);
+      if (!none.try_set()) return nullptr;
       look(slab);
-      if (candidates_.empty()) {
-        any = false;
-        return nullptr;
-      }
+      if (candidates_.empty()) return nullptr;
+      none.clear();
     }
   }
 

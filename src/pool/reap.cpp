@@ -60,18 +60,11 @@ bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
 }
 
 Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
-  // Where all are in use, whoever asks next need not look at all of them again.
-  if (!none_idle_.try_set()) return nullptr;
   bool connected = false;
-  bool any = false;
-  Slot* const evicted = longest_idle_.take(
-      slab_, spare,
-      [&](Slot& slot, const SlotWord::View& word) {
-        connected = word.seated();
-        return try_reap(slot, word);
-      },
-      any);
-  if (any) none_idle_.clear();
+  Slot* const evicted = longest_idle_.take(slab_, spare, none_idle_, [&](Slot& slot, const SlotWord::View& word) {
+    connected = word.seated();
+    return try_reap(slot, word);
+  });
   if (evicted != nullptr && connected) tallies_.evicted.add();
   return evicted;
 }
