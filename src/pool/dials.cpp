@@ -136,22 +136,21 @@ void Pool::seat_dialed_locked(Endpoint& endpoint, Slot& slot, Result<std::unique
     start_seat_dial_locked(endpoint, slot, *waits->second, actions);
     return;
   }
-  std::optional<Error> error;
-  if (result) {
+  const bool connected = result.ok();
+  if (connected) {
     slot.pooled = std::move(result).value();
     slot.lease_count.set(1);
     if (closed_.get()) slot.pooled->interrupt();
-  } else {
-    error = result.error();
   }
-  const auto word = slot.word.end_connect(!error);
+  const auto word = slot.word.end_connect(connected);
   if (waits == endpoint.seat_waiters.end() || !word) return;
   Waiter& waiter = *waits->second;
   endpoint.seat_waiters.erase(waits);
   waiter.slot = &slot;
   waiter.generation = word->generation();
   waiter.fresh = true;
-  waiter.error = std::move(error);
+  // NOLINTNEXTLINE(bugprone-use-after-move): only a value was taken, and there was none
+  if (!connected) waiter.error = result.error();
   waiter.done = true;
   waiter.waker->wake();
 }
