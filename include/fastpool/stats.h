@@ -50,6 +50,21 @@ struct EndpointStats {
   Histogram wait_time;              ///< of those who got a lease after they had to wait
   Histogram create_time;            ///< of connections: look-up, connect and handshake together
   Histogram handshake_time;         ///< TLS alone
+
+  /// All but the name.
+  EndpointStats& operator+=(const EndpointStats& other) noexcept {
+    total_connections += other.total_connections;
+    idle_connections += other.idle_connections;
+    active_connections += other.active_connections;
+    dialing_connections += other.dialing_connections;
+    waiters += other.waiters;
+    min_idle += other.min_idle;
+    failing_dials += other.failing_dials;
+    wait_time += other.wait_time;
+    create_time += other.create_time;
+    handshake_time += other.handshake_time;
+    return *this;
+  }
 };
 
 /// Gauges and counters of one pool. Counters grow from the pool's making on.

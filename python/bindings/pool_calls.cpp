@@ -62,8 +62,7 @@ pool::LeaseRef unpacked(const std::optional<pool::LeaseRef>& ref) noexcept {
 }
 
 PyObject* get_slowly(Pool& self, client::Core& core, pool::Endpoint& there, const OptionalDuration& wait) {
-  if (core.pool().refusing())
-    raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"), self.error_factory);
+  if (core.pool().refusing()) raise(pool::Pool::closed_error(), self.error_factory);
   if (wait && *wait <= Duration{}) Py_RETURN_NONE;
   std::optional<Result<pool::LeaseRef>> leased;
   bool raised = false;

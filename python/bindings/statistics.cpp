@@ -50,18 +50,6 @@ void set_endpoint(nb::dict& dict, const EndpointStats& stats) {
 }
 
 /// One origin may stand there several times, under several profiles.
-void add(EndpointStats& sum, const EndpointStats& more) {
-  sum.total_connections += more.total_connections;
-  sum.active_connections += more.active_connections;
-  sum.idle_connections += more.idle_connections;
-  sum.dialing_connections += more.dialing_connections;
-  sum.waiters += more.waiters;
-  sum.min_idle += more.min_idle;
-  sum.wait_time += more.wait_time;
-  sum.create_time += more.create_time;
-  sum.handshake_time += more.handshake_time;
-}
-
 nb::dict endpoints_of(const PoolStats& stats) {
   std::vector<EndpointStats> merged;
   std::unordered_map<std::string_view, std::size_t> places;
@@ -70,7 +58,7 @@ nb::dict endpoints_of(const PoolStats& stats) {
     if (is_new) {
       merged.push_back(each);
     } else {
-      add(merged[place->second], each);
+      merged[place->second] += each;
     }
   }
   nb::dict dict;

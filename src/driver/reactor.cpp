@@ -18,6 +18,7 @@
 #include "net/background_thread.h"
 #include "net/descriptor.h"
 #include "net/epoll.h"
+#include "pool/interfaces.h"
 
 namespace fastpool::driver {
 
@@ -45,14 +46,10 @@ Error closed_error(const connection::Target& target) {
 /// Shared by the Reactor, its thread, and (weakly) the look-ups under way.
 struct Reactor::State : std::enable_shared_from_this<State> {
   using Command = std::function<void(State&)>;
-  struct DialTimes {
-    TimePoint start;
-    TimePoint deadline;
-  };
 
   /// A dial under way, and the face that the reactor shows to it.
   struct Entry final : connection::DialHost {
-    Entry(State& owner, std::uint64_t number, std::shared_ptr<const connection::Target> target, DialTimes when,
+    Entry(State& owner, std::uint64_t number, std::shared_ptr<const connection::Target> target, pool::DialTimes when,
           connection::DialDone callback)
         : state(owner),
           id(number),
@@ -135,7 +132,7 @@ struct Reactor::State : std::enable_shared_from_this<State> {
   void run_timers();
   void handle(const epoll_event& event);
   void wait_for_events(TimePoint until);
-  void begin(std::shared_ptr<const connection::Target> target, DialTimes when, connection::DialDone done);
+  void begin(std::shared_ptr<const connection::Target> target, pool::DialTimes when, connection::DialDone done);
   void settle(std::uint64_t id);
   void end_dials_and_close();
   template <typename Step>
@@ -224,7 +221,7 @@ void Reactor::State::settle(std::uint64_t id) {
   done(std::move(result));
 }
 
-void Reactor::State::begin(std::shared_ptr<const connection::Target> target, DialTimes when,
+void Reactor::State::begin(std::shared_ptr<const connection::Target> target, pool::DialTimes when,
                            connection::DialDone done) {
   if (stop_seen) {
     done(closed_error(*target));
@@ -447,7 +444,7 @@ void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint d
     return;
   }
   // Copies go into the command, since a refused one must leave something to answer with.
-  if (state_->enqueue([target, when = State::DialTimes{start, deadline}, done](State& state) mutable {
+  if (state_->enqueue([target, when = pool::DialTimes{start, deadline}, done](State& state) mutable {
         state.begin(std::move(target), when, std::move(done));
       })) {
     return;

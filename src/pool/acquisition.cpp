@@ -13,10 +13,6 @@ namespace {
 // When to look again while the idle list is being swept.
 constexpr Duration sweep_patience = std::chrono::microseconds(100);
 
-Error closed_error() {
-  return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-}
-
 }  // namespace
 
 Acquisition::Acquisition(Pool& pool, Endpoint& endpoint, const AcquireOptions& options, sync::Waker& waker,
@@ -85,7 +81,7 @@ void Acquisition::stop(Error error) {
 // A lease at once, an error, or (nothing) it is queued now.
 std::optional<Result<Lease>> Acquisition::begin() {
   const bool first_time = waiter_.turn == 0;
-  if (first_time && pool_.refusing_.get()) return end(closed_error());  // who has queued once is served even then
+  if (first_time && pool_.refusing_.get()) return end(Pool::closed_error());  // who has queued once is served even then
   while (first_time && waiter_.wants == Wants::connection) {
     Lease lease = pool_.take_idle(endpoint_);
     if (!lease) break;
@@ -117,7 +113,7 @@ std::optional<Result<Lease>> Acquisition::begin_seat() {
   {
     const std::lock_guard lock(endpoint_.mutex);
     // Under the lock: close() sets the flag first and tells those who wait for a seat, under it, second.
-    if (pool_.closed_.get()) return end(closed_error());
+    if (pool_.closed_.get()) return end(Pool::closed_error());
     const bool begun = slot.word.begin_connect(held_.generation);
     const auto word = slot.word.load();
     if (word.state() != SlotState::leased || word.generation() != held_.generation) {
@@ -149,7 +145,7 @@ std::optional<Result<Lease>> Acquisition::finish() {
   if (waiter_.wants == Wants::seat) return end(std::move(lease));
   if (pool_.closed_.get()) {
     lease.end(Reuse::unused());  // close() marks what it finds leased; what was not yet is ended here
-    return end(closed_error());
+    return end(Pool::closed_error());
   }
   if (usable(lease)) return end(std::move(lease));
   dead_ = std::move(lease);

@@ -52,9 +52,7 @@ void Pool::close() {
       while (!endpoint.queue.empty())
         fail_locked(endpoint, *endpoint.queue.front(), error);
       for (const auto& [slot, waiter] : endpoint.seat_waiters) {
-        waiter->error = error;
-        waiter->done = true;
-        waiter->waker->wake();
+        waiter->fail(error);
       }
       endpoint.seat_waiters.clear();
     });

@@ -25,10 +25,6 @@ PoolSettings usable(PoolSettings settings) noexcept {
   return settings;
 }
 
-Error closed_error() {
-  return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
-}
-
 }  // namespace
 
 Pool::Pool(const PoolSettings& settings, const PoolClock& clock, Dialer& dialer)
@@ -72,6 +68,10 @@ EndpointHold::~EndpointHold() {
   if (pool_ != nullptr) pool_->leave_endpoint(*endpoint_);
 }
 
+Error Pool::closed_error() {
+  return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
+}
+
 // ---- taking ----------------------------------------------------------------------------------------------------------
 
 // Makes a lease of a cell that was just unlinked from the idle list.
@@ -79,8 +79,7 @@ Pool::Popped Pool::pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept {
   Slot& slot = slab_[index];
   const auto word = slot.word.try_lease();
   if (!word) {
-    endpoint.tombstones.subtract();
-    if (slot.word.finish_unlinked()) free_cell(slot);
+    drop_tombstone(endpoint, slot);
     return {};
   }
   if (counts_idle_) idle_total_.subtract();
@@ -110,8 +109,7 @@ LeaseRef Pool::pop_vacant(Endpoint& endpoint) noexcept {
     if (index == sync::TaggedList::none) return {};
     Slot& slot = slab_[index];
     if (const auto word = slot.word.try_lease()) return LeaseRef{&slot, word->generation()};
-    endpoint.tombstones.subtract();
-    if (slot.word.finish_unlinked()) free_cell(slot);
+    drop_tombstone(endpoint, slot);
   }
 }
 
@@ -196,7 +194,7 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   if (refusing_.get()) return std::nullopt;
   if (endpoint.idle.waiting() == 0) {
     if (const auto vacant = pop_vacant(endpoint)) {
-      if (settings_.leak_after) vacant.slot->since.set(clock_.coarse_now());
+      note_leased(*vacant.slot);
       return unless_refusing(vacant);
     }
   } else {
@@ -223,7 +221,7 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   if (reserved != Reserved::yes) return std::nullopt;
   const auto ref = lease_reserved(endpoint);
   if (!ref) return std::nullopt;
-  if (settings_.leak_after) ref.slot->since.set(clock_.coarse_now());
+  note_leased(*ref.slot);
   return unless_refusing(ref);
 }
 
@@ -391,10 +389,8 @@ bool Pool::abandon_dial(LeaseRef ref) noexcept {
     ++endpoint.dialing;
     if (const auto waits = endpoint.seat_waiters.extract(&slot)) {
       Waiter& waiter = *waits.mapped();
-      waiter.error =
-          Error::make(ErrorCode::stale_lease, Phase::acquire, "the lease was given back while it was connecting");
-      waiter.done = true;
-      waiter.waker->wake();
+      waiter.fail(
+          Error::make(ErrorCode::stale_lease, Phase::acquire, "the lease was given back while it was connecting"));
     }
     dispatch_locked(endpoint, actions);  // somebody's dial is under way now, behind whom a bare lease may go
   }

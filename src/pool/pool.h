@@ -99,6 +99,8 @@ class Pool {
   /// are given back. Idempotent.
   void close();
   [[nodiscard]] bool closed() const noexcept { return closed_.get(); }
+  /// What whoever is refused is told.
+  [[nodiscard]] static Error closed_error();
   /// Whether new leases are refused: it is closed or being drained.
   [[nodiscard]] bool refusing() const noexcept { return refusing_.get(); }
 
@@ -169,6 +171,10 @@ class Pool {
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse) noexcept;
+  /// A bare lease begins; its time matters only to whoever looks for leaks.
+  void note_leased(Slot& slot) const noexcept {
+    if (settings_.leak_after) slot.since.set(clock_.coarse_now());
+  }
   /// After something became idle or vacant. Pairs with evict_longest_idle(): flag first, look second, against state first,
   /// flag second.
   void note_idle(const Slot& slot) noexcept {
@@ -220,6 +226,7 @@ class Pool {
   // Ends of connections (reap.cpp).
   void finish_closing(Slot& slot, bool goodbye) noexcept;
   void free_cell(Slot& slot) noexcept;
+  void drop_tombstone(Endpoint& endpoint, Slot& slot) noexcept;
   [[nodiscard]] std::unique_ptr<Pooled> unseat_locked(Slot& slot) noexcept;
   [[nodiscard]] bool try_reap(Slot& slot, const SlotWord::View& seen) noexcept;
   [[nodiscard]] Slot* evict_longest_idle(const Endpoint* spare) noexcept;

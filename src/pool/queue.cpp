@@ -19,8 +19,7 @@ void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
   } else {  // its turn had come, and it was handed a dead connection: it keeps its place
     endpoint.queue.insert(waiter);
   }
-  if (closed_.get())
-    fail_locked(endpoint, waiter, Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed"));
+  if (closed_.get()) fail_locked(endpoint, waiter, closed_error());
 }
 
 void Pool::leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
@@ -42,9 +41,7 @@ void Pool::hand_locked(Endpoint& endpoint, Waiter& waiter, LeaseRef ref, bool fr
 
 void Pool::fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
   leave_locked(endpoint, waiter);
-  waiter.error = error;
-  waiter.done = true;
-  waiter.waker->wake();
+  waiter.fail(error);
 }
 
 void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
@@ -86,7 +83,7 @@ void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
     auto ref = pop_vacant(endpoint);
     if (!ref && reserve_or_starve_locked(endpoint, actions) == Reserved::yes) ref = lease_reserved(endpoint);
     if (!ref) return;
-    if (settings_.leak_after) ref.slot->since.set(clock_.coarse_now());
+    note_leased(*ref.slot);
     hand_locked(endpoint, *waiter, ref, false);
     waiter = next;
   }

@@ -36,6 +36,12 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   if (worth_sweeping(endpoint.tombstones.get(), endpoint.connections.get())) sweep(endpoint);
 }
 
+// A reaped cell that was just taken out of its list.
+void Pool::drop_tombstone(Endpoint& endpoint, Slot& slot) noexcept {
+  endpoint.tombstones.subtract();
+  if (slot.word.finish_unlinked()) free_cell(slot);
+}
+
 // Closing, and both parties are done with it.
 void Pool::free_cell(Slot& slot) noexcept {
   slot.word.free_closed();
@@ -76,8 +82,7 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
     Slot& slot = slab_[index];
     const std::uint32_t next = slot.next.load();
     if (slot.word.load().state() == SlotState::closing) {
-      endpoint.tombstones.subtract();
-      if (slot.word.finish_unlinked()) free_cell(slot);
+      drop_tombstone(endpoint, slot);
     } else {
       living.push_back(index);
     }

@@ -40,18 +40,8 @@ PoolStats Pool::stats() const {
     stats.leases += count;
     if (count > 1) stats.reused += count - 1;
   });
-  for (const EndpointStats& each : stats.endpoints) {
-    stats.all.total_connections += each.total_connections;
-    stats.all.idle_connections += each.idle_connections;
-    stats.all.active_connections += each.active_connections;
-    stats.all.dialing_connections += each.dialing_connections;
-    stats.all.waiters += each.waiters;
-    stats.all.min_idle += each.min_idle;
-    stats.all.failing_dials += each.failing_dials;
-    stats.all.wait_time += each.wait_time;
-    stats.all.create_time += each.create_time;
-    stats.all.handshake_time += each.handshake_time;
-  }
+  for (const EndpointStats& each : stats.endpoints)
+    stats.all += each;
   stats.dials = tallies_.dials.get();
   stats.dial_failures = tallies_.dial_failures.get();
   stats.connections_opened = tallies_.opened.get();

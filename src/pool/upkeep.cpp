@@ -125,7 +125,7 @@ void Pool::warm_up() {
 Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options) {
   count = std::min(
       {count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
-  if (refusing_.get()) return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
+  if (refusing_.get()) return closed_error();
   if (!endpoint.kept()) {
     return Error::make(ErrorCode::invalid_argument, Phase::acquire,
                        "the pool knows " + std::to_string(settings_.max_endpoints) +

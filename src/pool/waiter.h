@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include <fastpool/error.h>
 #include <fastpool/timeouts.h>
@@ -36,6 +37,13 @@ struct Waiter {
 
   Waiter* previous = nullptr;
   Waiter* next = nullptr;
+
+  /// Tells it that its wait is over; it is in no queue any more.
+  void fail(Error reason) noexcept {
+    error = std::move(reason);
+    done = true;
+    waker->wake();
+  }
 };
 
 /// First come, first served; intrusive, so that any waiter leaves in constant time.

@@ -21,6 +21,16 @@ class Hazards : public PoolTest {
   [[nodiscard]] std::unique_ptr<Acquisition> waiting_for_a_lease(Endpoint& endpoint) {
     return waiting(endpoint, {}, Waiter::Wants::lease);
   }
+  /// A bare lease that has connected and carried one exchange.
+  [[nodiscard]] LeaseRef held_after_an_exchange(Reuse reuse) {
+    const auto bare = pool_->try_lease(*a_);
+    EXPECT_TRUE(bare && pool_->begin_stream(*bare));
+    auto connecting = start_connect(*bare);
+    complete_dial();
+    EXPECT_TRUE(connecting.get().ok());
+    pool_->end_stream(*bare, reuse);
+    return *bare;
+  }
   QuietWaker waker_;
 };
 
@@ -160,13 +170,8 @@ TEST_F(Hazards, a_servers_promise_outlives_a_lease_that_sent_nothing) {
 
 TEST_F(Hazards, a_servers_promise_in_an_exchange_on_a_held_lease_counts_when_that_is_given_back) {
   make();
-  const auto bare = pool_->try_lease(*a_);
-  ASSERT_TRUE(bare && pool_->begin_stream(*bare));
-  auto connecting = start_connect(*bare);
-  complete_dial();
-  ASSERT_TRUE(connecting.get().ok());
-  pool_->end_stream(*bare, Reuse::yes(seconds(5)));
-  EXPECT_TRUE(pool_->release(*bare, Reuse::unused()));
+  const LeaseRef bare = held_after_an_exchange(Reuse::yes(seconds(5)));
+  EXPECT_TRUE(pool_->release(bare, Reuse::unused()));
   clock_.advance(seconds(6));
   EXPECT_EQ(pool_->cleanup(), 1U);
 }
@@ -183,17 +188,12 @@ TEST_F(Hazards, a_warm_up_does_not_renew_a_servers_promise) {
 
 TEST_F(Hazards, the_promise_of_a_connection_says_nothing_of_the_next_in_its_slot) {
   make();
-  const auto bare = pool_->try_lease(*a_);
-  ASSERT_TRUE(bare && pool_->begin_stream(*bare));
-  auto connecting = start_connect(*bare);
-  complete_dial();
-  ASSERT_TRUE(connecting.get().ok());
-  pool_->end_stream(*bare, Reuse::yes(seconds(5)));
-  pool_->disconnect(*bare);
-  auto again = start_connect(*bare);
+  const LeaseRef bare = held_after_an_exchange(Reuse::yes(seconds(5)));
+  pool_->disconnect(bare);
+  auto again = start_connect(bare);
   complete_dial();
   ASSERT_TRUE(again.get().ok());
-  EXPECT_TRUE(pool_->release(*bare, Reuse::unused()));
+  EXPECT_TRUE(pool_->release(bare, Reuse::unused()));
   clock_.advance(seconds(60));
   EXPECT_EQ(pool_->cleanup(), 0U);
 }
