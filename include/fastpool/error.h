@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -51,6 +52,8 @@ struct Error {
   bool final =
       false;  ///< a dial's error that another try at once would meet again (certificate, unknown host, refused everywhere)
   std::string detail;  ///< for people: names the origin and what to do
+  std::shared_ptr<const void>
+      cause;  ///< what an engine beside the core raised, for the binding that brought it; else null
 
   [[nodiscard]] static Error make(ErrorCode code, Phase phase, std::string detail, int os_error = 0) {
     Error error;

@@ -241,7 +241,7 @@ void Dial::win(Attempt attempt, TimePoint now) {
 
 void Dial::step_handshake(TimePoint now) {
   std::uint32_t wanted = 0;
-  switch (tls_->handshake().status) {
+  switch (tls_->handshake(net::IoMode::dont_wait).status) {
     case net::IoStatus::ok: {
       timings_.tls_handshake = now - stage_started_;
       host_.drop_interest(tls_->descriptor());

@@ -2,11 +2,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include <sys/uio.h>
+
+#include <fastpool/error.h>
 
 namespace fastpool::net {
 
@@ -23,7 +26,8 @@ enum class IoStatus : std::uint8_t {
   want_write,  ///< nothing moved; try again when writable (in IoMode::wait: the send timeout passed, or a signal came)
   end,         ///< the peer closed its side in order (FIN; under TLS: close_notify)
   truncated,   ///< under TLS: FIN without close_notify
-  error        ///< `os_error` or, under TLS, Channel::last_error() says what
+  error        ///< `os_error` or, under TLS, Channel::last_error() says what. ECANCELED: the channel ran code of the
+               ///< application, and that raised (Channel::last_cause()): ErrorCode::interrupted, nothing is tried again
 };
 
 struct IoResult {
@@ -50,6 +54,18 @@ class Channel {
   Channel& operator=(const Channel&) = delete;
   virtual ~Channel() = default;
 
+  /// False while a handshake is still to be done; until then neither read() nor write(). peek() may be asked: a channel may
+  /// lie idle without its handshake.
+  [[nodiscard]] virtual bool established() const noexcept { return true; }
+  /// One step of the handshake, by whoever holds the lease: ok (established() from now on), error (see
+  /// handshake_error(); a peer that closes is one, too), or want_read / want_write: to be called again. In IoMode::dont_wait
+  /// that is once the socket is readable / writable, for it has met EAGAIN that way. In IoMode::wait the step has waited in
+  /// the kernel (SO_RCVTIMEO, SO_SNDTIMEO), so it is at once, after a look at clock and signals.
+  [[nodiscard]] virtual IoResult handshake(IoMode /*mode*/) noexcept { return {}; }
+  /// After handshake() said error: tls_failed in Phase::tls_handshake with what was wrong in plain words, `final` where
+  /// another try would meet it again (certificates); `interrupted` where the status came with ECANCELED. With last_cause().
+  [[nodiscard]] virtual Error handshake_error() const { return {}; }
+
   /// Reads at least one byte or says why not. `buffer` must not be empty.
   [[nodiscard]] virtual IoResult read(std::span<char> buffer, IoMode mode) noexcept = 0;
   /// Writes some of the pieces, in order, in one go; `bytes` may fall short of all.
@@ -68,6 +84,8 @@ class Channel {
   [[nodiscard]] virtual std::uint64_t bytes_written() const noexcept = 0;
   /// For people, after IoStatus::error under TLS; empty otherwise.
   [[nodiscard]] virtual std::string last_error() const { return {}; }
+  /// After IoStatus::error: what the engine itself raised, for Error::cause; null for an engine of ours.
+  [[nodiscard]] virtual std::shared_ptr<const void> last_cause() const { return {}; }
 };
 
 }  // namespace fastpool::net

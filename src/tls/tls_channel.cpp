@@ -219,10 +219,14 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   return std::unique_ptr<TlsChannel>(new TlsChannel(std::move(state)));
 }
 
-IoResult TlsChannel::handshake() noexcept {
+bool TlsChannel::established() const noexcept {
+  return state_->established;
+}
+
+IoResult TlsChannel::handshake(IoMode mode) noexcept {
   State& state = *state_;
   ERR_clear_error();
-  state.io.begin(SocketIo::Mode::dont_wait);
+  state.io.begin(mode_of(mode));
   const int returned = SSL_do_handshake(state.ssl.get());
   if (returned == 1) {
     state.established = true;

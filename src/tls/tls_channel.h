@@ -22,11 +22,11 @@ class TlsChannel final : public net::Channel {
                                                                   std::string session_key);
   ~TlsChannel() override;
 
-  /// One non-blocking step of the handshake: ok (done), want_read, want_write, or error (see handshake_error()).
-  [[nodiscard]] net::IoResult handshake() noexcept;
-  /// After handshake() said error: tls_failed with what was wrong in plain words (certificate has expired, host name
-  /// mismatch, unable to get local issuer certificate, ...), `final` for certificate problems.
-  [[nodiscard]] Error handshake_error() const;
+  [[nodiscard]] bool established() const noexcept override;
+  /// Done by the dial, so that whoever leases the connection finds it established.
+  [[nodiscard]] net::IoResult handshake(net::IoMode mode) noexcept override;
+  /// Its words: certificate has expired, host name mismatch, unable to get local issuer certificate, ...
+  [[nodiscard]] Error handshake_error() const override;
   [[nodiscard]] bool resumed() const noexcept;
   /// "TLSv1.3", "TLSv1.2".
   [[nodiscard]] std::string version() const;

@@ -46,7 +46,7 @@ class TlsTest : public ::testing::Test {
 
   static net::IoStatus run_handshake(TlsChannel& channel) {
     while (true) {
-      const net::IoResult result = channel.handshake();
+      const net::IoResult result = channel.handshake(net::IoMode::dont_wait);
       if (result.status != net::IoStatus::want_read && result.status != net::IoStatus::want_write) return result.status;
       wait_for(channel, result.status);
     }
