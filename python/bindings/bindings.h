@@ -14,9 +14,9 @@
 
 #include "client/core_holder.h"
 #include "client/exchange.h"
-#include "client/lease_limit.h"
 #include "lease_origins.h"
 #include "net/descriptor.h"
+#include "pool/lease_limit.h"
 #include "remembered_endpoints.h"
 
 namespace fastpool::bindings {
@@ -72,18 +72,16 @@ class Handle {
 
   [[nodiscard]] Result<pool::EndpointHold> endpoint(client::Core& core, Scheme scheme, std::string_view host,
                                                     std::uint16_t port, std::optional<std::string_view> server_name);
-  /// From the start of an exchange to its end, however it ends; any thread.
-  void leave() noexcept;
 
   const nanobind::object pool_object;
   Pool& pool;
   const nanobind::object error_factory;
   const int connect_retries;
   std::uint64_t requests = 0;  // with the GIL
-  sync::Count open_leases;
+  sync::Count open_leases;     // of exchanges that have not ended; any thread
   const std::optional<std::uint32_t> max_leases;
-  std::unique_ptr<client::LeaseLimit> limit;  // null: none but the pool's
-  bool closed = false;                        // with the GIL
+  std::unique_ptr<pool::LeaseLimit> limit;  // null: none but the pool's
+  bool closed = false;                      // with the GIL
 
  private:
   const Profile profile_;

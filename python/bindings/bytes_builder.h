@@ -12,11 +12,12 @@
 namespace fastpool::bindings {
 
 /// Gathers a body into one Python bytes object without a second copy of a large one: what is small waits in a buffer and
-/// is copied once; what is large goes straight into the object, which is sized beforehand or grown in place. append() is
+/// is copied once; what is large goes straight into the object, which is sized beforehand or grown in place. append() may be
 /// called without the GIL and takes it only to make or grow the object.
 class BytesBuilder {
  public:
-  explicit BytesBuilder(WithoutGil& without_gil) noexcept : without_gil_(without_gil) {
+  /// \param without_gil null: append() is called with the GIL.
+  explicit BytesBuilder(WithoutGil* without_gil) noexcept : without_gil_(without_gil) {
     small_.swap(spare());
     small_.clear();
   }
@@ -61,7 +62,7 @@ class BytesBuilder {
 
   bool make_room(std::size_t wanted, std::size_t expected) {
     if (object_ != nullptr && wanted <= capacity_) return true;
-    return without_gil_.with_gil([&] {
+    const auto grow = [&] {
       const std::size_t capacity = std::max({wanted, expected, object_ == nullptr ? 0 : capacity_ + capacity_ / 2});
       if (object_ == nullptr) {
         object_ = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(capacity));
@@ -71,10 +72,11 @@ class BytesBuilder {
       }
       capacity_ = object_ == nullptr ? 0 : capacity;
       return object_ != nullptr;
-    });
+    };
+    return without_gil_ == nullptr ? grow() : without_gil_->with_gil(grow);
   }
 
-  WithoutGil& without_gil_;
+  WithoutGil* without_gil_;
   std::string small_;
   PyObject* object_ = nullptr;
   std::size_t size_ = 0;

@@ -62,6 +62,22 @@ void raise(const Error& error, nb::handle factory) {
   throw nb::python_error();
 }
 
+PyObject* take_exception() noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+  return PyErr_GetRaisedException();
+#else
+  PyObject* type = nullptr;
+  PyObject* value = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  return value;
+#endif
+}
+
 void raise_value_error(const Error& error) {
   PyErr_SetObject(PyExc_ValueError, text_of_anything(error.detail).ptr());
   throw nb::python_error();

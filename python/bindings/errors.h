@@ -17,6 +17,9 @@ void bind_errors(nanobind::module_& module);
 /// ValueError with the error's own words.
 [[noreturn]] void raise_value_error(const Error& error);
 
+/// Takes the Python error that is set; owned by the caller.
+[[nodiscard]] PyObject* take_exception() noexcept;
+
 /// After a call that gave the GIL away: a signal handler's exception goes first, then the error. Else the value.
 template <typename T>
 T value_or_raise(Result<T> result, bool signal_raised, nanobind::handle factory) {

@@ -1,204 +1,14 @@
-#include <array>
-#include <cstring>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/un.h>
+// _core.Handle and _core.TlsSettings.
 
 #include "bindings.h"
-#include "convert.h"
 #include "errors.h"
-#include "gil.h"
+#include "exchange.h"
 
 namespace nb = nanobind;
 
 namespace fastpool::bindings {
 
 namespace {
-
-// As Python's socket module gives it.
-nb::object address_from(const net::SocketAddress& address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address.family() == AF_INET) {
-    const auto* ip = reinterpret_cast<const sockaddr_in*>(address.data());
-    return nb::make_tuple(::inet_ntop(AF_INET, &ip->sin_addr, text.data(), text.size()), address.port());
-  }
-  if (address.family() == AF_INET6) {
-    const auto* ip = reinterpret_cast<const sockaddr_in6*>(address.data());
-    return nb::make_tuple(::inet_ntop(AF_INET6, &ip->sin6_addr, text.data(), text.size()), address.port(),
-                          ntohl(ip->sin6_flowinfo), ip->sin6_scope_id);
-  }
-  if (address.family() == AF_UNIX) {
-    const auto* local = reinterpret_cast<const sockaddr_un*>(address.data());
-    const std::size_t length = address.size() - offsetof(sockaddr_un, sun_path);
-    return nb::str(local->sun_path, ::strnlen(local->sun_path, length));
-  }
-  return nb::none();
-}
-
-/// One request and its response, as a transport uses it. Methods are called with the GIL and give it away to wait.
-class Exchange {
- private:
-  /// Runs a step without the GIL. One thread at a time: the flag is read and written with the GIL.
-  template <typename Step>
-  auto in_use(Step step) {
-    if (busy_)
-      raise(Error::make(ErrorCode::local_protocol, Phase::none, "another thread is using this response"),
-            handle_.error_factory);
-    std::optional<decltype(step(options_))> result;
-    bool raised = false;
-    busy_ = true;
-    {
-      WithoutGil without_gil;
-      client::CallOptions options = options_;
-      options.interrupt = without_gil.interrupt();
-      result.emplace(step(options));
-      raised = without_gil.raised();
-      if (raised || !*result) exchange_.abandon();
-    }
-    busy_ = false;
-    if (!exchange_.holds()) leave();
-    return value_or_raise(*std::move(result), raised, handle_.error_factory);
-  }
-  void leave() noexcept {
-    if (!counted_) return;
-    counted_ = false;
-    origin_.forget();
-    if (epoch_ == net::fork_epoch()) handle_.leave();  // in a fork's child the count is the child's own
-  }
-
- public:
-  Exchange(nb::object handle, client::Exchange&& exchange, const Timeouts& timeouts)
-      : handle_object_(std::move(handle)),
-        handle_(nb::cast<Handle&>(handle_object_)),
-        exchange_(std::move(exchange)),
-        origin_(handle_.pool.origins()),
-        options_{timeouts, {}, handle_.connect_retries} {}
-  // A finalizer never reads.
-  ~Exchange() {
-    if (exiting()) return;  // others may be parked inside its pool
-    exchange_.abandon();
-    leave();
-  }
-  Exchange(const Exchange&) = delete;
-  Exchange& operator=(const Exchange&) = delete;
-
-  void obtain_and_send(std::optional<std::string_view> content) {
-    in_use([&](const client::CallOptions& options) -> Result<void> {
-      if (handle_.limit) {
-        if (auto entered =
-                handle_.limit->enter(handle_.pool.holder.get().pool(), options.timeouts.pool, options.interrupt);
-            !entered)
-          return entered;
-      }
-      counted_ = true;
-      handle_.open_leases.add();
-      auto step = exchange_.obtain(options);
-      origin_.note(exchange_.connection_id());
-      if (step && content) {
-        step = exchange_.send(*content, options);
-        origin_.note(exchange_.connection_id());  // after a retry another one
-      }
-      return step;
-    });
-  }
-  bool write(nb::handle data) {
-    const BodyView body(data);
-    return in_use([&](const client::CallOptions& options) { return exchange_.write(body.view(), options); });
-  }
-  void finish() {
-    in_use([&](const client::CallOptions& options) { return exchange_.finish(options); });
-  }
-  nb::object read() {
-    std::vector<std::string_view> pieces;  // into this thread's buffer, or the exchange
-    bool more = false;
-    if (!busy_ && exchange_.read_is_ready()) {
-      more = value_or_raise(exchange_.read(pieces, options_), false, handle_.error_factory);
-    } else {
-      more = in_use([&](const client::CallOptions& options) { return exchange_.read(pieces, options); });
-    }
-    if (!more) return nb::bytes("", 0);
-    if (pieces.size() == 1) return bytes_of(pieces.front());
-    std::size_t size = 0;
-    for (const std::string_view piece : pieces)
-      size += piece.size();
-    nb::object joined = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
-    if (!joined.is_valid()) throw nb::python_error();
-    char* end = PyBytes_AS_STRING(joined.ptr());
-    for (const std::string_view piece : pieces)
-      end = std::copy(piece.begin(), piece.end(), end);
-    return joined;
-  }
-  void close() {
-    if (busy_) return;  // another thread is in it; its own end will do
-    exchange_.close();
-    leave();
-  }
-  [[nodiscard]] bool closed() const noexcept { return !busy_ && !exchange_.holds(); }
-  [[nodiscard]] bool arrived() const noexcept { return !busy_ && exchange_.body_arrived(); }
-  // While another thread is in it, its connection may go at any moment.
-  [[nodiscard]] int descriptor() const noexcept { return busy_ ? -1 : exchange_.descriptor(); }
-  [[nodiscard]] nb::object address(net::SocketAddress connection::Addresses::* which) const {
-    if (busy_ || !exchange_.addresses()) return nb::none();
-    return address_from(*exchange_.addresses().*which);
-  }
-  [[nodiscard]] const h1::ResponseHead& head() const noexcept { return exchange_.head(); }
-
- private:
-  const nb::object handle_object_;
-  Handle& handle_;
-  client::Exchange exchange_;
-  LeaseOrigin origin_;
-  const client::CallOptions options_;
-  const unsigned epoch_ = net::fork_epoch();
-  bool counted_ = false;
-  bool busy_ = false;
-};
-
-std::string_view bytes_view(nb::handle object, const char* what) {
-  if (!PyBytes_Check(object.ptr())) {
-    PyErr_Format(PyExc_TypeError, "%s must be bytes, not %s", what, Py_TYPE(object.ptr())->tp_name);
-    throw nb::python_error();
-  }
-  return {PyBytes_AS_STRING(object.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(object.ptr()))};
-}
-
-nb::object send(nb::handle self_object, nb::handle scheme, nb::handle host, nb::handle port, nb::handle method,
-                nb::handle target, nb::handle headers, nb::handle content, nb::handle timeouts,
-                nb::handle server_name) {
-  Handle& self = nb::cast<Handle&>(self_object);
-  if (self.closed)
-    raise(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"), self.error_factory);
-  const Scheme kind = bytes_view(scheme, "scheme") == "https" ? Scheme::https : Scheme::http;
-  std::uint16_t number = default_port(kind);
-  if (!port.is_none()) {
-    const long value = PyLong_AsLong(port.ptr());
-    if (value == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
-    if (value < 0 || value > 65535)
-      raise(Error::make(ErrorCode::connect_failed, Phase::connect, "no such port: " + std::to_string(value)),
-            self.error_factory);
-    number = static_cast<std::uint16_t>(value);
-  }
-  std::optional<std::string_view> sni;
-  HeaderText text;
-  if (!server_name.is_none()) sni = text.view(server_name);
-  client::Core& core = self.pool.core();
-  auto there = self.endpoint(core, kind, bytes_view(host, "host"), number, sni);
-  if (!there) raise(there.error(), self.error_factory);
-  const Timeouts limits = timeouts_from_tuple(timeouts);  // before the views: a number's own __float__ may run
-  const std::vector<Header> pairs = headers_from(headers, text);
-  const std::optional<std::string_view> body =
-      content.is_none() ? std::nullopt : std::optional(bytes_view(content, "content"));
-  auto opened = client::Exchange::open(core, std::move(there).value(),
-                                       {bytes_view(method, "method"), bytes_view(target, "target"), pairs});
-  if (!opened) raise(opened.error(), self.error_factory);
-  ++self.requests;
-  ++self.pool.requests;
-  auto* const exchange = new Exchange(nb::borrow(self_object), std::move(opened).value(), limits);
-  nb::object result = nb::cast(exchange, nb::rv_policy::take_ownership);
-  exchange->obtain_and_send(body);
-  return result;
-}
 
 std::vector<SocketOption> options_from(nb::handle options) {
   std::vector<SocketOption> result;
@@ -226,7 +36,7 @@ Handle::Handle(nb::object the_pool, Profile profile, std::optional<std::uint32_t
       error_factory(std::move(factory)),
       connect_retries(retries),
       max_leases(most),
-      limit(most ? std::make_unique<client::LeaseLimit>(*most) : nullptr),
+      limit(most ? std::make_unique<pool::LeaseLimit>(*most) : nullptr),
       profile_(std::move(profile)) {
   client::Core& core = pool.core();
   auto id = core.intern(profile_);
@@ -246,7 +56,7 @@ Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, s
     // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
     if (limit) {
       (void)limit.release();
-      limit = std::make_unique<client::LeaseLimit>(*max_leases);
+      limit = std::make_unique<pool::LeaseLimit>(*max_leases);
     }
     open_leases.subtract(open_leases.get());
   }
@@ -266,11 +76,6 @@ Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, s
     last_origin_ = std::move(origin);
   }
   return there;
-}
-
-void Handle::leave() noexcept {
-  open_leases.subtract();
-  if (limit) limit->leave();
 }
 
 void bind_handle(nb::module_& module) {
@@ -340,31 +145,9 @@ void bind_handle(nb::module_& module) {
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })
       .def("send", &send, "scheme"_a, "host"_a, "port"_a.none(), "method"_a, "target"_a, "headers"_a,
            "content"_a.none(), "timeouts"_a, "server_name"_a.none() = nb::none())
+      .def("start", &start, "loop"_a, "scheme"_a, "host"_a, "port"_a.none(), "method"_a, "target"_a, "headers"_a,
+           "content"_a.none(), "timeouts"_a, "server_name"_a.none() = nb::none())
       .def("close", [](Handle& self) { self.closed = true; });
-
-  nb::class_<Exchange>(module, "Exchange")
-      .def("write", &Exchange::write, "data"_a)
-      .def("finish", &Exchange::finish)
-      .def_prop_ro("status", [](const Exchange& self) { return self.head().status; })
-      .def_prop_ro("reason", [](const Exchange& self) { return bytes_of(self.head().reason); })
-      .def_prop_ro(
-          "http_version",
-          [](const Exchange& self) { return bytes_of(self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"); })
-      .def_prop_ro("headers", [](const Exchange& self) { return header_bytes(self.head().headers); })
-      .def("read", &Exchange::read)
-      .def("__iter__", [](nb::handle self) { return self; })
-      .def("__next__",
-           [](Exchange& self) {
-             nb::object piece = self.read();
-             if (PyBytes_GET_SIZE(piece.ptr()) == 0) throw nb::stop_iteration();
-             return piece;
-           })
-      .def("close", &Exchange::close)
-      .def_prop_ro("closed", &Exchange::closed)
-      .def_prop_ro("arrived", &Exchange::arrived)
-      .def_prop_ro("descriptor", &Exchange::descriptor)
-      .def_prop_ro("local_address", [](const Exchange& self) { return self.address(&connection::Addresses::local); })
-      .def_prop_ro("peer_address", [](const Exchange& self) { return self.address(&connection::Addresses::peer); });
 }
 
 }  // namespace fastpool::bindings

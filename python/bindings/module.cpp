@@ -3,7 +3,10 @@
 #include <nanobind/nanobind.h>
 
 #include "bindings.h"
+#include "call.h"
 #include "errors.h"
+#include "event_loop.h"
+#include "exchange.h"
 #include "gil.h"
 #include "leak_reports.h"
 #include "net/descriptor.h"
@@ -23,6 +26,10 @@ NB_MODULE(_core, module) {
   bind_pool(module);
   bind_response(module);
   bind_handle(module);
+  bind_exchange(module);
+  bind_event_loop(module);
+  bind_async_exchange(module);
+  bind_call(module);
 
   nb::dict hooks;
   hooks["after_in_child"] = nb::cpp_function([] {

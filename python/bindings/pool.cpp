@@ -1,10 +1,8 @@
 #include <array>
-#include <charconv>
 #include <chrono>
 
 #include "bindings.h"
-#include "bytes_builder.h"
-#include "client/headers.h"
+#include "call.h"
 #include "connection_id_text.h"
 #include "convert.h"
 #include "errors.h"
@@ -34,80 +32,6 @@ std::size_t cleanup(Pool& self) {
   client::Core& core = self.core();
   WithoutGil without_gil;
   return core.pool().cleanup();
-}
-
-nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
-                   nb::handle content, nb::handle timeout) {
-  client::Core& core = self.core();
-  const client::CallOptions base{timeouts_from(timeout), {}, 0};
-  HeaderText text;
-  std::vector<Header> given = headers_from(headers, text);
-  const std::string_view verb = text.view(method);
-  const std::string_view path = text.view(target);
-  const BodyView body(content);
-
-  pool::EndpointHold there;
-  const pool::LeaseRef lease = lease_of(core, connection);
-  if (lease) {
-    there = pool::EndpointHold(*lease.slot->endpoint.get());  // the lease keeps it
-  } else {
-    if (PyUnicode_Find(connection.ptr(), nb::str("://").ptr(), 0, PyUnicode_GET_LENGTH(connection.ptr()), 1) < 0) {
-      raise(Error::make(ErrorCode::stale_lease, Phase::acquire,
-                        "no such lease: the connection id was returned already, or is not one (an endpoint is a URL)"),
-            self.error_factory);
-    }
-    there = self.endpoint(core, connection);
-  }
-  const client::CompletedHeaders completed(there->name(), verb, std::move(given), body.view().size());
-  const client::RequestView view{verb, path, completed.headers()};
-  auto opened =
-      lease ? client::Exchange::open_on(core, lease, view) : client::Exchange::open(core, std::move(there), view);
-  if (!opened) raise(opened.error(), self.error_factory);
-  ++self.requests;
-
-  client::Exchange& exchange = *opened;
-  LeaseOrigin origin(lease ? nullptr : self.origins());
-  std::optional<Error> error;
-  bool raised = false;
-  bool out_of_memory = false;
-  nb::object bytes;
-  {
-    std::optional<BytesBuilder> builder;
-    {
-      WithoutGil without_gil;
-      builder.emplace(without_gil);
-      client::CallOptions options = base;
-      options.interrupt = without_gil.interrupt();
-      std::vector<std::string_view> pieces;
-      auto step = exchange.obtain(options);
-      if (step) origin.note(exchange.connection_id());
-      if (step) step = exchange.send(body.view(), options);
-      std::size_t expected = 0;
-      if (step) {
-        origin.note(exchange.connection_id());  // after a retry another one
-        const std::string_view length = exchange.head().headers.find("content-length");
-        (void)std::from_chars(length.data(), length.data() + length.size(), expected);
-        // A promise is not memory: beyond this the object grows with what really comes.
-        expected = std::min<std::size_t>(expected, std::size_t{256} << 20U);
-      }
-      while (step && !out_of_memory) {
-        auto more = exchange.read(pieces, options);
-        if (!more) {
-          step = std::move(more).error();
-        } else if (!*more) {
-          break;
-        } else {
-          out_of_memory = !builder->append(pieces, expected);
-        }
-      }
-      if (!step) error = std::move(step).error();
-      raised = without_gil.raised();
-    }
-    if (raised || out_of_memory) throw nb::python_error();
-    if (error) raise(*error, self.error_factory);
-    bytes = builder->finish();
-  }
-  return nb::cast(new Response(std::move(exchange.head()), std::move(bytes)), nb::rv_policy::take_ownership);
 }
 
 std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::handle timeout) {
@@ -219,7 +143,9 @@ pool::EndpointHold Pool::look_up(client::Core& now, nb::handle url) {
   if (text == nullptr) throw nb::python_error();
   auto origin = Origin::parse({text, static_cast<std::size_t>(size)});
   if (!origin) raise_value_error(origin.error());
-  auto profile = now.intern(Profile{.tls = default_tls});
+  Profile of_pool;
+  of_pool.tls = default_tls;
+  auto profile = now.intern(of_pool);
   if (!profile) raise_value_error(profile.error());
   pool::EndpointHold there = now.endpoint(*origin, *profile);
   if (exactly && there->kept()) endpoints_.add(url.ptr(), *there);
@@ -254,6 +180,8 @@ void bind_pool(nb::module_& module) {
       .def("get_stats", &get_stats)
       .def("request", &request, "connection"_a, "method"_a, "target"_a, nb::kw_only(), "headers"_a.none() = nb::none(),
            "content"_a.none() = nb::none(), "timeout"_a.none() = 5.0)
+      .def("start_request", &start_request, "loop"_a, "connection"_a, "method"_a, "target"_a, "headers"_a.none(),
+           "content"_a.none(), "timeout"_a.none())
       .def("warm", &warm, "endpoint"_a, "count"_a, nb::kw_only(), "timeout"_a.none() = 60.0)
       .def("open_leases", [](Pool& self) { return self.core().pool().stats().all.active_connections; })
       .def("drain", &drain, "timeout"_a.none() = 30.0)

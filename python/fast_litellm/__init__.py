@@ -2,7 +2,7 @@
 
 ``import fast_litellm`` before or after ``import litellm`` is all it takes: litellm's clients then send through one
 process-wide pool. ``FAST_LITELLM_ENABLED=false`` turns that off. The pool can also be used directly
-(`SimpleConnectionPool`) and under any httpx client (`HTTPTransport`).
+(`SimpleConnectionPool`) and under any httpx client (`HTTPTransport`, `AsyncHTTPTransport`).
 
 Importing this package is cheap: it loads neither litellm nor httpx nor asyncio, starts no thread, and reads one
 environment variable. Every public name is loaded when it is first asked for.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         is_enabled,
         remove_acceleration,
     )
-    from .transports import HTTPTransport
+    from .transports import AsyncHTTPTransport, HTTPTransport
 
     ACCELERATION_AVAILABLE: bool
     RUST_ACCELERATION_AVAILABLE: bool
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCELERATION_AVAILABLE",
     "RUST_ACCELERATION_AVAILABLE",
+    "AsyncHTTPTransport",
     "HTTPTransport",
     "Metric",
     "SimpleConnectionPool",
@@ -59,6 +60,7 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "AsyncHTTPTransport": "transports",
     "HTTPTransport": "transports",
     "Metric": "metrics",
     "SimpleConnectionPool": "simple_pool",

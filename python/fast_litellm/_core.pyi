@@ -121,6 +121,17 @@ class Pool:
     ) -> Response:
         """One exchange with the whole body read. `connection`: a lease's id, or an endpoint URL (then a connection is
         leased for this request alone, and a stale one retried by the rules of the retry table)."""
+    def start_request(
+        self,
+        loop: EventLoop,
+        connection: str,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]] | Sequence[HeaderPair] | dict[str, str] | None,
+        content: bytes | str | None,
+        timeout: float | TimeoutTuple | None,
+    ) -> Call:
+        """request(), begun, to be awaited; see `Call`."""
     def warm(self, endpoint: str, count: int, *, timeout: float | None = 60.0) -> int:
         """Dials until `count` connections to the endpoint are idle; returns how many are. From then on so many are kept
         idle in the background, as far as the limits allow, until another call says otherwise; 0: none."""
@@ -188,7 +199,77 @@ class Handle:
     ) -> Exchange:
         """Sends the request; with `content` given (b"" for none) the exchange comes back with its head read; with
         content=None the body is streamed: call write() for each piece, then finish()."""
+    def start(
+        self,
+        loop: EventLoop,
+        scheme: bytes,
+        host: bytes,
+        port: int | None,
+        method: bytes,
+        target: bytes,
+        headers: Sequence[HeaderPair],
+        content: bytes | None,
+        timeouts: TimeoutTuple,
+        server_name: str | None = None,
+    ) -> AsyncExchange:
+        """send(), begun, to be awaited; its result() is to be asked for in any case."""
     def close(self) -> None: ...
+
+class EventLoop:
+    """The pool's side of one running event loop, which watches `descriptor` and calls `turn()` when it is readable."""
+
+    def __init__(self, new_future: Callable[[], Any]) -> None:
+        """`new_future` makes what is awaited: an object with `done()` and `set_result(None)`."""
+    @property
+    def descriptor(self) -> int: ...
+    def turn(self) -> None:
+        """Does what there is to do, without waiting, and completes futures."""
+    def close(self) -> None:
+        """The loop is gone: what still waits is given up. Idempotent."""
+
+class AsyncExchange:
+    """An Exchange to be awaited, by one task at a time. A method that cannot be done at once returns None: then await
+    `future()`, and ask for `result()`. Who stops awaiting says `cancel()`."""
+
+    @property
+    def pending(self) -> bool: ...
+    def future(self) -> Any: ...
+    def result(self) -> Any:
+        """What the last operation came to, or its error raised. Once."""
+    def cancel(self) -> None: ...
+    def write(self, data: bytes) -> bool | None: ...
+    def finish(self) -> bool | None: ...
+    def read(self) -> bytes | None: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> bytes: ...
+    @property
+    def http_version(self) -> bytes: ...
+    @property
+    def headers(self) -> list[HeaderPair]: ...
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def arrived(self) -> bool: ...
+    @property
+    def fresh(self) -> bool: ...
+    @property
+    def descriptor(self) -> int: ...
+    @property
+    def local_address(self) -> Any: ...
+    @property
+    def peer_address(self) -> Any: ...
+
+class Call:
+    """A whole request on a pool, to be awaited like an AsyncExchange."""
+
+    @property
+    def pending(self) -> bool: ...
+    def future(self) -> Any: ...
+    def result(self) -> Response: ...
+    def cancel(self) -> None: ...
 
 class Exchange:
     """One request and its response on one lease. Dropped unread, its connection is closed by the pool."""
@@ -217,6 +298,9 @@ class Exchange:
     @property
     def arrived(self) -> bool:
         """Whether the whole body is here: reading it waits for nothing."""
+    @property
+    def fresh(self) -> bool:
+        """Whether the connection was dialed for this exchange."""
     @property
     def descriptor(self) -> int:
         """The socket's number, for the network_stream extension; -1 once closed."""

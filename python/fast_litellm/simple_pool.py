@@ -16,6 +16,7 @@ from .lease import Lease
 from .tls import Cert, Verify, settings_from
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import EllipsisType
 
     def get_connection(endpoint: str, *, timeout: float | None = 0) -> str | None:
@@ -133,6 +134,26 @@ class SimpleConnectionPool(_core.Pool):
         """
         return Lease(self, endpoint, timeout)
 
+    async def arequest(
+        self,
+        connection: str,
+        method: str,
+        target: str,
+        *,
+        headers: Sequence[tuple[str, str]] | Sequence[_core.HeaderPair] | dict[str, str] | None = None,
+        content: bytes | str | None = None,
+        timeout: float | _core.TimeoutTuple | None = 5.0,
+    ) -> _core.Response:
+        """`request`, for asyncio (uvloop) and trio."""
+        call = self.start_request(_event_loop(), connection, method, target, headers, content, timeout)
+        if call.pending:
+            try:
+                await call.future()
+            except BaseException:
+                call.cancel()
+                raise
+        return call.result()
+
     def drain(self, timeout: float | None = 30.0) -> bool:
         """Ends the pool gracefully. New leases and requests are refused with `PoolClosed`, those that are queued
         already are served, idle connections are closed now and leased ones when they come back. Waits for these at
@@ -163,6 +184,14 @@ class SimpleConnectionPool(_core.Pool):
             f"<{type(self).__name__} {self.name!r}: {stats['total_connections']} connections, "
             f"{stats['active_connections']} active, {stats['idle_connections']} idle>"
         )
+
+
+def _event_loop() -> _core.EventLoop:
+    # At the first call: asyncio is not imported for those who do not use it.
+    from .event_loops import event_loop
+
+    globals()["_event_loop"] = event_loop
+    return event_loop()
 
 
 def _defaults() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -16,10 +17,12 @@
 
 #include "client/core.h"
 #include "client/retry.h"
-#include "driver/blocking.h"
+#include "client/unread_watch.h"
+#include "driver/driver.h"
 #include "h1/request_encoder.h"
 #include "h1/response_parser.h"
 #include "pool/lease.h"
+#include "pool/lease_limit.h"
 
 namespace fastpool::client {
 
@@ -38,8 +41,12 @@ struct CallOptions {
 };
 
 /// One request and its response on one lease: sends, reads, and ends in the one release, however it ends. Holds the parser
-/// and nothing else heavy. Used by one thread at a time. Its core must outlive it; in the child of a fork every use fails
-/// with `forked` and its end does nothing.
+/// and nothing else heavy. Its core must outlive it; in the child of a fork every use fails with `forked` and its end does
+/// nothing.
+///
+/// What takes time is an operation: begun, then advanced by a driver until it is done. The blocking driver needs one
+/// advance(), which the functions of the same names do; an event loop's needs as many as there are waits (exchange_steps.cpp
+/// is the state machine). One operation at a time; used by one thread at a time, not always the same.
 class Exchange {
  public:
   Exchange(Exchange&&) noexcept = default;
@@ -50,26 +57,42 @@ class Exchange {
   [[nodiscard]] static Result<Exchange> open(Core& core, pool::EndpointHold endpoint, const RequestView& request);
   /// The same on a lease that the caller keeps. stale_lease if it ended or is in use.
   [[nodiscard]] static Result<Exchange> open_on(Core& core, pool::LeaseRef lease, const RequestView& request);
+  /// Puts it under a transport's own limit, and says how often a failed dial is tried again. Before the first operation.
+  void configure(pool::LeaseLimit* limit, int connect_retries) noexcept {
+    limit_ = limit;
+    connect_retries_ = connect_retries;
+  }
 
-  /// Gets a live connection: before the first write(), finish() or send().
-  [[nodiscard]] Result<void> obtain(const CallOptions& options);
-  /// Sends the whole request and reads the head of the response; tries again by the retry table. An early response (the peer
-  /// answered before it had read all) is taken. `body` must last as long as the call.
-  [[nodiscard]] Result<void> send(std::string_view body, const CallOptions& options);
+  // ---- operations; not to be moved while one is under way ----
 
-  /// Streamed bodies: sends one piece (the first with the head before it); one of which a byte went out is not kept, so
-  /// there is no retry after it. \returns false if the peer has stopped reading:
-  /// go on with finish(), which reads its early response or tells the error.
-  [[nodiscard]] Result<bool> write(std::string_view piece, const CallOptions& options);
+  /// Gets a live connection.
+  void begin_obtain();
+  /// Gets a connection if there is none yet, sends the whole request and reads the head of the response; tries again by the
+  /// retry table. An early response (the peer answered before it had read all) is taken. `body` must last until it is done.
+  void begin_send(std::string_view body);
+  /// Streamed bodies, after obtain: sends one piece (the first with the head before it), which must last until it is done; one
+  /// of which a byte went out is not kept, so there is no retry after it. Its result is false if the peer has answered with an
+  /// error or stopped reading: go on with finish.
+  void begin_write(std::string_view piece);
   /// Ends a streamed body and reads the head of the response.
+  void begin_finish();
+  /// Reads on until there is a piece of the body or its end. \param pieces gets views that last until the next read on this
+  /// thread; together they are what had arrived. Its result is false at the end of the body; the connection is then back in
+  /// the pool.
+  void begin_read(std::vector<std::string_view>& pieces);
+  /// Goes on with what was begun. \returns its result, once; nothing: the driver is waiting, so advance it again.
+  [[nodiscard]] std::optional<Result<bool>> advance(driver::Driver& driver);
+
+  // ---- the same, blocking ----
+
+  [[nodiscard]] Result<void> obtain(const CallOptions& options);
+  [[nodiscard]] Result<void> send(std::string_view body, const CallOptions& options);
+  [[nodiscard]] Result<bool> write(std::string_view piece, const CallOptions& options);
   [[nodiscard]] Result<void> finish(const CallOptions& options);
+  [[nodiscard]] Result<bool> read(std::vector<std::string_view>& pieces, const CallOptions& options);
 
   [[nodiscard]] const h1::ResponseHead& head() const noexcept { return parser_->head(); }
   [[nodiscard]] h1::ResponseHead& head() noexcept { return parser_->head(); }
-
-  /// Reads on until there is a piece of the body or its end. \param pieces gets views that last until the next call on this
-  /// thread; together they are what had arrived. \returns false at the end of the body; the connection is then back in the pool.
-  [[nodiscard]] Result<bool> read(std::vector<std::string_view>& pieces, const CallOptions& options);
 
   /// Whether all of the body is here, or was read.
   [[nodiscard]] bool body_arrived() const noexcept {
@@ -85,6 +108,8 @@ class Exchange {
   void abandon() noexcept;
   /// Whether it still has its connection: not after the end of the body, an error, or close().
   [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(lease_) || static_cast<bool>(stream_); }
+  /// Whether the connection in use was dialed for this exchange.
+  [[nodiscard]] bool fresh() const noexcept { return lease_ ? lease_.fresh() : stream_fresh_; }
   /// Which connection that is, if the lease is its own.
   [[nodiscard]] std::optional<pool::ConnectionId> connection_id() const noexcept {
     return lease_ ? std::optional(lease_.ref().id()) : std::nullopt;
@@ -106,21 +131,56 @@ class Exchange {
     pool::LeaseRef take() noexcept { return std::exchange(ref, pool::LeaseRef{}); }
   };
   enum class State : std::uint8_t { ready, sending, reading_head, reading_body, body_arrived, complete, ended };
+  enum class Operation : std::uint8_t { none, obtain, send, write, finish, read };
+  /// Where the operation stands; \see advance().
+  enum class Step : std::uint8_t { settled, enter, look, acquire, handshake, listen, write, head, body, next, prove };
+  /// What a step came to.
+  enum class Turn : std::uint8_t { go_on, wait, done };
+  enum class Progress : std::uint8_t { more, head, end, pending };
 
   Exchange(Core& core, pool::EndpointHold endpoint) noexcept;
 
   [[nodiscard]] Result<void> prepare(const RequestView& request);
-  [[nodiscard]] Result<void> send_once(std::string_view body, const CallOptions& options);
-  [[nodiscard]] Result<bool> send_part(std::string_view piece, bool last, const CallOptions& options);
-  [[nodiscard]] Result<void> read_head(const CallOptions& options);
-  enum class Progress : std::uint8_t { more, head, end };
+  [[nodiscard]] bool may_begin(Operation operation);
+  [[nodiscard]] Result<bool> run(const CallOptions& options);
+
+  // Steps (exchange_steps.cpp).
+  [[nodiscard]] Turn enter(driver::Driver& driver);
+  [[nodiscard]] Turn look();
+  [[nodiscard]] Turn acquire(driver::Driver& driver);
+  [[nodiscard]] Turn shake_hands(driver::Driver& driver);
+  [[nodiscard]] Turn listen(driver::Driver& driver);
+  [[nodiscard]] Turn write_out(driver::Driver& driver);
+  [[nodiscard]] Turn read_head(driver::Driver& driver);
+  [[nodiscard]] Turn read_body(driver::Driver& driver);
+  [[nodiscard]] Turn acquire_next(driver::Driver& driver);
+  [[nodiscard]] Turn prove(driver::Driver& driver);
+
+  [[nodiscard]] Turn go_to(Step step) noexcept {
+    step_ = step;
+    return Turn::go_on;
+  }
+  [[nodiscard]] Turn done(Result<bool> result) noexcept {
+    result_ = std::move(result);
+    return Turn::done;
+  }
+  [[nodiscard]] Turn connected();
+  [[nodiscard]] Turn not_connected(Error error);
+  [[nodiscard]] Turn write_failed(Error error);
+  [[nodiscard]] Turn part_written();
+  [[nodiscard]] Turn head_failed(Error error);
+  [[nodiscard]] Turn head_read();
+  [[nodiscard]] Turn begin_again(Error error);
+  [[nodiscard]] Turn judge_unread(Unread verdict);
+  void prepare_part();
   [[nodiscard]] Result<Progress> take_events(std::string_view input, std::vector<std::string_view>* pieces);
-  [[nodiscard]] Result<Progress> take_from_peer(driver::Blocking& driver, std::vector<std::string_view>* pieces);
+  [[nodiscard]] Result<Progress> take_from_peer(driver::Driver& driver, std::vector<std::string_view>* pieces,
+                                                bool only_arrived = false);
   [[nodiscard]] Result<Progress> take_end(bool truncated);
+
   [[nodiscard]] Error fail(Error error) noexcept;
-  [[nodiscard]] Retry retry_after(const Error& error, bool rewindable) const noexcept;
-  [[nodiscard]] Result<void> begin_again(Error error, const CallOptions& options, bool rewindable);
-  [[nodiscard]] Result<void> begin_again_if_unread(Error error, const CallOptions& options);
+  [[nodiscard]] Retry retry_after(const Error& error) const noexcept;
+  [[nodiscard]] Step first_step() const noexcept;
   void note_connection();
   [[nodiscard]] std::optional<Error> check_process() const;
   void complete() noexcept;
@@ -130,6 +190,9 @@ class Exchange {
 
   Core* core_;
   pool::EndpointHold endpoint_;
+  pool::LeaseLimit* limit_ = nullptr;
+  int connect_retries_ = 0;
+  pool::LeaseLimit::Place place_;
   pool::Lease lease_;  // of our own, or
   StreamHold stream_;  // on the caller's
   bool stream_fresh_ = false;
@@ -143,8 +206,12 @@ class Exchange {
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t body_sent_ = 0;
   std::uint64_t written_before_ = 0;       // to the kernel, on this connection, before this request
+  bool obtained_ = false;                  // a connection, once
   bool peer_ended_ = false;                // reading has met the peer's end
   bool piece_taken_ = false;               // of a streamed body, in whole or in part: it cannot be had again
+  bool heeds_ = true;                      // looks for an early answer while it sends
+  bool early_head_ = false;                // the head of the response came before all was sent
+  bool refused_ = false;                   // and is an error: nothing more is to be sent
   std::string head_bytes_;                 // unsent until the first write
   std::string pending_;                    // bytes behind the last event, to be presented again
   std::string current_;                    // what arrived_ looks into
@@ -153,6 +220,22 @@ class Exchange {
   std::optional<Error> write_error_;
   std::unique_ptr<h1::ResponseParser> parser_;
   std::optional<connection::Addresses> addresses_;
+
+  // The operation under way.
+  Operation operation_ = Operation::none;
+  Step step_ = Step::settled;
+  int tries_left_ = 0;
+  OptionalDuration read_timeout_;
+  std::string_view part_;  // of the body
+  bool last_part_ = false;
+  std::string chunk_head_;
+  std::array<iovec, 5> pieces_{};
+  std::span<iovec> unsent_;                         // of pieces_
+  std::vector<std::string_view>* taken_ = nullptr;  // where read puts what came
+  std::optional<Error> failed_;                     // what it failed with, while the proof is looked for
+  std::optional<UnreadWatch> watch_;
+  pool::Lease next_;  // to go on with, if it was unread
+  std::optional<Result<bool>> result_;
 };
 
 }  // namespace fastpool::client

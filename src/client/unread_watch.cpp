@@ -1,7 +1,5 @@
 #include "client/unread_watch.h"
 
-#include <algorithm>
-
 #include "net/tcp_state.h"
 
 namespace fastpool::client {
@@ -23,14 +21,6 @@ Unread UnreadWatch::look() noexcept {
   seen_.waited = Clock::now() - began_;
   seen_.patience = unread_patience(state->round_trip, read_timeout_);
   return judge(seen_);
-}
-
-Unread UnreadWatch::wait(const Interrupt& interrupt) noexcept {
-  for (;;) {
-    const Unread verdict = look();
-    if (verdict != Unread::undecided || interrupt()) return verdict;
-    (void)net::wait_for_hang_up(descriptor_, !seen_.fin, std::min<Duration>(slice, seen_.patience - seen_.waited));
-  }
 }
 
 }  // namespace fastpool::client

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
-#include <fastpool/interrupt.h>
 #include <fastpool/timeouts.h>
 
 #include "client/unread.h"
@@ -24,8 +24,10 @@ class UnreadWatch {
 
   /// One look, without waiting. Unproved where the platform does not tell enough.
   [[nodiscard]] Unread look() noexcept;
-  /// Looks until it is decided, which takes at most unread_patience(). \returns undecided if the caller was interrupted.
-  [[nodiscard]] Unread wait(const Interrupt& interrupt) noexcept;
+  /// While undecided: how long to wait before the next look, at most unread_patience() in all.
+  [[nodiscard]] Duration pause() const noexcept { return std::min<Duration>(slice, seen_.patience - seen_.waited); }
+  /// Whether the peer's end is still to come, and with it a reason to look.
+  [[nodiscard]] bool awaits_end() const noexcept { return !seen_.fin; }
 
  private:
   /// Acknowledgements wake nobody: this often they are looked for.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include <fastpool/timeouts.h>
 
@@ -17,6 +18,16 @@ class HangUpWatch {
   virtual ~HangUpWatch() = default;
   virtual void watch(int descriptor, std::uint64_t token) noexcept = 0;
   virtual void unwatch(int descriptor) noexcept = 0;
+};
+
+/// A connection's place in the epoll set of an event loop, which ends with it. Destroyed by whoever may use the connection,
+/// on any thread.
+class LoopSeat {
+ public:
+  LoopSeat() = default;
+  LoopSeat(const LoopSeat&) = delete;
+  LoopSeat& operator=(const LoopSeat&) = delete;
+  virtual ~LoopSeat() = default;
 };
 
 /// Both ends of a connection, for whoever asks even after it has gone back.
@@ -36,6 +47,14 @@ class Connection final : public pool::Pooled {
   [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
 
+  /// Where it waits for readiness, if an event loop used it last: it stays there until somebody else uses it.
+  [[nodiscard]] LoopSeat* loop_seat() const noexcept { return loop_seat_.get(); }
+  void sit_down(std::unique_ptr<LoopSeat> seat) noexcept { loop_seat_ = std::move(seat); }
+  void leave_event_loop() noexcept {
+    if (loop_seat_) [[unlikely]]
+      loop_seat_.reset();
+  }
+
   /// Sets SO_RCVTIMEO / SO_SNDTIMEO, if that changes anything. Zero: none.
   void set_receive_timeout(Duration timeout) noexcept;
   void set_send_timeout(Duration timeout) noexcept;
@@ -51,6 +70,7 @@ class Connection final : public pool::Pooled {
   const Addresses addresses_;
   Duration receive_timeout_{};
   Duration send_timeout_{};
+  std::unique_ptr<LoopSeat> loop_seat_;  // last: it goes before the socket
 };
 
 }  // namespace fastpool::connection

@@ -1,9 +1,13 @@
 #include "driver/blocking.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <string>
-#include <system_error>
+#include <utility>
+
+#include <poll.h>
+
+#include "net/socket.h"
+#include "net/tcp_state.h"
+#include "pool/pool.h"
 
 namespace fastpool::driver {
 
@@ -47,75 +51,105 @@ class OperationClock {
   const TimePoint began_;
 };
 
-Error failure(ErrorCode code, Phase phase, const net::IoResult& io, Connection& connection) {
-  std::string text = connection.channel().last_error();
-  if (text.empty())
-    text = io.os_error != 0 ? std::generic_category().message(io.os_error) : "the connection was closed";
-  return Error::make(code, phase, std::move(text), io.os_error);
+Error interrupted(Phase phase, const char* while_what) {
+  return Error::make(ErrorCode::interrupted, phase, std::string("interrupted while ") + while_what);
 }
 
-void drop_written(std::span<iovec>& pieces, std::size_t bytes) noexcept {
-  while (!pieces.empty() && bytes >= pieces.front().iov_len) {
-    bytes -= pieces.front().iov_len;
-    pieces = pieces.subspan(1);
-  }
-  if (bytes > 0) {
-    pieces.front().iov_base = static_cast<char*>(pieces.front().iov_base) + bytes;
-    pieces.front().iov_len -= bytes;
-  }
+bool wants_more(const net::IoResult& io) noexcept {
+  return io.status == IoStatus::want_read || io.status == IoStatus::want_write;
 }
 
 }  // namespace
 
-Result<void> Blocking::write_all(Connection& connection, std::span<iovec> pieces, std::uint64_t& written) {
-  while (!pieces.empty() && pieces.front().iov_len == 0)
-    pieces = pieces.subspan(1);
+std::optional<Result<pool::LeaseLimit::Place>> Blocking::enter(pool::LeaseLimit& limit, pool::Pool& pool) {
+  sync::ThreadWaker waker;
+  pool::LeaseLimit::Entry entry(limit, pool, timeouts_.pool, waker);
+  for (;;) {
+    if (auto entered = entry.poll()) return entered;
+    if (interrupt_()) return interrupted(Phase::acquire, "waiting for a connection");
+    (void)waker.park_until(entry.deadline());
+  }
+}
+
+std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once) {
+  return pool.acquire(
+      endpoint, {at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool, timeouts_.connect, true, interrupt_});
+}
+
+std::optional<Result<void>> Blocking::connect(pool::Pool& pool, pool::LeaseRef lease) {
+  return pool.connect(lease, {timeouts_.pool, timeouts_.connect, true, interrupt_});
+}
+
+std::optional<Result<void>> Blocking::handshake(Connection& connection) {
+  connection.leave_event_loop();
+  const OperationClock clock(timeouts_.connect, interrupt_);
+  std::optional<Duration> slice = clock.first_slice();
+  for (;;) {
+    connection.set_receive_timeout(*slice);
+    connection.set_send_timeout(*slice);
+    const net::IoResult io = connection.channel().handshake(IoMode::wait);
+    if (io.status == IoStatus::ok) return Result<void>();
+    if (!wants_more(io)) return connection.channel().handshake_error();
+    if (interrupt_()) return interrupted(Phase::tls_handshake, "connecting");
+    // Every round trip of it takes from the one time.
+    slice = clock.next_slice();
+    if (!slice) return handshake_timed_out();
+  }
+}
+
+Result<Driver::Written> Blocking::write(Connection& connection, std::span<iovec>& pieces, std::uint64_t& written,
+                                        bool heed) {
+  connection.leave_event_loop();
+  drop_written(pieces, 0);
   while (!pieces.empty()) {
-    OperationClock clock(timeouts_.write, interrupt_);
+    const OperationClock clock(timeouts_.write, interrupt_);
     std::optional<Duration> slice = clock.first_slice();
     for (;;) {
-      connection.set_send_timeout(*slice);
-      const net::IoResult io = connection.channel().write(pieces, IoMode::wait);
+      // Whoever heeds the peer waits for both directions beside the call, which the usual request never comes to.
+      if (!heed) connection.set_send_timeout(*slice);
+      const net::IoResult io = connection.channel().write(pieces, heed ? IoMode::dont_wait : IoMode::wait);
       if (io.status == IoStatus::ok) {
         written += io.bytes;
         drop_written(pieces, io.bytes);
         break;
       }
-      if (io.status != IoStatus::want_write && io.status != IoStatus::want_read)
-        return failure(ErrorCode::write_failed, Phase::write, io, connection);
-      if (interrupt_()) return Error::make(ErrorCode::interrupted, Phase::write, "interrupted while writing");
+      if (!wants_more(io)) return failure(ErrorCode::write_failed, Phase::write, io, connection);
+      if (heed) {
+        const auto ready = net::wait_until_ready(connection.channel().descriptor(), POLLIN | POLLOUT, *slice);
+        if ((ready & POLLIN) != 0) return Written::heard;
+        if (ready != 0) continue;
+      }
+      if (interrupt_()) return interrupted(Phase::write, "writing");
       slice = clock.next_slice();
-      if (!slice)
-        return Error::make(ErrorCode::write_timeout, Phase::write, "the peer took no bytes within the write timeout");
+      if (!slice) return write_timed_out();
     }
   }
-  return {};
+  return Written::all;
 }
 
-Result<Blocking::ReadOutcome> Blocking::read(Connection& connection, std::span<char> buffer) {
-  OperationClock clock(timeouts_.read, interrupt_);
+Result<Driver::ReadOutcome> Blocking::read(Connection& connection, std::span<char> buffer) {
+  connection.leave_event_loop();
+  const OperationClock clock(timeouts_.read, interrupt_);
   std::optional<Duration> slice = clock.first_slice();
   for (;;) {
     connection.set_receive_timeout(*slice);
-    const net::IoResult io = connection.channel().read(buffer, IoMode::wait);
-    switch (io.status) {
-      case IoStatus::ok:
-        return ReadOutcome{.bytes = io.bytes};
-      case IoStatus::end:
-        return ReadOutcome{.end = true};
-      case IoStatus::truncated:
-        return ReadOutcome{.end = true, .truncated = true};
-      case IoStatus::error:
-        return failure(ErrorCode::read_failed, Phase::read_head, io, connection);
-      case IoStatus::want_read:
-      case IoStatus::want_write:
-        break;
-    }
-    if (interrupt_()) return Error::make(ErrorCode::interrupted, Phase::read_head, "interrupted while reading");
+    if (auto outcome = read_outcome(connection.channel().read(buffer, IoMode::wait), connection)) return *outcome;
+    if (interrupt_()) return interrupted(Phase::read_head, "reading");
     slice = clock.next_slice();
-    if (!slice)
-      return Error::make(ErrorCode::read_timeout, Phase::read_head, "the peer sent nothing within the read timeout");
+    if (!slice) return read_timed_out();
   }
+}
+
+Result<Driver::ReadOutcome> Blocking::read_arrived(Connection& connection, std::span<char> buffer) {
+  connection.leave_event_loop();
+  if (auto outcome = read_outcome(connection.channel().read(buffer, IoMode::dont_wait), connection)) return *outcome;
+  return ReadOutcome{.pending = true};
+}
+
+std::optional<bool> Blocking::wait_for_hang_up(Connection& connection, bool or_readable, Duration at_most) {
+  if (interrupt_()) return false;
+  (void)net::wait_for_hang_up(connection.channel().descriptor(), or_readable, at_most);
+  return true;
 }
 
 }  // namespace fastpool::driver

@@ -1,36 +1,38 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include <fastpool/error.h>
 #include <fastpool/interrupt.h>
 #include <fastpool/timeouts.h>
 
-#include "connection/connection.h"
+#include "driver/driver.h"
 
 namespace fastpool::driver {
 
 /// The blocking driver: the caller's thread waits in the kernel, in the very call that moves the bytes, bounded by
 /// SO_RCVTIMEO / SO_SNDTIMEO. Where signals matter (an active Interrupt) it waits in slices of Interrupt::poll_interval.
-/// A value, made per call; used by one thread.
-class Blocking {
+/// Never says pending. A value, made per call; used by one thread.
+class Blocking final : public Driver {
  public:
   Blocking(const Timeouts& timeouts, const Interrupt& interrupt) noexcept
       : timeouts_(timeouts), interrupt_(interrupt) {}
 
-  /// Writes all the pieces. `written` grows by every byte that the kernel took, also on failure.
-  /// The pieces are used up. Errors: write_failed, write_timeout, interrupted.
-  [[nodiscard]] Result<void> write_all(connection::Connection& connection, std::span<iovec> pieces,
-                                       std::uint64_t& written);
-
-  struct ReadOutcome {
-    std::size_t bytes = 0;
-    bool end = false;        ///< the peer closed its side
-    bool truncated = false;  ///< TLS: without saying so
-  };
-  /// Reads at least one byte, or sees the end. Errors: read_failed, read_timeout, interrupted.
-  [[nodiscard]] Result<ReadOutcome> read(connection::Connection& connection, std::span<char> buffer);
+  [[nodiscard]] const Timeouts& timeouts() const noexcept override { return timeouts_; }
+  [[nodiscard]] std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
+                                                                     pool::Pool& pool) override;
+  [[nodiscard]] std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
+                                                           bool at_once) override;
+  [[nodiscard]] std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) override;
+  [[nodiscard]] std::optional<Result<void>> handshake(connection::Connection& connection) override;
+  [[nodiscard]] Result<Written> write(connection::Connection& connection, std::span<iovec>& pieces,
+                                      std::uint64_t& written, bool heed) override;
+  [[nodiscard]] Result<ReadOutcome> read(connection::Connection& connection, std::span<char> buffer) override;
+  [[nodiscard]] Result<ReadOutcome> read_arrived(connection::Connection& connection, std::span<char> buffer) override;
+  [[nodiscard]] std::optional<bool> wait_for_hang_up(connection::Connection& connection, bool or_readable,
+                                                     Duration at_most) override;
 
  private:
   const Timeouts& timeouts_;

@@ -34,6 +34,7 @@ struct IoResult {
   IoStatus status = IoStatus::ok;
   std::size_t bytes = 0;
   int os_error = 0;
+  bool emptied = false;  ///< of a read: there was less than room for, so the socket has nothing more now (plain TCP)
 };
 
 /// What a non-blocking look at an idle connection finds.

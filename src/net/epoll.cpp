@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace fastpool::net {
@@ -76,6 +77,31 @@ bool EventFd::drain() noexcept {
     got = ::read(descriptor_.get(), &count, sizeof(count));
   } while (got < 0 && errno == EINTR);
   return got > 0;
+}
+
+TimerFd TimerFd::open() noexcept {
+  TimerFd made;
+  made.descriptor_ = Descriptor(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  return made;
+}
+
+void TimerFd::set(TimePoint when) noexcept {
+  if (descriptor_.inherited()) return;
+  itimerspec value{};
+  if (when != TimePoint::max()) {
+    // the clock is CLOCK_MONOTONIC; all zero would stop the alarm
+    const auto since = std::max<std::int64_t>(when.time_since_epoch().count(), 1);
+    value.it_value.tv_sec = static_cast<time_t>(since / 1'000'000'000);
+    value.it_value.tv_nsec = static_cast<long>(since % 1'000'000'000);
+  }
+  (void)::timerfd_settime(descriptor_.get(), TFD_TIMER_ABSTIME, &value, nullptr);
+}
+
+void TimerFd::drain() noexcept {
+  if (descriptor_.inherited()) return;
+  std::uint64_t count = 0;
+  while (::read(descriptor_.get(), &count, sizeof(count)) < 0 && errno == EINTR) {
+  }
 }
 
 }  // namespace fastpool::net

@@ -61,4 +61,22 @@ class EventFd {
   Descriptor descriptor_;
 };
 
+/// An alarm clock in the kernel, readable once it has gone off. Non-blocking, close-on-exec. One thread.
+class TimerFd {
+ public:
+  /// \returns an invalid one on failure, with errno set.
+  [[nodiscard]] static TimerFd open() noexcept;
+  TimerFd() noexcept = default;
+
+  [[nodiscard]] bool valid() const noexcept { return descriptor_.valid(); }
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_.get(); }
+  /// Goes off then, and not when it was set to before; TimePoint::max(): never.
+  void set(TimePoint when) noexcept;
+  /// After it went off: makes it unreadable.
+  void drain() noexcept;
+
+ private:
+  Descriptor descriptor_;
+};
+
 }  // namespace fastpool::net

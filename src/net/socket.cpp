@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/time.h>
 
 namespace fastpool::net {
@@ -107,6 +108,13 @@ int set_send_timeout(int descriptor, Duration timeout) noexcept {
 
 void shutdown_both(int descriptor) noexcept {
   ::shutdown(descriptor, SHUT_RDWR);
+}
+
+short wait_until_ready(int descriptor, short events, Duration at_most) noexcept {
+  pollfd waiting{descriptor, events, 0};
+  const auto count = at_most.count();
+  const timespec limit{static_cast<time_t>(count / 1'000'000'000), static_cast<long>(count % 1'000'000'000)};
+  return ::ppoll(&waiting, 1, count > 0 ? &limit : nullptr, nullptr) > 0 ? waiting.revents : short{0};
 }
 
 Liveness peek(int descriptor) noexcept {

@@ -60,6 +60,10 @@ struct ConnectStart {
 /// Ends both directions, wakes threads that wait in recv or send on it; the descriptor stays open.
 void shutdown_both(int descriptor) noexcept;
 
+/// Waits until one of the poll() events (POLLIN, POLLOUT) or an error is there, at most that long (zero or less: for ever).
+/// \returns the events that are; 0 after the time or a signal.
+[[nodiscard]] short wait_until_ready(int descriptor, short events, Duration at_most) noexcept;
+
 /// A look at what came in without waiting and without taking it: one system call.
 [[nodiscard]] Liveness peek(int descriptor) noexcept;
 

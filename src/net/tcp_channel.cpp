@@ -35,7 +35,10 @@ IoResult TcpChannel::read(std::span<char> buffer, IoMode mode) noexcept {
   const int flags = mode == IoMode::dont_wait ? MSG_DONTWAIT : 0;
   while (true) {
     const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), flags);
-    if (got > 0) return {IoStatus::ok, static_cast<std::size_t>(got), 0};
+    if (got > 0) {
+      const auto bytes = static_cast<std::size_t>(got);
+      return {.status = IoStatus::ok, .bytes = bytes, .emptied = bytes < buffer.size()};
+    }
     if (got == 0) return {IoStatus::end, 0, 0};
     if (IoResult result; interpret(IoStatus::want_read, mode, result)) return result;
   }

@@ -1,14 +1,11 @@
-// What the client decides from plain values: the retry table, the headers it completes, its own limit of leases.
+// What the client decides from plain values: the retry table, the headers it completes.
 
-#include <atomic>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "client/headers.h"
-#include "client/lease_limit.h"
 #include "client/retry.h"
 
 namespace fastpool::client {
@@ -116,71 +113,6 @@ TEST(CompletedHeaders, framing_that_was_given_is_left_alone) {
   EXPECT_EQ(wire({"http://a:80", "POST", {{"Host", "a"}, {"transfer-encoding", "chunked"}}, 5}),
             "Host: a\ntransfer-encoding: chunked\n");
   EXPECT_EQ(wire({"http://a:80", "POST", {{"Host", "a"}, {"content-length", "7"}}, 5}), "Host: a\ncontent-length: 7\n");
-}
-
-constexpr OptionalDuration at_once{Duration::zero()};
-
-class LeaseLimitTest : public ::testing::Test {
- protected:
-  struct NoDials final : pool::Dialer {
-    void dial(pool::Endpoint&, pool::Slot&, pool::DialTimes) override { ADD_FAILURE() << "a dial"; }
-  };
-  pool::SystemClock clock_;
-  NoDials dialer_;
-  pool::Pool pool_{PoolSettings{}, clock_, dialer_};
-};
-
-TEST_F(LeaseLimitTest, lets_in_as_many_as_it_says) {
-  LeaseLimit limit(2);
-  EXPECT_TRUE(limit.enter(pool_, at_once, {}));
-  EXPECT_TRUE(limit.enter(pool_, at_once, {}));
-  const auto refused = limit.enter(pool_, at_once, {});
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::pool_timeout);
-  limit.leave();
-  EXPECT_TRUE(limit.enter(pool_, at_once, {}));
-}
-
-TEST_F(LeaseLimitTest, a_place_goes_to_who_waits) {
-  LeaseLimit limit(1);
-  ASSERT_TRUE(limit.enter(pool_, {}, {}));
-  std::atomic<int> inside{1};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 200; ++i) {
-        EXPECT_TRUE(limit.enter(pool_, {}, {}));
-        EXPECT_EQ(inside.fetch_add(1), 0);
-        inside.fetch_sub(1);
-        limit.leave();
-      }
-    });
-  }
-  inside = 0;
-  limit.leave();
-  for (std::thread& thread : threads)
-    thread.join();
-  EXPECT_TRUE(limit.enter(pool_, at_once, {})) << "no place was lost";
-}
-
-TEST_F(LeaseLimitTest, a_wait_can_be_interrupted) {
-  LeaseLimit limit(1);
-  ASSERT_TRUE(limit.enter(pool_, {}, {}));
-  const Interrupt interrupt{[](void*) noexcept { return true; }, nullptr};
-  const auto stopped = limit.enter(pool_, {}, interrupt);
-  ASSERT_FALSE(stopped.ok());
-  EXPECT_EQ(stopped.error().code, ErrorCode::interrupted);
-  limit.leave();
-  EXPECT_TRUE(limit.enter(pool_, at_once, {})) << "who gave up took no place";
-}
-
-TEST_F(LeaseLimitTest, a_wait_ends_with_the_pool) {
-  LeaseLimit limit(1);
-  ASSERT_TRUE(limit.enter(pool_, {}, {}));
-  pool_.close();
-  const auto ended = limit.enter(pool_, {}, {});
-  ASSERT_FALSE(ended.ok());
-  EXPECT_EQ(ended.error().code, ErrorCode::pool_closed);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ class ConnectionTest : public ::testing::Test {
 
 // What every idle connection costs, beside its slot and its channel; docs/internals/ has the sum.
 TEST_F(ConnectionTest, it_is_small) {
-  EXPECT_LE(sizeof(Connection), 104U);
+  EXPECT_LE(sizeof(Connection), 112U);
   EXPECT_LE(sizeof(net::TcpChannel), 24U);
 }
 

@@ -29,6 +29,11 @@ struct NoWatch final : connection::HangUpWatch {
   void unwatch(int) noexcept override {}
 };
 
+Result<Driver::Written> write_all(Blocking driver, connection::Connection& connection, std::span<iovec> pieces,
+                                  std::uint64_t& written) {
+  return driver.write(connection, pieces, written, false);
+}
+
 class BlockingTest : public ::testing::Test {
  protected:
   [[nodiscard]] connection::Connection connect(const support::LoopbackServer& server) {
@@ -110,7 +115,7 @@ TEST_F(BlockingTest, a_peer_that_takes_nothing_is_a_write_timeout_and_what_went_
   std::string much(64U << 20, 'x');
   std::array<iovec, 1> pieces{piece(much)};
   std::uint64_t written = 0;
-  const auto stuck = Blocking(hasty, none_).write_all(connection, pieces, written);
+  const auto stuck = write_all(Blocking(hasty, none_), connection, pieces, written);
   ASSERT_FALSE(stuck.ok());
   EXPECT_EQ(stuck.error().code, ErrorCode::write_timeout);
   EXPECT_GT(written, 0U);
@@ -144,7 +149,7 @@ TEST_F(BlockingTest, pieces_arrive_whole_and_in_order_however_they_are_cut) {
     for (std::string& text : texts)
       pieces.push_back(piece(text));
     const Timeouts patient = timeouts(seconds(30), seconds(30));
-    ASSERT_TRUE(Blocking(patient, none_).write_all(connection, pieces, written));
+    ASSERT_TRUE(write_all(Blocking(patient, none_), connection, pieces, written));
   }
   EXPECT_EQ(written, expected.size());
   EXPECT_TRUE(received.get_future().get() == expected);
@@ -156,7 +161,7 @@ TEST_F(BlockingTest, nothing_to_write_is_no_operation) {
   std::array<iovec, 2> pieces{};
   std::uint64_t written = 0;
   const Timeouts forever = timeouts(std::nullopt, std::nullopt);
-  EXPECT_TRUE(Blocking(forever, none_).write_all(connection, pieces, written));
+  EXPECT_TRUE(write_all(Blocking(forever, none_), connection, pieces, written));
   EXPECT_EQ(written, 0U);
 }
 
@@ -181,7 +186,7 @@ TEST_F(BlockingTest, a_write_can_be_interrupted) {
   std::string much(64U << 20, 'x');
   std::array<iovec, 1> pieces{piece(much)};
   std::uint64_t written = 0;
-  const auto stopped = Blocking(forever, at_once).write_all(connection, pieces, written);
+  const auto stopped = write_all(Blocking(forever, at_once), connection, pieces, written);
   ASSERT_FALSE(stopped.ok());
   EXPECT_EQ(stopped.error().code, ErrorCode::interrupted);
   done.set_value();
@@ -241,7 +246,7 @@ TEST_F(BlockingTest, a_reset_is_an_error_with_the_systems_own_words) {
   std::string text = "x";
   std::array<iovec, 1> pieces{piece(text)};
   std::uint64_t written = 0;
-  const auto write = Blocking(patient, none_).write_all(connection, pieces, written);
+  const auto write = write_all(Blocking(patient, none_), connection, pieces, written);
   ASSERT_FALSE(write.ok());
   EXPECT_EQ(write.error().code, ErrorCode::write_failed);
   EXPECT_EQ(written, 0U);

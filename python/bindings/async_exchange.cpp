@@ -1,0 +1,156 @@
+// _core.AsyncExchange: one request and its response, awaited.
+
+#include "errors.h"
+#include "event_loop.h"
+#include "exchange.h"
+#include "gil.h"
+
+namespace nb = nanobind;
+
+namespace fastpool::bindings {
+
+namespace {
+
+/// As an asynchronous transport uses it. Each method begins one operation; the loop's turns bring it to its end. The operation
+/// gone, result() is what came of it. One operation at a time.
+class AsyncExchange final : public Awaited, public HandledExchange {
+ public:
+  AsyncExchange(nb::object loop, nb::object handle, client::Exchange&& exchange, const Timeouts& timeouts)
+      : Awaited(std::move(loop), timeouts), HandledExchange(std::move(handle), std::move(exchange)) {}
+  // A finalizer never reads.
+  ~AsyncExchange() override {
+    if (exiting()) {  // others may be parked inside its pool
+      leak();
+      return;
+    }
+    forget();
+    exchange_.abandon();
+    count_out();
+  }
+
+  /// \param body of `content`, which is kept as long as it is needed; nothing: streamed.
+  void begin_request(nb::object content, std::optional<std::string_view> body) {
+    count_in();
+    content_ = std::move(content);
+    if (body) {
+      exchange_.begin_send(*body);
+    } else {
+      exchange_.begin_obtain();
+    }
+    (void)begin();
+  }
+  /// True, False, or None while it is pending.
+  nb::object write_piece(nb::handle data) {
+    must_be_idle();
+    piece_.emplace(data);
+    exchange_.begin_write(piece_->view());
+    return begin() ? result() : nb::none();
+  }
+  nb::object finish_body() {
+    must_be_idle();
+    exchange_.begin_finish();
+    return begin() ? result() : nb::none();
+  }
+  /// Bytes, b"" at the end of the body, or None while it is pending.
+  nb::object read_body() {
+    must_be_idle();
+    reading_ = true;
+    exchange_.begin_read(pieces_);
+    return begin() ? result() : nb::none();
+  }
+  /// What the last operation came to.
+  nb::object result() {
+    if (pending() || !outcome_)
+      raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no result yet, or it was taken"),
+            handle_.error_factory);
+    const Result<bool> outcome = *std::exchange(outcome_, std::nullopt);
+    if (!outcome) raise(outcome.error(), handle_.error_factory);
+    if (out_of_memory_) {
+      PyErr_NoMemory();
+      throw nb::python_error();
+    }
+    if (!std::exchange(reading_, false)) return nb::bool_(*outcome);
+    return std::exchange(bytes_, nb::object());
+  }
+  void close() {
+    if (pending()) {
+      cancel();
+      return;
+    }
+    exchange_.close();
+    count_out();
+  }
+
+ private:
+  void must_be_idle() {
+    if (pending())
+      raise(Error::make(ErrorCode::local_protocol, Phase::none, "another task is using this response"),
+            handle_.error_factory);
+    reading_ = false;
+  }
+
+  bool advance_exchange() noexcept override {
+    auto result = exchange_.advance(*this);
+    if (!result) return false;
+    rest();
+    busy_ = false;
+    note_origin();
+    if (!*result) {
+      exchange_.abandon();
+    } else if (reading_) {
+      // What came lies in a buffer that the next operation uses again.
+      if (!**result) pieces_.clear();
+      try {
+        bytes_ = joined_bytes(pieces_);
+      } catch (nb::python_error&) {
+        out_of_memory_ = true;
+        exchange_.abandon();
+      }
+    }
+    outcome_ = std::move(result);
+    if (!exchange_.holds()) count_out();
+    return true;
+  }
+  void give_up() noexcept override {
+    exchange_.abandon();
+    count_out();
+  }
+
+  nb::object content_;
+  std::optional<BodyView> piece_;
+  std::vector<std::string_view> pieces_;
+  bool reading_ = false;
+  bool out_of_memory_ = false;
+  nb::object bytes_;
+  std::optional<Result<bool>> outcome_;
+};
+
+}  // namespace
+
+nb::object start(nb::handle self, nb::handle loop, nb::handle scheme, nb::handle host, nb::handle port,
+                 nb::handle method, nb::handle target, nb::handle headers, nb::handle content, nb::handle timeouts,
+                 nb::handle server_name) {
+  GivenRequest given = open_request(nb::cast<Handle&>(self), scheme, host, port, method, target, headers, content,
+                                    timeouts, server_name);
+  auto* const exchange =
+      new AsyncExchange(nb::borrow(loop), nb::borrow(self), std::move(given.exchange), given.timeouts);
+  nb::object result = nb::cast(exchange, nb::rv_policy::take_ownership);
+  exchange->begin_request(nb::borrow(content), given.body);
+  return result;
+}
+
+void bind_async_exchange(nb::module_& module) {
+  using namespace nb::literals;
+  nb::class_<AsyncExchange> type(module, "AsyncExchange");
+  type.def_prop_ro("pending", [](const AsyncExchange& self) { return self.pending(); })
+      .def("future", [](AsyncExchange& self) { return self.future(); })
+      .def("result", &AsyncExchange::result)
+      .def("cancel", [](AsyncExchange& self) { self.cancel(); })
+      .def("write", &AsyncExchange::write_piece, "data"_a)
+      .def("finish", &AsyncExchange::finish_body)
+      .def("read", &AsyncExchange::read_body)
+      .def("close", &AsyncExchange::close);
+  bind_response_parts(type);
+}
+
+}  // namespace fastpool::bindings

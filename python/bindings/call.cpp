@@ -1,0 +1,235 @@
+// Whole requests on a pool, without a transport: Pool.request() and _core.Call, its awaited form.
+
+#include "call.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "bytes_builder.h"
+#include "client/headers.h"
+#include "convert.h"
+#include "errors.h"
+#include "event_loop.h"
+#include "gil.h"
+
+namespace nb = nanobind;
+
+namespace fastpool::bindings {
+
+namespace {
+
+/// A request made ready, and whether its lease is its own.
+struct Opened {
+  client::Exchange exchange;
+  bool own_lease;
+};
+
+Opened open_call(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
+                 std::size_t body_size) {
+  client::Core& core = self.core();
+  HeaderText text;
+  std::vector<Header> given = headers_from(headers, text);
+  const std::string_view verb = text.view(method);
+  const std::string_view path = text.view(target);
+
+  pool::EndpointHold there;
+  const pool::LeaseRef lease = lease_of(core, connection);
+  if (lease) {
+    there = pool::EndpointHold(*lease.slot->endpoint.get());  // the lease keeps it
+  } else {
+    if (PyUnicode_Find(connection.ptr(), nb::str("://").ptr(), 0, PyUnicode_GET_LENGTH(connection.ptr()), 1) < 0) {
+      raise(Error::make(ErrorCode::stale_lease, Phase::acquire,
+                        "no such lease: the connection id was returned already, or is not one (an endpoint is a URL)"),
+            self.error_factory);
+    }
+    there = self.endpoint(core, connection);
+  }
+  const client::CompletedHeaders completed(there->name(), verb, std::move(given), body_size);
+  const client::RequestView view{verb, path, completed.headers()};
+  auto opened =
+      lease ? client::Exchange::open_on(core, lease, view) : client::Exchange::open(core, std::move(there), view);
+  if (!opened) raise(opened.error(), self.error_factory);
+  ++self.requests;
+
+  return {std::move(opened).value(), !lease};
+}
+
+/// How large the body will be, if the head says so. A promise is not memory: beyond this the object grows with what comes.
+std::size_t expected_size(const client::Exchange& exchange) {
+  std::size_t expected = 0;
+  const std::string_view length = exchange.head().headers.find("content-length");
+  (void)std::from_chars(length.data(), length.data() + length.size(), expected);
+  return std::min<std::size_t>(expected, std::size_t{256} << 20U);
+}
+
+nb::object response_of(client::Exchange& exchange, nb::object body) {
+  return nb::cast(new Response(std::move(exchange.head()), std::move(body)), nb::rv_policy::take_ownership);
+}
+
+/// As `await` uses it: sends, reads all, gives the response.
+class Call final : public Awaited {
+ public:
+  Call(nb::object loop, nb::object pool, Opened&& opened, const Timeouts& timeouts, nb::handle content)
+      : Awaited(std::move(loop), timeouts),
+        pool_object_(std::move(pool)),
+        pool_(nb::cast<Pool&>(pool_object_)),
+        exchange_(std::move(opened.exchange)),
+        origin_(opened.own_lease ? pool_.origins() : nullptr),
+        content_(content) {}
+  ~Call() override {
+    if (exiting()) {  // others may be parked inside its pool
+      leak();
+      return;
+    }
+    forget();
+    exchange_.abandon();
+  }
+
+  void begin_request() {
+    exchange_.begin_send(content_.view());
+    (void)begin();
+  }
+  nb::object result() {
+    if (out_of_memory_) {
+      PyErr_NoMemory();
+      throw nb::python_error();
+    }
+    if (error_) raise(*error_, pool_.error_factory);
+    if (pending() || !response_.is_valid())
+      raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no response yet, or it was taken"),
+            pool_.error_factory);
+    return std::exchange(response_, nb::object());
+  }
+
+ private:
+  bool advance_exchange() noexcept override {
+    try {
+      return go_on();
+    } catch (nb::python_error&) {
+      out_of_memory_ = true;
+      give_up();
+      return true;
+    }
+  }
+  bool go_on() {
+    for (;;) {
+      auto step = exchange_.advance(*this);
+      if (!step) return false;
+      rest();
+      origin_.note(exchange_.connection_id());
+      if (!*step) {
+        error_ = std::move(*step).error();
+        give_up();
+        return true;
+      }
+      if (std::exchange(reading_, true)) {
+        if (!**step) {
+          if (builder_) whole_ = builder_->finish();
+          if (!whole_.is_valid()) whole_ = nb::bytes("", 0);
+          response_ = response_of(exchange_, std::move(whole_));
+          return true;
+        }
+        // A body that comes whole is copied once.
+        if (!builder_ && pieces_.size() == 1 && exchange_.body_arrived()) {
+          whole_ = bytes_of(pieces_.front());
+        } else {
+          if (!builder_) builder_.emplace(nullptr);
+          if (!builder_->append(pieces_, expected_size(exchange_))) throw nb::python_error();
+        }
+      }
+      exchange_.begin_read(pieces_);
+    }
+  }
+  void give_up() noexcept override {
+    exchange_.abandon();
+    origin_.forget();
+  }
+
+  const nb::object pool_object_;
+  Pool& pool_;
+  client::Exchange exchange_;
+  LeaseOrigin origin_;
+  const BodyView content_;
+  std::vector<std::string_view> pieces_;
+  bool reading_ = false;
+  bool out_of_memory_ = false;
+  nb::object whole_;
+  std::optional<BytesBuilder> builder_;
+  std::optional<Error> error_;
+  nb::object response_;
+};
+
+}  // namespace
+
+nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
+                   nb::handle content, nb::handle timeout) {
+  const client::CallOptions base{timeouts_from(timeout), {}, 0};
+  const BodyView body(content);
+  Opened opened = open_call(self, connection, method, target, headers, body.view().size());
+  client::Exchange& exchange = opened.exchange;
+  LeaseOrigin origin(opened.own_lease ? self.origins() : nullptr);
+  std::optional<Error> error;
+  bool raised = false;
+  bool out_of_memory = false;
+  nb::object bytes;
+  {
+    std::optional<BytesBuilder> builder;
+    {
+      WithoutGil without_gil;
+      builder.emplace(&without_gil);
+      client::CallOptions options = base;
+      options.interrupt = without_gil.interrupt();
+      std::vector<std::string_view> pieces;
+      auto step = exchange.obtain(options);
+      if (step) origin.note(exchange.connection_id());
+      if (step) step = exchange.send(body.view(), options);
+      std::size_t expected = 0;
+      if (step) {
+        origin.note(exchange.connection_id());  // after a retry another one
+        expected = expected_size(exchange);
+      }
+      while (step && !out_of_memory) {
+        auto more = exchange.read(pieces, options);
+        if (!more) {
+          step = std::move(more).error();
+        } else if (!*more) {
+          break;
+        } else {
+          out_of_memory = !builder->append(pieces, expected);
+        }
+      }
+      if (!step) error = std::move(step).error();
+      raised = without_gil.raised();
+    }
+    if (raised || out_of_memory) throw nb::python_error();
+    if (error) raise(*error, self.error_factory);
+    bytes = builder->finish();
+  }
+  return response_of(exchange, std::move(bytes));
+}
+
+nb::object start_request(nb::handle self, nb::handle loop, nb::handle connection, nb::handle method, nb::handle target,
+                         nb::handle headers, nb::handle content, nb::handle timeout) {
+  Pool& pool = nb::cast<Pool&>(self);
+  const Timeouts timeouts = timeouts_from(timeout);
+  std::size_t size = 0;
+  {
+    const BodyView body(content);
+    size = body.view().size();
+  }
+  auto* const call = new Call(nb::borrow(loop), nb::borrow(self),
+                              open_call(pool, connection, method, target, headers, size), timeouts, content);
+  nb::object result = nb::cast(call, nb::rv_policy::take_ownership);
+  call->begin_request();
+  return result;
+}
+
+void bind_call(nb::module_& module) {
+  nb::class_<Call>(module, "Call")
+      .def_prop_ro("pending", [](const Call& self) { return self.pending(); })
+      .def("future", [](Call& self) { return self.future(); })
+      .def("result", &Call::result)
+      .def("cancel", [](Call& self) { self.cancel(); });
+}
+
+}  // namespace fastpool::bindings

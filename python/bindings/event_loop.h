@@ -1,0 +1,74 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "driver/event_loop.h"
+#include "driver/loop_operation.h"
+
+namespace fastpool::bindings {
+
+/// The pool's side of one running event loop. Members are touched with the GIL only; turn() is what the loop calls when
+/// descriptor() is readable. No Python code runs inside the core's turn: what it completed is told afterwards.
+class EventLoop {
+ public:
+  /// \param new_future called for what is awaited: an object with `done()` and `set_result(None)`.
+  explicit EventLoop(nanobind::object new_future);
+
+  [[nodiscard]] int descriptor() const noexcept { return core->descriptor(); }
+  void turn();
+  void close();
+
+  [[nodiscard]] nanobind::object new_future() const;
+  void add_completed(nanobind::object future) { completed_.push_back(std::move(future)); }
+
+  const std::shared_ptr<driver::EventLoop> core;
+
+ private:
+  void tell_completed();
+
+  const nanobind::object new_future_;
+  std::vector<nanobind::object> completed_;
+};
+
+/// Something that Python awaits: begun by a method, which says whether it was done at once; else await future(), then ask
+/// for the result. Cancelled by whoever stops awaiting. With the GIL.
+class Awaited : public driver::LoopOperation {
+ public:
+  Awaited(nanobind::object loop, const Timeouts& timeouts)
+      : LoopOperation(nanobind::cast<EventLoop&>(loop).core, timeouts),
+        loop_object_(std::move(loop)),
+        loop_(nanobind::cast<EventLoop&>(loop_object_)) {}
+
+  [[nodiscard]] bool pending() const noexcept { return pending_; }
+  /// What to await while it is pending.
+  [[nodiscard]] nanobind::object future();
+  /// Gives it up, whatever it waits for.
+  void cancel();
+
+ protected:
+  /// Goes on with what was begun. \returns false while it waits.
+  [[nodiscard]] virtual bool advance_exchange() noexcept = 0;
+  virtual void give_up() noexcept = 0;
+
+  /// \returns whether it is done at once.
+  [[nodiscard]] bool begin() noexcept {
+    pending_ = !advance_exchange();
+    return !pending_;
+  }
+
+ private:
+  void step() noexcept override;
+  void orphaned() noexcept override;
+
+  const nanobind::object loop_object_;
+  EventLoop& loop_;
+  bool pending_ = false;
+  nanobind::object future_;
+};
+
+void bind_event_loop(nanobind::module_& module);
+
+}  // namespace fastpool::bindings

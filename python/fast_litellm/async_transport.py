@@ -1,0 +1,102 @@
+"""The asynchronous transport, for whichever library and event loop. The caller writes at once; the loop's turn reads
+what has come and wakes whom it concerns. No task and no thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+from . import _core
+from .event_loops import event_loop
+from .network_stream import NetworkStream
+from .sync_transport import CONTENT
+from .transport_base import Transport
+
+
+class AsyncTransport(Transport):
+    _response_stream: ClassVar[Any]
+
+    async def handle_async_request(self, request: Any) -> Any:
+        arguments = self._arguments(request)
+        exchange = self._start(event_loop(), *arguments)
+        if exchange.pending:
+            try:
+                await exchange.future()
+            except BaseException:
+                exchange.cancel()
+                raise
+        exchange.result()
+        if arguments[CONTENT] is None:
+            await _send_pieces(exchange, request.stream, self._library.AsyncByteStream)
+        return self._library.Response(
+            exchange.status,
+            headers=exchange.headers,
+            stream=self._response_stream(exchange),
+            extensions={
+                "http_version": exchange.http_version,
+                "reason_phrase": exchange.reason,
+                "network_stream": NetworkStream(exchange),
+            },
+        )
+
+    async def aclose(self) -> None:
+        """Lets go of the handle; without `pool=`, closes the connections too. Calling it again is harmless."""
+        self._close()
+
+
+class AsyncResponseBody:
+    """The body of a response, as it comes and no faster than it is asked for. Closing it, or dropping it, ends the
+    exchange."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: _core.AsyncExchange) -> None:
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        exchange = self._exchange
+        read = exchange.read
+        try:
+            while True:
+                piece = read()
+                if piece is None:
+                    piece = await _settled(exchange)
+                if not piece:
+                    return
+                yield piece
+        finally:  # the end, an error, a cancellation, or a caller who stops here
+            exchange.close()
+
+    async def aclose(self) -> None:
+        self._exchange.close()
+
+
+async def _settled(exchange: _core.AsyncExchange) -> Any:
+    """The result of the operation that is under way."""
+    try:
+        await exchange.future()
+    except BaseException:
+        exchange.cancel()
+        raise
+    return exchange.result()
+
+
+async def _send_pieces(exchange: _core.AsyncExchange, stream: Any, kind: type) -> None:
+    """Sends a body that comes in pieces; what its iterator raises goes to the caller as it is."""
+    if not isinstance(stream, kind):
+        exchange.close()
+        raise RuntimeError("Attempted to send a sync request with an AsyncClient instance.")
+    try:
+        async for piece in stream:  # type: ignore[attr-defined]
+            if not piece:
+                continue
+            goes_on = exchange.write(piece)
+            if goes_on is None:
+                goes_on = await _settled(exchange)
+            if not goes_on:
+                break  # the server has answered already
+        if exchange.finish() is None:
+            await _settled(exchange)
+    except BaseException:
+        exchange.close()
+        raise

@@ -1,0 +1,30 @@
+"""httpx's `network_stream` extension."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from . import _core
+
+
+class NetworkStream:
+    """What can be known of the connection while the response is open."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: _core.Exchange | _core.AsyncExchange) -> None:
+        self._exchange = exchange
+
+    def get_extra_info(self, info: str) -> Any:
+        """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close, None
+        once the whole body has arrived. None for anything else (`ssl_object` too: the TLS session is not Python's)."""
+        if info == "client_addr":
+            return self._exchange.local_address
+        if info == "server_addr":
+            return self._exchange.peer_address
+        if info != "socket":
+            return None
+        descriptor = self._exchange.descriptor
+        return None if descriptor < 0 else socket.socket(fileno=os.dup(descriptor))

@@ -1,0 +1,204 @@
+"""What the synchronous and the asynchronous transport have in common: their arguments, their pool, and what of a
+request goes to the core."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeAlias
+
+from . import _core
+from .exceptions import NotOffered
+from .http_library import HTTPLibrary
+from .simple_pool import SimpleConnectionPool
+from .tls import Cert, Verify, settings_from
+
+SocketOption: TypeAlias = "tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]"
+#: scheme, host, port, method, target, headers, content (None: streamed), timeouts, server name.
+RequestArguments: TypeAlias = (
+    "tuple[bytes, bytes, int | None, bytes, bytes, list[_core.HeaderPair], bytes | None, "
+    "_core.TimeoutTuple, str | None]"
+)
+
+_NO_TIMEOUTS: _core.TimeoutTuple = (None, None, None, None)
+
+
+class Transport:
+    """Arguments of `httpx.HTTPTransport`, and keyword-only:
+
+    `pool`: a pool or the name of one, shared with others. Closing the transport then lets go of its own handle only,
+    and `limits` other than httpx's default cap the connections that this transport may use at once, on top of the
+    pool's limits. Without `pool` the transport has a pool of its own, for which `limits` mean what httpx says, and
+    closes it, sockets included, with itself.
+
+    `tls_settings`: settings for the core as they are, in place of `verify`, `cert` and `trust_env`.
+
+    Refused at construction: `http1=False`, `http2=True`, `proxy` (`NotOffered`, a ValueError), files that cannot be
+    read (OSError) or used (ValueError).
+
+    Any thread may send through it; a forked child makes its own connections. Requests raise httpx's exceptions, see
+    `exceptions.py`; after it was closed, `PoolClosed`.
+    """
+
+    _library: ClassVar[HTTPLibrary]
+
+    def __init__(
+        self,
+        verify: Verify = True,
+        cert: Cert | None = None,
+        trust_env: bool = True,
+        http1: bool = True,
+        http2: bool = False,
+        limits: Any = None,
+        proxy: Any = None,
+        uds: str | None = None,
+        local_address: str | None = None,
+        retries: int = 0,
+        socket_options: Iterable[SocketOption] | None = None,
+        *,
+        pool: _core.Pool | str | None = None,
+        tls_settings: _core.TlsSettings | None = None,
+    ) -> None:
+        library = self._library
+        if not http1:
+            raise NotOffered("http1=False: this transport speaks HTTP/1.1 only")
+        if http2:
+            raise NotOffered("http2=True: this transport does not speak HTTP/2 yet")
+        if proxy is not None:
+            raise NotOffered("proxy: this transport does not use proxies yet; use httpx.HTTPTransport")
+        if retries < 0:
+            raise ValueError(f"retries must not be negative, not {retries}")
+        if tls_settings is None:
+            tls_settings = settings_from(verify, cert, trust_env)
+        elif verify is not True or cert is not None:
+            raise ValueError("tls_settings stands in place of verify and cert: give one or the other")
+        if local_address is not None:
+            ipaddress.ip_address(local_address)  # a ValueError that names it, if it is none
+        options = _socket_options(socket_options)
+        if limits is None:
+            limits = library.default_limits
+
+        max_leases = None
+        if pool is None:
+            shared: _core.Pool = _own_pool(limits, library)
+        else:
+            shared = SimpleConnectionPool(pool) if isinstance(pool, str) else pool
+            if limits != library.default_limits:
+                max_leases = _positive("limits.max_connections", limits.max_connections)
+        self._native_pool = shared
+        self._owns_pool = pool is None
+        try:
+            self._handle = _core.Handle(
+                shared,
+                tls=tls_settings,
+                local_address=local_address or "",
+                unix_socket=uds or "",
+                socket_options=options,
+                max_leases=max_leases,
+                connect_retries=retries,
+                error_factory=library.error_factory,
+            )
+        except BaseException:
+            if self._owns_pool:
+                shared.close()
+            raise
+        self._send = self._handle.send
+        self._start = self._handle.start
+        self._pool = _OpenLeases(self._handle)
+
+    def _arguments(self, request: Any) -> RequestArguments:
+        """What the core is to know of a request."""
+        url = request.url
+        scheme = url.raw_scheme
+        if scheme not in (b"https", b"http"):
+            raise self._library.unsupported_scheme(url.scheme)
+        target = url.raw_path
+        timeouts = _NO_TIMEOUTS
+        server_name = None
+        extensions = request.extensions
+        if extensions:
+            timeout = extensions.get("timeout")
+            if timeout:
+                get = timeout.get
+                timeouts = (get("connect"), get("read"), get("write"), get("pool"))
+            if len(extensions) > 1:
+                server_name = extensions.get("sni_hostname")
+                target = extensions.get("target", target)
+        stream: Any = request.stream
+        return (
+            scheme,
+            url.raw_host,
+            url.port,
+            request.method.encode("ascii"),
+            target,
+            request.headers.raw,
+            stream._stream if type(stream) is self._library.whole_body else None,
+            timeouts,
+            server_name,
+        )
+
+    def _close(self) -> None:
+        self._handle.close()
+        if self._owns_pool:
+            self._native_pool.close()
+
+    def __repr__(self) -> str:
+        pool = "its own pool" if self._owns_pool else f"pool {self._native_pool.name!r}"
+        handle = self._handle
+        return f"<{type(self).__name__} on {pool}: {handle.request_count} requests, {handle.open_leases} open>"
+
+
+class _OpenLeases:
+    """What litellm reads of a transport (`_pool.connections`, each with `is_idle()`) before it closes an evicted
+    client: the connections that requests of this transport are using now."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: _core.Handle) -> None:
+        self._handle = handle
+
+    @property
+    def connections(self) -> list[_OpenLease]:
+        return [_OpenLease()] * self._handle.open_leases
+
+
+class _OpenLease:
+    __slots__ = ()
+
+    def is_idle(self) -> bool:
+        return False
+
+
+def _own_pool(limits: Any, library: HTTPLibrary) -> _core.Pool:
+    idle = limits.max_keepalive_connections
+    if idle is not None and idle < 0:
+        raise ValueError(f"limits.max_keepalive_connections must not be negative, not {idle}")
+    expiry = limits.keepalive_expiry
+    if expiry is not None and expiry < 0:
+        raise ValueError(f"limits.keepalive_expiry must not be negative, not {expiry}")
+    return _core.Pool(
+        "transport",
+        max_connections_per_endpoint=None,
+        max_connections=_positive("limits.max_connections", limits.max_connections),
+        max_idle_connections=idle,
+        idle_timeout=expiry,
+        error_factory=library.error_factory,
+    )
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise ValueError(f"{name} must be at least 1, or None for no limit, not {value}")
+    return value
+
+
+def _socket_options(options: Iterable[SocketOption] | None) -> list[tuple[int, int, int | bytes]]:
+    made: list[tuple[int, int, int | bytes]] = []
+    for option in options or ():
+        if len(option) != 3:
+            raise NotOffered(f"socket_options: {option!r} has no value; (level, name, int or bytes) is offered")
+        level, name, value = option
+        if not isinstance(value, int):
+            value = bytes(value)
+        made.append((level, name, value))
+    return made

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include <sys/uio.h>
+
+#include <fastpool/error.h>
+#include <fastpool/timeouts.h>
+
+#include "connection/connection.h"
+#include "pool/lease.h"
+#include "pool/lease_limit.h"
+
+namespace fastpool::driver {
+
+/// What an exchange asks of whoever waits for it. The blocking driver waits inside the call; an event loop's says
+/// "pending", and the exchange is advanced again when that may have changed. Everything that differs between the two is
+/// behind this interface: the exchange does not know who drives it.
+///
+/// One thread at a time. Each call that says pending is repeated, with the same arguments, until it says something else, or
+/// the driver is told to forget the wait.
+class Driver {
+ public:
+  struct ReadOutcome {
+    std::size_t bytes = 0;
+    bool end = false;        ///< the peer closed its side
+    bool truncated = false;  ///< TLS: without saying so
+    bool pending = false;
+  };
+  enum class Written : std::uint8_t {
+    all,
+    pending,
+    heard  ///< not all, since the peer has sent something meanwhile; write() may be called again
+  };
+
+  virtual ~Driver() = default;
+
+  /// The timeouts that this driver observes.
+  [[nodiscard]] virtual const Timeouts& timeouts() const noexcept = 0;
+
+  /// A place under a transport's own limit. Errors: pool_timeout, pool_closed, interrupted.
+  [[nodiscard]] virtual std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
+                                                                             pool::Pool& pool) = 0;
+  /// A lease of a live connection; \see pool::Pool::acquire. \param at_once do not queue: pool_timeout if there is no room.
+  [[nodiscard]] virtual std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
+                                                                   bool at_once) = 0;
+  /// Gives a lease of the caller's its connection; \see pool::Pool::connect.
+  [[nodiscard]] virtual std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) = 0;
+  /// A TLS handshake that is the first user's to do, under the connect timeout. Errors: tls_failed, connect_timeout,
+  /// interrupted.
+  [[nodiscard]] virtual std::optional<Result<void>> handshake(connection::Connection& connection) = 0;
+
+  /// Writes the pieces and takes what went out off their front. `written` grows by every byte that the kernel took, also on
+  /// failure. \param heed whether to come back when the peer sends something. Errors: write_failed, write_timeout,
+  /// interrupted.
+  [[nodiscard]] virtual Result<Written> write(connection::Connection& connection, std::span<iovec>& pieces,
+                                              std::uint64_t& written, bool heed) = 0;
+  /// Reads at least one byte, or sees the end. Errors: read_failed, read_timeout, interrupted.
+  [[nodiscard]] virtual Result<ReadOutcome> read(connection::Connection& connection, std::span<char> buffer) = 0;
+  /// The same, but never waits: pending, without a wait to be remembered, if nothing has come.
+  [[nodiscard]] virtual Result<ReadOutcome> read_arrived(connection::Connection& connection,
+                                                         std::span<char> buffer) = 0;
+  /// Lets time pass until the connection may have been reset, at most that long. \returns false if the caller was
+  /// interrupted; nothing: pending, and then it is not repeated.
+  [[nodiscard]] virtual std::optional<bool> wait_for_hang_up(connection::Connection& connection, bool or_readable,
+                                                             Duration at_most) = 0;
+};
+
+/// What reading a channel came to, as a driver tells it; nothing for want_*.
+[[nodiscard]] std::optional<Result<Driver::ReadOutcome>> read_outcome(const net::IoResult& io,
+                                                                      connection::Connection& connection);
+/// The error of an operation on a channel that failed.
+[[nodiscard]] Error failure(ErrorCode code, Phase phase, const net::IoResult& io, connection::Connection& connection);
+/// Takes what went out off the front of the pieces.
+void drop_written(std::span<iovec>& pieces, std::size_t bytes) noexcept;
+/// The errors of waits that took too long.
+[[nodiscard]] Error read_timed_out();
+[[nodiscard]] Error write_timed_out();
+[[nodiscard]] Error handshake_timed_out();
+
+}  // namespace fastpool::driver

@@ -1,0 +1,233 @@
+#include "driver/event_loop.h"
+
+#include <array>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "driver/loop_operation.h"
+#include "driver/loop_seat.h"
+#include "net/descriptor.h"
+
+namespace fastpool::driver {
+
+namespace {
+
+constexpr std::uint32_t generation_mask = 0x7fffffffU;  // no token of a seat is one of our own
+constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+
+std::uint64_t token_of(std::uint32_t index, std::uint32_t generation) noexcept {
+  return std::uint64_t{generation} << 32U | index;
+}
+
+Error cannot_open() {
+  return Error::make(ErrorCode::connect_failed, Phase::none,
+                     "no descriptors for an event loop: " + std::generic_category().message(errno), errno);
+}
+
+}  // namespace
+
+EventLoop::EventLoop(net::Epoll epoll, net::EventFd mail, net::TimerFd timer) noexcept
+    : epoll_(std::move(epoll)), mail_bell_(std::move(mail)), timer_(std::move(timer)) {}
+
+Result<std::shared_ptr<EventLoop>> EventLoop::create() {
+  net::Epoll epoll = net::Epoll::open();
+  if (!epoll.valid()) return cannot_open();
+  net::EventFd bell = net::EventFd::open();
+  if (!bell.valid()) return cannot_open();
+  net::TimerFd timer = net::TimerFd::open();
+  if (!timer.valid()) return cannot_open();
+  for (const auto& [descriptor, token] :
+       {std::pair{bell.descriptor(), mail_token}, std::pair{timer.descriptor(), timer_token}}) {
+    if (const int error = epoll.add(descriptor, EPOLLIN | EPOLLET, token); error != 0) {
+      errno = error;
+      return cannot_open();
+    }
+  }
+  return std::shared_ptr<EventLoop>(new EventLoop(std::move(epoll), std::move(bell), std::move(timer)));
+}
+
+EventLoop::~EventLoop() = default;
+
+void EventLoop::close() {
+  if (closed_ || epoch_ != net::fork_epoch()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    epoll_ = {};
+    mail_bell_ = {};
+    timer_ = {};
+  }
+  while (!waiting_.empty()) {
+    LoopOperation& orphan = *waiting_.back();
+    orphan.forget();
+    orphan.orphaned();
+  }
+}
+
+// ---- seats -----------------------------------------------------------------------------------------------------------
+
+EventLoop::Seat* EventLoop::seat_of(connection::Connection& connection) {
+  if (auto* const seat = static_cast<Seat*>(connection.loop_seat()); seat != nullptr && seat->is_of(*this)) [[likely]]
+    return seat;
+  connection.leave_event_loop();
+  const std::lock_guard lock(mutex_);
+  if (closed_) {
+    errno = EBADF;
+    return nullptr;
+  }
+  std::uint32_t index = 0;
+  if (free_entries_.empty()) {
+    index = static_cast<std::uint32_t>(entries_.size());
+    entries_.emplace_back();
+    free_entries_.reserve(entries_.size());  // a seat's end allocates nothing
+  } else {
+    index = free_entries_.back();
+    free_entries_.pop_back();
+  }
+  Entry& entry = entries_[index];
+  entry = Entry{.generation = entry.generation};
+  const int descriptor = connection.channel().descriptor();
+  if (const int error = epoll_.add(descriptor, both_ways, token_of(index, entry.generation)); error != 0) {
+    free_entries_.push_back(index);
+    errno = error;
+    return nullptr;
+  }
+  auto seat = std::make_unique<Seat>(shared_from_this(), descriptor, index, entry);
+  Seat* const result = seat.get();
+  connection.sit_down(std::move(seat));
+  return result;
+}
+
+EventLoop::Seat::~Seat() {
+  if (loop_->epoch_ != net::fork_epoch()) return;  // the set is the parent's
+  const std::lock_guard lock(loop_->mutex_);
+  if (!loop_->closed_) (void)loop_->epoll_.remove(descriptor_);
+  entry_.waiting = nullptr;
+  entry_.generation = (entry_.generation + 1) & generation_mask;
+  loop_->free_entries_.push_back(index_);
+}
+
+// ---- turns -----------------------------------------------------------------------------------------------------------
+
+void EventLoop::turn() {
+  if (closed_) return;
+  std::array<epoll_event, 256> events;  // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
+  take_events(epoll_.wait(events, Duration::zero()));
+  while (LoopOperation* const operation = ready_.pop_front())
+    operation->step();
+}
+
+// Only notes what has happened: what an operation then does may end others, whose events must not be lost or misread.
+void EventLoop::take_events(std::span<const epoll_event> events) {
+  bool mail = false;
+  bool due = false;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const epoll_event& event : events) {
+      const std::uint64_t token = event.data.u64;
+      if (token == mail_token) {
+        mail = true;
+        continue;
+      }
+      if (token == timer_token) {
+        due = true;
+        continue;
+      }
+      Entry& entry = entries_[static_cast<std::uint32_t>(token)];
+      if (entry.generation != token >> 32U) continue;  // that seat is gone
+      if ((event.events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) entry.readable = true;
+      if ((event.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) entry.writable = true;
+      if ((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) entry.hung_up = true;
+      if (entry.waiting != nullptr) make_ready(*entry.waiting);
+    }
+  }
+  if (mail) take_mail();
+  if (due) take_due();
+}
+
+void EventLoop::take_mail() {
+  (void)mail_bell_.drain();
+  const std::lock_guard lock(mutex_);
+  for (LoopOperation* const operation : mail_) {
+    operation->mailed_ = false;
+    make_ready(*operation);
+  }
+  mail_.clear();
+}
+
+void EventLoop::take_due() {
+  timer_.drain();
+  alarm_ = TimePoint::max();
+  const TimePoint now = Clock::now();
+  while (Deadline* const due = deadlines_.take_due(now)) {
+    LoopOperation& operation = static_cast<LoopOperation::Alarm*>(due)->operation;
+    operation.expired_ = true;
+    make_ready(operation);
+  }
+  ring_at(deadlines_.next());
+}
+
+void EventLoop::ring_at(TimePoint when) noexcept {
+  if (when >= alarm_) return;  // what it rings for may be gone by then: it is set anew when it has rung
+  alarm_ = when;
+  timer_.set(when);
+}
+
+void EventLoop::post(LoopOperation& operation) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || operation.mailed_) return;
+  operation.mailed_ = true;
+  mail_.push_back(&operation);
+  if (mail_.size() == 1) mail_bell_.signal();
+}
+
+// ---- operations ------------------------------------------------------------------------------------------------------
+
+void EventLoop::make_ready(LoopOperation& operation) noexcept {
+  if (!operation.queued_) ready_.push_back(operation);
+}
+
+void EventLoop::enlist(LoopOperation& operation) {
+  if (operation.place_ != 0) return;
+  waiting_.push_back(&operation);
+  operation.place_ = waiting_.size();
+}
+
+void EventLoop::strike_off(LoopOperation& operation) noexcept {
+  if (operation.place_ == 0) return;
+  LoopOperation* const last = waiting_.back();
+  waiting_[operation.place_ - 1] = last;
+  last->place_ = operation.place_;
+  waiting_.pop_back();
+  operation.place_ = 0;
+  deadlines_.remove(operation.alarm_);
+  if (operation.queued_) ready_.remove(operation);
+}
+
+void EventLoop::drop_mail(const LoopOperation& operation) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (operation.mailed_) std::erase(mail_, &operation);
+}
+
+void EventLoop::Queue::push_back(LoopOperation& operation) noexcept {
+  operation.queued_ = true;
+  operation.previous_ = last_;
+  operation.next_ = nullptr;
+  (last_ != nullptr ? last_->next_ : first_) = &operation;
+  last_ = &operation;
+}
+
+void EventLoop::Queue::remove(LoopOperation& operation) noexcept {
+  (operation.previous_ != nullptr ? operation.previous_->next_ : first_) = operation.next_;
+  (operation.next_ != nullptr ? operation.next_->previous_ : last_) = operation.previous_;
+  operation.queued_ = false;
+}
+
+LoopOperation* EventLoop::Queue::pop_front() noexcept {
+  LoopOperation* const front = first_;
+  if (front != nullptr) remove(*front);
+  return front;
+}
+
+}  // namespace fastpool::driver

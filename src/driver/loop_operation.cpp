@@ -1,0 +1,199 @@
+#include "driver/loop_operation.h"
+
+#include <cerrno>
+#include <system_error>
+
+#include "driver/loop_seat.h"
+#include "pool/pool.h"
+
+namespace fastpool::driver {
+
+using connection::Connection;
+using net::IoMode;
+using net::IoStatus;
+
+namespace {
+
+Error no_seat(ErrorCode code, Phase phase) {
+  return Error::make(code, phase, "the event loop cannot watch the socket: " + std::generic_category().message(errno),
+                     errno);
+}
+
+}  // namespace
+
+// ---- the wait --------------------------------------------------------------------------------------------------------
+
+void LoopOperation::wait_until(TimePoint when) {
+  waiting_ = true;
+  loop_->enlist(*this);
+  loop_->deadlines_.set(alarm_, when);
+  loop_->ring_at(when);
+}
+
+// Waits for news of the connection. \returns false if the time for that is over.
+bool LoopOperation::wait_for(EventLoop::Entry& entry, const OptionalDuration& timeout) {
+  if (expired_) {
+    rest();
+    return false;
+  }
+  if (waiting_ && watched_ == &entry) return true;
+  rest();
+  entry.waiting = this;
+  watched_ = &entry;
+  wait_until(timeout ? Clock::now() + *timeout : TimePoint::max());
+  return true;
+}
+
+void LoopOperation::rest() noexcept {
+  expired_ = false;
+  if (!std::exchange(waiting_, false)) return;
+  loop_->strike_off(*this);
+  // Of a connection that is gone by now the entry may be another's.
+  if (EventLoop::Entry* const entry = std::exchange(watched_, nullptr); entry != nullptr && entry->waiting == this)
+    entry->waiting = nullptr;
+}
+
+void LoopOperation::leak() noexcept {
+  acquisition_.leak();
+  entry_.leak();
+  woken_before_ = false;
+}
+
+void LoopOperation::forget() noexcept {
+  if (loop_->epoch_ != net::fork_epoch()) leak();  // queues and locks are the parent's
+  acquisition_.reset();
+  entry_.reset();
+  rest();
+  if (!std::exchange(woken_before_, false)) return;
+  loop_->drop_mail(*this);
+  if (queued_) loop_->ready_.remove(*this);
+}
+
+// ---- connections -----------------------------------------------------------------------------------------------------
+
+std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseLimit& limit, pool::Pool& pool) {
+  if (!entry_) {
+    entry_.emplace(limit, pool, timeouts_.pool, waker());
+    woken_before_ = true;
+  }
+  expired_ = false;
+  auto entered = entry_->poll();
+  if (!entered) {
+    wait_until(entry_->deadline());
+    return std::nullopt;
+  }
+  entry_.reset();
+  rest();
+  return entered;
+}
+
+std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once) {
+  if (!acquisition_) {
+    const OptionalDuration patience = at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
+    woken_before_ = true;
+    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{patience, timeouts_.connect, true, {}}, waker());
+  }
+  return poll_acquisition();
+}
+
+std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::LeaseRef lease) {
+  if (!acquisition_) {
+    woken_before_ = true;
+    acquisition_.emplace(pool, lease, pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}}, waker());
+  }
+  auto seated = poll_acquisition();
+  if (!seated) return std::nullopt;
+  if (!*seated) return std::move(*seated).error();
+  (void)seated->value().detach();  // the lease is the caller's
+  return Result<void>();
+}
+
+std::optional<Result<pool::Lease>> LoopOperation::poll_acquisition() {
+  expired_ = false;
+  auto leased = acquisition_->poll();
+  if (!leased) {
+    wait_until(acquisition_->deadline());
+    return std::nullopt;
+  }
+  acquisition_.reset();
+  rest();
+  return leased;
+}
+
+std::optional<Result<void>> LoopOperation::handshake(Connection& connection) {
+  EventLoop::Seat* const seat = loop_->seat_of(connection);
+  if (seat == nullptr) return no_seat(ErrorCode::connect_failed, Phase::tls_handshake);
+  const net::IoResult io = connection.channel().handshake(IoMode::dont_wait);
+  if (io.status == IoStatus::want_read || io.status == IoStatus::want_write) {
+    if (wait_for(seat->entry(), timeouts_.connect)) return std::nullopt;
+    return handshake_timed_out();
+  }
+  rest();
+  if (io.status == IoStatus::ok) return Result<void>();
+  return connection.channel().handshake_error();
+}
+
+// ---- bytes -----------------------------------------------------------------------------------------------------------
+
+Result<Driver::Written> LoopOperation::write(Connection& connection, std::span<iovec>& pieces, std::uint64_t& written,
+                                             bool heed) {
+  EventLoop::Seat* const seat = loop_->seat_of(connection);
+  if (seat == nullptr) return no_seat(ErrorCode::write_failed, Phase::write);
+  EventLoop::Entry& entry = seat->entry();
+  drop_written(pieces, 0);
+  while (!pieces.empty()) {
+    if (entry.writable) {
+      const net::IoResult io = connection.channel().write(pieces, IoMode::dont_wait);
+      if (io.status == IoStatus::ok) {
+        written += io.bytes;
+        drop_written(pieces, io.bytes);
+        rest();  // each piece of progress has a time of its own
+        continue;
+      }
+      if (io.status == IoStatus::want_write) {
+        entry.writable = false;
+      } else if (io.status != IoStatus::want_read) {
+        rest();
+        return failure(ErrorCode::write_failed, Phase::write, io, connection);
+      }
+    }
+    if (heed && entry.readable) return Written::heard;
+    return wait_for(entry, timeouts_.write) ? Result<Written>(Written::pending) : write_timed_out();
+  }
+  return Written::all;
+}
+
+Result<Driver::ReadOutcome> LoopOperation::read(Connection& connection, std::span<char> buffer) {
+  auto outcome = read_arrived(connection, buffer);
+  if (!outcome || !outcome->pending) {
+    rest();
+    return outcome;
+  }
+  if (wait_for(loop_->seat_of(connection)->entry(), timeouts_.read)) return outcome;
+  return read_timed_out();
+}
+
+Result<Driver::ReadOutcome> LoopOperation::read_arrived(Connection& connection, std::span<char> buffer) {
+  EventLoop::Seat* const seat = loop_->seat_of(connection);
+  if (seat == nullptr) return no_seat(ErrorCode::read_failed, Phase::read_head);
+  EventLoop::Entry& entry = seat->entry();
+  if (!entry.readable) return ReadOutcome{.pending = true};
+  const net::IoResult io = connection.channel().read(buffer, IoMode::dont_wait);
+  if (io.status == IoStatus::want_read) entry.readable = false;
+  // Less than there was room for: the socket is empty, and what comes will be told. A peer's end is told only once.
+  if (io.status == IoStatus::ok && io.emptied && !entry.hung_up) entry.readable = false;
+  if (auto outcome = read_outcome(io, connection)) return *outcome;
+  return ReadOutcome{.pending = true};
+}
+
+std::optional<bool> LoopOperation::wait_for_hang_up(Connection& connection, bool, Duration at_most) {
+  rest();
+  if (EventLoop::Seat* const seat = loop_->seat_of(connection)) {
+    seat->entry().waiting = this;
+    watched_ = &seat->entry();
+  }
+  wait_until(Clock::now() + at_most);
+  return std::nullopt;
+}
+
+}  // namespace fastpool::driver

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <fastpool/error.h>
+#include <fastpool/timeouts.h>
+
+#include "driver/driver.h"
+#include "driver/event_loop.h"
+#include "driver/leakable.h"
+#include "pool/acquisition.h"
+#include "sync/waker.h"
+
+namespace fastpool::driver {
+
+/// The event loop's driver of one exchange: never waits, but notes what for, and is stepped by its loop when that may have
+/// come. Derive from it and advance the exchange in step().
+///
+/// Used by the loop's thread, or whoever stands in for it (\see EventLoop); wake() comes from any.
+class LoopOperation : public Driver, private sync::Waker {
+ public:
+  LoopOperation(std::shared_ptr<EventLoop> loop, const Timeouts& timeouts) noexcept
+      : loop_(std::move(loop)), timeouts_(timeouts), alarm_(*this) {}
+  LoopOperation(const LoopOperation&) = delete;
+  LoopOperation& operator=(const LoopOperation&) = delete;
+  ~LoopOperation() override { forget(); }
+
+  /// Changes loops; not while it waits.
+  void move_to(std::shared_ptr<EventLoop> loop) {
+    if (loop != loop_) {
+      forget();
+      loop_ = std::move(loop);
+    }
+  }
+  [[nodiscard]] EventLoop& loop() const noexcept { return *loop_; }
+  /// What the exchange did is done, with whatever result: nothing is waited for any more.
+  void rest() noexcept;
+  /// Forgets it without a word, locks untouched: the process ends, or is a fork's child.
+  void leak() noexcept;
+  /// Gives up what it waits for: leaves queues, gives back what came in that very moment.
+  void forget() noexcept;
+
+  [[nodiscard]] const Timeouts& timeouts() const noexcept override { return timeouts_; }
+  [[nodiscard]] std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
+                                                                     pool::Pool& pool) override;
+  [[nodiscard]] std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
+                                                           bool at_once) override;
+  [[nodiscard]] std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) override;
+  [[nodiscard]] std::optional<Result<void>> handshake(connection::Connection& connection) override;
+  [[nodiscard]] Result<Written> write(connection::Connection& connection, std::span<iovec>& pieces,
+                                      std::uint64_t& written, bool heed) override;
+  [[nodiscard]] Result<ReadOutcome> read(connection::Connection& connection, std::span<char> buffer) override;
+  [[nodiscard]] Result<ReadOutcome> read_arrived(connection::Connection& connection, std::span<char> buffer) override;
+  [[nodiscard]] std::optional<bool> wait_for_hang_up(connection::Connection& connection, bool or_readable,
+                                                     Duration at_most) override;
+
+ protected:
+  /// What was waited for may have come. Called by EventLoop::turn().
+  virtual void step() noexcept = 0;
+  /// The loop was closed while this waited: it will never be stepped.
+  virtual void orphaned() noexcept = 0;
+
+ private:
+  friend class EventLoop;
+  struct Alarm : Deadline {
+    explicit Alarm(LoopOperation& owner) noexcept : operation(owner) {}
+    LoopOperation& operation;
+  };
+
+  void wake() noexcept override { loop_->post(*this); }
+  [[nodiscard]] sync::Waker& waker() noexcept { return *this; }
+  [[nodiscard]] std::optional<Result<pool::Lease>> poll_acquisition();
+  void wait_until(TimePoint when);
+  [[nodiscard]] bool wait_for(EventLoop::Entry& entry, const OptionalDuration& timeout);
+
+  std::shared_ptr<EventLoop> loop_;
+  const Timeouts timeouts_;
+  Leakable<pool::Acquisition> acquisition_;
+  Leakable<pool::LeaseLimit::Entry> entry_;
+
+  // The wait.
+  bool waiting_ = false;
+  bool expired_ = false;  // its deadline has passed
+  EventLoop::Entry* watched_ = nullptr;
+  Alarm alarm_;
+  std::size_t place_ = 0;  // in the loop's waiting_, from 1 on
+  // In the loop's queue of those that may go on.
+  bool queued_ = false;
+  LoopOperation* previous_ = nullptr;
+  LoopOperation* next_ = nullptr;
+  bool woken_before_ = false;  // it may be in the mail, or be stepped without a reason
+  bool mailed_ = false;        // in the loop's mail; guarded by its mutex
+};
+
+}  // namespace fastpool::driver

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "driver/event_loop.h"
+
+namespace fastpool::driver {
+
+/// \see EventLoop. All seats of connections are of this kind.
+class EventLoop::Seat final : public connection::LoopSeat {
+ public:
+  Seat(std::shared_ptr<EventLoop> loop, int descriptor, std::uint32_t index, Entry& entry) noexcept
+      : loop_(std::move(loop)), descriptor_(descriptor), index_(index), entry_(entry) {}
+  ~Seat() override;
+
+  [[nodiscard]] bool is_of(const EventLoop& loop) const noexcept { return loop_.get() == &loop; }
+  [[nodiscard]] Entry& entry() const noexcept { return entry_; }
+
+ private:
+  const std::shared_ptr<EventLoop> loop_;
+  const int descriptor_;
+  const std::uint32_t index_;
+  Entry& entry_;
+};
+
+}  // namespace fastpool::driver
