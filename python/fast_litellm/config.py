@@ -1,30 +1,19 @@
-"""What the environment says: the variables FAST_LITELLM_*.
+"""What the environment says: the variables FAST_LITELLM_*, and the JSON file that FAST_LITELLM_FEATURE_CONFIG names.
 
-=====================================  =========================================  ===================================
-variable                               meaning                                    default
-=====================================  =========================================  ===================================
-FAST_LITELLM_ENABLED                   false: litellm is left alone               true
-FAST_LITELLM_POOL_MAX_PER_ENDPOINT     connections to one endpoint                500
-FAST_LITELLM_POOL_MAX_TOTAL            connections in all                         min(1000, half the descriptors that
-                                                                                  this process may open)
-FAST_LITELLM_POOL_IDLE_TIMEOUT         seconds an idle connection is kept         120
-FAST_LITELLM_POOL_MAX_LIFETIME         seconds a connection lives                 3600
-FAST_LITELLM_POOL_LEAK_AFTER           seconds after which a lease that was not   none
-                                       given back is reported, once
-=====================================  =========================================  ===================================
+SETTINGS, below, is the table of them; docs/configuration.md shows it. A setting is called by its key: "enabled" is the
+variable FAST_LITELLM_ENABLED, and in the file `{"enabled": ...}`; "pool.max_total" is FAST_LITELLM_POOL_MAX_TOTAL and
+`{"pool": {"max_total": ...}}`. The variable wins over the file. A value that cannot be used gives one warning, and the
+default holds. Variables are read anew each time, the file once.
 
-Those of the pool are for the process-wide pool "default"; they are read when it is made. `none` means no limit, or no
-report. A value that cannot be used gives one warning, and the default holds.
+Imported with the package itself, so it imports next to nothing. Any thread may call any of this.
 """
 
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypedDict, TypeVar
-
-    _Number = TypeVar("_Number", int, float)
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypedDict
 
     class PoolSettings(TypedDict):
         """Keywords of the native pool's constructor."""
@@ -36,29 +25,58 @@ if TYPE_CHECKING:
         leak_after: float | None
 
 
-_TRUE = frozenset(("", "1", "true", "yes", "on"))
-_FALSE = frozenset(("0", "false", "no", "off"))
-_UNLIMITED = frozenset(("none", "unlimited"))
-_warned: set[tuple[str, str]] = set()
+FILE_VARIABLE = "FAST_LITELLM_FEATURE_CONFIG"
+
+_TRUE = frozenset(("1", "true", "yes", "on", "enabled"))
+_FALSE = frozenset(("0", "false", "no", "off", "disabled"))
+_UNLIMITED = frozenset(("none", "unlimited", "null"))
 
 
-def enabled() -> bool:
-    """FAST_LITELLM_ENABLED, read anew at each call."""
-    text = os.environ.get("FAST_LITELLM_ENABLED", "").strip().lower()
+# Kinds: from what the variable (text) or the file (JSON) says to the value; ValueError if it says nothing of the kind.
+
+
+def _switch(given: object) -> bool:
+    text = str(given).strip().lower()
     if text not in _TRUE and text not in _FALSE:
-        _warn("FAST_LITELLM_ENABLED", text, "true or false", "true")
-    return text not in _FALSE
+        raise ValueError
+    return text in _TRUE
 
 
-def default_pool_settings() -> "PoolSettings":
-    """Limits and lifetimes of the process-wide pool, ready for the pool's constructor. None: no limit."""
-    return {
-        "max_connections_per_endpoint": _number("FAST_LITELLM_POOL_MAX_PER_ENDPOINT", int, 500),
-        "max_connections": _number("FAST_LITELLM_POOL_MAX_TOTAL", int, _default_total()),
-        "idle_timeout": _number("FAST_LITELLM_POOL_IDLE_TIMEOUT", float, 120.0),
-        "max_lifetime": _number("FAST_LITELLM_POOL_MAX_LIFETIME", float, 3600.0),
-        "leak_after": _number("FAST_LITELLM_POOL_LEAK_AFTER", float, None),
-    }
+def _percent(given: object) -> float:
+    """0 to 100."""
+    word, colon, number = str(given).strip().lower().partition(":")
+    if not (colon and word == "canary"):
+        return 100.0 if _switch(given) else 0.0
+    percent = float(number.strip().removesuffix("%"))
+    if not 0 <= percent <= 100:  # also refuses nan
+        raise ValueError
+    return percent
+
+
+def _limit(kind: "Callable[[str], float]", given: object) -> "float | None":
+    text = "none" if given is None else str(given).strip()
+    if text.lower() in _UNLIMITED:
+        return None
+    value = kind(text)
+    if not 0 < value < 2**32:  # also refuses nan and infinity
+        raise ValueError
+    return value
+
+
+def _count(given: object) -> "float | None":
+    return _limit(int, given)
+
+
+def _seconds(given: object) -> "float | None":
+    return _limit(float, given)
+
+
+_EXPECTED: "dict[Callable[[object], object], str]" = {
+    _switch: "true or false",
+    _percent: "true, false or canary:N with N from 0 to 100",
+    _count: "a whole number above 0, or none",
+    _seconds: "a number of seconds above 0, or none",
+}
 
 
 def _default_total() -> int:
@@ -70,26 +88,154 @@ def _default_total() -> int:
     return 1000 if soft == resource.RLIM_INFINITY else max(1, min(1000, soft // 2))
 
 
-def _number(name: str, kind: "Callable[[str], _Number]", default: "_Number | None") -> "_Number | None":
-    text = os.environ.get(name, "").strip()
-    if not text:
-        return default
-    if text.lower() in _UNLIMITED:
-        return None
-    try:
-        value = kind(text)
-    except ValueError:
-        value = kind("0")
-    if not 0 < value < 2**32:  # also refuses nan and infinity
-        expected = "a whole number above 0, or none" if kind is int else "a number of seconds above 0, or none"
-        _warn(name, text, expected, str(default).lower())
-        return default
+class Setting:
+    """One row of the table. `default`: as the variable would say it, or a function that says it; `old`: a variable that
+    is read where the setting's own is not set."""
+
+    __slots__ = ("_default", "default_text", "kind", "meaning", "old")
+
+    def __init__(
+        self,
+        kind: "Callable[[object], Any]",
+        default: "str | Callable[[], object]",
+        meaning: str,
+        *,
+        default_text: str = "",
+        old: str = "",
+    ) -> None:
+        self.kind = kind
+        self.meaning = meaning
+        self.default_text = default_text or str(default)
+        self.old = old
+        self._default = default
+
+    @property
+    def expected(self) -> str:
+        return _EXPECTED[self.kind]
+
+    def default(self) -> "Any":
+        return self.kind(self._default() if callable(self._default) else self._default)
+
+
+SETTINGS = {
+    "enabled": Setting(_switch, "true", "`false`: litellm and httpx are left exactly as they are without this package"),
+    "connection_pool": Setting(
+        _percent,
+        "true",
+        "whether litellm's clients use the pool; `canary:N`: N per cent of them do, evenly spread",
+        old="FAST_LITELLM_RUST_CONNECTION_POOL",
+    ),
+    "pool.max_per_endpoint": Setting(_count, "500", "connections to one endpoint"),
+    "pool.max_total": Setting(
+        _count,
+        _default_total,
+        "connections in all",
+        default_text="1000, or half of the descriptors that the process may open, if that is less",
+    ),
+    "pool.idle_timeout": Setting(_seconds, "120", "seconds that an idle connection is kept"),
+    "pool.max_lifetime": Setting(_seconds, "3600", "seconds that a connection lives"),
+    "pool.leak_after": Setting(
+        _seconds, "none", "seconds after which a lease that was not given back is reported, once; `none`: never"
+    ),
+}
+
+
+def variable(key: str) -> str:
+    """The variable of a setting."""
+    return "FAST_LITELLM_" + key.upper().replace(".", "_")
+
+
+def enabled() -> bool:
+    value: bool = _value("enabled")
     return value
 
 
-def _warn(name: str, text: str, expected: str, default: str) -> None:
-    if (name, text) not in _warned:
+def pool_percent() -> float:
+    """How many of 100 of litellm's clients are to use the pool: 0 to 100. `rollout.py` says which."""
+    value: float = _value("connection_pool")
+    return value
+
+
+def default_pool_settings() -> "PoolSettings":
+    """Limits and lifetimes of the process-wide pool, ready for the pool's constructor. None: no limit."""
+    return {
+        "max_connections_per_endpoint": _value("pool.max_per_endpoint"),
+        "max_connections": _value("pool.max_total"),
+        "idle_timeout": _value("pool.idle_timeout"),
+        "max_lifetime": _value("pool.max_lifetime"),
+        "leak_after": _value("pool.leak_after"),
+    }
+
+
+def _value(key: str) -> "Any":
+    setting = SETTINGS[key]
+    for source, given in _said(key, setting.old):
+        try:
+            return setting.kind(given)
+        except (ValueError, OverflowError):
+            _warn(f"{source}={given!r} is not {setting.expected}; using {setting.default_text}")
+            break
+    return setting.default()
+
+
+def _said(key: str, old: str) -> "Iterator[tuple[str, object]]":
+    """Where something is said about a setting, and what; the strongest first. An empty variable says nothing."""
+    for name in (variable(key), old):
+        text = os.environ.get(name, "").strip() if name else ""
+        if text:
+            yield name, text
+    path = os.environ.get(FILE_VARIABLE, "")
+    if path:
+        settings = _file(path)
+        if key in settings:
+            yield f"{path}: {key}", settings[key]
+
+
+# The file.
+
+_files: "dict[str, dict[str, object]]" = {}
+
+
+def _file(path: str) -> "dict[str, object]":
+    """What the file says, by key; nothing, after a warning, if it cannot be used."""
+    if path not in _files:
+        _files[path] = _read_file(path)
+    return _files[path]
+
+
+def _read_file(path: str) -> "dict[str, object]":
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, ValueError) as error:
+        _warn(f"{FILE_VARIABLE}={path!r} cannot be used ({error}); using the defaults")
+        return {}
+    if not isinstance(content, dict):
+        _warn(f"{FILE_VARIABLE}={path!r} does not hold a JSON object; using the defaults")
+        return {}
+    said = dict(_flat(content))
+    unknown = sorted(set(said) - set(SETTINGS))
+    if unknown:
+        _warn(f"{path}: unknown settings {', '.join(unknown)}; there are {', '.join(SETTINGS)}")
+    return said
+
+
+def _flat(content: "dict[str, object]", prefix: str = "") -> "Iterator[tuple[str, object]]":
+    for name, value in content.items():
+        if isinstance(value, dict) and prefix + name not in SETTINGS:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+_warned: set[str] = set()
+
+
+def _warn(message: str) -> None:
+    if message not in _warned:
         import warnings
 
-        _warned.add((name, text))
-        warnings.warn(f"{name}={text!r} is not {expected}; using {default}", RuntimeWarning, stacklevel=3)
+        _warned.add(message)
+        warnings.warn(message, RuntimeWarning, stacklevel=4)

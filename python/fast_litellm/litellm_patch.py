@@ -25,6 +25,7 @@ from .patch import caches, scope
 from .patch.decision import Accelerate, Arguments, Stock, decide
 from .patch.points import Function, Points, Wrapper
 from .patch.tls_recipe import ContextRecipes, fingerprint
+from .rollout import stock_reason
 from .status import counters
 
 _HANDLER = "litellm.llms.custom_httpx.http_handler"
@@ -173,6 +174,10 @@ class LitellmPatch:
         from . import _core
         from .transports import HTTPTransport
 
+        reason = stock_reason()
+        if reason:
+            counters.client_stock(reason)
+            return None
         keywords = dict(decision.keywords)
         try:
             if "tls_settings" in keywords:

@@ -22,6 +22,9 @@ FEATURES = {
     "native_proxies": False,
 }
 
+#: Features that FAST_LITELLM_CONNECTION_POOL turns off, or leaves to some of the clients.
+_FOR_SOME_CLIENTS = frozenset(("connection_pooling", "litellm_sync_clients", "litellm_async_clients"))
+
 
 class Counters:
     """How often what happened. Owned by this module; every method may be called from any thread."""
@@ -113,22 +116,31 @@ def get_patch_status() -> dict[str, Any]:
 
 
 def is_enabled(feature: str) -> bool:
-    """Whether a feature (a key of `get_feature_status()`) is in effect. False for one that does not exist."""
-    return FEATURES.get(feature, False) and config.enabled() and availability.acceleration_available()
+    """Whether a feature (a key of `get_feature_status()`) is in effect, perhaps for some clients only. False for what
+    does not exist."""
+    status = get_feature_status().get(feature)
+    return status is not None and bool(status["enabled"])
 
 
 def get_feature_status() -> dict[str, dict[str, Any]]:
-    """Feature -> {"enabled": bool, "reason": why not, or ""}."""
+    """Feature -> {"enabled": bool, "reason": why not, or for how many of the clients, or ""}."""
     if not config.enabled():
         obstacle = "FAST_LITELLM_ENABLED is false"
     elif not availability.acceleration_available():
         obstacle = f"the native extension is missing: {availability.reason}"
     else:
         obstacle = ""
-    return {
-        feature: {"enabled": exists and not obstacle, "reason": obstacle if exists else "not yet"}
-        for feature, exists in FEATURES.items()
-    }
+    percent = config.pool_percent()
+    off = obstacle or ("FAST_LITELLM_CONNECTION_POOL is false" if percent <= 0 else "")
+    partly = f"canary: {percent:g} % of the clients" if 0 < percent < 100 else ""
+
+    def status_of(feature: str, exists: bool) -> dict[str, Any]:
+        why_not = off if feature in _FOR_SOME_CLIENTS else obstacle
+        if not exists or why_not:
+            return {"enabled": False, "reason": why_not if exists else "not yet"}
+        return {"enabled": True, "reason": partly if feature in _FOR_SOME_CLIENTS else ""}
+
+    return {feature: status_of(feature, exists) for feature, exists in FEATURES.items()}
 
 
 def get_performance_stats() -> dict[str, Any]:

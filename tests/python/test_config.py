@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import resource
+import subprocess
+import sys
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from fast_litellm import config
+import fast_litellm
+from fast_litellm import config, rollout
+from fast_litellm.rollout import Rollout
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = ("MAX_PER_ENDPOINT", "MAX_TOTAL", "IDLE_TIMEOUT", "MAX_LIFETIME", "LEAK_AFTER")
-    for name in ("ENABLED", *(f"POOL_{limit}" for limit in limits)):
-        monkeypatch.delenv(f"FAST_LITELLM_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith("FAST_LITELLM_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(config, "_warned", set())
+    monkeypatch.setattr(config, "_files", {})
+
+
+@pytest.fixture
+def write_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[object], Path]:
+    """write_file(content) names a file with it, as text or as JSON, in FAST_LITELLM_FEATURE_CONFIG."""
+
+    def write(content: object) -> Path:
+        file = tmp_path / "flags.json"
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        monkeypatch.setenv("FAST_LITELLM_FEATURE_CONFIG", str(file))
+        return file
+
+    return write
 
 
 def test_the_defaults_are_those_of_the_table() -> None:
@@ -84,3 +108,180 @@ def test_a_switch_that_says_neither_warns_and_is_on(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FAST_LITELLM_ENABLED", "maybe")
     with pytest.warns(RuntimeWarning, match="FAST_LITELLM_ENABLED='maybe' is not true or false"):
         assert config.enabled()
+
+
+# How much of litellm goes through the pool.
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [
+        ("", 100),
+        ("true", 100),
+        ("false", 0),
+        ("disabled", 0),
+        ("canary:25", 25),
+        ("Canary: 2.5%", 2.5),
+        ("canary:0", 0),
+    ],
+)
+def test_all_none_or_some_clients_can_be_given_to_the_pool(
+    text: str, percent: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", text)
+    assert config.pool_percent() == percent
+
+
+def test_the_old_name_of_the_flag_is_understood_and_the_new_one_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAST_LITELLM_RUST_CONNECTION_POOL", "canary:10")
+    assert config.pool_percent() == 10
+    monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "true")
+    assert config.pool_percent() == 100
+
+
+@pytest.mark.parametrize("text", ["canary", "canary:", "canary:101", "canary:-1", "canary:nan", "half", "10"])
+def test_a_bad_share_warns_once_and_all_clients_use_the_pool(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", text)
+    with pytest.warns(
+        RuntimeWarning, match=r"FAST_LITELLM_CONNECTION_POOL=.* canary:N with N from 0 to 100; using true"
+    ):
+        assert config.pool_percent() == 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert config.pool_percent() == 100
+
+
+@pytest.mark.parametrize("percent", [0, 1, 10, 33, 50, 99, 100])
+def test_of_any_hundred_clients_in_a_row_exactly_so_many_are_chosen(percent: int) -> None:
+    rollout = Rollout(17)
+    chosen = [rollout.chooses(percent) for _ in range(500)]
+    assert {sum(chosen[start : start + 100]) for start in range(400)} == {percent}
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50])
+def test_of_a_hundred_processes_with_one_client_each_so_many_choose_it(percent: int) -> None:
+    assert sum(Rollout(first).chooses(percent) for first in range(100)) == percent
+
+
+def test_a_client_that_is_not_chosen_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "_rollout", Rollout(0))
+    assert rollout.stock_reason() == ""
+    monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "canary:1")
+    assert rollout.stock_reason() == "canary"
+    monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "false")
+    assert rollout.stock_reason() == "connection pool off"
+
+
+def test_the_status_tells_of_a_pool_that_is_off_or_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fast_litellm.is_enabled("connection_pooling")
+    monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "canary:30")
+    assert fast_litellm.is_enabled("connection_pooling")
+    assert fast_litellm.get_feature_status()["litellm_sync_clients"]["reason"] == "canary: 30 % of the clients"
+    monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "false")
+    assert not fast_litellm.is_enabled("connection_pooling")
+    assert not fast_litellm.is_enabled("litellm_sync_clients")
+    assert fast_litellm.is_enabled("http_transport")  # whoever names the pool himself still has it
+    assert "FAST_LITELLM_CONNECTION_POOL" in fast_litellm.get_feature_status()["connection_pooling"]["reason"]
+
+
+# The file.
+
+
+def test_the_file_sets_what_no_variable_sets(
+    write_file: Callable[[object], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_file({"enabled": False, "connection_pool": "canary:5", "pool": {"max_total": 9, "idle_timeout": None}})
+    assert not config.enabled()
+    assert config.pool_percent() == 5
+    settings = config.default_pool_settings()
+    assert (settings["max_connections"], settings["idle_timeout"], settings["max_lifetime"]) == (9, None, 3600)
+    monkeypatch.setenv("FAST_LITELLM_ENABLED", "true")
+    monkeypatch.setenv("FAST_LITELLM_POOL_MAX_TOTAL", "8")
+    assert config.enabled()
+    assert config.default_pool_settings()["max_connections"] == 8
+
+
+def test_a_bad_value_in_the_file_warns_with_its_place_and_leaves_the_default(
+    write_file: Callable[[object], Path],
+) -> None:
+    write_file({"connection_pool": "half", "pool": {"max_total": True}})
+    with pytest.warns(RuntimeWarning, match=r"flags.json: connection_pool='half' is not .* using true"):
+        assert config.pool_percent() == 100
+    with pytest.warns(RuntimeWarning, match=r"flags.json: pool.max_total=True is not a whole number"):
+        assert config.default_pool_settings()["max_connections"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '"text"'])
+def test_a_file_that_cannot_be_used_warns_once_and_the_defaults_hold(
+    content: str, write_file: Callable[[object], Path]
+) -> None:
+    write_file(content)
+    with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_FEATURE_CONFIG=.* using the defaults"):
+        assert config.enabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert config.pool_percent() == 100
+
+
+def test_a_file_that_is_not_there_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAST_LITELLM_FEATURE_CONFIG", str(tmp_path / "none.json"))
+    with pytest.warns(RuntimeWarning, match=r"none.json.* using the defaults"):
+        assert config.enabled()
+
+
+def test_an_unknown_setting_in_the_file_is_named(write_file: Callable[[object], Path]) -> None:
+    write_file({"conection_pool": False, "pool": {"max": 3}})
+    with pytest.warns(RuntimeWarning, match=r"unknown settings conection_pool, pool.max; there are .*connection_pool"):
+        assert config.pool_percent() == 100
+
+
+def test_json_is_not_imported_unless_a_file_is_named() -> None:
+    program = "import sys, fast_litellm; print('json' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
+    for more, loaded in (({}, "False"), ({"FAST_LITELLM_FEATURE_CONFIG": os.devnull}, "True")):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            check=True,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.stdout.strip(), done.stderr) == (loaded, "")
+
+
+# The documentation.
+
+
+def table() -> str:
+    """The table of docs/configuration.md, as SETTINGS says it."""
+    lines = ["| variable | in the file | value | default | meaning |", "| --- | --- | --- | --- | --- |"]
+    for key, setting in config.SETTINGS.items():
+        default = f"`{setting.default_text}`" if " " not in setting.default_text else setting.default_text
+        lines.append(f"| `{config.variable(key)}` | `{key}` | {setting.expected} | {default} | {setting.meaning} |")
+    return "\n".join(lines)
+
+
+def test_the_documented_table_is_the_one_that_is_read() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    documented = re.search(r"<!-- settings: begin -->\n(.*?)\n<!-- settings: end -->", page, re.DOTALL)
+    assert documented is not None
+    assert documented[1] == table()
+
+
+def test_every_variable_that_the_documentation_names_exists() -> None:
+    known = {config.FILE_VARIABLE, "FAST_LITELLM_DEMO_API_KEY"}
+    for key, setting in config.SETTINGS.items():
+        known |= {config.variable(key), setting.old}
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert set(re.findall(r"FAST_LITELLM_[A-Z_]*[A-Z]", page.read_text())) <= known, page
+
+
+def test_the_file_in_the_documentation_is_understood_whole(write_file: Callable[[object], Path]) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    example = re.search(r"```json\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    write_file(example[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert {key: config._value(key) for key in config.SETTINGS}
+        assert config.pool_percent() == 10
