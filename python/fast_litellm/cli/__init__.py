@@ -1,6 +1,9 @@
-"""The command ``fast-litellm``. Needs the ``cli`` extra; ``fast-litellm demo`` also ``litellm`` and ``server``.
+"""The command ``fast-litellm``, also ``python -m fast_litellm``.
 
-What may be known here: the package's public surface. Nothing else imports this folder.
+``fast-litellm run`` needs nothing else; the other commands need the extra ``cli``, and ``fast-litellm demo`` also
+``litellm`` and ``server``.
+
+What may be known here: the package's public surface, and its settings. Nothing else imports this folder.
 """
 
 from __future__ import annotations
@@ -10,6 +13,10 @@ import sys
 
 def main() -> None:
     """The entry point."""
+    if sys.argv[1:2] == ["run"]:
+        from .run import run
+
+        run(sys.argv[2:])
     try:
         from .app import app
     except ModuleNotFoundError as error:

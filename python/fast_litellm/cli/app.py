@@ -38,6 +38,18 @@ def demo(
     raise typer.Exit(run(calls, base_url, os.environ.get("FAST_LITELLM_DEMO_API_KEY", ""), model))
 
 
+@app.command(
+    "run",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+)
+def run_command(context: typer.Context) -> None:
+    """Runs any Python program with its litellm accelerated: fast-litellm run litellm --config config.yaml"""
+    # The entry point has taken this way already where `run` comes first; here for the list of commands.
+    from .run import run
+
+    run(context.args)
+
+
 @app.command()
 def status() -> None:
     """Imports litellm and prints, as JSON, whether it is accelerated and what was replaced in it."""
