@@ -1,4 +1,5 @@
-"""An OpenAI-compatible server for demonstrations and tests, on loopback, that counts what its clients cost it.
+"""A server for demonstrations and tests, on loopback: it speaks as OpenAI, Azure, vLLM, Anthropic and Ollama
+do, counts what its clients cost it, and can keep what they sent.
 
     from fast_litellm.server import EmbeddedServer
 
@@ -12,5 +13,6 @@ What may be known here: HTTP as a server sees it. Nothing of the pool, of httpx 
 
 from .counters import ServerStats
 from .embedded import EmbeddedServer, EmbeddedServerError
+from .recording import RequestRecord
 
-__all__ = ["EmbeddedServer", "EmbeddedServerError", "ServerStats"]
+__all__ = ["EmbeddedServer", "EmbeddedServerError", "RequestRecord", "ServerStats"]

@@ -1,7 +1,8 @@
 """``python -m fast_litellm.server``: runs the server until SIGTERM, SIGINT, or the end of its standard input.
 
 With ``--print-json`` one line of JSON says where it is once it listens; then every line ``stats`` on its standard
-input is answered with one line of JSON, which costs the server neither a connection nor a request.
+input is answered with one line of JSON, which costs the server neither a connection nor a request; with ``--record``,
+``records`` too: the requests seen since the last such line.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .app import Application
 from .certificates import loopback_context
 from .counters import ServerStats, listen
+from .recording import RequestRecord, RequestRecorder
 
 
-def counting_protocol(stats: ServerStats) -> type[asyncio.Protocol]:
+def counting_protocol(stats: ServerStats, records: list[RequestRecord] | None) -> type[asyncio.Protocol]:
+    """uvicorn's protocol, which counts into `stats` and, unless it is None, adds to `records`."""
+
     class CountingProtocol(HttpToolsProtocol):
         """uvicorn's protocol; over TLS its connection_made comes after the handshake."""
 
@@ -46,35 +50,66 @@ def counting_protocol(stats: ServerStats) -> type[asyncio.Protocol]:
             stats.connections_open -= 1
             super().connection_lost(exc)
 
-    protocol: type[asyncio.Protocol] = CountingProtocol
+    class RecordingProtocol(CountingProtocol):
+        """Also keeps what arrived, which uvicorn itself hands on with names in lower case."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            assert records is not None
+            self._recorder = RequestRecorder(records, stats.connections_established)
+
+        def data_received(self, data: bytes) -> None:
+            self._recorder.arrived(data)
+            super().data_received(data)
+
+        def on_body(self, body: bytes) -> None:
+            self._recorder.body_piece(body)
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._recorder.complete()
+            super().on_message_complete()
+
+    protocol: type[asyncio.Protocol] = CountingProtocol if records is None else RecordingProtocol
     return protocol
 
 
-def answer_commands(server: uvicorn.Server, stats: ServerStats, loop: asyncio.AbstractEventLoop) -> None:
+def answer_commands(
+    server: uvicorn.Server, stats: ServerStats, records: list[RequestRecord] | None, loop: asyncio.AbstractEventLoop
+) -> None:
     """Reads standard input on a thread of its own; its end is the end of the server."""
 
-    def answer() -> None:
-        # On the loop's thread, so that the numbers belong together.
+    # Both on the loop's thread, so that what they tell belongs together.
+    def answer_stats() -> None:
         print(json.dumps(stats.as_dict()), flush=True)
 
+    def answer_records() -> None:
+        print(json.dumps([record.as_dict() for record in records or ()]), flush=True)
+        if records is not None:
+            records.clear()
+
+    commands = {"stats": answer_stats, "records": answer_records}
     for line in sys.stdin:
-        if line.strip() == "stats":
-            loop.call_soon_threadsafe(answer)
+        if line.strip() in commands:
+            loop.call_soon_threadsafe(commands[line.strip()])
     server.should_exit = True
 
 
 async def serve(arguments: argparse.Namespace, ca_file: Path) -> None:
     stats = ServerStats()
+    records: list[RequestRecord] | None = [] if arguments.record else None
     listener = listen(stats, arguments.host, arguments.port)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
         Application(stats),
-        http=counting_protocol(stats),
+        http=counting_protocol(stats, records),
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
         access_log=False,
+        # Equal requests get equal answers.
+        date_header=False,
         timeout_keep_alive=arguments.keep_alive,
         timeout_graceful_shutdown=1,
         backlog=1024,
@@ -97,7 +132,7 @@ async def serve(arguments: argparse.Namespace, ca_file: Path) -> None:
         }
         print(json.dumps(where), flush=True)
         commands = threading.Thread(
-            target=answer_commands, args=(server, stats, asyncio.get_running_loop()), daemon=True
+            target=answer_commands, args=(server, stats, records, asyncio.get_running_loop()), daemon=True
         )
         commands.start()
     else:
@@ -119,6 +154,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--print-json", action="store_true", help="say where it is in JSON; take commands from standard input"
     )
+    parser.add_argument("--record", action="store_true", help="keep each request as it was on the wire")
     return parser.parse_args(argv)
 
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from .counters import ServerStats
+from .recording import RequestRecord
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
@@ -27,11 +28,23 @@ class EmbeddedServer:
     Any thread may ask for the statistics. It belongs to the process that started it: a fork's child must not stop it.
     """
 
-    def __init__(self, *, tls: bool = True, host: str = "127.0.0.1", port: int = 0, keep_alive: int = 75) -> None:
-        """`keep_alive`: seconds that the server leaves an idle connection open."""
+    def __init__(
+        self,
+        *,
+        tls: bool = True,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        keep_alive: int = 75,
+        record: bool = False,
+    ) -> None:
+        """`keep_alive`: seconds that the server leaves an idle connection open. `record`: it keeps each request as it
+        was on the wire, until `records()` takes them."""
         self._arguments = ["--host", host, "--port", str(port), "--keep-alive", str(keep_alive), "--print-json"]
         if tls:
             self._arguments.append("--tls")
+        self._recording = record
+        if record:
+            self._arguments.append("--record")
         self._process: subprocess.Popen[str] | None = None
         self._where: dict[str, Any] = {}
         self._lock = threading.Lock()  # one question on the pipe at a time
@@ -89,18 +102,27 @@ class EmbeddedServer:
 
     def stats(self) -> ServerStats:
         """A snapshot, asked for over the pipe: it costs no connection and is no request."""
+        return ServerStats.from_dict(json.loads(self._ask("stats")))
+
+    def records(self) -> list[RequestRecord]:
+        """The requests that arrived whole since this was last asked, in that order; needs `record=True`."""
+        if not self._recording:
+            raise EmbeddedServerError("the embedded server does not record: EmbeddedServer(record=True) does")
+        return [RequestRecord.from_dict(one) for one in json.loads(self._ask("records"))]
+
+    def _ask(self, command: str) -> str:
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 raise EmbeddedServerError("the embedded server is not running")
             try:
-                self._stdin.write("stats\n")
+                self._stdin.write(f"{command}\n")
                 self._stdin.flush()
             except BrokenPipeError:
                 raise EmbeddedServerError("the embedded server is gone") from None
             line = self._stdout.readline()
         if not line:
             raise EmbeddedServerError("the embedded server is gone")
-        return ServerStats.from_dict(json.loads(line))
+        return line
 
     def stop(self) -> None:
         """Idempotent."""
