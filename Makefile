@@ -31,7 +31,7 @@ help: ## this list
 	@echo 'make <command>:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 	@echo 'Variables: PYTHON=<interpreter> for .venv, JOBS=<n>; of demo: CALLS, BASE_URL, API_KEY, MODEL;'
-	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS; of bench: PART=pool or http, BENCH_ARGS;'
+	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS; of bench: PART=pool, http or async, BENCH_ARGS;'
 	@echo '  of stress: see scripts/stress.sh.'
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
@@ -87,10 +87,10 @@ test-tsan: | system ## the C++ tests under ThreadSanitizer
 test-ubsan: | system ## the C++ tests under UndefinedBehaviorSanitizer
 	@scripts/test.sh ubsan
 
-# PART=pool or PART=http: that part alone.
+# PART=pool, PART=http or PART=async: that part alone.
 PART ?=
 .PHONY: bench
-bench: $(BUILT) ## the pool beside other pools, requests beside raw system calls, pycurl, pyreqwest and stock httpx
+bench: $(BUILT) ## the pool beside other pools, requests and tasks beside raw system calls and other clients, litellm beside itself
 	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py bench)
 	@$(BIN)/python bench/run.py $(if $(PART),--only '$(PART)') $(BENCH_ARGS)
 

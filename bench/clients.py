@@ -40,7 +40,7 @@ def _check(status: int, size: int) -> None:
         raise AssertionError(f"status {status}, {size} bytes of body; expected 200, {_SIZE}")
 
 
-def _own_package(name: str) -> Any:
+def own_package(name: str) -> Any:
     package = _import("fast_litellm")
     try:
         return getattr(package, name)
@@ -49,7 +49,7 @@ def _own_package(name: str) -> Any:
 
 
 def _pool(peer: Peer) -> Any:
-    make = _own_package("SimpleConnectionPool")
+    make = own_package("SimpleConnectionPool")
     return make("bench") if peer.ca_file is None else make("bench", verify=peer.ca_file)
 
 
@@ -116,7 +116,7 @@ def _through_httpx(client: Any, url: str) -> Opened:
 
 def _httpx_over_own_transport(peer: Peer) -> Opened:
     httpx = _import("httpx")
-    transport = _own_package("HTTPTransport")(verify=peer.ca_file if peer.ca_file is not None else True)
+    transport = own_package("HTTPTransport")(verify=peer.ca_file if peer.ca_file is not None else True)
     return _through_httpx(httpx.Client(transport=transport), peer.url)
 
 

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from workload import HOST, Peer, response_bytes
+from workload import EVENTS, HOST, INTERVAL_US, Peer, server_input
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_DIR = ROOT / "build" / "bench"
 RAW_CLIENT = BUILD_DIR / "bin" / "fastpool_bench_raw"
+RAW_LOOP = BUILD_DIR / "bin" / "fastpool_bench_loop"
 POOL_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_pool"
 MEMORY_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_memory"
 _SERVER = BUILD_DIR / "bin" / "fastpool_bench_server"
@@ -61,13 +62,11 @@ class ServerCounts:
         )
 
 
-class Server:
-    """The running server: where to reach it, and what it has counted."""
+class Counter:
+    """Asks the server what it has counted, over a connection of its own that stays open."""
 
-    def __init__(self, plain: Peer, tls: Peer) -> None:
-        self.plain = plain
-        self.tls = tls
-        self._stats = http.client.HTTPConnection(HOST, plain.port)
+    def __init__(self, host: str, port: int) -> None:
+        self._stats = http.client.HTTPConnection(host, port)
 
     def counts(self) -> ServerCounts:
         self._stats.request("GET", "/stats")
@@ -77,14 +76,23 @@ class Server:
         self._stats.close()
 
 
-def _make_certificate(folder: Path) -> tuple[Path, Path, Path]:
-    """A certificate for 127.0.0.1 from a CA of its own: certificate, key, CA."""
+class Server(Counter):
+    """The running server: where to reach it, and what it has counted."""
+
+    def __init__(self, plain: Peer, tls: Peer) -> None:
+        super().__init__(plain.host, plain.port)
+        self.plain = plain
+        self.tls = tls
+
+
+def _make_certificate(folder: Path, host: str) -> tuple[Path, Path, Path]:
+    """A certificate for an address from a CA of its own: certificate, key, CA."""
     try:
         import trustme
     except ModuleNotFoundError as error:
         raise SetupError("trustme is missing; install the extra: pip install 'fast-litellm[bench]'") from error
     authority = trustme.CA()
-    issued = authority.issue_cert(HOST, "localhost")
+    issued = authority.issue_cert(host, "localhost")
     certificate, key, ca = folder / "certificate.pem", folder / "key.pem", folder / "ca.pem"
     certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(key))
@@ -93,22 +101,22 @@ def _make_certificate(folder: Path) -> tuple[Path, Path, Path]:
 
 
 @contextmanager
-def running_server(core: int) -> Iterator[Server]:
-    """Starts the server pinned to `core` on free loopback ports; stops it at the end."""
+def running_server(core: int, host: str = HOST, within: Iterable[str] = ()) -> Iterator[Server]:
+    """Starts the server pinned to `core` on free ports of `host`; stops it at the end. `within` is put before its
+    command: `ip netns exec ...`."""
     with tempfile.TemporaryDirectory(prefix="fastpool-bench-") as folder:
-        certificate, key, ca = _make_certificate(Path(folder))
-        process = subprocess.Popen(
-            [str(_SERVER), str(core), str(certificate), str(key)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        certificate, key, ca = _make_certificate(Path(folder), host)
+        command = [*within, str(_SERVER), str(core), str(certificate), str(key), host, str(EVENTS), str(INTERVAL_US)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(response_bytes())
+            process.stdin.write(server_input())
             process.stdin.close()
             ports = process.stdout.readline().split()
             if len(ports) != 2:
                 raise SetupError("the benchmark's server did not start")
-            server = Server(Peer(int(ports[0]), None), Peer(int(ports[1]), str(ca)))
+            server = Server(Peer(int(ports[0]), None, host), Peer(int(ports[1]), str(ca), host))
             try:
                 yield server
             finally:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Iterator
-from pathlib import Path
 
 from idle import FEW, MANY_HTTPX
 from pool_part import PoolResults
 from simple_pool import POOLS, THREADS
+from tables import table, verdict
 
 PAIR_LIMIT_NS = 30.0
 FLAT_LIMIT = 1.3
@@ -23,7 +22,6 @@ _LAYOUTS = {
     "many": "ten to each endpoint, ten of these used",
     "walk": "the same, all endpoints in turn (no target: it is the caches' cost)",
 }
-_BEGIN, _END = "<!-- pool figures: begin -->", "<!-- pool figures: end -->"
 
 NOT_MEASURED = """\
 The C++ figures are of connections without I/O, so of the pool alone; a request's own cost is in the other part. One
@@ -31,18 +29,6 @@ thread's figures are its CPU time, those of several threads wall time over all t
 they hardly meet. The mutex and deque pool has neither ids, limits, lifetimes nor statistics. In the Python workload no
 byte is sent: the original's ids stand for no socket, and neither do ours in the row 'without a connection', where every
 lease takes a slot and gives it back; in the other row every lease is of a live connection."""
-
-
-def _table(heading: list[str], rows: list[list[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in [heading, *rows]) for column in range(len(heading))]
-    for row in [heading, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], *rows]:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        yield "| " + " | ".join([row[0].ljust(widths[0]), *cells[1:]]) + " |"
-
-
-def _verdict(name: str, reached: bool | None, figures: str) -> str:
-    word = {True: "reached", False: "NOT REACHED", None: "not measured"}[reached]
-    return f"- {word}: {name}: {figures}"
 
 
 def _ns(value: float | None) -> str:
@@ -72,7 +58,7 @@ def _python_table(results: PoolResults) -> Iterator[str]:
         ]
         rows.append([title, *map(_ns, own), *against])
     heading = ["get and return, ns", "1 thread", "8 threads, with hash", "x lock pool", "x original"]
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def _python_verdicts(results: PoolResults) -> Iterator[str]:
@@ -84,11 +70,11 @@ def _python_verdicts(results: PoolResults) -> Iterator[str]:
                 name = f"{POOLS[pool]}, {count}: at least {factor:g} x the speed of '{POOLS[base]}'"
                 own, peer = python.median(pool, threads), python.median(base, threads)
                 if own is None or peer is None:
-                    yield _verdict(
+                    yield verdict(
                         name, None, python.unavailable.get(pool) or python.unavailable.get(base, "no figures")
                     )
                 else:
-                    yield _verdict(name, peer / own >= factor, f"{peer / own:.1f} x ({own:.0f} against {peer:.0f} ns)")
+                    yield verdict(name, peer / own >= factor, f"{peer / own:.1f} x ({own:.0f} against {peer:.0f} ns)")
 
 
 # ---- acquire and release, in C++ ------------------------------------------------------------------------------------
@@ -106,7 +92,7 @@ def _core_table(results: PoolResults) -> Iterator[str]:
     for name, title in titles.items():
         figure = results.core[f"uncontended.{name}"]
         rows.append([title, _ns(figure.ns), f"{figure.low:.1f}-{figure.high:.1f}"])
-    return _table(["uncontended", "ns", "range"], rows)
+    return table(["uncontended", "ns", "range"], rows)
 
 
 def _threads_table(results: PoolResults) -> Iterator[str]:
@@ -115,7 +101,7 @@ def _threads_table(results: PoolResults) -> Iterator[str]:
         names = [f"{layout}.{pool}.{threads}" for layout in ("one", "many") for pool in ("ours", "locked")]
         rows.append([str(threads), *(_ns(results.core[name].ns) for name in names)])
     heading = ["threads", "one endpoint, ours", "mutex and deque", "one each, ours", "mutex and deque"]
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def _flat_table(results: PoolResults) -> Iterator[str]:
@@ -123,19 +109,19 @@ def _flat_table(results: PoolResults) -> Iterator[str]:
     for layout, title in _LAYOUTS.items():
         values = [results.core[f"flat.{layout}.{count}"].ns for count in _COUNTS]
         rows.append([title, *map(_ns, values), f"{max(values) / min(values):.2f}"])
-    return _table(["idle connections", *(f"{count:,}" for count in _COUNTS), "most / least"], rows)
+    return table(["idle connections", *(f"{count:,}" for count in _COUNTS), "most / least"], rows)
 
 
 def _core_verdicts(results: PoolResults) -> Iterator[str]:
     for name, call in (("acquire", "acquire"), ("lease", "try_lease")):
         value = results.core[f"uncontended.{name}"].ns
-        yield _verdict(f"{call} and release at most {PAIR_LIMIT_NS:g} ns", value <= PAIR_LIMIT_NS, f"{value:.1f} ns")
+        yield verdict(f"{call} and release at most {PAIR_LIMIT_NS:g} ns", value <= PAIR_LIMIT_NS, f"{value:.1f} ns")
     for layout, title in _LAYOUTS.items():
         if layout == "walk":
             continue
         values = [results.core[f"flat.{layout}.{count}"].ns for count in _COUNTS]
         name = f"10, 1,000 and 100,000 idle connections within {FLAT_LIMIT} x of each other, {title}"
-        yield _verdict(name, max(values) <= FLAT_LIMIT * min(values), f"{max(values) / min(values):.2f} x")
+        yield verdict(name, max(values) <= FLAT_LIMIT * min(values), f"{max(values) / min(values):.2f} x")
 
 
 # ---- idle connections -----------------------------------------------------------------------------------------------
@@ -156,7 +142,7 @@ def _idle_table(results: PoolResults) -> Iterator[str]:
             resident = _bytes(own.resident.get((client, count)))
             rows.append([title, f"{count:,}", "-", resident, _ns(own.median_us(client, count))])
     heading = ["idle connections", "how many", "heap bytes each", "resident bytes each", "request us"]
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def _idle_verdicts(results: PoolResults) -> Iterator[str]:
@@ -165,15 +151,15 @@ def _idle_verdicts(results: PoolResults) -> Iterator[str]:
     if own.heap:
         value = statistics.median(own.heap)
         figures = f"{value:.0f} bytes of heap, of which the slot {own.slot} ({own.connections:,} real connections)"
-        yield _verdict(name, value <= MEMORY_LIMIT, figures)
+        yield verdict(name, value <= MEMORY_LIMIT, figures)
     else:
-        yield _verdict(name, None, own.unavailable.get("memory", "no figures"))
+        yield verdict(name, None, own.unavailable.get("memory", "no figures"))
     name = f"a request beside {own.connections:,} idle connections within {FLAT_LIMIT} x of one beside {FEW}"
     few, many = own.median_us("ours", FEW), own.median_us("ours", own.connections)
     if few is None or many is None:
-        yield _verdict(name, None, own.unavailable.get("ours", "no figures"))
+        yield verdict(name, None, own.unavailable.get("ours", "no figures"))
     else:
-        yield _verdict(name, many <= FLAT_LIMIT * few, f"{many / few:.2f} x ({many:.1f} against {few:.1f} us)")
+        yield verdict(name, many <= FLAT_LIMIT * few, f"{many / few:.2f} x ({many:.1f} against {few:.1f} us)")
 
 
 # ---- the whole ------------------------------------------------------------------------------------------------------
@@ -197,7 +183,7 @@ def render(results: PoolResults, conditions: str) -> str:
 
 
 def readme_figures(results: PoolResults, conditions: str) -> str:
-    """The block of README.md between its marks: the published page's own table, and what else was asked for."""
+    """The block of README.md: the published page's own table, and what else was asked for."""
     python = results.python
     columns = ("lock", "original", "ours_bare", "ours_live")
     rows = []
@@ -211,7 +197,7 @@ def readme_figures(results: PoolResults, conditions: str) -> str:
     httpx_few, httpx_many = idle.median_us("httpx", FEW), idle.median_us("httpx", MANY_HTTPX)
     httpx_bytes = _bytes(idle.resident.get(("httpx", MANY_HTTPX)))
     lines = [
-        *_table(heading, rows),
+        *table(heading, rows),
         "",
         "In C++:",
         "",
@@ -224,14 +210,4 @@ def readme_figures(results: PoolResults, conditions: str) -> str:
         f"and {_ns(many)} µs beside {idle.connections:,}; stock httpx {_ns(httpx_few)} µs beside {FEW} and",
         f"{_ns(httpx_many)} µs beside {MANY_HTTPX}. {conditions}.",
     ]
-    return "\n".join([_BEGIN, *lines, _END])
-
-
-def update_readme(path: Path, figures: str) -> bool:
-    """Puts the block in the place of the one between the marks; False if there are none."""
-    text = path.read_text()
-    block = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
-    if not block.search(text):
-        return False
-    path.write_text(block.sub(lambda _: figures, text))
-    return True
+    return "\n".join(lines)

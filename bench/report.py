@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 
 from rounds import CLIENTS, FLOOR, Results, Scenario
+from tables import table, verdict
 
 #: Of these the cost over the floor is told.
 OVER_FLOOR = ("httpx_own", "httpx_pyreqwest", "httpx_stock")
@@ -71,31 +72,12 @@ def _row(results: Results, scenario: Scenario, client: str) -> list[str]:
 _HEADINGS = ["client", "CPU us/request", "range", "x raw", "over floor", "p50 us", "requests/s", "server CPU us"]
 
 
-def _line(cells: list[str], widths: list[int], fill: str = " ") -> str:
-    """One row: the first column to the left, the figures to the right."""
-    aligned = [cell.rjust(width, fill) for cell, width in zip(cells, widths, strict=True)]
-    return "| " + " | ".join([cells[0].ljust(widths[0], fill), *aligned[1:]]) + " |"
-
-
-def _table(rows: list[list[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in [_HEADINGS, *rows]) for column in range(len(_HEADINGS))]
-    yield _line(_HEADINGS, widths)
-    yield _line(["-", *["-:"] * (len(_HEADINGS) - 1)], widths, "-")
-    for row in rows:
-        yield _line(row, widths)
-
-
-def _verdict(name: str, reached: bool | None, figures: str) -> str:
-    word = {True: "reached", False: "NOT REACHED", None: "not measured"}[reached]
-    return f"- {word}: {name}: {figures}"
-
-
 def _against_raw(results: Results, scenario: Scenario, client: str) -> str:
     own, raw = results.median(scenario, client, "cpu_us"), results.median(scenario, "raw", "cpu_us")
     name = f"{CLIENTS[client]} at most {RAW_RATIO_LIMIT} x raw system calls ({scenario.title})"
     if own is None or raw is None:
-        return _verdict(name, None, results.unavailable.get(client, "no figures"))
-    return _verdict(name, own <= RAW_RATIO_LIMIT * raw, f"{own / raw:.2f} x ({own:.1f} against {raw:.1f} us)")
+        return verdict(name, None, results.unavailable.get(client, "no figures"))
+    return verdict(name, own <= RAW_RATIO_LIMIT * raw, f"{own / raw:.2f} x ({own:.1f} against {raw:.1f} us)")
 
 
 def _against_pycurl(results: Results, scenario: Scenario, client: str) -> str:
@@ -105,10 +87,10 @@ def _against_pycurl(results: Results, scenario: Scenario, client: str) -> str:
         for figure in ("cpu_us", "requests_per_second"):
             value = results.median(scenario, measured, figure)
             if value is None:
-                return _verdict(name, None, results.unavailable.get(measured, "no figures"))
+                return verdict(name, None, results.unavailable.get(measured, "no figures"))
             figures.append(value)
     own_cpu, own_rate, peer_cpu, peer_rate = figures
-    return _verdict(
+    return verdict(
         name,
         own_cpu < peer_cpu and own_rate > peer_rate,
         f"{own_cpu:.1f} against {peer_cpu:.1f} us, {own_rate:,.0f} against {peer_rate:,.0f} requests/s",
@@ -119,16 +101,16 @@ def _over_floor(results: Results, scenario: Scenario) -> str:
     name = f"through httpx at most {OVER_FLOOR_LIMIT_US:.0f} us over its floor ({scenario.title})"
     floor, own = results.median(scenario, FLOOR, "cpu_us"), results.median(scenario, "httpx_own", "cpu_us")
     if floor is None or own is None:
-        return _verdict(name, None, results.unavailable.get("httpx_own", "no figures"))
+        return verdict(name, None, results.unavailable.get("httpx_own", "no figures"))
     peers = []
     for client in ("httpx_stock", "httpx_pyreqwest"):
         value = results.median(scenario, client, "cpu_us")
         peers.append(f"{CLIENTS[client]} {'-' if value is None else f'{value - floor:.1f}'}")
     figures = f"{own - floor:.1f} us over {floor:.1f} (for orientation: {', '.join(peers)})"
-    return _verdict(name, own - floor <= OVER_FLOOR_LIMIT_US, figures)
+    return verdict(name, own - floor <= OVER_FLOOR_LIMIT_US, figures)
 
 
-def verdicts(results: Results, wanted: list[Scenario]) -> Iterator[str]:
+def _verdicts(results: Results, wanted: list[Scenario]) -> Iterator[str]:
     """One line per target and scenario that was measured."""
     for scenario in wanted:
         if scenario.placement == "same":
@@ -170,9 +152,9 @@ def render(results: Results, wanted: list[Scenario], clients: Iterable[str], con
     ]
     for scenario in wanted:
         lines += [f"### {scenario.title}", ""]
-        lines += _table([_row(results, scenario, client) for client in clients])
+        lines += table(_HEADINGS, [_row(results, scenario, client) for client in clients])
         lines.append("")
-    lines += ["### Targets", "", *verdicts(results, wanted), ""]
+    lines += ["### Targets", "", *_verdicts(results, wanted), ""]
     notes = list(_warnings(results))
     notes += [f"{CLIENTS[client]}: {reason}" for client, reason in results.unavailable.items()]
     if notes:

@@ -1,10 +1,11 @@
 """The benchmark: `python bench/run.py` (or `make bench`).
 
-Two parts. The pool itself: what it costs to take a connection and give it back, in C++ and from Python, beside other
+Three parts. The pool itself: what it costs to take a connection and give it back, in C++ and from Python, beside other
 pools and beside many idle connections. HTTP: requests through the pool beside raw system calls, httpx (stock, over
-memory, over our transport), pycurl and pyreqwest, against a local C++ server that is built here. Ends with tables in
-Markdown and a line per target; the same figures go to build/bench/pool.json and build/bench/results.json. Nothing fails
-when a target is missed: this measures, it does not judge.
+memory, over our transport), pycurl and pyreqwest. Async: tasks of an event loop beside a bare epoll loop, streams, and
+litellm's acompletion, each beside the peers. All against a local C++ server that is built here. Ends with tables in
+Markdown and a line per target; the same figures go to build/bench/{pool,results,async}.json. Nothing fails when a
+target is missed: this measures, it does not judge.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ import os
 import sys
 import time
 
+import async_part
+import async_report
 import idle
 import pool_part
 import pool_report
 import report
 import rounds
+import tables
 from environment import (
     BUILD_DIR,
     MEMORY_PROGRAM,
     POOL_PROGRAM,
     RAW_CLIENT,
+    RAW_LOOP,
     ROOT,
     Server,
     SetupError,
@@ -34,12 +39,18 @@ from environment import (
 )
 
 _SERVER_CORE = 0
+_PARTS = {
+    "pool": [POOL_PROGRAM, MEMORY_PROGRAM],
+    "http": [RAW_CLIENT],
+    "async": [RAW_LOOP],
+}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["pool", "http"], help="one part; both without it")
-    parser.add_argument("--readme", action="store_true", help="put the pool's figures into README.md")
+    parser.add_argument("--only", choices=_PARTS, help="one part; all without it")
+    parser.add_argument("--readme", action="store_true", help="put the pool's and the async figures into README.md")
+    parser.add_argument("--rows", default=",".join(async_part.ROWS), help="which rows of async; of: %(default)s")
     parser.add_argument("--rounds", type=int, help="rounds, whose median is told (default 5, of the pool 11; quick: 1)")
     parser.add_argument("--seconds", type=float, help="seconds measured per process (default 0.6; quick: 0.3)")
     parser.add_argument("--warm", type=float, default=0.1, help="seconds of warm-up per process (default 0.1)")
@@ -51,12 +62,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--plain", action="store_true", help="leave TLS out")
     arguments = parser.parse_args()
     arguments.effort = pool_part.Effort.of(arguments.quick, arguments.rounds)
+    arguments.async_effort = async_part.Effort.of(arguments.quick, arguments.rounds)
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
     arguments.seconds = arguments.seconds or (0.3 if arguments.quick else 0.6)
     arguments.clients = arguments.clients.split(",")
+    arguments.rows = arguments.rows.split(",")
     arguments.placements = [*arguments.placements.split(","), *(["free"] if arguments.free else [])]
     arguments.threads = [int(count) for count in arguments.threads.split(",")]
-    for name, known in (("clients", rounds.CLIENTS), ("placements", rounds.PLACEMENTS)):
+    for name, known in (
+        ("clients", rounds.CLIENTS),
+        ("placements", rounds.PLACEMENTS),
+        ("rows", async_part.ROWS),
+    ):
         unknown = set(getattr(arguments, name)) - set(known)
         if unknown:
             parser.error(f"unknown {name}: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
@@ -74,7 +91,7 @@ def _pool(server: Server, arguments: argparse.Namespace, descriptors: int) -> No
     target.write_text(json.dumps({"conditions": conditions, **results.as_json()}, indent=1))
     print(f"\nAll figures: {target}", file=sys.stderr)
     if arguments.readme:
-        pool_report.update_readme(ROOT / "README.md", pool_report.readme_figures(results, conditions))
+        tables.update_readme(ROOT / "README.md", "pool", pool_report.readme_figures(results, conditions))
 
 
 def _http(server: Server, arguments: argparse.Namespace, wanted: list[rounds.Scenario]) -> None:
@@ -92,6 +109,22 @@ def _http(server: Server, arguments: argparse.Namespace, wanted: list[rounds.Sce
     print(f"\nAll figures: {target}", file=sys.stderr)
 
 
+def _async(server: Server, arguments: argparse.Namespace) -> None:
+    begin, told = time.monotonic(), disturbance(server)
+    results = async_part.run(server, arguments.rows, arguments.async_effort, report.print_progress)
+    seconds = time.monotonic() - begin
+    conditions = (
+        f"{arguments.async_effort.rounds} rounds, {os.cpu_count() or 1} cores, {seconds:.0f} s in all; {told()}"
+    )
+    print(file=sys.stderr)
+    print(async_report.render(results, conditions))
+    target = BUILD_DIR / "async.json"
+    target.write_text(json.dumps({"conditions": conditions, **results.as_json()}, indent=1))
+    print(f"\nAll figures: {target}", file=sys.stderr)
+    if arguments.readme:
+        tables.update_readme(ROOT / "README.md", "async", async_report.readme_figures(results, conditions))
+
+
 def main() -> int:
     arguments = _arguments()
     if (os.cpu_count() or 1) < 2 and set(arguments.placements) != {"same"}:
@@ -102,18 +135,19 @@ def main() -> int:
         wanted = [scenario for scenario in wanted if not scenario.tls]
     descriptors = idle.allow_descriptors()
     try:
-        report.print_progress("building the server, the raw client and the library")
-        build(
-            ([] if arguments.only == "pool" else [RAW_CLIENT])
-            + ([] if arguments.only == "http" else [POOL_PROGRAM, MEMORY_PROGRAM])
-        )
+        report.print_progress("building the server, the raw clients and the library")
+        parts = list(_PARTS) if arguments.only is None else [arguments.only]
+        build([program for part in parts for program in _PARTS[part]])
         with running_server(_SERVER_CORE) as server:
-            if arguments.only != "http":
-                _pool(server, arguments, descriptors)
-            if arguments.only is None:
-                print()
-            if arguments.only != "pool":
-                _http(server, arguments, wanted)
+            for number, part in enumerate(parts):
+                if number > 0:
+                    print()
+                if part == "pool":
+                    _pool(server, arguments, descriptors)
+                elif part == "http":
+                    _http(server, arguments, wanted)
+                else:
+                    _async(server, arguments)
     except SetupError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The one request and the one response that every client and the server exchange."""
+"""What every client and the server exchange: one request, one whole response, and one response that is a stream."""
 
 import json
 from dataclasses import dataclass
@@ -57,10 +57,44 @@ RESPONSE_HEADERS: list[tuple[bytes, bytes]] = [
 ]
 
 
+#: The stream: so many events, and in the paced one (PACED) so many microseconds before each; all at once (BURST).
+EVENTS = 100
+INTERVAL_US = 2_000
+BURST, PACED = "/burst", "/paced"
+_EVENT_BEGIN = b'data: {"id":"chatcmpl-'
+#: Where a line of an event has the time of its sending: CLOCK_MONOTONIC, nanoseconds.
+STAMP = slice(len(_EVENT_BEGIN), len(_EVENT_BEGIN) + 20)
+EVENT = (
+    _EVENT_BEGIN + b"0" * 20 + b'","object":"chat.completion.chunk","created":1767225600,"model":"gpt-4o-mini",'
+    b'"choices":[{"index":0,"delta":{"content":" river"},"logprobs":null,"finish_reason":null}]}\n\n'
+)
+LAST_EVENT = b"data: [DONE]\n\n"
+STREAM_HEADERS: list[tuple[bytes, bytes]] = [
+    *RESPONSE_HEADERS[:2],
+    (b"content-type", b"text/event-stream"),
+    (b"transfer-encoding", b"chunked"),
+    (b"connection", b"keep-alive"),
+]
+
+
+def _head(headers: list[tuple[bytes, bytes]]) -> bytes:
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    return b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n"
+
+
+def _chunk(content: bytes) -> bytes:
+    return b"%x\r\n" % len(content) + content + b"\r\n"
+
+
 def response_bytes() -> bytes:
     """The whole response as the server sends it."""
-    head = b"".join(name + b": " + value + b"\r\n" for name, value in RESPONSE_HEADERS)
-    return b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + RESPONSE_BODY
+    return _head(RESPONSE_HEADERS) + RESPONSE_BODY
+
+
+def server_input() -> bytes:
+    """What the server reads when it starts: its answers in parts, each event a chunk of its own."""
+    parts = (response_bytes(), _head(STREAM_HEADERS), _chunk(EVENT), _chunk(LAST_EVENT) + _chunk(b""))
+    return b"".join(b"%d\n" % len(part) + part for part in parts)
 
 
 def request_bytes(port: int) -> bytes:
@@ -76,10 +110,11 @@ class Peer:
 
     port: int
     ca_file: str | None
+    host: str = HOST
 
     @property
     def origin(self) -> str:
-        return f"{'https' if self.ca_file else 'http'}://{HOST}:{self.port}"
+        return f"{'https' if self.ca_file else 'http'}://{self.host}:{self.port}"
 
     @property
     def url(self) -> str:

@@ -1,10 +1,11 @@
 // The benchmark's server: one thread, one epoll set, HTTP/1.1 over TCP on one port and over TLS on another.
 //
-//   fastpool_bench_server CORE CERTIFICATE.pem KEY.pem < response
+//   fastpool_bench_server CORE CERTIFICATE.pem KEY.pem ADDRESS EVENTS INTERVAL_US < answers
 //
-// Every request is answered with the bytes given on standard input (one whole response with its head); GET /stats is
-// answered with the server's counters and CPU time. Prints "PLAIN_PORT TLS_PORT" once it listens on 127.0.0.1, and
-// ends with SIGTERM or with the process that started it.
+// Every request is answered with the same whole response; /burst with a stream of EVENTS events in one write, /paced
+// with the same stream at one event per INTERVAL_US, each with the time of its sending. The bytes of all that come on
+// standard input (server/answers.h). GET /stats is answered with the server's counters and CPU time. Prints
+// "PLAIN_PORT TLS_PORT" once it listens on ADDRESS, and ends with SIGTERM or with the process that started it.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -20,16 +21,17 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <span>
-#include <string>
 #include <unordered_map>
 #include <utility>
 
+#include "server/answers.h"
+#include "server/pacer.h"
 #include "server/session.h"
 
 namespace fastpool::bench {
@@ -73,15 +75,14 @@ struct Listener {
   std::uint16_t port;
 };
 
-Listener listen_on_loopback() {
+Listener listen_on(const char* at) {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof address;
   auto* const generic = reinterpret_cast<sockaddr*>(&address);
-  if (descriptor < 0 || ::bind(descriptor, generic, size) != 0 || ::listen(descriptor, 128) != 0 ||
-      ::getsockname(descriptor, generic, &size) != 0) {
+  if (::inet_pton(AF_INET, at, &address.sin_addr) != 1 || descriptor < 0 || ::bind(descriptor, generic, size) != 0 ||
+      ::listen(descriptor, 1'024) != 0 || ::getsockname(descriptor, generic, &size) != 0) {
     fail("listen");
   }
   return {.descriptor = descriptor, .port = ntohs(address.sin_port)};
@@ -90,13 +91,18 @@ Listener listen_on_loopback() {
 /// The loop: accepts on both ports and lets each session serve what arrived. One thread, never returns.
 class Server {
  public:
-  Server(std::string answer, ContextHandle context)
-      : answer_(std::move(answer)), context_(std::move(context)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  Server(Answers answers, ContextHandle context, const char* address)
+      : answers_(std::move(answers)),
+        context_(std::move(context)),
+        epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        plain_(listen_on(address)),
+        tls_(listen_on(address)) {
     if (epoll_ < 0) {
       fail("epoll_create1");
     }
     watch(plain_.descriptor);
     watch(tls_.descriptor);
+    watch(pacer_.descriptor());
   }
 
   [[nodiscard]] std::uint16_t plain_port() const { return plain_.port; }
@@ -130,8 +136,20 @@ class Server {
       accept_from(descriptor);
       return;
     }
+    if (descriptor == pacer_.descriptor()) {
+      pacer_.run([this](const Pacer::Due& due) {
+        with_session(due.descriptor, [&due](Session& session) { return session.go_on(due); });
+      });
+      return;
+    }
+    with_session(descriptor, [](Session& session) { return session.serve(); });
+  }
+
+  /// `action` returns whether the session lives on.
+  template <typename Action>
+  void with_session(int descriptor, const Action& action) {
     const auto found = sessions_.find(descriptor);
-    if (found != sessions_.end() && !found->second->serve()) {
+    if (found != sessions_.end() && !action(*found->second)) {
       sessions_.erase(found);
     }
   }
@@ -148,15 +166,17 @@ class Server {
       ssl.reset(SSL_new(context_.get()));
       SSL_set_fd(ssl.get(), descriptor);
     }
-    sessions_.insert_or_assign(descriptor, std::make_unique<Session>(descriptor, std::move(ssl), answer_, counters_));
+    sessions_.insert_or_assign(descriptor,
+                               std::make_unique<Session>(descriptor, std::move(ssl), answers_, pacer_, counters_));
     watch(descriptor);
   }
 
-  std::string answer_;
+  Answers answers_;
   ContextHandle context_;
   int epoll_;
-  Listener plain_ = listen_on_loopback();
-  Listener tls_ = listen_on_loopback();
+  Listener plain_;
+  Listener tls_;
+  Pacer pacer_;
   Counters counters_;
   std::unordered_map<int, std::unique_ptr<Session>> sessions_;
 };
@@ -165,15 +185,17 @@ class Server {
 }  // namespace fastpool::bench
 
 int main(int argument_count, char** arguments) {
-  if (argument_count != 4) {
-    std::cerr << "usage: fastpool_bench_server CORE CERTIFICATE KEY < response\n";
+  if (argument_count != 7) {
+    std::cerr << "usage: fastpool_bench_server CORE CERTIFICATE KEY ADDRESS EVENTS INTERVAL_US < answers\n";
     return 2;
   }
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   ::signal(SIGPIPE, SIG_IGN);
   fastpool::bench::pin_to(std::atoi(arguments[1]));
-  std::string answer{std::istreambuf_iterator<char>(std::cin), {}};
-  fastpool::bench::Server server(std::move(answer), fastpool::bench::make_context(arguments[2], arguments[3]));
+  const fastpool::bench::Pace pace{.events = static_cast<std::size_t>(std::atoi(arguments[5])),
+                                   .interval = std::chrono::microseconds(std::atoi(arguments[6]))};
+  fastpool::bench::Server server(fastpool::bench::read_answers(std::cin, pace),
+                                 fastpool::bench::make_context(arguments[2], arguments[3]), arguments[4]);
   std::cout << server.plain_port() << ' ' << server.tls_port() << '\n' << std::flush;
   server.run();
 }

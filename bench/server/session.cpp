@@ -19,8 +19,13 @@ std::uint64_t microseconds(const timeval& time) {
 
 }  // namespace
 
-Session::Session(int descriptor, SslHandle ssl, std::string_view answer, Counters& counters)
-    : descriptor_(descriptor), ssl_(std::move(ssl)), answer_(answer), counters_(counters), greeted_(ssl_ == nullptr) {
+Session::Session(int descriptor, SslHandle ssl, const Answers& answers, Pacer& pacer, Counters& counters)
+    : descriptor_(descriptor),
+      ssl_(std::move(ssl)),
+      answers_(answers),
+      pacer_(pacer),
+      counters_(counters),
+      greeted_(ssl_ == nullptr) {
   ++counters_.connections;
 }
 
@@ -93,15 +98,8 @@ bool Session::answer_requests() {
     if (!outcome.request) {
       break;
     }
-    if (outcome.request->target == "/stats") {
-      if (!send(stats_answer())) {
-        return false;
-      }
-    } else {
-      ++counters_.requests;
-      if (!send(answer_)) {
-        return false;
-      }
+    if (!answer(outcome.request->target)) {
+      return false;
     }
     served += outcome.request->size;
   }
@@ -110,6 +108,45 @@ bool Session::answer_requests() {
     std::memmove(buffer_.data(), buffer_.data() + served, filled_);
   }
   return true;
+}
+
+bool Session::answer(std::string_view target) {
+  if (target == "/stats") {
+    return send(stats_answer());
+  }
+  ++counters_.requests;
+  if (target == "/burst") {
+    return send(answers_.burst);
+  }
+  if (target == "/paced") {
+    return begin_paced();
+  }
+  return send(answers_.whole);
+}
+
+bool Session::begin_paced() {
+  // The next request comes after the end of the stream: no client here pipelines.
+  if (serial_ != 0) {
+    return false;
+  }
+  serial_ = counters_.requests;
+  events_left_ = answers_.pace.events;
+  const auto first = Pacer::Clock::now() + answers_.pace.interval;
+  pacer_.add({.when = first, .descriptor = descriptor_, .serial = serial_});
+  return send(answers_.stream_head);
+}
+
+bool Session::go_on(const Pacer::Due& due) {
+  if (due.serial != serial_) {
+    return true;
+  }
+  const std::string event = stamped_event(answers_, Pacer::Clock::now());
+  if (--events_left_ > 0) {
+    pacer_.add({.when = due.when + answers_.pace.interval, .descriptor = descriptor_, .serial = serial_});
+    return send(event);
+  }
+  serial_ = 0;
+  return send(event + answers_.stream_end);
 }
 
 bool Session::send(std::string_view bytes) {
