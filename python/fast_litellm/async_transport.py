@@ -3,7 +3,7 @@ what has come and wakes whom it concerns. No task and no thread of its own."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, ClassVar
 
 from . import _core
@@ -15,8 +15,13 @@ from .transport_base import Transport
 
 class AsyncTransport(Transport):
     _response_stream: ClassVar[Any]
+    _traced_stream: ClassVar[Any]
 
     async def handle_async_request(self, request: Any) -> Any:
+        if len(request.extensions) > 1 and request.extensions.get("trace") is not None:
+            from .traced_transport import asend_traced
+
+            return await asend_traced(self, request)
         arguments = self._arguments(request)
         exchange = self._start(event_loop(), *arguments)
         if exchange.pending:
@@ -60,7 +65,7 @@ class AsyncResponseBody:
             while True:
                 piece = read()
                 if piece is None:
-                    piece = await _settled(exchange)
+                    piece = await settled(exchange)
                 if not piece:
                     return
                 yield piece
@@ -71,14 +76,27 @@ class AsyncResponseBody:
         self._exchange.close()
 
 
-async def _settled(exchange: _core.AsyncExchange) -> Any:
-    """The result of the operation that is under way."""
-    try:
-        await exchange.future()
-    except BaseException:
-        exchange.cancel()
-        raise
+async def settled(exchange: _core.AsyncExchange) -> Any:
+    """The result of the operation that was begun."""
+    if exchange.pending:
+        try:
+            await exchange.future()
+        except BaseException:
+            exchange.cancel()
+            raise
     return exchange.result()
+
+
+async def write_pieces(exchange: _core.AsyncExchange, stream: AsyncIterable[bytes]) -> None:
+    """Sends the pieces until the server has answered, or there are no more."""
+    async for piece in stream:
+        if not piece:
+            continue
+        goes_on = exchange.write(piece)
+        if goes_on is None:
+            goes_on = await settled(exchange)
+        if not goes_on:
+            break
 
 
 async def _send_pieces(exchange: _core.AsyncExchange, stream: Any, kind: type) -> None:
@@ -87,16 +105,9 @@ async def _send_pieces(exchange: _core.AsyncExchange, stream: Any, kind: type) -
         exchange.close()
         raise RuntimeError("Attempted to send a sync request with an AsyncClient instance.")
     try:
-        async for piece in stream:  # type: ignore[attr-defined]
-            if not piece:
-                continue
-            goes_on = exchange.write(piece)
-            if goes_on is None:
-                goes_on = await _settled(exchange)
-            if not goes_on:
-                break  # the server has answered already
+        await write_pieces(exchange, stream)  # type: ignore[arg-type]
         if exchange.finish() is None:
-            await _settled(exchange)
+            await settled(exchange)
     except BaseException:
         exchange.close()
         raise

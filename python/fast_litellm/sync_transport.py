@@ -15,8 +15,13 @@ CONTENT = 6  # in RequestArguments
 
 class SyncTransport(Transport):
     _response_stream: ClassVar[Any]
+    _traced_stream: ClassVar[Any]
 
     def handle_request(self, request: Any) -> Any:
+        if len(request.extensions) > 1 and request.extensions.get("trace") is not None:
+            from .traced_transport import send_traced
+
+            return send_traced(self, request)
         arguments = self._arguments(request)
         exchange = self._send(*arguments)
         if arguments[CONTENT] is None:

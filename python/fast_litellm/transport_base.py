@@ -102,6 +102,12 @@ class Transport:
             if self._owns_pool:
                 shared.close()
             raise
+        #: What the trace extension tells of where it connects.
+        self._place: dict[str, Any] = {
+            "local_address": local_address,
+            "unix_socket": uds,
+            "socket_options": socket_options,
+        }
         self._send = self._handle.send
         self._start = self._handle.start
         self._pool = _OpenLeases(self._handle)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .async_transport import AsyncResponseBody, AsyncTransport
 from .http_library import library_of
 from .sync_transport import SyncResponseBody, SyncTransport
+from .traced_transport import TracedAsyncBody, TracedSyncBody
 from .transport_base import Transport
 
 if TYPE_CHECKING:
@@ -33,19 +34,27 @@ def transports_for(module: ModuleType) -> Transports:
     raising its exceptions. The same classes each time."""
     library = library_of(module)
 
-    def made(name: str, ours: type, base: type, body: type, stream: type) -> type[Any]:
-        members = {
-            "__doc__": Transport.__doc__,
-            "__module__": __name__,
-            "_library": library,
-            "_response_stream": type("ResponseStream", (body, stream), {"__module__": __name__}),
-        }
-        return type(name, (ours, base), members)
+    def stream(name: str, body: type, base: type) -> type[Any]:
+        return type(name, (body, base), {"__module__": __name__})
+
+    def transport(name: str, ours: type, base: type, **members: type) -> type[Any]:
+        documented = {"__doc__": Transport.__doc__, "__module__": __name__, "_library": library}
+        return type(name, (ours, base), {**documented, **members})
 
     return Transports(
-        made("HTTPTransport", SyncTransport, module.BaseTransport, SyncResponseBody, library.SyncByteStream),
-        made(
-            "AsyncHTTPTransport", AsyncTransport, module.AsyncBaseTransport, AsyncResponseBody, library.AsyncByteStream
+        transport(
+            "HTTPTransport",
+            SyncTransport,
+            module.BaseTransport,
+            _response_stream=stream("ResponseStream", SyncResponseBody, library.SyncByteStream),
+            _traced_stream=stream("TracedStream", TracedSyncBody, library.SyncByteStream),
+        ),
+        transport(
+            "AsyncHTTPTransport",
+            AsyncTransport,
+            module.AsyncBaseTransport,
+            _response_stream=stream("AsyncResponseStream", AsyncResponseBody, library.AsyncByteStream),
+            _traced_stream=stream("AsyncTracedStream", TracedAsyncBody, library.AsyncByteStream),
         ),
     )
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 import fast_litellm
-from fast_litellm import transports
 from peers.scripted import ScriptedServer
 from support.certificates import Certificates
 
@@ -23,7 +22,6 @@ _OURS = {
     kind: getattr(fast_litellm, name, None)
     for kind, name in (("sync", "HTTPTransport"), ("async", "AsyncHTTPTransport"))
 }
-pytestmark = pytest.mark.skipif(not hasattr(transports, "trace"), reason="the transports have no trace extension")
 
 
 def _told(name: str, info: dict[str, Any]) -> Event:

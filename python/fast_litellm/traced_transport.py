@@ -1,0 +1,167 @@
+"""Requests with the `trace` extension: the same exchange, taken step by step, and each step told (see `trace`)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from . import _core, trace
+from .async_transport import AsyncResponseBody, settled, write_pieces
+from .network_stream import NetworkStream
+from .sync_transport import SyncResponseBody
+
+if TYPE_CHECKING:
+    from .async_transport import AsyncTransport
+    from .sync_transport import SyncTransport
+    from .transport_base import RequestArguments
+
+
+def send_traced(transport: SyncTransport, request: Any) -> Any:
+    steps = _SyncSteps(transport, request)
+    head = trace.send(steps.function, steps, steps.place, steps.told_request)
+    return _response(transport, steps, head)
+
+
+async def asend_traced(transport: AsyncTransport, request: Any) -> Any:
+    steps = _AsyncSteps(transport, request)
+    head = await trace.asend(steps.function, steps, steps.place, steps.told_request)
+    return _response(transport, steps, head)
+
+
+def _response(transport: SyncTransport | AsyncTransport, steps: _Steps, head: trace.Head) -> Any:
+    version, status, reason, headers = head
+    return transport._library.Response(
+        status,
+        headers=headers,
+        stream=transport._traced_stream(steps),
+        extensions={"http_version": version, "reason_phrase": reason, "network_stream": steps.network_stream},
+    )
+
+
+class _Steps:
+    """What the two kinds have in common. One exchange; nobody but its request and response has it."""
+
+    exchange: Any = None
+
+    def __init__(self, transport: SyncTransport | AsyncTransport, request: Any) -> None:
+        self.transport = transport
+        self.request = request
+        self.function = request.extensions["trace"]
+        scheme, host, port, method, target, headers, _, timeouts, server_name = transport._arguments(request)
+        # The body goes as a step of its own, so it is never sent whole with the head.
+        self.arguments: RequestArguments = (
+            scheme,
+            host,
+            port,
+            method,
+            target,
+            headers,
+            None,
+            timeouts,
+            server_name,
+        )
+        secure = scheme == b"https"
+        self.place = trace.Place(
+            host.decode("ascii"),
+            port or (443 if secure else 80),
+            secure,
+            timeouts[0],
+            server_name,
+            **transport._place,
+        )
+        core = "httpcore" + transport._library.module.__name__.removeprefix("httpx")
+        self.told_request = trace.httpcore_request(importlib.import_module(core), request)
+
+    @property
+    def fresh(self) -> bool:
+        fresh: bool = self.exchange.fresh
+        return fresh
+
+    @property
+    def network_stream(self) -> NetworkStream:
+        return NetworkStream(self.exchange)
+
+    def _head(self) -> trace.Head:
+        exchange = self.exchange
+        return exchange.http_version, exchange.status, exchange.reason, exchange.headers
+
+    def close(self) -> None:
+        if self.exchange is not None:
+            self.exchange.close()
+
+
+class _SyncSteps(_Steps):
+    exchange: _core.Exchange
+
+    def obtain(self) -> None:
+        self.exchange = self.transport._send(*self.arguments)
+
+    def send_head(self) -> None:
+        """Goes out with the body's first piece."""
+
+    def send_body(self) -> None:
+        for piece in self.request.stream:
+            if piece and not self.exchange.write(piece):
+                break
+
+    def read_head(self) -> trace.Head:
+        self.exchange.finish()
+        return self._head()
+
+
+class _AsyncSteps(_Steps):
+    exchange: _core.AsyncExchange
+
+    async def obtain(self) -> None:
+        from .event_loops import event_loop
+
+        exchange = self.transport._start(event_loop(), *self.arguments)
+        await settled(exchange)
+        self.exchange = exchange
+
+    async def send_head(self) -> None:
+        """Goes out with the body's first piece."""
+
+    async def send_body(self) -> None:
+        await write_pieces(self.exchange, self.request.stream)
+
+    async def read_head(self) -> trace.Head:
+        if self.exchange.finish() is None:
+            await settled(self.exchange)
+        return self._head()
+
+
+class TracedSyncBody:
+    """As SyncResponseBody."""
+
+    def __init__(self, steps: _SyncSteps) -> None:
+        self._steps = steps
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        steps = self._steps
+        return trace.body(steps.function, iter(SyncResponseBody(steps.exchange)), steps.told_request, self.close)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            trace.closed(self._steps.function, self._steps)
+
+
+class TracedAsyncBody:
+    """As AsyncResponseBody."""
+
+    def __init__(self, steps: _AsyncSteps) -> None:
+        self._steps = steps
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        steps = self._steps
+        pieces = AsyncResponseBody(steps.exchange).__aiter__()
+        return trace.abody(steps.function, pieces, steps.told_request, self.aclose)
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await trace.aclosed(self._steps.function, self._steps)
