@@ -141,12 +141,8 @@ nb::object start(nb::handle self, nb::handle loop, nb::handle scheme, nb::handle
 
 void bind_async_exchange(nb::module_& module) {
   using namespace nb::literals;
-  nb::class_<AsyncExchange> type(module, "AsyncExchange");
-  type.def_prop_ro("pending", [](const AsyncExchange& self) { return self.pending(); })
-      .def("future", [](AsyncExchange& self) { return self.future(); })
-      .def("result", &AsyncExchange::result)
-      .def("cancel", [](AsyncExchange& self) { self.cancel(); })
-      .def("write", &AsyncExchange::write_piece, "data"_a)
+  auto type = bind_awaited<AsyncExchange>(module, "AsyncExchange");
+  type.def("write", &AsyncExchange::write_piece, "data"_a)
       .def("finish", &AsyncExchange::finish_body)
       .def("read", &AsyncExchange::read_body)
       .def("close", &AsyncExchange::close);

@@ -7,6 +7,7 @@
 
 #include "bytes_builder.h"
 #include "client/headers.h"
+#include "connection_id_text.h"
 #include "convert.h"
 #include "errors.h"
 #include "event_loop.h"
@@ -159,6 +160,60 @@ class Call final : public Awaited {
   nb::object response_;
 };
 
+/// A bare lease, awaited: its id, or None if the pool timeout came first.
+class LeaseCall final : public Awaited {
+ public:
+  LeaseCall(nb::object loop, nb::object pool, pool::EndpointHold endpoint, const Timeouts& timeouts)
+      : Awaited(std::move(loop), timeouts),
+        pool_object_(std::move(pool)),
+        pool_(nb::cast<Pool&>(pool_object_)),
+        core_(pool_.core()),
+        endpoint_(std::move(endpoint)) {
+    (void)begin();
+  }
+  ~LeaseCall() override {
+    if (exiting() || epoch_ != net::fork_epoch()) {
+      leak();
+      endpoint_.detach();
+      return;
+    }
+    forget();
+    give_up();
+  }
+
+  nb::object result() {
+    if (!outcome_)
+      raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no lease yet, or it was taken"),
+            pool_.error_factory);
+    const Result<pool::LeaseRef> outcome = *std::exchange(outcome_, std::nullopt);
+    if (!outcome) {
+      if (outcome.error().code == ErrorCode::pool_timeout) return nb::none();
+      raise(outcome.error(), pool_.error_factory);
+    }
+    const std::string id = connection_id_text(outcome->id().value);
+    if (LeaseOrigins* const origins = pool_.origins()) origins->note(outcome->id(), calling_place());
+    return nb::str(id.data(), id.size());
+  }
+
+ private:
+  bool advance_exchange() noexcept override {
+    outcome_ = lease(core_.pool(), *endpoint_);
+    if (outcome_) rest();
+    return outcome_.has_value();
+  }
+  void give_up() noexcept override {
+    if (outcome_ && outcome_->ok()) core_.pool().release(outcome_->value(), pool::Reuse::unused());
+    outcome_.reset();
+  }
+
+  const nb::object pool_object_;
+  Pool& pool_;
+  client::Core& core_;
+  pool::EndpointHold endpoint_;
+  const unsigned epoch_ = net::fork_epoch();
+  std::optional<Result<pool::LeaseRef>> outcome_;
+};
+
 }  // namespace
 
 nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
@@ -224,12 +279,18 @@ nb::object start_request(nb::handle self, nb::handle loop, nb::handle connection
   return result;
 }
 
+nb::object start_lease(nb::handle self, nb::handle loop, nb::handle endpoint, nb::handle timeout) {
+  Pool& pool = nb::cast<Pool&>(self);
+  Timeouts timeouts;
+  timeouts.pool = duration_from(timeout, "timeout");
+  client::Core& core = pool.core();
+  auto* const call = new LeaseCall(nb::borrow(loop), nb::borrow(self), pool.endpoint(core, endpoint), timeouts);
+  return nb::cast(call, nb::rv_policy::take_ownership);
+}
+
 void bind_call(nb::module_& module) {
-  nb::class_<Call>(module, "Call")
-      .def_prop_ro("pending", [](const Call& self) { return self.pending(); })
-      .def("future", [](Call& self) { return self.future(); })
-      .def("result", &Call::result)
-      .def("cancel", [](Call& self) { self.cancel(); });
+  bind_awaited<Call>(module, "Call");
+  bind_awaited<LeaseCall>(module, "LeaseCall");
 }
 
 }  // namespace fastpool::bindings

@@ -15,6 +15,10 @@ namespace fastpool::bindings {
                                              nanobind::handle method, nanobind::handle target, nanobind::handle headers,
                                              nanobind::handle content, nanobind::handle timeout);
 
+/// Pool.start_lease(): get_connection(), begun, to be awaited. The first argument is the Pool.
+[[nodiscard]] nanobind::object start_lease(nanobind::handle self, nanobind::handle loop, nanobind::handle endpoint,
+                                           nanobind::handle timeout);
+
 void bind_call(nanobind::module_& module);
 
 }  // namespace fastpool::bindings

@@ -69,6 +69,17 @@ class Awaited : public driver::LoopOperation {
   nanobind::object future_;
 };
 
+/// The methods of whatever is awaited.
+template <typename Type>
+nanobind::class_<Type> bind_awaited(nanobind::module_& module, const char* name) {
+  nanobind::class_<Type> type(module, name);
+  type.def_prop_ro("pending", [](const Type& self) { return self.pending(); })
+      .def("future", [](Type& self) { return self.future(); })
+      .def("result", &Type::result)
+      .def("cancel", [](Type& self) { self.cancel(); });
+  return type;
+}
+
 void bind_event_loop(nanobind::module_& module);
 
 }  // namespace fastpool::bindings

@@ -180,6 +180,7 @@ void bind_pool(nb::module_& module) {
       .def("get_stats", &get_stats)
       .def("request", &request, "connection"_a, "method"_a, "target"_a, nb::kw_only(), "headers"_a.none() = nb::none(),
            "content"_a.none() = nb::none(), "timeout"_a.none() = 5.0)
+      .def("start_lease", &start_lease, "loop"_a, "endpoint"_a, "timeout"_a.none())
       .def("start_request", &start_request, "loop"_a, "connection"_a, "method"_a, "target"_a, "headers"_a.none(),
            "content"_a.none(), "timeout"_a.none())
       .def("warm", &warm, "endpoint"_a, "count"_a, nb::kw_only(), "timeout"_a.none() = 60.0)

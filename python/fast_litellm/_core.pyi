@@ -121,6 +121,8 @@ class Pool:
     ) -> Response:
         """One exchange with the whole body read. `connection`: a lease's id, or an endpoint URL (then a connection is
         leased for this request alone, and a stale one retried by the rules of the retry table)."""
+    def start_lease(self, loop: EventLoop, endpoint: str, timeout: float | None) -> LeaseCall:
+        """get_connection(), begun, to be awaited; see `LeaseCall`."""
     def start_request(
         self,
         loop: EventLoop,
@@ -269,6 +271,16 @@ class Call:
     def pending(self) -> bool: ...
     def future(self) -> Any: ...
     def result(self) -> Response: ...
+    def cancel(self) -> None: ...
+
+class LeaseCall:
+    """A lease to be awaited like an AsyncExchange; one whose result() is not taken goes back."""
+
+    @property
+    def pending(self) -> bool: ...
+    def future(self) -> Any: ...
+    def result(self) -> str | None:
+        """The lease's id; None if the timeout came first."""
     def cancel(self) -> None: ...
 
 class Exchange:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, ClassVar
 
 from . import _core
-from .event_loops import event_loop
+from .event_loops import event_loop, settled
 from .network_stream import NetworkStream
 from .sync_transport import CONTENT
 from .transport_base import Transport
@@ -74,17 +74,6 @@ class AsyncResponseBody:
 
     async def aclose(self) -> None:
         self._exchange.close()
-
-
-async def settled(exchange: _core.AsyncExchange) -> Any:
-    """The result of the operation that was begun."""
-    if exchange.pending:
-        try:
-            await exchange.future()
-        except BaseException:
-            exchange.cancel()
-            raise
-    return exchange.result()
 
 
 async def write_pieces(exchange: _core.AsyncExchange, stream: AsyncIterable[bytes]) -> None:

@@ -40,6 +40,17 @@ def event_loop() -> _core.EventLoop:
     return known.core if known is not None else _adopt(loop)
 
 
+async def settled(begun: _core.AsyncExchange | _core.Call | _core.LeaseCall) -> Any:
+    """The result of the operation that was begun; cancelled, it is given up."""
+    if begun.pending:
+        try:
+            await begun.future()
+        except BaseException:
+            begun.cancel()
+            raise
+    return begun.result()
+
+
 def _adopt(loop: asyncio.AbstractEventLoop) -> _core.EventLoop:
     for key, known in list(_known.items()):
         other = known.loop()

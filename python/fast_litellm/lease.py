@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from . import _core
 from .exceptions import StaleLease, error_factory
 
+if TYPE_CHECKING:
+    from .simple_pool import SimpleConnectionPool
+
 
 class Lease:
-    """The exclusive use of one connection of a pool, from entering the `with` block to leaving it.
+    """The exclusive use of one connection of a pool, from entering the `with` block (or `async with`) to leaving it.
 
     Made by `SimpleConnectionPool.lease`. One thread at a time. Leaving the block gives the connection back; the pool
     closes it if what was done on it did not end clean. A lease that is dropped gives it back too.
     """
 
-    def __init__(self, pool: _core.Pool, endpoint: str, timeout: float | None) -> None:
+    def __init__(self, pool: SimpleConnectionPool, endpoint: str, timeout: float | None) -> None:
         self._pool = pool
         self._endpoint = endpoint
         self._timeout = timeout
@@ -48,12 +52,8 @@ class Lease:
         return self._pool.health_check(self.id)
 
     def __enter__(self) -> Lease:
-        if self._id is not None:
-            raise RuntimeError(f"this lease of {self._endpoint} is open already")
-        self._id = self._pool.get_connection(self._endpoint, timeout=self._timeout)
-        if self._id is None:
-            detail = f"no connection to {self._endpoint} became free within {self._timeout} s"
-            raise error_factory("pool_timeout", "acquire", 0, 0, detail)
+        self._must_not_be_open()
+        self._hold(self._pool.get_connection(self._endpoint, timeout=self._timeout))
         return self
 
     def __exit__(
@@ -64,6 +64,29 @@ class Lease:
     def __del__(self) -> None:
         self._release()
 
+    async def __aenter__(self) -> AsyncLease:
+        from .event_loops import event_loop, settled  # asyncio, for those who use it
+
+        self._must_not_be_open()
+        begun = self._pool.start_lease(event_loop(), self._endpoint, self._timeout)
+        self._hold(await settled(begun))
+        return AsyncLease(self)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _must_not_be_open(self) -> None:
+        if self._id is not None:
+            raise RuntimeError(f"this lease of {self._endpoint} is open already")
+
+    def _hold(self, connection_id: str | None) -> None:
+        if connection_id is None:
+            detail = f"no connection to {self._endpoint} became free within {self._timeout} s"
+            raise error_factory("pool_timeout", "acquire", 0, 0, detail)
+        self._id = connection_id
+
     def _release(self) -> None:
         held, self._id = self._id, None
         if held is not None:
@@ -71,3 +94,32 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"<Lease of {self._endpoint}: {self._id or 'not open'}>"
+
+
+class AsyncLease:
+    """What `async with pool.lease(endpoint) as connection` gives: the same connection, its requests awaited."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    @property
+    def id(self) -> str:
+        """As of `Lease`."""
+        return self._lease.id
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Sequence[tuple[str, str]] | Sequence[_core.HeaderPair] | dict[str, str] | None = None,
+        content: bytes | str | None = None,
+        timeout: float | _core.TimeoutTuple | None = 5.0,
+    ) -> _core.Response:
+        """As `Lease.request`, for asyncio (uvloop) and trio."""
+        return await self._lease._pool.arequest(
+            self.id, method, target, headers=headers, content=content, timeout=timeout
+        )
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._lease)[1:]}"

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import _core, trace
-from .async_transport import AsyncResponseBody, settled, write_pieces
+from .async_transport import AsyncResponseBody, write_pieces
+from .event_loops import event_loop, settled
 from .network_stream import NetworkStream
 from .sync_transport import SyncResponseBody
 
@@ -114,8 +115,6 @@ class _AsyncSteps(_Steps):
     exchange: _core.AsyncExchange
 
     async def obtain(self) -> None:
-        from .event_loops import event_loop
-
         exchange = self.transport._start(event_loop(), *self.arguments)
         await settled(exchange)
         self.exchange = exchange

@@ -96,7 +96,22 @@ std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool
   return poll_acquisition();
 }
 
+std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, pool::Endpoint& endpoint) {
+  if (!acquisition_) {
+    if (const auto ref = pool.try_lease(endpoint)) return *ref;
+    woken_before_ = true;
+    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{timeouts_.pool, std::nullopt, false, {}}, waker(),
+                         pool::Waiter::Wants::lease);
+  }
+  auto leased = poll_acquisition();
+  if (!leased) return std::nullopt;
+  if (!*leased) return std::move(*leased).error();
+  return leased->value().detach();
+}
+
 std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::LeaseRef lease) {
+  if (const auto word = lease.slot->word.load(); word.generation() == lease.generation && word.seated())
+    return Result<void>();
   if (!acquisition_) {
     woken_before_ = true;
     acquisition_.emplace(pool, lease, pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}}, waker());

@@ -30,14 +30,6 @@ class LoopOperation : public Driver, private sync::Waker {
   LoopOperation& operator=(const LoopOperation&) = delete;
   ~LoopOperation() override { forget(); }
 
-  /// Changes loops; not while it waits.
-  void move_to(std::shared_ptr<EventLoop> loop) {
-    if (loop != loop_) {
-      forget();
-      loop_ = std::move(loop);
-    }
-  }
-  [[nodiscard]] EventLoop& loop() const noexcept { return *loop_; }
   /// What the exchange did is done, with whatever result: nothing is waited for any more.
   void rest() noexcept;
   /// Forgets it without a word, locks untouched: the process ends, or is a fork's child.
@@ -51,6 +43,8 @@ class LoopOperation : public Driver, private sync::Waker {
   [[nodiscard]] std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
                                                            bool at_once) override;
   [[nodiscard]] std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) override;
+  /// A bare lease; \see pool::Pool::lease.
+  [[nodiscard]] std::optional<Result<pool::LeaseRef>> lease(pool::Pool& pool, pool::Endpoint& endpoint);
   [[nodiscard]] std::optional<Result<void>> handshake(connection::Connection& connection) override;
   [[nodiscard]] Result<Written> write(connection::Connection& connection, std::span<iovec>& pieces,
                                       std::uint64_t& written, bool heed) override;

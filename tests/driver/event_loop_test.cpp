@@ -1,0 +1,274 @@
+// The event loop's driver, against real sockets; the loop is a poll() on its descriptor.
+
+#include "driver/event_loop.h"
+
+#include <array>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include "driver/blocking.h"
+#include "driver/deadlines.h"
+#include "driver/loop_operation.h"
+#include "net/tcp_channel.h"
+#include "support/loopback_server.h"
+
+namespace fastpool::driver {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using support::ServerConnection;
+
+struct Unwatched final : connection::HangUpWatch {
+  void watch(int, std::uint64_t) noexcept override {}
+  void unwatch(int) noexcept override {}
+};
+
+/// Reads once, or writes all, when its loop says so.
+class Step final : public LoopOperation {
+ public:
+  Step(std::shared_ptr<EventLoop> loop, connection::Connection& connection, const Timeouts& timeouts = {})
+      : LoopOperation(std::move(loop), timeouts), connection_(connection) {}
+
+  bool begin_read() {
+    reading_ = true;
+    step();
+    return outcome.has_value();
+  }
+  bool begin_write(std::string_view text) {
+    reading_ = false;
+    pieces_[0] = {const_cast<char*>(text.data()), text.size()};
+    unsent_ = pieces_;
+    step();
+    return outcome.has_value();
+  }
+
+  std::optional<Error> error;
+  std::optional<std::string> outcome;
+  int steps = 0;
+  bool orphan = false;
+  std::uint64_t written = 0;
+
+ private:
+  void step() noexcept override {
+    ++steps;
+    if (reading_) {
+      auto read = LoopOperation::read(connection_, buffer_);
+      if (read && read->pending) return;
+      outcome = read ? std::string(buffer_.data(), read->bytes) : "";
+      if (!read) error = std::move(read).error();
+    } else {
+      auto done = LoopOperation::write(connection_, unsent_, written, false);
+      if (done && *done == Written::pending) return;
+      outcome = "";
+      if (!done) error = std::move(done).error();
+    }
+  }
+  void orphaned() noexcept override { orphan = true; }
+
+  connection::Connection& connection_;
+  bool reading_ = true;
+  std::array<char, 1024> buffer_{};
+  std::array<iovec, 1> pieces_{};
+  std::span<iovec> unsent_;
+};
+
+class EventLoopTest : public ::testing::Test {
+ protected:
+  connection::Connection connect(const support::LoopbackServer& server) {
+    return connection::Connection(std::make_unique<net::TcpChannel>(server.connect()), unwatched_);
+  }
+  static std::shared_ptr<EventLoop> new_loop() { return EventLoop::create().value(); }
+  /// Turns until the operation is done.
+  static void run(EventLoop& loop, const Step& operation) {
+    while (!operation.outcome && !operation.orphan) {
+      pollfd waiting{loop.descriptor(), POLLIN, 0};
+      ASSERT_EQ(::poll(&waiting, 1, 30'000), 1) << "the loop was never told";
+      loop.turn();
+    }
+  }
+  static bool has_news(const EventLoop& loop) {
+    pollfd waiting{loop.descriptor(), POLLIN, 0};
+    return ::poll(&waiting, 1, 0) == 1;
+  }
+
+  Unwatched unwatched_;
+};
+
+TEST_F(EventLoopTest, what_comes_is_read_when_it_has_come) {
+  std::promise<void> go;
+  const support::LoopbackServer server([&](ServerConnection& connection) {
+    go.get_future().wait();
+    connection.write("hello");
+    connection.read_to_end();
+  });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Step operation(loop, connection);
+  EXPECT_FALSE(operation.begin_read());
+  go.set_value();
+  run(*loop, operation);
+  EXPECT_EQ(operation.outcome, "hello");
+}
+
+TEST_F(EventLoopTest, an_end_behind_the_last_bytes_is_seen_though_it_is_told_only_once) {
+  const support::LoopbackServer server([](ServerConnection& connection) { connection.write("last"); });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Step first(loop, connection);
+  if (!first.begin_read()) run(*loop, first);
+  EXPECT_EQ(first.outcome, "last");
+  Step second(loop, connection);
+  if (!second.begin_read()) run(*loop, second);
+  EXPECT_EQ(second.outcome, "");
+  EXPECT_FALSE(second.error);
+}
+
+TEST_F(EventLoopTest, a_silent_peer_is_a_read_timeout_and_one_that_takes_nothing_a_write_timeout) {
+  std::promise<void> done;
+  auto ended = done.get_future().share();
+  const support::LoopbackServer server([ended](ServerConnection&) { ended.wait(); });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Timeouts hasty;
+  hasty.read = milliseconds(20);
+  hasty.write = milliseconds(20);
+  Step reading(loop, connection, hasty);
+  EXPECT_FALSE(reading.begin_read());
+  run(*loop, reading);
+  ASSERT_TRUE(reading.error);
+  EXPECT_EQ(reading.error->code, ErrorCode::read_timeout);
+  const std::string much(64U << 20U, 'x');
+  Step writing(loop, connection, hasty);
+  EXPECT_FALSE(writing.begin_write(much));
+  run(*loop, writing);
+  ASSERT_TRUE(writing.error);
+  EXPECT_EQ(writing.error->code, ErrorCode::write_timeout);
+  EXPECT_GT(writing.written, 0U);
+  done.set_value();
+}
+
+TEST_F(EventLoopTest, who_forgets_its_wait_is_not_stepped_again) {
+  std::promise<void> go;
+  const support::LoopbackServer server([&](ServerConnection& connection) {
+    go.get_future().wait();
+    connection.write("x");
+    connection.read_to_end();
+  });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Step given_up(loop, connection);
+  EXPECT_FALSE(given_up.begin_read());
+  given_up.forget();
+  go.set_value();
+  Step next(loop, connection);
+  if (!next.begin_read()) run(*loop, next);
+  EXPECT_EQ(next.outcome, "x");
+  EXPECT_EQ(given_up.steps, 1);
+}
+
+TEST_F(EventLoopTest, a_connection_that_a_thread_uses_wakes_the_loop_no_more) {
+  std::promise<void> go;
+  const support::LoopbackServer server([&](ServerConnection& connection) {
+    connection.write("a");
+    go.get_future().wait();
+    connection.write("b");
+    connection.read_to_end();
+  });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Step first(loop, connection);
+  if (!first.begin_read()) run(*loop, first);
+  loop->turn();
+  ASSERT_FALSE(has_news(*loop));
+  const Timeouts timeouts;
+  const Interrupt none;
+  std::array<char, 8> buffer{};
+  std::thread thread([&] {
+    EXPECT_TRUE(Blocking(timeouts, none).read_arrived(connection, buffer)->pending);
+    go.set_value();
+    EXPECT_EQ(Blocking(timeouts, none).read(connection, buffer)->bytes, 1U);
+  });
+  thread.join();
+  EXPECT_FALSE(has_news(*loop));
+  EXPECT_EQ(connection.loop_seat(), nullptr);
+}
+
+TEST_F(EventLoopTest, a_connection_goes_from_loop_to_loop) {
+  const support::LoopbackServer server(support::echo);
+  auto connection = connect(server);
+  for (int i = 0; i < 3; ++i) {
+    const auto loop = new_loop();
+    Step writing(loop, connection);
+    if (!writing.begin_write("ping")) run(*loop, writing);
+    Step reading(loop, connection);
+    if (!reading.begin_read()) run(*loop, reading);
+    EXPECT_EQ(reading.outcome, "ping");
+    if (i == 1) loop->close();  // with the connection still in it
+  }
+}
+
+TEST_F(EventLoopTest, a_connection_that_ends_leaves_nothing_in_the_set) {
+  const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
+  const auto loop = new_loop();
+  for (int i = 0; i < 3; ++i) {
+    auto connection = connect(server);
+    Step operation(loop, connection);
+    EXPECT_FALSE(operation.begin_read());
+    operation.forget();
+    connection.interrupt();  // news, for nobody
+  }
+  loop->turn();
+  EXPECT_FALSE(has_news(*loop));
+}
+
+TEST_F(EventLoopTest, who_waits_when_the_loop_is_closed_is_told) {
+  const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Step operation(loop, connection);
+  EXPECT_FALSE(operation.begin_read());
+  loop->close();
+  EXPECT_TRUE(operation.orphan);
+  loop->turn();
+  EXPECT_EQ(operation.steps, 1);
+}
+
+TEST(DeadlinesTest, the_next_is_first_however_they_come_and_go) {
+  const TimePoint start{};
+  Deadlines deadlines;
+  std::array<Deadline, 64> all;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    deadlines.set(all[i], start + milliseconds(1 + i * 37 % 64));
+  for (std::size_t i = 0; i < all.size(); i += 3)
+    deadlines.remove(all[i]);
+  deadlines.set(all[1], start + seconds(9));
+  TimePoint last = start;
+  std::size_t count = 0;
+  while (const Deadline* const due = deadlines.take_due(start + seconds(10))) {
+    EXPECT_GE(due->when, last);
+    EXPECT_EQ(due->place, 0U);
+    last = due->when;
+    ++count;
+  }
+  EXPECT_EQ(count, all.size() - 22);
+  EXPECT_EQ(last, start + seconds(9));
+  EXPECT_EQ(deadlines.next(), TimePoint::max());
+}
+
+TEST(DeadlinesTest, none_is_due_before_its_time) {
+  Deadlines deadlines;
+  Deadline one;
+  deadlines.set(one, TimePoint{} + seconds(2));
+  EXPECT_EQ(deadlines.take_due(TimePoint{} + seconds(1)), nullptr);
+  deadlines.set(one, TimePoint::max());
+  EXPECT_TRUE(deadlines.empty());
+}
+
+}  // namespace
+}  // namespace fastpool::driver
