@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "sync/descriptor_set.h"
+#include "sync/fork_gate.h"
 
 namespace fastpool::net {
 
@@ -15,8 +16,9 @@ constinit sync::DescriptorSet live_descriptors;
 constinit sync::ForkCounter forks;
 
 /// In the child, which has this one thread and may hold any lock of the parent: system calls and atomics only.
-void close_inherited() noexcept {
+void begin_in_child() noexcept {
   forks.advance();
+  sync::ForkGate::in_child();
   live_descriptors.take_all([](int number) { ::close(number); });
 }
 
@@ -57,7 +59,8 @@ unsigned fork_epoch() noexcept {
 }
 
 void install_fork_handler() noexcept {
-  [[maybe_unused]] static const int installed = ::pthread_atfork(nullptr, nullptr, close_inherited);
+  [[maybe_unused]] static const int installed =
+      ::pthread_atfork(sync::ForkGate::before_fork, sync::ForkGate::in_parent, begin_in_child);
 }
 
 }  // namespace fastpool::net

@@ -33,8 +33,9 @@ class Descriptor {
 
 /// Counts the forks that led to this process; a change tells an object that it was inherited. Lock-free.
 [[nodiscard]] unsigned fork_epoch() noexcept;
-/// Installs, once, the fork handler that closes the inherited descriptors in the child (plain close: no bytes, no
-/// epoll_ctl) and advances fork_epoch(). Called by whatever opens the first descriptor.
+/// Installs, once, the fork handlers: a fork waits for those inside sync::ForkGate, and in the child they close the inherited
+/// descriptors (plain close: no bytes, no epoll_ctl) and advance fork_epoch(). Called by whatever opens the first
+/// descriptor or calls OpenSSL first.
 void install_fork_handler() noexcept;
 
 }  // namespace fastpool::net

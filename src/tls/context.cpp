@@ -192,6 +192,9 @@ Context::Context(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Context::~Context() = default;
 
 Result<std::shared_ptr<Context>> Context::create(const TlsSettings& settings) {
+  net::install_fork_handler();
+  sync::ForkGate::at_thread_end(&OPENSSL_thread_stop);  // else OpenSSL does it itself, outside
+  const OpenSslSection inside;
   ERR_clear_error();
   auto state = std::make_unique<State>();
   state->handle.reset(SSL_CTX_new(TLS_client_method()));

@@ -3,6 +3,11 @@
 /// \file
 /// Owners for OpenSSL's objects and the words of its error queue. The queue belongs to the thread: whoever calls OpenSSL
 /// clears it before, and leaves it empty behind.
+///
+/// OpenSSL locks what the whole process shares (its table of algorithms, its random numbers, the indexes of its objects), a
+/// fork's child has to go on with that, and whatever another thread of the parent had locked stays locked there. So
+/// whoever calls OpenSSL for more than a look at an object does it in an OpenSslSection, which holds up forks; the socket's
+/// waits are taken out of it again (socket_bio.cpp).
 
 #include <memory>
 #include <string>
@@ -11,12 +16,17 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "sync/fork_gate.h"
+
 namespace fastpool::tls {
+
+using OpenSslSection = sync::ForkGate::Section;
 
 template <auto Free>
 struct Freed {
   template <typename Object>
   void operator()(Object* object) const noexcept {
+    const OpenSslSection inside;
     Free(object);
   }
 };

@@ -8,6 +8,14 @@ namespace fastpool::tls {
 
 namespace {
 
+/// Makes a system call; one that may wait for the peer holds up no fork meanwhile. OpenSSL has nothing locked in its BIO.
+template <typename Call>
+ssize_t call_system(const SocketIo& io, Call call) noexcept {
+  if (io.mode == SocketIo::Mode::dont_wait) return call();
+  const sync::ForkGate::Recess outside;
+  return call();
+}
+
 SocketIo& io_of(BIO* bio) noexcept {
   return *static_cast<SocketIo*>(BIO_get_data(bio));
 }
@@ -36,7 +44,7 @@ int bio_read(BIO* bio, char* buffer, std::size_t size, std::size_t* moved) noexc
     return 0;
   }
   while (true) {
-    const ssize_t got = ::recv(io.descriptor, buffer, size, flags_of(io));
+    const ssize_t got = call_system(io, [&] { return ::recv(io.descriptor, buffer, size, flags_of(io)); });
     if (got > 0) {
       *moved = static_cast<std::size_t>(got);
       return 1;
@@ -58,7 +66,7 @@ int bio_write(BIO* bio, const char* buffer, std::size_t size, std::size_t* moved
     return 0;
   }
   while (true) {
-    const ssize_t sent = ::send(io.descriptor, buffer, size, flags_of(io));
+    const ssize_t sent = call_system(io, [&] { return ::send(io.descriptor, buffer, size, flags_of(io)); });
     if (sent >= 0) {
       *moved = static_cast<std::size_t>(sent);
       io.written += *moved;

@@ -138,6 +138,7 @@ IoResult TlsChannel::State::result_of(int returned) {
 
 IoResult TlsChannel::State::read_some(std::span<char> buffer, SocketIo::Mode mode) {
   if (read_end) return *read_end;
+  const OpenSslSection inside;
   ERR_clear_error();
   io.begin(mode);
   std::size_t got = 0;
@@ -149,6 +150,7 @@ IoResult TlsChannel::State::read_some(std::span<char> buffer, SocketIo::Mode mod
 }
 
 IoResult TlsChannel::State::write_record(std::span<const char> record, IoMode mode) {
+  const OpenSslSection inside;
   ERR_clear_error();
   io.begin(mode_of(mode));
   std::size_t sent = 0;
@@ -178,6 +180,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
     return refuse("'" + server_name + "' is no server name that a certificate could carry");
   }
 
+  const OpenSslSection inside;
   ERR_clear_error();
   auto state = std::make_unique<State>();
   state->ssl.reset(SSL_new(context->state_->handle.get()));
@@ -225,6 +228,7 @@ bool TlsChannel::established() const noexcept {
 
 IoResult TlsChannel::handshake(IoMode mode) noexcept {
   State& state = *state_;
+  const OpenSslSection inside;
   ERR_clear_error();
   state.io.begin(mode_of(mode));
   const int returned = SSL_do_handshake(state.ssl.get());
@@ -318,6 +322,7 @@ Liveness TlsChannel::peek() noexcept {
     if (raw != Liveness::unexpected) return raw;
   }
   // session tickets or key updates are taken and seen to; anything for the application stays, and is unexpected
+  const OpenSslSection inside;
   ERR_clear_error();
   state.io.begin(SocketIo::Mode::dont_wait);
   char byte = 0;
@@ -338,6 +343,7 @@ void TlsChannel::say_goodbye() noexcept {
   State& state = *state_;
   // not inside a half-sent record: the peer would take the alert for its rest
   if (!state.established || state.broken || !state.unsent.empty() || state.socket.inherited()) return;
+  const OpenSslSection inside;
   ERR_clear_error();
   state.io.begin(SocketIo::Mode::dont_wait);
   SSL_shutdown(state.ssl.get());

@@ -1,5 +1,12 @@
-// A fork beside a live TLS connection: the child sends nothing, the parent notices nothing.
+// A fork beside a live TLS connection: the child sends nothing, the parent notices nothing. A fork while threads are inside
+// OpenSSL, which locks what the whole process shares: the child finds nothing locked.
 
+#include <array>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +33,45 @@ TEST_F(Fork, a_child_that_drops_its_copy_of_a_connection_does_not_disturb_the_pa
   EXPECT_EQ(channel->peek(), net::Liveness::alive);
   write_all(*channel, "still here");
   EXPECT_EQ(read_exactly(*channel, 10), "still here");
+}
+
+/// Makes a context and a channel, and writes the first message of its handshake. \returns whether that went well.
+bool begin_handshake(const TlsSettings& settings) {
+  auto context = Context::create(settings);
+  if (!context) return false;
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return false;
+  const net::Descriptor peer(ends[0]);
+  auto channel = TlsChannel::create(*context, net::Descriptor(ends[1]), "localhost", "localhost:443");
+  return channel.ok() && (*channel)->handshake(net::IoMode::dont_wait).status == net::IoStatus::want_read;
+}
+
+TEST_F(Fork, threads_inside_openssl_leave_nothing_locked_in_the_child) {
+  const TlsSettings settings = trusting();
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int each = 0; each < 3; ++each) {
+    threads.emplace_back([&] {
+      while (!stop) {
+        std::thread([&] { EXPECT_TRUE(begin_handshake(settings)); }).join();  // a thread's end locks too
+      }
+    });
+  }
+  int hung = 0;
+  for (int round = 0; round < 300 && hung == 0; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(20);
+      ::_exit(begin_handshake(settings) ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    if (status != 0) ++hung;
+  }
+  EXPECT_EQ(hung, 0);
+  stop = true;
+  for (std::thread& thread : threads)
+    thread.join();
 }
 
 }  // namespace
