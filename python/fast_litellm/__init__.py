@@ -113,18 +113,18 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _patch_litellm() -> None:
-    from .status import apply_acceleration
-
-    apply_acceleration()
-
-
 def _start() -> None:
     from .config import enabled
-    from .import_hook import when_imported
+    from .import_hook import AWAITED, when_imported
+
+    def patch(module: str) -> None:
+        from .status import apply_to
+
+        apply_to(module)
 
     if enabled():
-        when_imported("litellm", _patch_litellm)
+        for module in AWAITED:
+            when_imported(module, lambda module=module: patch(module))  # type: ignore[misc]
 
 
 _start()

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+#: Packages whose clients this one accelerates.
+ACCELERATED = ("litellm", "openai", "anthropic")
+#: Modules to act upon when they are there. Two of litellm's come before the whole, which makes clients while it is
+#: being imported.
+AWAITED = ("litellm.llms.custom_httpx.http_handler", "litellm.llms.openai.common_utils", *ACCELERATED)
+
 
 def when_imported(name: str, callback: "Callable[[], object]") -> None:
     """Calls `callback` once the module is fully imported: at once if it is already, else right after its import, on the

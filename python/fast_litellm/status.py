@@ -1,4 +1,4 @@
-"""What the package does and did in this process: the status functions, and the counters behind them.
+"""What the package does and did in this process.
 
 Any thread may call any of these.
 """
@@ -6,11 +6,11 @@ Any thread may call any of these.
 from __future__ import annotations
 
 import sys
-import threading
-from collections import Counter
 from typing import Any
 
 from . import availability, config
+from .counters import counters
+from .import_hook import AWAITED, forget, when_imported
 
 #: feature -> does this version have it
 FEATURES = {
@@ -26,73 +26,35 @@ FEATURES = {
 _FOR_SOME_CLIENTS = frozenset(("connection_pooling", "litellm_sync_clients", "litellm_async_clients"))
 
 
-class Counters:
-    """How often what happened. Owned by this module; every method may be called from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        # guarded by _lock
-        self._accelerated_clients = 0
-        self._fallbacks: Counter[str] = Counter()
-        self._stock_requests: Counter[str] = Counter()
-
-    def client_accelerated(self) -> None:
-        with self._lock:
-            self._accelerated_clients += 1
-
-    def client_stock(self, reason: str) -> None:
-        """A client, or one transport of it, was left as httpx makes it."""
-        with self._lock:
-            self._fallbacks[reason] += 1
-
-    def request_stock(self, reason: str) -> None:
-        """A request of an accelerated client went through httpx's own transport."""
-        with self._lock:
-            self._stock_requests[reason] += 1
-
-    def snapshot(self) -> dict[str, Any]:
-        with self._lock:
-            return {
-                "accelerated_clients": self._accelerated_clients,
-                "fallback_reasons": dict(self._fallbacks),
-                "requests_instrumented": self._stock_requests["instrumented"],
-                "requests_stock": {reason: count for reason, count in self._stock_requests.items() if count},
-            }
-
-
-counters = Counters()
-
-
 def apply_acceleration() -> bool:
-    """Puts the pool under litellm now, or as soon as litellm is imported. True if litellm is patched when this returns.
+    """Puts the pool under litellm and the SDKs: now under those that are imported, under the others as soon as they
+    are. True if any of them is patched when this returns.
 
     False, and nothing changes, with FAST_LITELLM_ENABLED=false or without the native extension. Calling it again is
     harmless. Never raises because of litellm: a point of it that is missing is reported by `get_patch_status`.
     """
     if not config.enabled() or not availability.acceleration_available():
         return False
-    if "litellm" not in sys.modules:
-        from .import_hook import when_imported
+    for module in AWAITED:
+        when_imported(module, lambda module=module: apply_to(module))  # type: ignore[misc]
+    return bool(get_patch_status()["applied"])
 
-        when_imported("litellm", _apply)
+
+def apply_to(module: str) -> bool:
+    """The same for one of `AWAITED`, which has been imported."""
+    if not config.enabled() or not availability.acceleration_available():
         return False
-    return _apply()
-
-
-def _apply() -> bool:
     from . import litellm_patch
 
-    return litellm_patch.apply()
+    return litellm_patch.apply(module)
 
 
 def remove_acceleration() -> bool:
     """Gives litellm, httpx and the SDKs back what was replaced, and lets litellm build its clients anew. Clients that
-    somebody still holds send through httpx's own transport from now on. True if there was something to remove."""
-    from .import_hook import forget
-
-    waiting = forget("litellm")
+    somebody still holds send through the stock transport from now on. True if there was something to remove."""
+    waiting = [module for module in AWAITED if forget(module)]
     patch = sys.modules.get(f"{__package__}.litellm_patch")
-    return bool(patch.remove()) or waiting if patch is not None else waiting
+    return (patch is not None and bool(patch.remove())) or bool(waiting)
 
 
 def get_patch_status() -> dict[str, Any]:
@@ -100,8 +62,10 @@ def get_patch_status() -> dict[str, Any]:
 
     `applied`; `available` and `enabled`; `litellm`: its version, or None while it is not imported; `points`: name ->
     "applied", "missing", "not needed" or "removed"; `accelerated_clients`; `fallback_reasons`: reason -> clients or
-    transports left as httpx makes them; `requests_instrumented`: requests sent through httpx's own transport because a
-    mock or tracer was in place; `requests_stock`: reason -> requests of accelerated clients sent that way.
+    transports left as they are without the pool; `not_used`: what accelerated clients were given that the pool does the
+    work of (a shared session of aiohttp) -> how often; `requests_instrumented`: requests sent through the stock
+    transport because a mock or tracer was in place; `requests_stock`: reason -> requests of accelerated clients sent
+    that way.
     """
     patch = sys.modules.get(f"{__package__}.litellm_patch")
     applied, points, version = patch.describe() if patch is not None else (False, {}, None)

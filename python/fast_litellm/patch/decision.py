@@ -1,14 +1,15 @@
-"""What becomes of an httpx client that litellm or an SDK is constructing: our transport, or httpx's own and why."""
+"""What becomes of an httpx client that litellm or an SDK is constructing: our transport, or the stock one and why."""
 
 from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from fast_litellm.instrumentation import Veto
-
+from .libraries import Library
 from .tls_recipe import Rebuilt, Refused, interpreter_tls_is_original
+from .veto import Veto
 
 
 class Arguments(NamedTuple):
@@ -36,37 +37,69 @@ class Stock(NamedTuple):
 
 
 class Accelerate(NamedTuple):
-    #: Arguments of our HTTPTransport; settings of a rebuilt TLS context stand under "tls_settings", as keywords.
+    #: Arguments of our transports; settings of a rebuilt TLS context stand under "tls_settings", as keywords.
     keywords: dict[str, Any]
     vetoes: tuple[Veto, ...] = ()
+    #: Why TLS is left to the very context under "verify"; empty if the pool's own TLS serves.
+    context_because: str = ""
 
 
 class Rebuilder(Protocol):
     def rebuild(self, context: ssl.SSLContext) -> Rebuilt | Refused: ...
 
 
-def decide(arguments: Arguments, contexts: Rebuilder) -> Accelerate | Stock:
-    """Never raises for odd arguments: what we do not understand is httpx's to judge."""
-    if arguments.transport is not None:
-        return Stock("transport given")
+def decide(
+    arguments: Arguments, contexts: Rebuilder, library: Library, extras: Mapping[str, Any] | None = None
+) -> Accelerate | Stock:
+    """`extras`: further arguments of our transports, such as local_address.
+
+    Never raises for odd arguments: what we do not understand is httpx's to judge.
+    """
     if arguments.http2:
         return Stock("http2: not yet")
     if not arguments.http1:
         return Stock("http1 disabled")
-    keywords = arguments.for_transport()
-    if isinstance(arguments.verify, ssl.SSLContext):
-        if arguments.cert:
-            return Stock("ssl context: with a client certificate")
-        rebuilt = contexts.rebuild(arguments.verify)
-        if isinstance(rebuilt, Refused):
-            return Stock(rebuilt.reason)
-        keywords.update(verify=True, cert=None)
-        return Accelerate({**keywords, "tls_settings": rebuilt.settings}, (rebuilt.veto,))
-    if not isinstance(arguments.verify, (bool, str)):
+    keywords = {**arguments.for_transport(), **(extras or {})}
+    reason = ""
+    if is_context(arguments.verify):
+        if not arguments.cert:
+            rebuilt = contexts.rebuild(arguments.verify)
+            if isinstance(rebuilt, Rebuilt):
+                keywords.update(verify=True, cert=None)
+                return Accelerate({**keywords, "tls_settings": rebuilt.settings}, (rebuilt.veto,))
+            reason = rebuilt.reason
+        else:
+            reason = "ssl context: with a client certificate"
+    elif not isinstance(arguments.verify, (bool, str)):
         return Stock("ssl context: not the interpreter's own kind")
-    if arguments.verify is not False:
-        if not interpreter_tls_is_original():
-            return Stock("the ssl module was replaced")
-        if os.environ.get("SSLKEYLOGFILE"):
-            return Stock("SSLKEYLOGFILE is set")
-    return Accelerate(keywords)
+    elif arguments.verify is not False or arguments.cert:
+        reason = _needs_the_librarys_context(arguments, library)
+    if not reason:
+        return Accelerate(keywords)
+    try:
+        # What httpx makes of the three, a certificate loaded into the user's own context included.
+        context = library.httpx.create_ssl_context(
+            verify=arguments.verify, cert=arguments.cert, trust_env=arguments.trust_env
+        )
+    except Exception as error:  # the stock transport's constructor says it again, to the caller
+        return Stock(f"refused: {type(error).__name__}")
+    keywords.update(verify=context, cert=None)
+    return Accelerate(keywords, context_because=reason)
+
+
+def is_context(value: object) -> bool:
+    """Whether it does TLS as an ssl.SSLContext does. Not isinstance: the class may have been replaced."""
+    return hasattr(value, "wrap_bio")
+
+
+def _needs_the_librarys_context(arguments: Arguments, library: Library) -> str:
+    """Why settings of our own could differ from what the library would verify with; empty if they cannot."""
+    if not interpreter_tls_is_original():
+        return "the ssl module was replaced"
+    if arguments.verify is not False and os.environ.get("SSLKEYLOGFILE"):
+        return "SSLKEYLOGFILE is set"
+    if library.name != "httpx":  # what its True means is its own, and changes with its versions
+        named = arguments.trust_env and (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"))
+        if arguments.cert or (arguments.verify is True and not named):
+            return f"{library.name}'s own trust"
+    return ""

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from fast_litellm.instrumentation import Veto
+from .veto import Veto
 
 Key = tuple[Any, Any, Any]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 import fast_litellm
-from fast_litellm.instrumentation import AcceleratedTransport
+import fast_litellm.transports
+from fast_litellm.instrumentation import AcceleratedTransport, AsyncAcceleratedTransport
 from fast_litellm.server import EmbeddedServer
 
 
@@ -26,8 +29,9 @@ def litellm(openai_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
     monkeypatch.setenv("SSL_CERT_FILE", openai_server.ca_file)
     for name in ("SSL_CERTIFICATE", "SSL_VERIFY", "SSL_SECURITY_LEVEL", "SSL_ECDH_CURVE", "SSLKEYLOGFILE"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     import litellm
     from litellm.llms.custom_httpx import http_handler
 
@@ -45,14 +49,96 @@ def accelerated(litellm: Any) -> Any:
     return litellm
 
 
+HAS_ASYNC = hasattr(fast_litellm.transports, "AsyncHTTPTransport")
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
 @pytest.fixture
-def complete(openai_server: Any) -> Callable[..., Any]:
-    """complete(litellm, "some text", …): one call of litellm.completion to the embedded server."""
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """run(coroutine) -> its result, on one event loop for the whole test."""
+    if not HAS_ASYNC and "mode" not in request.fixturenames:
+        pytest.skip("no asynchronous transport yet")
+    with asyncio.Runner() if hasattr(asyncio, "Runner") else _Runner() as runner:
+        yield runner.run
+
+
+class _Runner:
+    """asyncio.Runner for Python 3.10, as far as it is used here."""
+
+    def __enter__(self) -> _Runner:
+        self._loop = asyncio.new_event_loop()
+        return self
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self._loop.run_until_complete(coroutine)
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
+class Mode:
+    """How a test calls: synchronously, or on its event loop."""
+
+    def __init__(self, name: str, run: Run) -> None:
+        self.name = name
+        self.is_async = name != "sync"
+        self.run = run
+
+    @property
+    def client_class(self) -> Any:
+        return httpx.AsyncClient if self.is_async else httpx.Client
+
+    def client(self, **keywords: Any) -> Any:
+        return self.client_class(**keywords)
+
+    def openai(self, **keywords: Any) -> Any:
+        return (openai.AsyncOpenAI if self.is_async else openai.OpenAI)(**keywords)
+
+    def handler(self, litellm: Any, **keywords: Any) -> Any:
+        handlers = litellm.llms.custom_httpx.http_handler
+        return (handlers.AsyncHTTPHandler if self.is_async else handlers.HTTPHandler)(**keywords)
+
+    def do(self, result: Any) -> Any:
+        """The result of a call that is asynchronous in one of the modes."""
+        return self.run(result) if asyncio.iscoroutine(result) else result
+
+    def close(self, client: Any) -> None:
+        """An httpx client or response."""
+        self.do(client.aclose() if self.is_async else client.close())
+
+
+#: "async" is litellm as it comes, over aiohttp; "async httpx" is with disable_aiohttp_transport.
+@pytest.fixture(params=["sync", "async", "async httpx"])
+def mode(request: pytest.FixtureRequest, run: Run, litellm: Any, monkeypatch: pytest.MonkeyPatch) -> Mode:
+    if request.param != "sync" and not HAS_ASYNC:
+        pytest.skip("no asynchronous transport yet")
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", request.param == "async httpx")
+    return Mode(request.param, run)
+
+
+@pytest.fixture
+def complete(openai_server: Any, mode: Mode) -> Callable[..., Any]:
+    """complete(litellm, "some text", …): one call to the embedded server; with `stream`, the chunks of its answer."""
+
+    async def asynchronously(litellm: Any, **keywords: Any) -> Any:
+        answer = await litellm.acompletion(**keywords)
+        return [chunk async for chunk in answer] if keywords.get("stream") else answer
 
     def call(litellm: Any, text: str = "hello", **keywords: Any) -> Any:
-        keywords = {"model": "openai/embedded-model", "max_retries": 0, "num_retries": 0, **keywords}
-        messages = [{"role": "user", "content": text}]
-        return litellm.completion(messages=messages, api_base=openai_server.base_url, api_key="sk-nothing", **keywords)
+        keywords = {
+            "model": "openai/embedded-model",
+            "max_retries": 0,
+            "num_retries": 0,
+            "messages": [{"role": "user", "content": text}],
+            "api_base": openai_server.base_url,
+            "api_key": "sk-nothing",
+            **keywords,
+        }
+        if mode.is_async:
+            return mode.run(asynchronously(litellm, **keywords))
+        answer = litellm.completion(**keywords)
+        return list(answer) if keywords.get("stream") else answer
 
     return call
 
@@ -74,6 +160,10 @@ class Told:
     @property
     def fallbacks(self) -> dict[str, int]:
         return self._since("fallback_reasons")
+
+    @property
+    def not_used(self) -> dict[str, int]:
+        return self._since("not_used")
 
     @property
     def stock_requests(self) -> dict[str, int]:
@@ -135,8 +225,8 @@ def counted(openai_server: Any) -> Counted:
 
 
 @pytest.fixture
-def goes_through_the_pool() -> Callable[[httpx.Client], bool]:
-    return lambda client: isinstance(client._transport, AcceleratedTransport)
+def goes_through_the_pool() -> Callable[[Any], bool]:
+    return lambda client: isinstance(client._transport, (AcceleratedTransport, AsyncAcceleratedTransport))
 
 
 @pytest.fixture

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import aiohttp
+import anyio
 import httpcore
 import httpx
 import pytest
+from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
-from fast_litellm.instrumentation import Seams
+from fast_litellm.instrumentation import Seams, async_places, places
+from fast_litellm.patch import aiohttp_transport
+from fast_litellm.patch.libraries import of_module
+
+HTTPX = of_module(httpx)
+
+
+def aiohttp_places(library: Any) -> Any:
+    return aiohttp_transport.places(LiteLLMAiohttpTransport)
+
 
 ANSWER = {
     "id": "1",
@@ -25,16 +38,23 @@ ANSWER = {
 }
 
 
-@pytest.fixture(autouse=True)
-def a_client_that_is_there_already(accelerated: Any, complete: Callable[..., Any]) -> None:
+@pytest.fixture
+def a_client_that_is_there_already(accelerated: Any, complete: Callable[..., Any], mode: Any) -> None:
     """The harder case: the mock comes when litellm has its client and the pool a connection."""
     complete(accelerated, "before")
+
+
+#: Mocks of httpx see nothing of litellm's aiohttp transport, nor of what stands in its place: their users turn it off.
+under_httpx = pytest.mark.parametrize("mode", ["sync", "async httpx"], indirect=True)
+with_a_client = pytest.mark.usefixtures("a_client_that_is_there_already")
 
 
 def content_of(answer: Any) -> str:
     return str(answer.choices[0].message.content)
 
 
+@under_httpx
+@with_a_client
 @pytest.mark.parametrize("layer", ["httpcore", "httpx"])
 def test_respx(layer: str, accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any) -> None:
     respx = pytest.importorskip("respx")
@@ -49,6 +69,8 @@ def test_respx(layer: str, accelerated: Any, complete: Callable[..., Any], count
     assert told.instrumented == (layer == "httpcore")
 
 
+@under_httpx
+@with_a_client
 def test_pytest_httpx(
     accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, request: pytest.FixtureRequest
 ) -> None:
@@ -61,6 +83,7 @@ def test_pytest_httpx(
     assert told.instrumented == 1
 
 
+@with_a_client
 def test_vcrpy(accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, tmp_path: Path) -> None:
     vcr = pytest.importorskip("vcr")
     cassette = str(tmp_path / "cassette.yaml")
@@ -90,6 +113,8 @@ def spans() -> Iterator[Callable[[], list[str]]]:
         instrumentor.uninstrument()
 
 
+@under_httpx
+@with_a_client
 def test_opentelemetry(
     accelerated: Any, complete: Callable[..., Any], told: Any, spans: Callable[[], list[str]]
 ) -> None:
@@ -98,8 +123,37 @@ def test_opentelemetry(
     assert told.instrumented == 1
 
 
+def test_opentelemetry_of_httpx_leaves_what_stands_for_aiohttp_in_the_pool(
+    accelerated: Any, openai_server: Any, told: Any, spans: Callable[[], list[str]], run: Any
+) -> None:
+    """As it traces nothing of litellm's aiohttp transport."""
+    handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler()
+    assert run(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert spans() == []
+    assert told.instrumented == 0
+    run(handler.close())
+
+
+@pytest.mark.parametrize("mode", ["async"], indirect=True)
+@with_a_client
+def test_a_mock_of_aiohttp(
+    accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As aioresponses and vcrpy do."""
+
+    async def refuse(session: aiohttp.ClientSession, *args: Any, **keywords: Any) -> Any:
+        raise aiohttp.ClientConnectionError("mocked away")
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", refuse)
+    with pytest.raises(accelerated.InternalServerError, match="onnection error"):
+        complete(accelerated)
+    assert counted.requests == 0
+    assert told.instrumented == 1
+    monkeypatch.undo()
+
+
 def test_opentelemetry_on_one_client_traces_what_the_pool_carries(
-    accelerated: Any, openai_server: Any, told: Any
+    accelerated: Any, openai_server: Any, told: Any, mode: Any
 ) -> None:
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.httpx")
     from opentelemetry.sdk.trace import TracerProvider
@@ -109,16 +163,18 @@ def test_opentelemetry_on_one_client_traces_what_the_pool_carries(
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    client = accelerated.llms.custom_httpx.http_handler.HTTPHandler().client
+    handler = mode.handler(accelerated)
+    client = handler.client
     instrumentation.HTTPXClientInstrumentor.instrument_client(client, tracer_provider=provider)
-    assert client.get(f"{openai_server.base_url}/models").status_code == 200
+    assert mode.do(client.get(f"{openai_server.base_url}/models")).status_code == 200
     assert len(exporter.get_finished_spans()) == 1
     assert told.instrumented == 0
     instrumentation.HTTPXClientInstrumentor.uninstrument_client(client)
-    assert client.get(f"{openai_server.base_url}/models").status_code == 200
+    assert mode.do(client.get(f"{openai_server.base_url}/models")).status_code == 200
     assert len(exporter.get_finished_spans()) == 1
 
 
+@with_a_client
 def test_a_replaced_socket_is_respected(
     accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,32 +191,47 @@ def test_a_replaced_socket_is_respected(
     assert told.instrumented == 1
 
 
-def test_a_stream_under_a_mock_is_the_mocks(accelerated: Any, openai_server: Any, counted: Any) -> None:
+@under_httpx
+def test_a_stream_under_a_mock_is_the_mocks(accelerated: Any, openai_server: Any, counted: Any, mode: Any) -> None:
     respx = pytest.importorskip("respx")
-    client = accelerated.llms.custom_httpx.http_handler.HTTPHandler().client
+    client = mode.handler(accelerated).client
     with respx.mock as router:
         router.get("https://nowhere.example/stream").respond(stream=httpx.ByteStream(b"a piece"))
-        with client.stream("GET", "https://nowhere.example/stream") as response:
-            assert response.read() == b"a piece"
-    client.close()
+        response = mode.do(client.send(client.build_request("GET", "https://nowhere.example/stream"), stream=True))
+        assert mode.do(response.aread() if mode.is_async else response.read()) == b"a piece"
+    mode.close(client)
     assert counted.requests == 0
 
 
-REPLACED: list[tuple[Any, str]] = [
-    (httpx.HTTPTransport, "handle_request"),
-    (httpcore.ConnectionPool, "handle_request"),
-    (httpcore.HTTPConnection, "handle_request"),
-    (httpcore.HTTP11Connection, "handle_request"),
-    (socket, "getaddrinfo"),
-    (socket, "create_connection"),
-    (socket, "socket"),
-    (socket.socket, "connect"),
+SOCKETS = [(socket, "getaddrinfo"), (socket, "create_connection"), (socket, "socket"), (socket.socket, "connect")]
+REPLACED: list[tuple[Any, Any, str]] = [
+    (places, httpx.HTTPTransport, "handle_request"),
+    (places, httpcore.ConnectionPool, "handle_request"),
+    (places, httpcore.HTTPConnection, "handle_request"),
+    (places, httpcore.HTTP11Connection, "handle_request"),
+    *((places, *place) for place in SOCKETS),
+    (async_places, httpx.AsyncHTTPTransport, "handle_async_request"),
+    (async_places, httpcore.AsyncConnectionPool, "handle_async_request"),
+    (async_places, httpcore.AsyncHTTPConnection, "handle_async_request"),
+    (async_places, httpcore.AsyncHTTP11Connection, "handle_async_request"),
+    (async_places, anyio, "connect_tcp"),
+    *((async_places, *place) for place in SOCKETS),
+    (aiohttp_places, aiohttp.ClientSession, "_request"),
+    (aiohttp_places, aiohttp.ClientSession, "__init__"),
+    (aiohttp_places, aiohttp.TCPConnector, "_create_connection"),
+    (aiohttp_places, aiohttp.TCPConnector, "_resolve_host"),
+    (aiohttp_places, aiohttp.BaseConnector, "connect"),
+    (aiohttp_places, LiteLLMAiohttpTransport, "handle_async_request"),
+    (aiohttp_places, LiteLLMAiohttpTransport, "_make_aiohttp_request"),
+    *((aiohttp_places, *place) for place in SOCKETS),
 ]
 
 
-@pytest.mark.parametrize(("owner", "name"), REPLACED)
-def test_each_seam_is_watched_and_the_pool_comes_back_when_it_is_restored(owner: Any, name: str) -> None:
-    seams = Seams()
+@pytest.mark.parametrize(("places_of", "owner", "name"), REPLACED)
+def test_each_seam_is_watched_and_the_pool_comes_back_when_it_is_restored(
+    places_of: Callable[[Any], Any], owner: Any, name: str
+) -> None:
+    seams = Seams(places_of(HTTPX))
     assert seams.untouched()
     with mock.patch.object(owner, name):
         assert not seams.untouched()
@@ -168,19 +239,17 @@ def test_each_seam_is_watched_and_the_pool_comes_back_when_it_is_restored(owner:
     assert seams.untouched()
 
 
-@pytest.mark.parametrize(("owner", "name"), REPLACED)
-def test_a_mock_that_was_there_first_is_recognised(owner: Any, name: str) -> None:
+@pytest.mark.parametrize(("places_of", "owner", "name"), REPLACED)
+def test_a_mock_that_was_there_first_is_recognised(places_of: Callable[[Any], Any], owner: Any, name: str) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(owner, name))
-        seams = Seams()
+        seams = Seams(places_of(HTTPX))
         assert not seams.untouched()
         stack.close()
         assert seams.untouched()
 
 
 def test_a_wrapper_that_copies_the_names_of_what_it_wraps_is_recognised() -> None:
-    import functools
-
     original = httpx.HTTPTransport.handle_request
 
     @functools.wraps(original)
@@ -188,4 +257,4 @@ def test_a_wrapper_that_copies_the_names_of_what_it_wraps_is_recognised() -> Non
         return original(self, request)
 
     with mock.patch.object(httpx.HTTPTransport, "handle_request", handle_request):
-        assert not Seams().untouched()
+        assert not Seams(places(HTTPX)).untouched()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 import fast_litellm
@@ -25,8 +24,10 @@ def everything_patched() -> dict[str, object]:
         httpx.AsyncClient,
         http_handler,
         http_handler.HTTPHandler,
+        http_handler.AsyncHTTPHandler,
         BaseOpenAILLM,
         _base_client._DefaultHttpxClient,
+        _base_client._DefaultAsyncHttpxClient,
     )
     return {f"{owner.__name__}.{name}": value for owner in owners for name, value in vars(owner).items()}
 
@@ -63,26 +64,35 @@ def test_calls_after_it_use_httpxs_transport(
     assert carried.requests == 1
 
 
-def test_a_client_that_somebody_kept_goes_on_over_httpx(accelerated: Any, openai_server: Any, told: Any) -> None:
-    client = openai.OpenAI(base_url=openai_server.base_url, api_key="sk-nothing", max_retries=0)
-    client.models.list()
+def test_a_client_that_somebody_kept_goes_on_over_the_stock_transport(
+    accelerated: Any, openai_server: Any, told: Any, mode: Any
+) -> None:
+    handler = mode.handler(accelerated)
+
+    def get() -> int:
+        return int(mode.do(handler.get(f"{openai_server.base_url}/models")).status_code)
+
+    assert get() == 200
     assert told.stock_requests == {}
     fast_litellm.remove_acceleration()
-    client.models.list()
+    assert get() == 200
     assert told.stock_requests == {"removed": 1}
     fast_litellm.apply_acceleration()
-    client.models.list()
+    assert get() == 200
     assert told.stock_requests == {"removed": 1}
+    mode.do(handler.close())
 
 
 def test_the_module_level_client_is_made_anew(
-    accelerated: Any, goes_through_the_pool: Callable[[httpx.Client], bool]
+    accelerated: Any, goes_through_the_pool: Callable[[Any], bool], mode: Any
 ) -> None:
-    client = accelerated.module_level_client
+    name = "module_level_aclient" if mode.is_async else "module_level_client"
+    client = getattr(accelerated, name)
     assert goes_through_the_pool(client.client)
     fast_litellm.remove_acceleration()
-    assert accelerated.module_level_client is not client
-    assert not goes_through_the_pool(accelerated.module_level_client.client)
+    assert getattr(accelerated, name) is not client
+    assert not goes_through_the_pool(getattr(accelerated, name).client)
+    mode.do(client.close())
 
 
 def test_a_wrapper_that_somebody_put_on_top_is_left_and_finds_ours_passive(
@@ -90,7 +100,7 @@ def test_a_wrapper_that_somebody_put_on_top_is_left_and_finds_ours_passive(
     in_module: Make,
     told: Any,
     monkeypatch: pytest.MonkeyPatch,
-    goes_through_the_pool: Callable[[httpx.Client], bool],
+    goes_through_the_pool: Callable[[Any], bool],
 ) -> None:
     ours = httpx.Client._init_transport
 

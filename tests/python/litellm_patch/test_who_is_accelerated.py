@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
-Through = Callable[[httpx.Client], bool]
+Through = Callable[[Any], bool]
 Make = Callable[..., Any]
 
 
-def test_a_bare_client_stays_httpxs_and_is_counted(accelerated: Any, told: Any, goes_through_the_pool: Through) -> None:
-    with httpx.Client() as client:
-        assert type(client._transport) is httpx.HTTPTransport
+def test_a_bare_client_stays_httpxs_and_is_counted(accelerated: Any, told: Any, mode: Any) -> None:
+    client = mode.client()
+    assert type(client._transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
+    mode.close(client)
     assert told.fallbacks == {"bare httpx": 1}
     assert told.accelerated == 0
 
@@ -31,12 +31,12 @@ def test_httpx_get_stays_httpxs_even_when_litellm_calls_it(
 
 @pytest.mark.parametrize("module", ["litellm", "litellm.llms.base", "openai.auth._workload", "anthropic._client"])
 def test_a_client_that_such_a_module_constructs_is_accelerated(
-    module: str, accelerated: Any, in_module: Make, told: Any, goes_through_the_pool: Through
+    module: str, accelerated: Any, in_module: Make, told: Any, goes_through_the_pool: Through, mode: Any
 ) -> None:
-    client = in_module(module, "made = httpx.Client(timeout=10)")
+    client = in_module(module, "made = make(timeout=10)", make=mode.client_class)
     assert goes_through_the_pool(client)
     assert told.accelerated == 1
-    client.close()
+    mode.close(client)
 
 
 @pytest.mark.parametrize("module", ["litellmish", "my.openai", "openai_extras.client"])
@@ -57,25 +57,42 @@ def test_a_subclass_counts_as_who_constructs_it(
     assert goes_through_the_pool(in_module("litellm.somewhere", "made = Client()", Client=Client))
 
 
-def test_a_client_that_the_user_hands_over_is_used_as_it_is(
-    accelerated: Any, complete: Callable[..., Any], told: Any, openai_server: Any
+def test_a_tracer_around_the_constructor_does_not_hide_who_constructs(
+    accelerated: Any, in_module: Make, goes_through_the_pool: Through, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = httpx.Client(verify=False)
+    original = httpx.Client.__init__
+
+    def traced(*args: Any, **keywords: Any) -> None:
+        original(*args, **keywords)
+
+    monkeypatch.setattr(httpx.Client, "__init__", traced)
+    assert goes_through_the_pool(in_module("litellm.somewhere", "made = httpx.Client()"))
+    assert not goes_through_the_pool(httpx.Client())
+
+
+def test_a_client_that_the_user_hands_over_is_used_as_it_is(
+    accelerated: Any, complete: Callable[..., Any], told: Any, openai_server: Any, mode: Any
+) -> None:
+    mine = mode.client(verify=False)
     transport = mine._transport
-    client = openai.OpenAI(base_url=openai_server.base_url, api_key="sk-nothing", http_client=mine)
+    client = mode.openai(base_url=openai_server.base_url, api_key="sk-nothing", http_client=mine)
     assert complete(accelerated, "mine", client=client).choices[0].message.content == "mine"
     assert mine._transport is transport
     assert told.accelerated == 0
+    mode.close(mine)
 
 
 def test_litellms_client_session_is_used_as_it_is(
-    accelerated: Any, complete: Callable[..., Any], told: Any, monkeypatch: pytest.MonkeyPatch
+    accelerated: Any, complete: Callable[..., Any], told: Any, monkeypatch: pytest.MonkeyPatch, mode: Any
 ) -> None:
-    session = httpx.Client(verify=False)
-    monkeypatch.setattr(accelerated, "client_session", session)
+    session = mode.client(verify=False)
+    transport = session._transport
+    monkeypatch.setattr(accelerated, "aclient_session" if mode.is_async else "client_session", session)
     assert complete(accelerated, "session").choices[0].message.content == "session"
-    assert type(session._transport) is httpx.HTTPTransport
+    assert session._transport is transport
+    assert type(transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
     assert told.accelerated == 0
+    mode.close(session)
 
 
 def test_a_transport_that_the_user_gives_litellm_is_used_as_it_is(
@@ -88,6 +105,14 @@ def test_a_transport_that_the_user_gives_litellm_is_used_as_it_is(
     assert told.fallbacks == {"transport given": 1}
 
 
+def test_a_transport_that_the_user_gives_a_handler_is_used_as_it_is(accelerated: Any, told: Any, run: Any) -> None:
+    transport = httpx.AsyncHTTPTransport(local_address="0.0.0.0")
+    handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler(transport=transport)
+    assert handler.client._transport is transport
+    assert told.fallbacks == {"transport given": 1}
+    run(handler.close())
+
+
 def test_litellms_network_mock_stays_a_mock(
     accelerated: Any, complete: Callable[..., Any], counted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,27 +121,11 @@ def test_litellms_network_mock_stays_a_mock(
     assert counted.requests == 0
 
 
-def test_asynchronous_clients_are_counted_and_left(accelerated: Any, told: Any) -> None:
-    client = openai.AsyncOpenAI(api_key="sk-nothing")
-    assert type(client._client._transport) is httpx.AsyncHTTPTransport
-    assert told.fallbacks == {"async: not yet": 1}
-
-
-def test_http2_is_left_to_httpx_and_counted(accelerated: Any, in_module: Make, told: Any) -> None:
+def test_http2_is_left_to_httpx_and_counted(accelerated: Any, in_module: Make, told: Any, mode: Any) -> None:
     pytest.importorskip("h2")
-    client = in_module("litellm.somewhere", "made = httpx.Client(http2=True)")
-    assert type(client._transport) is httpx.HTTPTransport
+    client = in_module("litellm.somewhere", "made = make(http2=True)", make=mode.client_class)
+    assert type(client._transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
     assert told.fallbacks == {"http2: not yet": 1}
-
-
-def test_what_a_proxy_carries_is_left_to_httpx_and_counted(
-    accelerated: Any, in_module: Make, told: Any, monkeypatch: pytest.MonkeyPatch, goes_through_the_pool: Through
-) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    client = in_module("litellm.somewhere", "made = httpx.Client()")
-    assert type(client._transport_for_url(httpx.URL("https://example.org"))) is httpx.HTTPTransport
-    assert goes_through_the_pool(client)  # what no proxy carries
-    assert told.fallbacks == {"proxy: not yet": 1}
 
 
 def test_what_httpx_itself_refuses_is_refused_with_httpxs_words(accelerated: Any, in_module: Make, told: Any) -> None:

@@ -1,16 +1,18 @@
-"""litellm's synchronous calls go through the pool, and look no different for it."""
+"""litellm's calls go through the pool, and look no different for it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
 import fast_litellm
+
+Through = Callable[[Any], bool]
 
 
 def test_a_completion_comes_back_and_the_pool_carried_it(
@@ -26,33 +28,39 @@ def test_a_completion_comes_back_and_the_pool_carried_it(
 
 
 def test_two_clients_share_the_pools_connections(
-    accelerated: Any, complete: Callable[..., Any], counted: Any, openai_server: Any
+    accelerated: Any, complete: Callable[..., Any], counted: Any, openai_server: Any, mode: Any
 ) -> None:
     """Stock httpx gives each client its own."""
     complete(accelerated, timeout=20)
     complete(accelerated, timeout=21)  # another timeout is another client in litellm's cache
-    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
-    assert handler.get(f"{openai_server.base_url}/models").status_code == 200
-    handler.close()
+    handler = mode.handler(accelerated)
+    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    mode.do(handler.close())
     assert counted.requests == 3
     assert counted.connections <= 1
 
 
 def test_a_streamed_completion_arrives_in_pieces(accelerated: Any, complete: Callable[..., Any], told: Any) -> None:
-    stream = complete(accelerated, "one two three four", stream=True)
-    pieces = [chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content]
+    chunks = complete(accelerated, "one two three four", stream=True)
+    pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
     assert len(pieces) > 1
     assert "".join(pieces) == "one two three four"
     assert told.accelerated >= 1
 
 
 def test_an_abandoned_stream_costs_its_connection_and_nothing_else(
-    accelerated: Any, complete: Callable[..., Any]
+    accelerated: Any, complete: Callable[..., Any], openai_server: Any, mode: Any
 ) -> None:
-    stream = complete(accelerated, "x", model="openai/chunks-500", stream=True)
-    next(iter(stream))
-    del stream
+    body = {"model": "chunks-500", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    handler = mode.handler(accelerated)
+    response = mode.do(handler.post(f"{openai_server.base_url}/chat/completions", json=body, stream=True))
+    if mode.is_async:
+        mode.run(anext(response.aiter_lines()))
+    else:
+        next(response.iter_lines())
+    del response
     assert complete(accelerated, "still here").choices[0].message.content == "still here"
+    mode.do(handler.close())
 
 
 @pytest.mark.parametrize(
@@ -71,29 +79,40 @@ def test_a_read_timeout_is_litellms_timeout(accelerated: Any, complete: Callable
         complete(accelerated, model="openai/slow-5000", timeout=0.2)
 
 
-def test_a_server_that_is_not_there_is_a_connection_error(accelerated: Any, unused_port: int) -> None:
+def test_a_server_that_is_not_there_is_a_connection_error(
+    accelerated: Any, complete: Callable[..., Any], unused_port: int
+) -> None:
     with pytest.raises((accelerated.APIConnectionError, accelerated.InternalServerError), match="onnect"):
-        accelerated.completion(
-            model="openai/embedded-model",
-            messages=[{"role": "user", "content": "anyone?"}],
-            api_base=f"https://127.0.0.1:{unused_port}/v1",
-            api_key="sk-nothing",
-            max_retries=0,
-            num_retries=0,
-        )
+        complete(accelerated, "anyone?", api_base=f"https://127.0.0.1:{unused_port}/v1")
 
 
 def test_the_sdks_own_client_is_accelerated(
-    accelerated: Any, openai_server: Any, told: Any, goes_through_the_pool: Callable[[httpx.Client], bool]
+    accelerated: Any, openai_server: Any, told: Any, goes_through_the_pool: Through, mode: Any
 ) -> None:
-    client = openai.OpenAI(base_url=openai_server.base_url, api_key="sk-nothing", max_retries=0)
+    client = mode.openai(base_url=openai_server.base_url, api_key="sk-nothing", max_retries=0)
     assert goes_through_the_pool(client._client)
-    assert [model.id for model in client.models.list()]
+    assert mode.do(_models(client))
     assert told.accelerated == 1
-    client.close()
+    mode.do(client.close())
 
 
-def test_many_threads_get_each_its_own_answer(accelerated: Any, complete: Callable[..., Any]) -> None:
+def _models(client: Any) -> Any:
+    listing = client.models.list()
+    if isinstance(client, openai.OpenAI):
+        return [model.id for model in listing]
+
+    async def collect() -> list[str]:
+        return [model.id async for model in listing]
+
+    return collect()
+
+
+def test_many_threads_get_each_its_own_answer(
+    accelerated: Any, openai_server: Any, complete: Callable[..., Any], mode: Any
+) -> None:
+    if mode.is_async:
+        pytest.skip("see the next one")
+
     def ask(number: int) -> bool:
         return bool(complete(accelerated, f"number {number}").choices[0].message.content == f"number {number}")
 
@@ -101,33 +120,73 @@ def test_many_threads_get_each_its_own_answer(accelerated: Any, complete: Callab
         assert all(threads.map(ask, range(64)))
 
 
+def test_many_tasks_get_each_its_own_answer(accelerated: Any, openai_server: Any, run: Any) -> None:
+    async def ask(number: int) -> bool:
+        answer = await accelerated.acompletion(
+            model="openai/embedded-model",
+            messages=[{"role": "user", "content": f"number {number}"}],
+            api_base=openai_server.base_url,
+            api_key="sk-nothing",
+            max_retries=0,
+        )
+        return bool(answer.choices[0].message.content == f"number {number}")
+
+    async def all_of_them() -> bool:
+        return all(await asyncio.gather(*map(ask, range(64))))
+
+    assert run(all_of_them())
+
+
+def test_one_event_loop_after_the_other_uses_the_same_connection(
+    accelerated: Any, openai_server: Any, counted: Any, told: Any, run: Any
+) -> None:
+    async def ask() -> None:
+        await accelerated.acompletion(
+            model="openai/embedded-model",
+            messages=[{"role": "user", "content": "again"}],
+            api_base=openai_server.base_url,
+            api_key="sk-nothing",
+            max_retries=0,
+        )
+
+    for _ in range(5):
+        asyncio.run(ask())
+    assert counted.requests == 5
+    assert counted.connections <= 1
+    assert told.stock_requests == {}
+
+
 def test_force_ipv4_is_kept(
     accelerated: Any,
     openai_server: Any,
     told: Any,
     monkeypatch: pytest.MonkeyPatch,
-    goes_through_the_pool: Callable[[httpx.Client], bool],
+    goes_through_the_pool: Through,
+    mode: Any,
 ) -> None:
     monkeypatch.setattr(accelerated, "force_ipv4", True)
-    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    handler = mode.handler(accelerated)
     assert goes_through_the_pool(handler.client)
-    assert handler.get(f"{openai_server.base_url}/models").status_code == 200
+    address = mode.do(handler.get(f"{openai_server.base_url}/models")).extensions["network_stream"]
+    assert address.get_extra_info("client_addr")[0] == "127.0.0.1"
     assert told.accelerated == 1
     assert told.fallbacks == {}
+    mode.do(handler.close())
 
 
-def test_an_evicted_client_is_not_closed_under_a_stream(accelerated: Any, openai_server: Any, counted: Any) -> None:
+def test_an_evicted_client_is_not_closed_under_a_stream(accelerated: Any, openai_server: Any, mode: Any) -> None:
     """litellm asks the transport's `_pool.connections` whether any is busy."""
     from litellm.caching.evicted_client_closer import _has_connection_in_flight
 
-    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    handler = mode.handler(accelerated)
     assert not _has_connection_in_flight(handler)
     body = {"model": "chunks-3", "stream": True, "messages": [{"role": "user", "content": "a b c"}]}
-    response = handler.post(f"{openai_server.base_url}/chat/completions", json=body, stream=True)
+    response = mode.do(handler.post(f"{openai_server.base_url}/chat/completions", json=body, stream=True))
     assert _has_connection_in_flight(handler)
-    response.read()
-    response.close()
+    mode.do(response.aread() if mode.is_async else response.read())
+    mode.close(response)
     assert not _has_connection_in_flight(handler)
+    mode.do(handler.close())
 
 
 def test_the_statistics_name_the_pool(accelerated: Any, complete: Callable[..., Any]) -> None:
@@ -137,7 +196,6 @@ def test_the_statistics_name_the_pool(accelerated: Any, complete: Callable[..., 
     assert stats["accelerated_clients"] >= 1
     assert fast_litellm.health_check()["status"] == "ok"
     assert fast_litellm.is_enabled("litellm_sync_clients")
-    assert not fast_litellm.is_enabled("litellm_async_clients")
     assert not fast_litellm.is_enabled("no such feature")
     assert fast_litellm.get_feature_status()["http2"] == {"enabled": False, "reason": "not yet"}
 

@@ -1,0 +1,131 @@
+"""What stands in the place of litellm's aiohttp transport.
+
+It decides with each request as that one does: whether a proxy of the environment carries it is asked of the very
+transport, which stays beside ours, and takes what goes through a proxy or under a mock. No session of aiohttp is made
+until then.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import suppress
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
+
+from fast_litellm.counters import counters
+from fast_litellm.instrumentation import AsyncAcceleratedTransport, Place, Seams, is_function_beside, of_library
+
+from .libraries import Library
+from .veto import Veto
+
+
+class AiohttpStandIn(AsyncAcceleratedTransport):
+    """The transport of a client that litellm gave one of aiohttp; on asyncio, as aiohttp is."""
+
+    def __init__(
+        self, library: Library, seams: Seams, ours: Any, stock: Any, trust_env: bool, vetoes: tuple[Veto, ...]
+    ) -> None:
+        super().__init__(library, seams, ours, lambda: stock, vetoes)
+        self._aiohttp = stock
+        self._trust_env = trust_env
+        self._proxy_of = getattr(stock, "_get_proxy_settings", None)  # litellm before 1.74: no proxies there
+
+    async def handle_async_request(self, request: Any) -> Any:
+        if (self._proxy_of is not None and await self._proxy_of(request)) or (
+            self._trust_env and _environment_names_a_proxy(request.url)
+        ):
+            return await self._stock_for("proxy").handle_async_request(request)
+        return await super().handle_async_request(request)
+
+    def __del__(self) -> None:
+        # litellm's handlers dispose of a session that they find in an aiohttp transport when no loop is left to close
+        # it on; they do not find it behind ours.
+        session = getattr(getattr(self, "_stock", None), "client", None)
+        if getattr(session, "closed", True) or not getattr(self._stock, "_owns_session", False):
+            return
+        with suppress(Exception):
+            self._stock._close_recycled_session(session)
+
+
+def stand_in(library: Library, ours: Any, stock: Any, trust_env: bool, vetoes: tuple[Veto, ...] = ()) -> AiohttpStandIn:
+    kind = of_library(AiohttpStandIn, library.httpx.AsyncBaseTransport)
+    transport: Any = type(stock)
+    made: AiohttpStandIn = kind(library, _seams(transport), ours, stock, trust_env, vetoes)
+    return made
+
+
+def session_is_plain(session: Any) -> bool:
+    """Whether a session that the caller shares does nothing that the pool does not: no headers, cookies, proxy,
+    passwords, observers or connector of its own."""
+    import aiohttp
+
+    connector = getattr(session, "connector", None)
+    return (
+        type(session) is aiohttp.ClientSession
+        and type(connector) is aiohttp.TCPConnector
+        and not any(getattr(session, name, None) for name in _OF_A_SESSION)
+        and not any(getattr(connector, name, None) for name in _OF_A_CONNECTOR)
+        and getattr(connector, "_ssl", True) is True
+        and type(getattr(connector, "_resolver", None)).__module__.startswith("aiohttp.")
+        and (getattr(connector, "_socket_factory", None) or note_session).__module__.startswith(("litellm.", __name__))
+        and not len(session.cookie_jar)
+    )
+
+
+#: What a session or connector has that was given one of its own.
+_OF_A_SESSION = (
+    "_base_url",
+    "_default_auth",
+    "_default_headers",
+    "_default_proxy",
+    "_middlewares",
+    "_raise_for_status",
+    "_trace_configs",
+)
+_OF_A_CONNECTOR = ("_family", "_local_addr_infos")
+
+
+def default_context() -> Any:
+    """The TLS context that aiohttp uses where it is told nothing."""
+    import ssl
+
+    import aiohttp.connector
+
+    found = getattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", None)
+    return found if hasattr(found, "wrap_bio") else ssl.create_default_context()
+
+
+def _environment_names_a_proxy(url: Any) -> bool:
+    """As aiohttp looks for one when its session trusts the environment."""
+    return url.scheme in getproxies() and not proxy_bypass(url.host)
+
+
+def places(transport: type) -> list[Place]:
+    """Where mocks and tracers of aiohttp hook in, and those of litellm's transport, which is given."""
+    import aiohttp
+
+    found: list[Place] = []
+    for owner, sibling, names in (
+        (aiohttp.ClientSession, "close", ("__init__", "_request")),
+        (aiohttp.TCPConnector, "close", ("_create_connection", "_resolve_host")),
+        (aiohttp.BaseConnector, "_release", ("connect",)),
+        (transport, "aclose", ("handle_async_request", "_make_aiohttp_request")),
+    ):
+        beside = is_function_beside(getattr(owner, sibling, None))
+        found += [(owner, name, beside) for name in names if hasattr(owner, name)]
+    return found
+
+
+@functools.cache
+def _seams(transport: type) -> Seams:
+    return Seams(places(transport))
+
+
+def note_session(session: Any) -> str:
+    """A shared session is not used by the pool, and counted; or why the client is to be left alone because of it."""
+    if session is None or getattr(session, "closed", True):
+        return ""
+    if not session_is_plain(session):
+        return "shared_session: one of the caller's own making"
+    counters.not_used("shared_session")
+    return ""

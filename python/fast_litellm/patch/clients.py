@@ -1,0 +1,209 @@
+"""The deciding points: where httpx gives a client that is being constructed its transport.
+
+`httpx.Client._init_transport` and its asynchronous twin get all that matters, and act only for litellm and the SDKs
+(see `scope`). The same for every library that has httpx's names.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from fast_litellm.counters import counters
+from fast_litellm.instrumentation import AcceleratedTransport, AsyncAcceleratedTransport, accelerated, async_accelerated
+
+from fast_litellm.rollout import stock_reason
+
+from . import aiohttp_transport, scope
+from .decision import Accelerate, Arguments, Stock, decide
+from .libraries import Library
+from .own_transport import AiohttpSettings, OwnTransports, settings_of
+from .points import Function, Points
+from .tls_recipe import ContextRecipes, fingerprint
+from .veto import Veto
+
+
+class Application:
+    """One time that the patch was put on: what its wrappers share. A wrapper that could not be taken off, because
+    somebody's stands on top, stays passive for good."""
+
+    def __init__(self, removed: Veto) -> None:
+        #: Written under the patch's lock; read by any thread.
+        self.active = True
+        #: Speaks while the patch is removed: clients that outlive it go through the stock transport.
+        self.removed = removed
+        self.own_transports = OwnTransports()
+        #: litellm's, once it is imported.
+        self.contexts = ContextRecipes({}, "", lambda: False)
+
+
+class Side(NamedTuple):
+    """What the synchronous and the asynchronous client do not have in common."""
+
+    client: str
+    transport: str
+    kind: type
+    make: Callable[..., Any]
+
+
+SIDES = (
+    Side("Client", "HTTPTransport", AcceleratedTransport, accelerated),
+    Side("AsyncClient", "AsyncHTTPTransport", AsyncAcceleratedTransport, async_accelerated),
+)
+
+
+class ClientPoints:
+    """The points of one library, for one application. Constructed under the patch's lock; then any thread."""
+
+    def __init__(self, library: Library, application: Application) -> None:
+        self._library = library
+        self._application = application
+        # Transports of proxies that were counted when httpx made them.
+        self._counted: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def put(self, points: Points) -> None:
+        for side in SIDES:
+            client = getattr(self._library.httpx, side.client)
+            name = f"{self._library.name}.{side.client}"
+            points.wrap(f"{name}._init_transport", client, "_init_transport", self._choosing(side))
+            points.wrap(f"{name}._init_proxy_transport", client, "_init_proxy_transport", self._count_proxy)
+
+    def count_mounted_proxies(self, client: Any) -> None:
+        """For a client that was given its proxies' transports ready-made."""
+        for transport in getattr(client, "_mounts", {}).values():
+            if getattr(getattr(transport, "_pool", None), "_proxy_url", None) and transport not in self._counted:
+                counters.client_stock("proxy: not yet")
+
+    def _choosing(self, side: Side) -> Callable[[Function], Function]:
+        def wrapper(original: Function) -> Function:
+            def _init_transport(client: Any, *args: Any, **keywords: Any) -> Any:
+                where = scope.current(client) if self._application.active else None
+                if where is None:
+                    return original(client, *args, **keywords)
+                try:
+                    arguments = Arguments(*args, **keywords)
+                except TypeError:  # an httpx that passes more than we know
+                    counters.client_stock("httpx passes unknown arguments")
+                    return original(client, *args, **keywords)
+                chosen = self._transport_for(side, where, arguments, lambda: original(client, *args, **keywords))
+                return original(client, *args, **keywords) if chosen is None else chosen
+
+            return _init_transport
+
+        return wrapper
+
+    def _transport_for(
+        self, side: Side, where: scope.Scope, arguments: Arguments, make_stock: Callable[[], Any]
+    ) -> Any | None:
+        """Our transport, or None, counted, if the client is to have the stock one."""
+        if not where.name:
+            if arguments.transport is None:
+                counters.client_stock("bare httpx")
+            return None
+        if arguments.transport is not None:
+            return self._in_place_of(side, where, arguments)
+        if not self._makes_the_known_transport(side):
+            counters.client_stock("httpx's transport class was replaced")
+            return None
+        return self._build(side, self._decide(arguments), make_stock)
+
+    def _in_place_of(self, side: Side, where: scope.Scope, arguments: Arguments) -> Any | None:
+        """Ours for a transport that litellm or the SDK made; None, counted, for the user's, or if ours cannot do it."""
+        given = arguments.transport
+        of_litellm = self._application.own_transports.knows(given)
+        if of_litellm:
+            aiohttp_settings = self._application.own_transports.aiohttp_settings(given)
+            if aiohttp_settings is not None:
+                return self._in_place_of_aiohttp(side, aiohttp_settings, given)
+        settings = None
+        if (of_litellm or where.makes_its_transport) and type(given) is getattr(self._library.httpx, side.transport):
+            settings = settings_of(given, self._library)
+        if settings is None:
+            counters.client_stock("transport given")
+            return None
+        arguments = arguments._replace(transport=None, http1=settings.http1, http2=settings.http2)
+        if of_litellm:
+            # It was told nothing of the client's arguments.
+            default = self._is_the_librarys_default(settings.context)
+            arguments = Arguments(True if default else settings.context, http1=settings.http1, http2=settings.http2)
+        return self._build(side, self._decide(arguments, settings.extras()), lambda: given)
+
+    def _in_place_of_aiohttp(self, side: Side, settings: AiohttpSettings, given: Any) -> Any | None:
+        if settings.refusal:
+            counters.client_stock(settings.refusal)
+            return None
+        extras = {"local_address": settings.local_address, "socket_options": settings.socket_options}
+        decision = self._decide(Arguments(settings.verify), {name: value for name, value in extras.items() if value})
+
+        def make(library: Library, ours: Any, make_stock: Callable[[], Any], vetoes: tuple[Veto, ...]) -> Any:
+            return aiohttp_transport.stand_in(library, ours, given, settings.trust_env, vetoes)
+
+        return self._build(side._replace(make=make), decision, lambda: given)
+
+    def _decide(self, arguments: Arguments, extras: Mapping[str, Any] | None = None) -> Accelerate | Stock:
+        return decide(arguments, self._application.contexts, self._library, extras)
+
+    def _build(self, side: Side, decision: Accelerate | Stock, make_stock: Callable[[], Any]) -> Any | None:
+        reason = decision.reason if isinstance(decision, Stock) else stock_reason()
+        if isinstance(decision, Stock) or reason:
+            counters.client_stock(reason)
+            return None
+        make_ours = _our_class(self._library, side)
+        if make_ours is None:
+            counters.client_stock(f"{'async' if self._library.name == 'httpx' else self._library.name}: not yet")
+            return None
+        keywords = dict(decision.keywords)
+        try:
+            if "tls_settings" in keywords:
+                from fast_litellm import _core
+
+                keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
+            ours = make_ours(**keywords, pool="default")
+        except (
+            Exception
+        ) as error:  # the stock one has the last word: if it cannot either, its own error is the one to see
+            counters.client_stock(decision.context_because or f"refused: {type(error).__name__}: {error}")
+            return None
+        counters.client_accelerated()
+        return side.make(self._library, ours, make_stock, (*decision.vetoes, self._application.removed))
+
+    def _is_the_librarys_default(self, context: Any) -> bool:
+        if self._application.contexts.knows(context):
+            return False
+        return fingerprint(context) == fingerprint(self._library.httpx.create_ssl_context())
+
+    def _makes_the_known_transport(self, side: Side) -> bool:
+        """False if a test put its own class where httpx's client takes its transport from."""
+        httpx = self._library.httpx
+        place = sys.modules.get(f"{httpx.__name__}._client", httpx)
+        taken: object = getattr(place, side.transport, None)
+        initializer = vars(taken).get("__init__") if isinstance(taken, type) else None
+        beside: Any = httpx.BaseTransport.close
+        return (
+            getattr(taken, "__module__", "").startswith(httpx.__name__)
+            and type(initializer) is FunctionType
+            and os.path.dirname(initializer.__code__.co_filename) == os.path.dirname(beside.__code__.co_filename)
+        )
+
+    def _count_proxy(self, original: Function) -> Function:
+        def _init_proxy_transport(client: Any, *args: Any, **keywords: Any) -> Any:
+            made = original(client, *args, **keywords)
+            if self._application.active and scope.current(client).name:
+                counters.client_stock("proxy: not yet")
+                self._counted.add(made)
+            return made
+
+        return _init_proxy_transport
+
+
+def _our_class(library: Library, side: Side) -> Any | None:
+    from fast_litellm import transports
+
+    transports_for = getattr(transports, "transports_for", None)
+    if transports_for is None:
+        return getattr(transports, side.transport, None) if library.name == "httpx" else None
+    return getattr(transports_for(library.httpx), side.transport)

@@ -1,0 +1,352 @@
+"""What the environment and litellm's settings say of proxies, certificates and sockets holds as without the pool."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import certifi
+import httpx
+import pytest
+
+from fast_litellm.patch.aiohttp_transport import session_is_plain
+from peers.scripted import Connection, ScriptedServer, serve_ok
+
+Make = Callable[..., Any]
+Through = Callable[[Any], bool]
+
+
+@pytest.fixture
+def origin(serve: Make) -> ScriptedServer:
+    server: ScriptedServer = serve(serve_ok)
+    return server
+
+
+@pytest.fixture
+def proxy(serve: Make) -> ScriptedServer:
+    """Answers in the origin's stead; a proxy is given the whole URL as target."""
+
+    async def script(connection: Connection) -> None:
+        while True:
+            request = await connection.request()
+            assert request.target.startswith("http://")
+            await connection.respond(b"by the proxy")
+
+    server: ScriptedServer = serve(script)
+    return server
+
+
+@pytest.fixture(params=["handler", "SDK", "module", "force_ipv4"])
+def client(
+    request: pytest.FixtureRequest, accelerated: Any, mode: Any, in_module: Make, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Any]]:
+    """client() -> an httpx client that litellm or an SDK made, in one of the ways that there are."""
+    made: list[Any] = []
+
+    def make() -> Any:
+        if request.param == "SDK":
+            made.append(mode.openai(api_key="sk-nothing")._client)
+        elif request.param == "module":
+            made.append(in_module("litellm.somewhere", "made = make()", make=mode.client_class))
+        else:
+            monkeypatch.setattr(accelerated, "force_ipv4", request.param == "force_ipv4")
+            made.append(mode.handler(accelerated).client)
+        return made[-1]
+
+    yield make
+    for each in made:
+        mode.close(each)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_what_a_proxy_carries_is_left_to_the_stock_transport_and_counted(
+    variable: str,
+    client: Make,
+    mode: Any,
+    origin: ScriptedServer,
+    proxy: ScriptedServer,
+    told: Any,
+    carried: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    goes_through_the_pool: Through,
+) -> None:
+    monkeypatch.setenv(variable, proxy.url)
+    proxied = client()
+    assert mode.do(proxied.get(f"{origin.url}/x")).content == b"by the proxy"
+    assert [request.target for request in proxy.requests] == [f"{origin.url}/x"]
+    assert origin.requests == []
+    assert carried.requests == 0
+    assert goes_through_the_pool(proxied)  # what no proxy carries
+    assert {"proxy: not yet": 1} in (told.fallbacks, {"proxy: not yet": told.stock_requests.get("proxy", 0)})
+
+
+def test_what_no_proxy_is_for_goes_through_the_pool(
+    client: Make,
+    mode: Any,
+    origin: ScriptedServer,
+    proxy: ScriptedServer,
+    told: Any,
+    carried: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert mode.do(client().get(f"{origin.url}/x")).content == b"GET /x"
+    assert proxy.requests == []
+    assert carried.requests == 1
+    assert told.stock_requests == {}
+
+
+def test_a_client_told_not_to_trust_the_environment_does_not(
+    accelerated: Any,
+    in_module: Make,
+    mode: Any,
+    origin: ScriptedServer,
+    openai_server: Any,
+    proxy: ScriptedServer,
+    carried: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    client = in_module("litellm.somewhere", "made = make(trust_env=False)", make=mode.client_class)
+    assert mode.do(client.get(f"{origin.url}/x")).content == b"GET /x"
+    assert carried.requests == 1
+    with pytest.raises(httpx.ConnectError, match="certificate"):  # SSL_CERT_FILE names its issuer
+        mode.do(client.get(f"{openai_server.base_url}/models"))
+    mode.close(client)
+
+
+# litellm's aiohttp transport asks the environment with each request.
+
+
+@pytest.mark.parametrize("where", ["setting", "variable"])
+def test_disable_aiohttp_trust_env_turns_its_proxies_off(
+    where: str,
+    accelerated: Any,
+    origin: ScriptedServer,
+    proxy: ScriptedServer,
+    carried: Any,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    if where == "setting":
+        monkeypatch.setattr(accelerated, "disable_aiohttp_trust_env", True)
+    else:
+        monkeypatch.setenv("DISABLE_AIOHTTP_TRUST_ENV", "True")
+    handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler()
+    assert run(handler.get(f"{origin.url}/x")).content == b"GET /x"
+    assert carried.requests == 1
+    run(handler.close())
+
+
+def test_a_proxy_that_comes_later_is_seen_for_hosts_not_asked_for_before(
+    accelerated: Any,
+    origin: ScriptedServer,
+    proxy: ScriptedServer,
+    carried: Any,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler()
+    assert run(handler.get(f"{origin.url}/x")).content == b"GET /x"
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    assert run(handler.get(f"{origin.url}/x")).content == b"GET /x"
+    assert run(handler.get("http://elsewhere.invalid/x")).content == b"by the proxy"
+    assert carried.requests == 2
+    run(handler.close())
+
+
+def test_aiohttps_own_trust_in_the_environment_is_kept(
+    accelerated: Any,
+    origin: ScriptedServer,
+    proxy: ScriptedServer,
+    carried: Any,
+    told: Any,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(accelerated, "disable_aiohttp_trust_env", True)
+    monkeypatch.setattr(accelerated, "aiohttp_trust_env", True)
+    handlers = accelerated.llms.custom_httpx.http_handler
+    handler = handlers.AsyncHTTPHandler()
+    assert run(handler.get(f"{origin.url}/x")).content == b"GET /x"
+    assert carried.requests == 1
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    assert run(handler.get(f"{origin.url}/x")).content == b"by the proxy"
+    run(handler.close())
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine")
+    handler = handlers.AsyncHTTPHandler()
+    assert told.fallbacks == {"aiohttp_trust_env with a netrc file": 1}
+    run(handler.close())
+
+
+def test_a_shared_session_of_aiohttp_is_not_used_and_that_is_counted(
+    accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any
+) -> None:
+    async def call() -> bytes:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler(shared_session=session)
+            content: bytes = (await handler.get(f"{origin.url}/x")).content
+            assert not session.connector or not session.connector._acquired
+            await handler.close()
+            assert not session.closed
+            return content
+
+    assert run(call()) == b"GET /x"
+    assert carried.requests == 1
+    assert told.not_used == {"shared_session": 1}
+    assert told.fallbacks == {}
+
+
+def test_a_shared_session_that_does_more_than_the_pool_would_is_used(
+    accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any
+) -> None:
+    async def call() -> None:
+        async with aiohttp.ClientSession(headers={"x-mine": "yes"}) as session:
+            handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler(shared_session=session)
+            await handler.get(f"{origin.url}/x")
+            await handler.close()
+
+    run(call())
+    assert origin.requests[0].header("x-mine") == "yes"
+    assert carried.requests == 0
+    assert told.fallbacks == {"shared_session: one of the caller's own making": 1}
+
+
+def test_what_makes_a_session_more_than_a_plain_one(run: Any) -> None:
+    class Mine(aiohttp.ClientSession):
+        pass
+
+    def connector(**keywords: Any) -> dict[str, Any]:
+        return {"connector": aiohttp.TCPConnector(**keywords)}
+
+    async def answers() -> list[bool]:
+        made = [
+            aiohttp.ClientSession(),
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), **connector(limit=3, ttl_dns_cache=1)),
+            aiohttp.ClientSession(headers={"a": "b"}),
+            aiohttp.ClientSession(cookies={"a": "b"}),
+            aiohttp.ClientSession(base_url="http://127.0.0.1/"),
+            aiohttp.ClientSession(trace_configs=[aiohttp.TraceConfig()]),
+            aiohttp.ClientSession(raise_for_status=True),
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector("/no/such/socket")),
+            aiohttp.ClientSession(**connector(local_addr=("127.0.0.1", 0))),
+            aiohttp.ClientSession(**connector(family=socket.AF_INET)),
+            aiohttp.ClientSession(**connector(ssl=False)),
+            aiohttp.ClientSession(**connector(socket_factory=lambda info: socket.socket())),
+        ]
+        plain = [session_is_plain(session) for session in made]
+        for session in made:
+            await session.close()
+        return plain
+
+    assert run(answers()) == [True, True] + [False] * 10
+
+
+def test_keepalive_probes_that_litellm_is_told_to_set_are_set(
+    accelerated: Any, origin: ScriptedServer, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers = accelerated.llms.custom_httpx.http_handler
+    monkeypatch.setattr(handlers, "AIOHTTP_SO_KEEPALIVE", True)
+    monkeypatch.setattr(handlers, "AIOHTTP_TCP_KEEPIDLE", 61)
+    handler = handlers.AsyncHTTPHandler()
+
+    async def option() -> tuple[int, int]:
+        request = handler.client.build_request("GET", f"{origin.url}/x")
+        response = await handler.client.send(request, stream=True)
+        with response.extensions["network_stream"].get_extra_info("socket") as found:
+            values = (
+                found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            )
+        await response.aclose()
+        await handler.close()
+        return values
+
+    assert run(option()) == (1, 61)
+
+
+# Certificates.
+
+
+@pytest.mark.parametrize("how", ["litellm.ssl_verify", "SSL_VERIFY", "argument"])
+def test_verification_that_litellm_is_told_to_leave_out_is_left_out(
+    how: str,
+    accelerated: Any,
+    openai_server: Any,
+    mode: Any,
+    told: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    goes_through_the_pool: Through,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())  # which does not know the server
+    if how == "litellm.ssl_verify":
+        monkeypatch.setattr(accelerated, "ssl_verify", False)
+    elif how == "SSL_VERIFY":
+        monkeypatch.setenv("SSL_VERIFY", "False")
+    handler = mode.handler(accelerated, **({"ssl_verify": False} if how == "argument" else {}))
+    assert goes_through_the_pool(handler.client)
+    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert told.fallbacks == {}
+    mode.do(handler.close())
+
+
+@pytest.mark.parametrize("how", ["litellm.ssl_verify", "SSL_VERIFY", "SSL_CERT_FILE"])
+def test_a_bundle_that_litellm_is_told_of_is_the_one_that_counts(
+    how: str,
+    accelerated: Any,
+    openai_server: Any,
+    mode: Any,
+    goes_through_the_pool: Through,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unknown = mode.handler(accelerated, ssl_verify=certifi.where())
+    with pytest.raises(httpx.ConnectError, match="certificate"):
+        mode.do(unknown.get(f"{openai_server.base_url}/models"))
+    mode.do(unknown.close())
+    monkeypatch.delenv("SSL_CERT_FILE")
+    if how == "litellm.ssl_verify":
+        monkeypatch.setattr(accelerated, "ssl_verify", openai_server.ca_file)
+    else:
+        monkeypatch.setenv(how, openai_server.ca_file)
+    handler = mode.handler(accelerated)
+    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert goes_through_the_pool(handler.client)
+    mode.do(handler.close())
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_the_sdks_clients_trust_what_the_environment_names(
+    variable: str,
+    accelerated: Any,
+    openai_server: Any,
+    mode: Any,
+    carried: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    if variable == "SSL_CERT_FILE":
+        monkeypatch.setenv(variable, openai_server.ca_file)
+    else:
+        name = subprocess.run(
+            ["openssl", "x509", "-hash", "-noout", "-in", openai_server.ca_file],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        shutil.copy(openai_server.ca_file, tmp_path / f"{name}.0")
+        monkeypatch.setenv(variable, str(tmp_path))
+    client = mode.openai(base_url=openai_server.base_url, api_key="sk-nothing", max_retries=0)
+    answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+    assert mode.do(answer).choices[0].message.content == "hello"
+    assert carried.requests == 1
+    mode.do(client.close())
