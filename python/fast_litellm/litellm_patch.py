@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -117,7 +117,12 @@ class LitellmPatch:
         self._scope("litellm.AsyncHTTPHandler", async_handler, "create_client")
         for name in _present(async_handler, "create_async_transport", "_create_async_transport"):
             wrap(f"litellm.AsyncHTTPHandler.{name}", async_handler, name, remembering)
-        wrap("litellm.http_handler._create_ssl_context", handlers, "_create_ssl_context", _observing(application))
+        name = "litellm.http_handler._create_ssl_context"
+        if hasattr(handlers, "get_ssl_configuration"):
+            wrap(name, handlers, "_create_ssl_context", _observing(application))
+        else:  # much older: it makes no contexts
+            self._points.not_needed(name)
+            self._points.not_needed("litellm.http_handler._ssl_context_cache")
 
     def _put_openai_llm(self, module: ModuleType | None) -> None:
         base = getattr(module, "BaseOpenAILLM", None)
@@ -125,19 +130,20 @@ class LitellmPatch:
             ("_get_sync_http_client", "get_sync_http_client"),
             ("_get_async_http_client", "get_async_http_client"),
         ):
-            for name in _present(base, *pair):
+            present = [name for name in pair if hasattr(base, name)]
+            for name in present:
                 self._scope("litellm.BaseOpenAILLM", base, name)
+            if not present:  # the SDK makes its clients itself there
+                self._points.not_needed(f"litellm.BaseOpenAILLM.{pair[0]}")
 
     def _put_sdk(self, package: str, module: ModuleType | None) -> None:
         for name in ("_DefaultHttpxClient", "_DefaultAsyncHttpxClient"):
             self._scope(f"{package}.{name}", getattr(module, name, None), "__init__")
 
     def _scope(self, name: str, owner: object | None, attribute: str) -> None:
-        def counting(client: object) -> None:
-            for clients in list(self._clients.values()):
-                clients.count_mounted_proxies(client)
-
-        self._points.wrap(f"{name}.{attribute}", owner, attribute, _opening_scope(f"{name}.{attribute}", counting))
+        assert self._application is not None
+        name = f"{name}.{attribute}"
+        self._points.wrap(name, owner, attribute, _opening_scope(name, self._application))
 
     def _recipes(self, handlers: ModuleType | None) -> ContextRecipes:
         contexts = getattr(handlers, "_ssl_context_cache", None)
@@ -152,14 +158,15 @@ class LitellmPatch:
 # What stands in the points' places.
 
 
-def _opening_scope(name: str, counting: Callable[[object], None]) -> Wrapper:
+def _opening_scope(name: str, application: Application) -> Wrapper:
     constructor = name.endswith(".__init__")
 
     def wrapper(original: Function) -> Function:
         def scoped(*args: Any, **keywords: Any) -> Any:
             with scope.inside(name, makes_its_transport=constructor and keywords.get("transport") is None):
                 result = original(*args, **keywords)
-            counting(args[0] if constructor else result)
+            if application.active:
+                application.count_mounted_proxies(args[0] if constructor else result)
             return result
 
         return scoped

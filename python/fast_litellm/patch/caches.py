@@ -6,6 +6,8 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
+from fast_litellm.counters import counters
+
 _CACHE = "in_memory_llm_clients_cache"
 _MODULE_LEVEL_CLIENTS = ("module_level_client", "module_level_aclient")
 
@@ -16,7 +18,7 @@ def empty(litellm: ModuleType) -> int:
     cache = vars(litellm).get(_CACHE)  # not getattr: that would make one
     keys = list(getattr(cache, "cache_dict", None) or ())
     for key in keys:
-        with suppress(Exception):  # one that went in the meantime
+        with suppress(KeyError):  # it went in the meantime
             cache.delete_cache(key)  # type: ignore[union-attr]
     _renew_module_level_clients(litellm)
     return len(keys)
@@ -31,5 +33,7 @@ def _renew_module_level_clients(litellm: ModuleType) -> None:
         if lazy:
             delattr(litellm, name)  # made again when next asked for
             continue
-        with suppress(Exception):  # much older litellm: made at import
-            setattr(litellm, name, type(client)(timeout=client.timeout))
+        try:  # much older litellm: made at import
+            setattr(litellm, name, type(client)(timeout=client.client.timeout))
+        except Exception as error:
+            counters.client_stock(f"{name}: {type(error).__name__}: {error}")

@@ -39,6 +39,18 @@ class Application:
         self.own_transports = OwnTransports()
         #: litellm's, once it is imported.
         self.contexts = ContextRecipes({}, "", lambda: False)
+        self._counted_proxies: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def count_proxy(self, transport: Any) -> None:
+        if transport not in self._counted_proxies:
+            self._counted_proxies.add(transport)
+            counters.client_stock("proxy: not yet")
+
+    def count_mounted_proxies(self, client: object) -> None:
+        """For a client that was given its proxies' transports ready-made."""
+        for transport in getattr(client, "_mounts", {}).values():
+            if getattr(getattr(transport, "_pool", None), "_proxy_url", None):
+                self.count_proxy(transport)
 
 
 class Side(NamedTuple):
@@ -62,8 +74,6 @@ class ClientPoints:
     def __init__(self, library: Library, application: Application) -> None:
         self._library = library
         self._application = application
-        # Transports of proxies that were counted when httpx made them.
-        self._counted: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def put(self, points: Points) -> None:
         for side in SIDES:
@@ -72,12 +82,6 @@ class ClientPoints:
             points.wrap(f"{name}._init_transport", client, "_init_transport", self._choosing(side))
             points.wrap(f"{name}._init_proxy_transport", client, "_init_proxy_transport", self._count_proxy)
 
-    def count_mounted_proxies(self, client: Any) -> None:
-        """For a client that was given its proxies' transports ready-made."""
-        for transport in getattr(client, "_mounts", {}).values():
-            if getattr(getattr(transport, "_pool", None), "_proxy_url", None) and transport not in self._counted:
-                counters.client_stock("proxy: not yet")
-
     def _choosing(self, side: Side) -> Callable[[Function], Function]:
         def wrapper(original: Function) -> Function:
             def _init_transport(client: Any, *args: Any, **keywords: Any) -> Any:
@@ -85,7 +89,9 @@ class ClientPoints:
                 if where is None:
                     return original(client, *args, **keywords)
                 try:
-                    arguments = Arguments(*args, **keywords)
+                    if args:  # their order is not the same in every httpx, which itself passes them by name
+                        raise TypeError
+                    arguments = Arguments(**keywords)
                 except TypeError:  # an httpx that passes more than we know
                     counters.client_stock("httpx passes unknown arguments")
                     return original(client, *args, **keywords)
@@ -101,8 +107,11 @@ class ClientPoints:
     ) -> Any | None:
         """Our transport, or None, counted, if the client is to have the stock one."""
         if not where.name:
-            if arguments.transport is None:
+            if arguments.transport is None and arguments.app is None:
                 counters.client_stock("bare httpx")
+            return None
+        if arguments.app is not None:
+            counters.client_stock("transport given")
             return None
         if arguments.transport is not None:
             return self._in_place_of(side, where, arguments)
@@ -193,8 +202,7 @@ class ClientPoints:
         def _init_proxy_transport(client: Any, *args: Any, **keywords: Any) -> Any:
             made = original(client, *args, **keywords)
             if self._application.active and scope.current(client).name:
-                counters.client_stock("proxy: not yet")
-                self._counted.add(made)
+                self._application.count_proxy(made)
             return made
 
         return _init_proxy_transport

@@ -22,11 +22,13 @@ class Arguments(NamedTuple):
     http2: bool = False
     limits: Any = None
     transport: Any = None
+    #: httpx before 0.28: an ASGI or WSGI application to call in place of a server.
+    app: Any = None
 
     def for_transport(self) -> dict[str, Any]:
         """Those that both HTTPTransports take."""
         keywords = self._asdict()
-        del keywords["transport"]
+        del keywords["transport"], keywords["app"]
         if self.limits is None:
             del keywords["limits"]
         return keywords
