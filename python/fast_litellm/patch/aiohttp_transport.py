@@ -8,6 +8,7 @@ until then.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
@@ -29,13 +30,20 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
         self._aiohttp = stock
         self._trust_env = trust_env
         self._proxy_of = getattr(stock, "_get_proxy_settings", None)  # litellm before 1.74: no proxies there
+        self._known_proxies: Mapping[str, str | None] = getattr(stock, "proxy_cache", {})
 
     async def handle_async_request(self, request: Any) -> Any:
-        if (self._proxy_of is not None and await self._proxy_of(request)) or (
-            self._trust_env and _environment_names_a_proxy(request.url)
-        ):
+        if await self._is_proxied(request):
             return await self._stock_for("proxy").handle_async_request(request)
         return await super().handle_async_request(request)
+
+    async def _is_proxied(self, request: Any) -> bool:
+        if self._trust_env and _environment_names_a_proxy(request.url):
+            return True
+        # A host that was once found to need no proxy needs none, whatever the settings have become.
+        if self._proxy_of is None or self._known_proxies.get(request.url.host, "?") is None:
+            return False
+        return bool(await self._proxy_of(request))
 
     def __del__(self) -> None:
         # litellm's handlers dispose of a session that they find in an aiohttp transport when no loop is left to close
