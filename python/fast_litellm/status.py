@@ -17,7 +17,7 @@ FEATURES = {
     "connection_pooling": True,
     "http_transport": True,
     "litellm_sync_clients": True,
-    "litellm_async_clients": False,
+    "litellm_async_clients": True,
     "http2": False,
     "native_proxies": False,
 }

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from fast_litellm.counters import counters
 from fast_litellm.instrumentation import AcceleratedTransport, AsyncAcceleratedTransport, accelerated, async_accelerated
-
 from fast_litellm.rollout import stock_reason
 
 from . import aiohttp_transport, scope
@@ -161,20 +160,15 @@ class ClientPoints:
         if isinstance(decision, Stock) or reason:
             counters.client_stock(reason)
             return None
-        make_ours = _our_class(self._library, side)
-        if make_ours is None:
-            counters.client_stock(f"{'async' if self._library.name == 'httpx' else self._library.name}: not yet")
-            return None
         keywords = dict(decision.keywords)
         try:
-            if "tls_settings" in keywords:
-                from fast_litellm import _core
+            from fast_litellm import _core
+            from fast_litellm.transports import transports_for
 
+            if "tls_settings" in keywords:
                 keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
-            ours = make_ours(**keywords, pool="default")
-        except (
-            Exception
-        ) as error:  # the stock one has the last word: if it cannot either, its own error is the one to see
+            ours = getattr(transports_for(self._library.httpx), side.transport)(**keywords, pool="default")
+        except Exception as error:  # the stock one has the last word: if it cannot either, its own error is to be seen
             counters.client_stock(decision.context_because or f"refused: {type(error).__name__}: {error}")
             return None
         counters.client_accelerated()
@@ -206,12 +200,3 @@ class ClientPoints:
             return made
 
         return _init_proxy_transport
-
-
-def _our_class(library: Library, side: Side) -> Any | None:
-    from fast_litellm import transports
-
-    transports_for = getattr(transports, "transports_for", None)
-    if transports_for is None:
-        return getattr(transports, side.transport, None) if library.name == "httpx" else None
-    return getattr(transports_for(library.httpx), side.transport)

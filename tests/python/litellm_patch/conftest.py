@@ -12,7 +12,6 @@ import openai
 import pytest
 
 import fast_litellm
-import fast_litellm.transports
 from fast_litellm.instrumentation import AcceleratedTransport, AsyncAcceleratedTransport
 from fast_litellm.server import EmbeddedServer
 
@@ -49,15 +48,12 @@ def accelerated(litellm: Any) -> Any:
     return litellm
 
 
-HAS_ASYNC = hasattr(fast_litellm.transports, "AsyncHTTPTransport")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 @pytest.fixture
-def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+def run() -> Iterator[Run]:
     """run(coroutine) -> its result, on one event loop for the whole test."""
-    if not HAS_ASYNC and "mode" not in request.fixturenames:
-        pytest.skip("no asynchronous transport yet")
     with asyncio.Runner() if hasattr(asyncio, "Runner") else _Runner() as runner:
         yield runner.run
 
@@ -111,8 +107,6 @@ class Mode:
 #: "async" is litellm as it comes, over aiohttp; "async httpx" is with disable_aiohttp_transport.
 @pytest.fixture(params=["sync", "async", "async httpx"])
 def mode(request: pytest.FixtureRequest, run: Run, litellm: Any, monkeypatch: pytest.MonkeyPatch) -> Mode:
-    if request.param != "sync" and not HAS_ASYNC:
-        pytest.skip("no asynchronous transport yet")
     monkeypatch.setattr(litellm, "disable_aiohttp_transport", request.param == "async httpx")
     return Mode(request.param, run)
 

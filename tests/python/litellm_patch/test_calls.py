@@ -196,6 +196,7 @@ def test_the_statistics_name_the_pool(accelerated: Any, complete: Callable[..., 
     assert stats["accelerated_clients"] >= 1
     assert fast_litellm.health_check()["status"] == "ok"
     assert fast_litellm.is_enabled("litellm_sync_clients")
+    assert fast_litellm.is_enabled("litellm_async_clients")
     assert not fast_litellm.is_enabled("no such feature")
     assert fast_litellm.get_feature_status()["http2"] == {"enabled": False, "reason": "not yet"}
 
