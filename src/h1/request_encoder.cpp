@@ -39,6 +39,17 @@ bool is_target(std::string_view target) noexcept {
   return good;
 }
 
+void append_field(std::string& out, const Header& header) {
+  out.append(header.name).append(": ").append(header.value).append("\r\n");
+}
+
+/// The same at a place before the end.
+void insert_field(std::string& out, std::size_t where, const Header& header) {
+  std::string line;
+  append_field(line, header);
+  out.insert(where, line);
+}
+
 bool is_value(std::string_view value) noexcept {
   bool good = true;
   for (const char byte : value)
@@ -111,8 +122,10 @@ Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::
   const std::size_t before = out.size();
   FramingReader framing;
   out.append(method).append(1, ' ').append(target).append(" HTTP/1.1\r\n");
+  const std::size_t first_field = out.size();
   for (const Header& header : headers) {
     std::string problem;
+    const bool had_host = framing.result().has_host;
     if (!is_token(header.name)) {
       problem = "the header name " + printable(header.name) + " is not a token";
     } else if (!is_value(header.value)) {
@@ -120,8 +133,11 @@ Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::
     } else if (const char* const complaint = framing.read(header)) {
       problem = "the request has ";
       problem += complaint;
+    } else if (framing.result().has_host != had_host && out.size() != first_field) {
+      insert_field(out, first_field, header);
+      continue;
     } else {
-      out.append(header.name).append(": ").append(header.value).append("\r\n");
+      append_field(out, header);
       continue;
     }
     out.resize(before);

@@ -21,7 +21,8 @@ struct EncodedHead {
   bool has_host = false;
 };
 
-/// Appends "METHOD target HTTP/1.1", the headers exactly as given (order, case, duplicates), and the empty line to `out`.
+/// Appends "METHOD target HTTP/1.1", the headers exactly as given (order, case, duplicates), and the empty line to `out`;
+/// Host alone comes first wherever it was given (RFC 9110 section 7.2), as httpx's own transport sends it.
 /// Adds nothing on its own; \see complete_headers in client/.
 /// \returns local_protocol (phase write, nothing appended) for what would break the framing or smuggle: a method that
 /// is no token, a target with spaces or control bytes, a header name that is no token, a value with CR, LF or NUL,

@@ -42,6 +42,15 @@ TEST(AHead, IsWrittenExactlyAsGivenBehindWhatIsThere) {
             "X-Utf8: caf\xc3\xa9\r\n\r\n");
 }
 
+TEST(AHead, BeginsWithHostWhereverThatWasGiven) {
+  std::string out = "before|";
+  const std::vector<Header> headers = {{"Accept", "*/*"}, {"X-A", "1"}, {"hOST", "example.com"}, {"x-b", "2"}};
+  const Result<EncodedHead> head = encode_head(out, "GET", "/", headers);
+  ASSERT_TRUE(head.ok());
+  EXPECT_TRUE(head->has_host);
+  EXPECT_EQ(out, "before|GET / HTTP/1.1\r\nhOST: example.com\r\nAccept: */*\r\nX-A: 1\r\nx-b: 2\r\n\r\n");
+}
+
 TEST(AHead, MayHaveNoHeadersAtAll) {
   std::string out;
   const Result<EncodedHead> head = encode_head(out, "OPTIONS", "*", {});
