@@ -71,9 +71,24 @@ def _seconds(given: object) -> "float | None":
     return _limit(float, given)
 
 
+#: In the order of the table in docs/httpx.md.
+HTTPX_SHORTCUTS = ("cookies", "urls", "headers", "requests", "auth", "bodies")
+
+
+def _shortcuts(given: object) -> "tuple[str, ...]":
+    if str(given).strip().lower() in _TRUE | _FALSE:
+        return HTTPX_SHORTCUTS if _switch(given) else ()
+    names = given if isinstance(given, list) else str(given).split(",")
+    wanted = {str(name).strip().lower() for name in names}
+    if not wanted <= set(HTTPX_SHORTCUTS):
+        raise ValueError
+    return tuple(name for name in HTTPX_SHORTCUTS if name in wanted)
+
+
 _EXPECTED: "dict[Callable[[object], object], str]" = {
     _switch: "true or false",
     _percent: "true, false or canary:N with N from 0 to 100",
+    _shortcuts: "true, false or some of " + ", ".join(HTTPX_SHORTCUTS),
     _count: "a whole number above 0, or none",
     _seconds: "a number of seconds above 0, or none",
 }
@@ -125,6 +140,9 @@ SETTINGS = {
         "whether litellm's clients use the pool; `canary:N`: N per cent of them do, evenly spread",
         old="FAST_LITELLM_RUST_CONNECTION_POOL",
     ),
+    "httpx_shortcuts": Setting(
+        _shortcuts, "true", "which [shortcuts through httpx](httpx.md#shortcuts) the accelerated clients take"
+    ),
     "pool.max_per_endpoint": Setting(_count, "500", "connections to one endpoint"),
     "pool.max_total": Setting(
         _count,
@@ -153,6 +171,12 @@ def enabled() -> bool:
 def pool_percent() -> float:
     """How many of 100 of litellm's clients are to use the pool: 0 to 100. `rollout.py` says which."""
     value: float = _value("connection_pool")
+    return value
+
+
+def httpx_shortcuts() -> "tuple[str, ...]":
+    """Those of `HTTPX_SHORTCUTS` that are put on clients."""
+    value: tuple[str, ...] = _value("httpx_shortcuts")
     return value
 
 

@@ -60,6 +60,7 @@ def remove_acceleration() -> bool:
 def get_patch_status() -> dict[str, Any]:
     """What was patched and what came of it.
 
+    `httpx_shortcuts`: shortcut -> {"on" or why not: clients};
     `applied`; `available` and `enabled`; `litellm`: its version, or None while it is not imported; `points`: name ->
     "applied", "missing", "not needed" or "removed"; `accelerated_clients`; `fallback_reasons`: reason -> clients or
     transports left as they are without the pool; `not_used`: what accelerated clients were given that the pool does the
@@ -68,6 +69,7 @@ def get_patch_status() -> dict[str, Any]:
     that way.
     """
     patch = sys.modules.get(f"{__package__}.litellm_patch")
+    shortcuts = sys.modules.get(f"{__package__}.shortcuts")
     applied, points, version = patch.describe() if patch is not None else (False, {}, None)
     return {
         "applied": applied,
@@ -75,6 +77,7 @@ def get_patch_status() -> dict[str, Any]:
         "available": availability.acceleration_available(),
         "litellm": version,
         "points": points,
+        "httpx_shortcuts": shortcuts.states() if shortcuts is not None else {},
         **counters.snapshot(),
     }
 

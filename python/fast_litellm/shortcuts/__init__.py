@@ -1,0 +1,161 @@
+"""Shortcuts through httpx: work that httpx does for every request and that changes nothing, left out.
+
+For the clients that we accelerate, and only for these: an accelerated client becomes an instance of a class of its own,
+derived from the class it had, with a few methods replaced; httpx's classes are never touched. Each shortcut stands in
+one function and is listed in `SHORTCUTS`:
+
+==========  ===========================================================================================================
+cookies     no search for cookies in a response without a `Set-Cookie` header
+urls        a URL given as a string is parsed once, not at every request
+headers     a request's headers are merged with the client's in one pass
+requests    a request gets its `Host` and content headers in one pass
+auth        no authentication flow where there is no authentication
+bodies      a body that is read whole is read from the transport directly, not through four generators
+==========  ===========================================================================================================
+
+The rule for all of them: the same requests, responses, cookies, hooks, errors and log records as without. To that end
+
+- a shortcut is put on only if every function of httpx that it stands in for, or relies on, is one that it was written
+  and tested for, recognised by its source (`known.py`); with another httpx it stays off, and `states()` says so;
+- only if the client's class takes these functions from httpx (a subclass with a `send` of its own keeps it);
+- whoever replaces one of these functions later (a mock, a tracer) is seen at the next request, which then takes
+  httpx's way; so does every request that is not of the plain kind a shortcut is for.
+
+FAST_LITELLM_HTTPX_SHORTCUTS turns them off, all or by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from fast_litellm import config
+
+from . import building, cookies, merging, sending
+from .known import Library, library_of
+
+
+class Shortcut(NamedTuple):
+    #: Makes the attributes that replace those of the class given.
+    make: Callable[[Library, type], dict[str, Any]]
+    #: What it stands in for or relies on, as `known.Library.find` takes it; {Client} is Client or AsyncClient.
+    relies_on: tuple[str, ...]
+
+
+#: By the names in `config.HTTPX_SHORTCUTS`.
+SHORTCUTS: dict[str, Shortcut] = {
+    "cookies": Shortcut(cookies.quick_cookies, cookies.RELIES_ON),
+    "urls": Shortcut(merging.urls, merging.URLS_RELY_ON),
+    "headers": Shortcut(merging.headers, merging.HEADERS_RELY_ON),
+    "requests": Shortcut(building.requests, building.RELIES_ON),
+    "auth": Shortcut(sending.no_auth, sending.NO_AUTH_RELIES_ON),
+    "bodies": Shortcut(sending.bodies, sending.BODIES_RELY_ON),
+}
+
+_CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
+_lock = threading.Lock()
+# guarded by _lock
+_classes: weakref.WeakValueDictionary[tuple[int, tuple[str, ...]], type] = weakref.WeakValueDictionary()
+_outcomes: Counter[tuple[str, str]] = Counter()
+
+
+def put_on(client: Any) -> Any:
+    """Puts the shortcuts on `client`, an httpx client; returns it. Any thread; while it is in use; again and again.
+
+    Never raises for a client or an httpx that it does not know: it leaves them as they are, and `states()` says why.
+    """
+    base = type(client)
+    if "_fast_litellm_base" in vars(base):
+        return client
+    wanted = config.httpx_shortcuts()
+    if not wanted:
+        return client
+    library = library_of(base)
+    obstacle = _obstacle(base) if library is not None else "not a client of httpx"
+    if library is None or obstacle:
+        _count(dict.fromkeys(wanted, obstacle))
+        return client
+    outcomes = {name: library.unknown(SHORTCUTS[name].relies_on, base) for name in wanted}
+    names = tuple(name for name, reason in outcomes.items() if not reason)
+    if names:
+        quick = _class_for(library, base, names)
+        if "cookies" in names:
+            cookies.adopt(library, client)
+        _CLASS.__set__(client, quick)
+    _count(outcomes)
+    return client
+
+
+def take_off(client: Any) -> Any:
+    """Gives `client` the class it had; returns it."""
+    base = vars(type(client)).get("_fast_litellm_base")
+    if base is not None:
+        cookies.release(client)
+        _CLASS.__set__(client, base)
+    return client
+
+
+def names_on(client: Any) -> tuple[str, ...]:
+    """The shortcuts that `client` has."""
+    names: tuple[str, ...] = vars(type(client)).get("_fast_litellm_shortcuts", ())
+    return names
+
+
+def states() -> dict[str, dict[str, int]]:
+    """Shortcut -> {"on" or why not: how many clients}."""
+    with _lock:
+        counts = list(_outcomes.items())
+    found: dict[str, dict[str, int]] = {}
+    for (name, outcome), count in counts:
+        found.setdefault(name, {})[outcome or "on"] = count
+    return found
+
+
+def _count(outcomes: dict[str, str]) -> None:
+    with _lock:
+        _outcomes.update((name, outcome) for name, outcome in outcomes.items())
+
+
+def _obstacle(base: type) -> str:
+    """Why no class can be derived from this one unnoticed, or ""."""
+    if type(base) is not type:
+        return "the client's class has a metaclass"
+    for owner in base.__mro__[:-1]:
+        if "__init_subclass__" in vars(owner):
+            return "the client's class wants to know its subclasses"
+    return ""
+
+
+def _class_for(library: Library, base: type, names: tuple[str, ...]) -> type:
+    """The class derived from `base` with these shortcuts, shared by all clients that have them."""
+    with _lock:
+        quick = _classes.get((id(base), names))
+        if quick is None or quick.__base__ is not base:
+            quick = _classes[id(base), names] = _derive(library, base, names)
+    return quick
+
+
+def _derive(library: Library, base: type, names: tuple[str, ...]) -> type:
+    namespace: dict[str, Any] = {
+        "__slots__": (),  # so that an instance of the one can become an instance of the other
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        # For everybody who asks the client, it is what it was. (type() cannot be told.)
+        "__class__": property(lambda _: base, _CLASS.__set__),
+        "_fast_litellm_base": base,
+        "_fast_litellm_shortcuts": names,
+    }
+    for name in names:
+        for attribute, value in SHORTCUTS[name].make(library, base).items():
+            original = inspect.getattr_static(base, attribute)
+            if isinstance(value, FunctionType):
+                value.__name__, value.__qualname__ = original.__name__, original.__qualname__
+                value.__doc__ = original.__doc__
+            namespace[attribute] = value
+    return type(base.__name__, (base,), namespace)

@@ -1,0 +1,174 @@
+"""The functions of httpx that the shortcuts were written for, recognised by their source.
+
+A function is known if it is httpx's own (its code comes from httpx's folder) and its text is one of those below. So
+another httpx, or a function that a mock or a tracer has replaced, is not taken for what it is not.
+
+    python -m fast_litellm.shortcuts.known
+
+prints the digests of the httpx that is installed, for the table below, and marks those that are not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import sys
+from contextlib import contextmanager
+from importlib import import_module
+from types import FunctionType
+from typing import Any
+
+#: "module:name" -> the texts known, as the first 12 digits of their SHA-256.
+DIGESTS: dict[str, tuple[str, ...]] = {
+    "_auth:Auth.async_auth_flow": ("952b06129f88",),
+    "_auth:Auth.auth_flow": ("3db15d53236c",),
+    "_auth:Auth.sync_auth_flow": ("9f08b0ff604b",),
+    "_client:AsyncClient._send_handling_auth": ("73be9fe14688",),
+    "_client:AsyncClient._send_single_request": ("339c8a224990", "107ec34d9606"),
+    "_client:AsyncClient.send": ("76a23b35cd47", "5b1c3a2c9470"),
+    "_client:BaseClient._merge_cookies": ("6e7b01852586",),
+    "_client:BaseClient._merge_headers": ("474b000e56d9",),
+    "_client:BaseClient._merge_queryparams": ("ce5e95f48911",),
+    "_client:BaseClient._merge_url": ("3b00320150ee", "4fc05131cde7"),
+    "_client:BaseClient.build_request": ("30899d7e0678", "857d355898b3"),
+    "_client:BaseClient.cookies": ("f6c62fb2b396",),
+    "_client:BoundAsyncStream.__aiter__": ("de747a3b4fb7",),
+    "_client:BoundSyncStream.__iter__": ("b07ce94fb27a",),
+    "_client:Client._send_handling_auth": ("f7b52e86d910",),
+    "_client:Client._send_single_request": ("d964c700bd8e", "f23edbb582d9"),
+    "_client:Client.send": ("319a84957624", "d06f9a1c70df"),
+    "_decoders:ByteChunker.decode": ("8f2517ec7ae2",),
+    "_decoders:ByteChunker.flush": ("5cb5addf98d0",),
+    "_decoders:IdentityDecoder.decode": ("7eb3f80ed8d6",),
+    "_decoders:IdentityDecoder.flush": ("84968c1a44f7",),
+    "_exceptions:request_context": ("e8b21fd7b402",),
+    "_models:Cookies._CookieCompatRequest.__init__": ("344f9a680e02",),
+    "_models:Cookies._CookieCompatResponse.__init__": ("98ac86616643",),
+    "_models:Cookies._CookieCompatResponse.info": ("c31094d1ffb6",),
+    "_models:Cookies.__init__": ("ac01259d6d59",),
+    "_models:Cookies.extract_cookies": ("ed8dc7a9b42d",),
+    "_models:Headers.__contains__": ("e0f082dd8cfd",),
+    "_models:Headers.__delitem__": ("951742befba9",),
+    "_models:Headers.__getitem__": ("7c220df74e99",),
+    "_models:Headers.__init__": ("6e29ee106a1f", "25af0b382c0b"),
+    "_models:Headers.__setitem__": ("c7cb4e9e85d6",),
+    "_models:Headers.encoding": ("f9fc1ca32eac",),
+    "_models:Headers.keys": ("0ded4dfe814e",),
+    "_models:Headers.raw": ("5aca9bbc49d2",),
+    "_models:Headers.update": ("e09eca7851ec",),
+    "_models:Request.__init__": ("23b22679c8fb", "6849ab77a653"),
+    "_models:Request._prepare": ("2512f2c35f01",),
+    "_models:Request.read": ("87cafd01601c",),
+    "_models:Response.__init__": ("44f516354352", "c7205eb49bf9"),
+    "_models:Response._get_content_decoder": ("e4e87bf13cff",),
+    "_models:Response.aiter_bytes": ("e4eeded40b7a", "c8446ed0aab6"),
+    "_models:Response.aiter_raw": ("f8662c5e6a82",),
+    "_models:Response.aread": ("b6908ee9b52c",),
+    "_models:Response.iter_bytes": ("75a0df0b318a", "bdd323900120"),
+    "_models:Response.iter_raw": ("fa13eb548c47",),
+    "_models:Response.read": ("f7fc21bf4d2c",),
+    "_urlparse:ParseResult.copy_with": ("0573546d4d96",),
+    "_urls:URL.__init__": ("47f88a7d1d7d",),
+    "_urls:URL.copy_with": ("d907c8a99771",),
+    "_urls:URL.is_relative_url": ("a4687aad49fa",),
+}
+
+#: The code of every function that `contextmanager` makes.
+_CONTEXT_MANAGER: Any = contextmanager(lambda: iter(())).__code__
+
+
+class Library:
+    """httpx, or a twin of it under another name: its modules, and what is known of them. Any thread may ask."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.root: Any = import_module(name)
+        self.client: Any = import_module(f"{name}._client")
+        self.models: Any = import_module(f"{name}._models")
+        self._folder = os.path.dirname(self.client.BaseClient.build_request.__code__.co_filename)
+        #: code -> its digest
+        self._digests: dict[Any, str] = {}
+
+    def find(self, qualified: str) -> Any:
+        """What stands under a name of the table now; None if there is none."""
+        module, _, path = qualified.partition(":")
+        try:
+            found: Any = import_module(f"{self.name}.{module}")
+        except ImportError:
+            return None
+        for part in path.split("."):
+            found = inspect.getattr_static(found, part, None)
+        return found
+
+    def unknown(self, relies_on: tuple[str, ...], base: type) -> str:
+        """Why a shortcut that relies on these functions cannot be put on clients of the class `base`, or ""."""
+        kind = "AsyncClient" if issubclass(base, self.client.AsyncClient) else "Client"
+        for name in relies_on:
+            qualified = name.replace("{Client}", kind)
+            found = self.find(qualified)
+            if found is None:
+                return f"{self.name} has no {qualified.partition(':')[2]}"
+            if not self._is_own(found):
+                return f"{qualified.partition(':')[2]} was replaced"
+            if self.digest(found) not in DIGESTS.get(qualified, ()):
+                return f"this {self.name}'s {qualified.partition(':')[2]} is not known"
+            owner, _, attribute = qualified.partition(":")[2].rpartition(".")
+            if owner in ("BaseClient", kind) and inspect.getattr_static(base, attribute) is not found:
+                return f"the client's class has its own {attribute}"
+        return ""
+
+    def digest(self, function: Any) -> str:
+        """Of a function's text; "" if that cannot be read."""
+        code = _code(function)
+        digest = self._digests.get(code)
+        if digest is None:
+            try:
+                text = inspect.getsource(code)
+            except (OSError, TypeError):
+                text = ""
+            digest = self._digests[code] = hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
+        return digest
+
+    def _is_own(self, function: Any) -> bool:
+        code = _code(function)
+        return code is not None and os.path.dirname(code.co_filename) == self._folder
+
+
+def library_of(client_class: type) -> Library | None:
+    """The library whose client this class is, or is derived from."""
+    for owner in client_class.__mro__:
+        if owner.__name__ == "BaseClient" and owner.__module__ in ("httpx._client", "httpx2._client"):
+            name = owner.__module__.partition(".")[0]
+            library = _libraries.get(name)
+            if library is None:
+                library = _libraries[name] = Library(name)
+            return library
+    return None
+
+
+_libraries: dict[str, Library] = {}
+
+
+def _code(function: Any) -> Any:
+    """Of a plain function, a property's getter, or what `contextmanager` made of one; None for anything else."""
+    if isinstance(function, property):
+        function = function.fget
+    if not isinstance(function, FunctionType):
+        return None
+    if function.__code__ is _CONTEXT_MANAGER:
+        function = vars(function)["__wrapped__"]
+    return function.__code__
+
+
+def _print_digests(name: str) -> None:
+    library = Library(name)
+    for qualified in DIGESTS:
+        found = library.find(qualified)
+        digest = library.digest(found) if found is not None else "-"
+        known = digest in DIGESTS[qualified]
+        print(f'    "{qualified}": "{digest}",' + ("" if known else "  # not known"))
+
+
+if __name__ == "__main__":
+    _print_digests(*(sys.argv[1:] or ["httpx"]))

@@ -1,0 +1,201 @@
+"""A request sent, and its response read, through fewer generators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .known import Library
+
+NO_AUTH_RELIES_ON = (
+    "_client:{Client}._send_handling_auth",
+    "_auth:Auth.auth_flow",
+    "_auth:Auth.sync_auth_flow",
+    "_auth:Auth.async_auth_flow",
+)
+BODIES_RELY_ON = (
+    "_client:{Client}.send",
+    "_client:BoundSyncStream.__iter__",
+    "_client:BoundAsyncStream.__aiter__",
+    "_exceptions:request_context",
+    "_models:Response.__init__",
+    "_models:Response.read",
+    "_models:Response.aread",
+    "_models:Response.iter_bytes",
+    "_models:Response.aiter_bytes",
+    "_models:Response.iter_raw",
+    "_models:Response.aiter_raw",
+    "_models:Response._get_content_decoder",
+    "_decoders:IdentityDecoder.decode",
+    "_decoders:IdentityDecoder.flush",
+    "_decoders:ByteChunker.decode",
+    "_decoders:ByteChunker.flush",
+)
+
+
+def no_auth(library: Library, base: Any) -> dict[str, Any]:
+    """`_send_handling_auth`: httpx's base class of authentications sends the request once and returns its response."""
+    send_handling_auth = base._send_handling_auth
+    none: Any = library.root.Auth
+    flow, sync_flow, async_flow = none.auth_flow, none.sync_auth_flow, none.async_auth_flow
+
+    def nothing_to_do(auth: Any) -> bool:
+        return (
+            type(auth) is none
+            and not auth.__dict__
+            and base._send_handling_auth is send_handling_auth
+            and none.auth_flow is flow
+            and none.sync_auth_flow is sync_flow
+            and none.async_auth_flow is async_flow
+            and not none.requires_request_body
+            and not none.requires_response_body
+        )
+
+    def send(self: Any, request: Any, auth: Any, follow_redirects: Any, history: Any) -> Any:
+        if nothing_to_do(auth):
+            return self._send_handling_redirects(request, follow_redirects=follow_redirects, history=history)
+        return base._send_handling_auth(self, request, auth=auth, follow_redirects=follow_redirects, history=history)
+
+    async def asend(self: Any, request: Any, auth: Any, follow_redirects: Any, history: Any) -> Any:
+        if nothing_to_do(auth):
+            return await self._send_handling_redirects(request, follow_redirects=follow_redirects, history=history)
+        return await base._send_handling_auth(
+            self, request, auth=auth, follow_redirects=follow_redirects, history=history
+        )
+
+    return {"_send_handling_auth": asend if issubclass(base, library.client.AsyncClient) else send}
+
+
+def bodies(library: Library, base: Any) -> dict[str, Any]:
+    """`send`: sends with stream=True and reads the body here, piece by piece as the transport gives it.
+
+    A body with a content encoding, or of a response that a hook or the transport has touched, is read httpx's way.
+    """
+    if issubclass(base, library.client.AsyncClient):
+        return {"send": _sending_async(library, base)}
+    return {"send": _sending(library, base)}
+
+
+#: Of a response that the transport has made and httpx has bound: as many attributes as `Response.__init__` sets.
+_ATTRIBUTES = 11
+
+
+class _Plain:
+    """Which responses can be read directly."""
+
+    def __init__(self, library: Library) -> None:
+        self.response: Any = library.models.Response
+        self.identity: Any = library.models.IdentityDecoder
+
+    def __call__(self, response: Any, bound: Any) -> bool:
+        if (
+            type(response) is not self.response
+            or type(response.stream) is not bound
+            # A hook that left an attribute on the response, a method of its own say, is seen by their number.
+            or len(response.__dict__) != _ATTRIBUTES
+            or response.is_stream_consumed
+            or response.is_closed
+        ):
+            return False
+        return b"content-encoding" not in [name for _, name, _ in response.headers._list]
+
+
+def _sending(library: Library, base: Any) -> Any:
+    send_stock = base.send
+    default: Any = library.root.USE_CLIENT_DEFAULT
+    failed: Any = library.root.RequestError
+    bound: Any = library.client.BoundSyncStream
+    plain = _Plain(library)
+    response_class, identity = plain.response, plain.identity
+    read, iter_bytes, iter_raw, iterate = (
+        response_class.read,
+        response_class.iter_bytes,
+        response_class.iter_raw,
+        bound.__iter__,
+    )
+
+    def send(
+        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
+    ) -> Any:
+        if (
+            stream
+            or base.send is not send_stock
+            or response_class.read is not read
+            or response_class.iter_bytes is not iter_bytes
+            or response_class.iter_raw is not iter_raw
+            or bound.__iter__ is not iterate
+        ):
+            return base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+        response = send_stock(self, request, stream=True, auth=auth, follow_redirects=follow_redirects)
+        try:
+            if not plain(response, bound):
+                response.read()
+                return response
+            response._decoder = identity()
+            response.is_stream_consumed = True
+            pieces = []
+            try:
+                for piece in response.stream._stream:
+                    response._num_bytes_downloaded += len(piece)
+                    pieces.append(piece)
+            except failed as error:
+                error.request = response._request
+                raise
+            response.close()
+            response._content = b"".join(pieces)
+            return response
+        except BaseException:
+            response.close()
+            raise
+
+    return send
+
+
+def _sending_async(library: Library, base: Any) -> Any:
+    send_stock = base.send
+    default: Any = library.root.USE_CLIENT_DEFAULT
+    failed: Any = library.root.RequestError
+    bound: Any = library.client.BoundAsyncStream
+    plain = _Plain(library)
+    response_class, identity = plain.response, plain.identity
+    aread, aiter_bytes, aiter_raw, iterate = (
+        response_class.aread,
+        response_class.aiter_bytes,
+        response_class.aiter_raw,
+        bound.__aiter__,
+    )
+
+    async def send(
+        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
+    ) -> Any:
+        if (
+            stream
+            or base.send is not send_stock
+            or response_class.aread is not aread
+            or response_class.aiter_bytes is not aiter_bytes
+            or response_class.aiter_raw is not aiter_raw
+            or bound.__aiter__ is not iterate
+        ):
+            return await base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+        response = await send_stock(self, request, stream=True, auth=auth, follow_redirects=follow_redirects)
+        try:
+            if not plain(response, bound):
+                await response.aread()
+                return response
+            response._decoder = identity()
+            response.is_stream_consumed = True
+            pieces = []
+            try:
+                async for piece in response.stream._stream:
+                    response._num_bytes_downloaded += len(piece)
+                    pieces.append(piece)
+            except failed as error:
+                error.request = response._request
+                raise
+            await response.aclose()
+            response._content = b"".join(pieces)
+            return response
+        except BaseException:
+            await response.aclose()
+            raise
+
+    return send
