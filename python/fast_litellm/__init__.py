@@ -10,6 +10,7 @@ environment variable. Every public name is loaded when it is first asked for.
 
 TYPE_CHECKING = False  # type checkers take it for True; importing typing for it would cost more than this whole module
 if TYPE_CHECKING:
+    from .accelerate import accelerate
     from .metrics import Metric, pool_metrics
     from .simple_pool import (
         SimpleConnectionPool,
@@ -43,6 +44,7 @@ __all__ = [
     "Metric",
     "SimpleConnectionPool",
     "__version__",
+    "accelerate",
     "apply_acceleration",
     "cleanup_expired_connections",
     "get_connection",
@@ -64,6 +66,7 @@ _HOME_OF = {
     "HTTPTransport": "transports",
     "Metric": "metrics",
     "SimpleConnectionPool": "simple_pool",
+    "accelerate": "accelerate",
     "apply_acceleration": "status",
     "cleanup_expired_connections": "simple_pool",
     "get_connection": "simple_pool",
