@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from fast_litellm import shortcuts
 from fast_litellm.counters import counters
 from fast_litellm.instrumentation import AcceleratedTransport, AsyncAcceleratedTransport, accelerated, async_accelerated
 from fast_litellm.rollout import stock_reason
@@ -95,7 +96,10 @@ class ClientPoints:
                     counters.client_stock("httpx passes unknown arguments")
                     return original(client, *args, **keywords)
                 chosen = self._transport_for(side, where, arguments, lambda: original(client, *args, **keywords))
-                return original(client, *args, **keywords) if chosen is None else chosen
+                if chosen is None:
+                    return original(client, *args, **keywords)
+                shortcuts.put_on(client)
+                return chosen
 
             return _init_transport
 

@@ -11,6 +11,7 @@ import openai
 import pytest
 
 import fast_litellm
+from fast_litellm import shortcuts
 
 Through = Callable[[Any], bool]
 
@@ -209,3 +210,10 @@ def test_a_call_made_before_the_patch_does_not_keep_its_client(
     fast_litellm.apply_acceleration()
     assert complete(litellm, "after").choices[0].message.content == "after"
     assert told.accelerated >= 1
+
+
+def test_litellms_clients_take_the_shortcuts(accelerated: Any, mode: Any) -> None:
+    handler = mode.handler(accelerated)
+    assert "cookies" in shortcuts.names_on(handler.client)
+    assert type(handler.client).__name__ in ("Client", "AsyncClient")
+    mode.do(handler.close())
