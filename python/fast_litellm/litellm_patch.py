@@ -81,6 +81,7 @@ class LitellmPatch:
                 return False
             application.active = False
             self._removed.reason = "removed"
+            application.shortcuts.take_off()
             self._points.restore()
             self._clients.clear()
             if "litellm" in self._modules:

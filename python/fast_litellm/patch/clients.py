@@ -37,6 +37,8 @@ class Application:
         #: Speaks while the patch is removed: clients that outlive it go through the stock transport.
         self.removed = removed
         self.own_transports = OwnTransports()
+        #: The accelerated clients.
+        self.shortcuts = shortcuts.Bearers()
         #: litellm's, once it is imported.
         self.contexts = ContextRecipes({}, "", lambda: False)
         self._counted_proxies: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -98,7 +100,7 @@ class ClientPoints:
                 chosen = self._transport_for(side, where, arguments, lambda: original(client, *args, **keywords))
                 if chosen is None:
                     return original(client, *args, **keywords)
-                shortcuts.put_on(client)
+                self._application.shortcuts.put_on(client)
                 return chosen
 
             return _init_transport

@@ -100,6 +100,31 @@ def take_off(client: Any) -> Any:
     return client
 
 
+class Bearers:
+    """Clients that have their shortcuts from one owner, who takes them off again. Any thread; keeps no client alive."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: list[weakref.ref[Any]] = []  # guarded by _lock
+
+    def put_on(self, client: Any) -> None:
+        put_on(client)
+        if names_on(client):
+            with self._lock:
+                # Not a WeakSet: a subclass may say who equals whom. Now and then without those that are gone.
+                if len(self._clients) % 64 == 0:
+                    self._clients = [known for known in self._clients if known() is not None]
+                self._clients.append(weakref.ref(client))
+
+    def take_off(self) -> None:
+        with self._lock:
+            clients, self._clients = self._clients, []
+        for known in clients:
+            client = known()
+            if client is not None:
+                take_off(client)
+
+
 def names_on(client: Any) -> tuple[str, ...]:
     """The shortcuts that `client` has."""
     names: tuple[str, ...] = vars(type(client)).get("_fast_litellm_shortcuts", ())
