@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.stamp-installed
 BUILT := $(VENV)/.stamp-built
-EXTRAS := litellm,cli,server,test
+EXTRAS := litellm,cli,server,picture,test
 
 CXX_SOURCES := $(shell find CMakeLists.txt cmake include src python/bindings -type f 2>/dev/null)
 
@@ -95,7 +95,7 @@ bench: $(BUILT) ## the pool beside other pools, requests and tasks beside raw sy
 	@$(BIN)/python bench/run.py $(if $(PART),--only '$(PART)') $(BENCH_ARGS)
 
 .PHONY: stress
-stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times over (STRESS_PARTS="exit suite pool repeat")
+stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times over (STRESS_PARTS="exit suite pool repeat proxy")
 	@scripts/stress.sh
 
 # --- quality ----------------------------------------------------------------------------------------------------------

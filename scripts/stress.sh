@@ -8,6 +8,7 @@
 #   suite     the tests of pool and transport, once on each Python
 #   pool      the stress test of the C++ pool, STRESS_SECONDS (60) in each of STRESS_BUILDS (dev asan tsan)
 #   repeat    the tests of threads and forks, STRESS_REPEATS (10) times
+#   proxy     the LiteLLM proxy, accelerated and not, with FAST_LITELLM_TEST_PROXY_REQUESTS (2000) requests each
 #
 # PYTHONS="3.12.1 /path/to/python3" instead of all that scripts/pythons.sh finds. Logs are in build/stress/logs.
 set -uo pipefail
@@ -96,11 +97,18 @@ part_repeat() {
   run "repeat, $rounds times" repeat.log repeat "$rounds"
 }
 
+part_proxy() {
+  local requests=${FAST_LITELLM_TEST_PROXY_REQUESTS:-2000}
+  say "the LiteLLM proxy, $requests requests"
+  run "proxy, $requests requests" proxy.log \
+    env FAST_LITELLM_TEST_PROXY_REQUESTS="$requests" .venv/bin/python -m pytest -q tests/python/proxy
+}
+
 mkdir -p "$logs"
-for part in ${STRESS_PARTS:-exit suite pool repeat}; do
+for part in ${STRESS_PARTS:-exit suite pool repeat proxy}; do
   case "$part" in
-    exit | suite | pool | repeat) "part_$part" ;;
-    *) echo "unknown part: $part (exit, suite, pool, repeat)" >&2; exit 2 ;;
+    exit | suite | pool | repeat | proxy) "part_$part" ;;
+    *) echo "unknown part: $part (exit, suite, pool, repeat, proxy)" >&2; exit 2 ;;
   esac
 done
 say 'results'
