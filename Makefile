@@ -30,7 +30,7 @@ unexport PYTHONPATH PYTHONHOME
 help: ## this list
 	@echo 'make <command>:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
-	@echo 'Variables: PYTHON=<interpreter> for .venv, JOBS=<n>; of demo: CALLS, BASE_URL, API_KEY, MODEL;'
+	@echo 'Variables: PYTHON=<interpreter> for .venv, JOBS=<n>; of demo: CALLS, PICTURE, BASE_URL, API_KEY, MODEL;'
 	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS; of bench: PART=pool, http or async, BENCH_ARGS;'
 	@echo '  of stress: see scripts/stress.sh.'
 
@@ -64,12 +64,13 @@ $(BUILT): $(CXX_SOURCES) $(INSTALLED) | $(BIN)/python
 
 # --- use --------------------------------------------------------------------------------------------------------------
 
-CALLS ?= 200
+CALLS ?= 256
+PICTURE ?= build/demo.png
 .PHONY: demo
 # The key goes by the environment, where `ps` does not show it.
 demo: export FAST_LITELLM_DEMO_API_KEY := $(API_KEY)
 demo: $(BUILT) ## real litellm, stock and accelerated, side by side
-	@$(BIN)/fast-litellm demo --calls '$(CALLS)' $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(MODEL),--model '$(MODEL)')
+	@$(BIN)/fast-litellm demo --calls '$(CALLS)' --picture '$(PICTURE)' $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(MODEL),--model '$(MODEL)')
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 

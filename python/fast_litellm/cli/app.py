@@ -18,11 +18,12 @@ app = typer.Typer(
 
 @app.command()
 def demo(
-    calls: int = typer.Option(200, min=1, help="Calls of each kind, by each client."),
+    calls: int = typer.Option(256, min=1, help="Calls of each kind, by each client."),
     base_url: str = typer.Option("", help="A real provider's base URL; empty for an embedded local server."),
     model: str = typer.Option("", help="The real provider's model."),
+    picture: str = typer.Option("", help="Also draw the figures into this PNG (needs matplotlib)."),
 ) -> None:
-    """Runs real litellm, stock and then accelerated, each in a fresh process, and compares them.
+    """Runs real litellm, stock and accelerated, each in a fresh process, by turns, and compares them.
 
     A real provider's key is read from FAST_LITELLM_DEMO_API_KEY.
     """
@@ -35,7 +36,7 @@ def demo(
         raise typer.Exit(2)
     from .demo import run
 
-    raise typer.Exit(run(calls, base_url, os.environ.get("FAST_LITELLM_DEMO_API_KEY", ""), model))
+    raise typer.Exit(run(calls, base_url, os.environ.get("FAST_LITELLM_DEMO_API_KEY", ""), model, picture))
 
 
 @app.command(

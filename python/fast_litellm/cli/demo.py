@@ -1,4 +1,5 @@
-"""The demo: real litellm, stock and accelerated, each in a fresh process, against one server."""
+"""The demo: real litellm, stock and accelerated, each in a fresh process, against one server. They take turns, so that
+the machine's swings do not decide."""
 
 from __future__ import annotations
 
@@ -7,17 +8,19 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from fast_litellm.server import EmbeddedServer, EmbeddedServerError, ServerStats
 
+from .demo_phases import PHASES, Phase, parts
 from .demo_report import PoolCounts, Row, pool_table, results_table, verdict
 
-PHASES = ("completion", "streaming")
+CLIENTS = ("stock", "accelerated")
 
 #: litellm must neither look for updates of its tables, nor read a .env file that happens to lie about.
 QUIET_LITELLM = {
@@ -57,8 +60,8 @@ class Worker:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def begin(self, phase: str) -> None:
-        self._say(phase)
+    def begin(self, part: dict[str, Any]) -> None:
+        self._say(json.dumps(part))
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -97,64 +100,70 @@ class Demo:
         self._console = console
         self._server = server
         self._settings = settings
-        self.rows: list[Row] = []
+        self.rows = [Row(client, phase.title) for phase in PHASES for client in CLIENTS]
         self.pool = PoolCounts()
-        self.server_connections: int | None = None
+        #: What the server accepted from the accelerated process.
+        self.server_connections: int | None = None if server is None else 0
 
-    def measure(self, client: str, progress: Progress) -> None:
-        """Runs the phases in a fresh process and keeps their figures."""
-        accelerated = client == "accelerated"
-        begin = self._server_stats()
-        with Worker(self._environment(accelerated), self._settings) as worker:
-            starting = progress.add_task(f"{client}: starting litellm", total=None)
-            pool = PoolCounts.from_performance_stats(worker.answer()["stats"])
+    def measure(self, calls: int, progress: Progress) -> None:
+        """Runs the phases in two fresh processes that take turns, and keeps their figures."""
+        with ExitStack() as stack:
+            starting = progress.add_task("starting litellm, twice", total=None)
+            workers = {
+                client: stack.enter_context(Worker(self._environment(client == "accelerated"), self._settings))
+                for client in CLIENTS
+            }
+            for client, worker in workers.items():
+                stats = worker.answer()["stats"]
+                if client == "accelerated":
+                    self.pool = PoolCounts.from_performance_stats(stats)
             progress.remove_task(starting)
             for phase in PHASES:
-                before = self._server_stats()
-                result = self._run_phase(worker, client, phase, progress)
-                pool_before, pool = pool, PoolCounts.from_performance_stats(result["stats"])
-                handshakes: int | None = None
-                connections: int | None = None
-                after = self._server_stats()
-                if before is not None and after is not None:
-                    added = after.since(before)
-                    handshakes, connections = added.handshakes, added.connections_accepted
-                    if added.requests != result["calls"]:
-                        count = f"the server answered {added.requests} requests"
-                        result["errors"][f"{count} for {result['calls']} calls"] = abs(added.requests - result["calls"])
-                elif accelerated:
-                    handshakes = pool.count("handshakes") - pool_before.count("handshakes")
-                    connections = pool.count("connections_opened") - pool_before.count("connections_opened")
-                self.rows.append(
-                    Row(
-                        client,
-                        phase,
-                        result["calls"],
-                        result["errors"],
-                        result["latencies"],
-                        result["cpu_per_call"],
-                        handshakes,
-                        connections,
-                    )
-                )
-        if accelerated:
-            self.pool = pool
-            end = self._server_stats()
-            if begin is not None and end is not None:
-                self.server_connections = end.since(begin).connections_accepted
+                self._say(f"{phase.title}: {calls} calls each ...")
+                first = 0
+                for number, part in enumerate(parts(calls, phase.rounds)):
+                    # Who begins changes too.
+                    for client in CLIENTS if number % 2 == 0 else reversed(CLIENTS):
+                        self._run_part(workers[client], client, phase, first, part, progress)
+                    first += part
 
-    def _run_phase(self, worker: Worker, client: str, phase: str, progress: Progress) -> dict[str, Any]:
-        task = progress.add_task(f"{client}: {phase}", total=self._settings["calls"])
-        if not self._console.is_terminal:
-            self._console.print(f"{client}: {self._settings['calls']} calls, {phase} ...")
-        worker.begin(phase)
+    def _run_part(self, worker: Worker, client: str, phase: Phase, first: int, calls: int, progress: Progress) -> None:
+        row = next(row for row in self.rows if (row.client, row.phase) == (client, phase.title))
+        task = progress.add_task(f"{client}: {phase.title}", total=calls)
+        before = self._server_stats()
+        result = self._result(worker, {"phase": phase.name, "first": first, "calls": calls}, progress, task)
+        progress.remove_task(task)
+        after = self._server_stats()
+        row.add(result)
+        pool = PoolCounts.from_performance_stats(result["stats"])
+        if before is not None and after is not None:
+            added = after.since(before)
+            row.add_connections(added.handshakes, added.connections_accepted)
+            if added.requests != calls:
+                count = f"the server answered {added.requests} requests"
+                row.errors[f"{count} for {calls} calls"] += abs(added.requests - calls)
+            if client == "accelerated" and self.server_connections is not None:
+                self.server_connections += added.connections_accepted
+        elif client == "accelerated":
+            row.add_connections(
+                pool.count("handshakes") - self.pool.count("handshakes"),
+                pool.count("connections_opened") - self.pool.count("connections_opened"),
+            )
+        if client == "accelerated":
+            self.pool = pool
+
+    def _result(self, worker: Worker, part: dict[str, Any], progress: Progress, task: TaskID) -> dict[str, Any]:
+        worker.begin(part)
         while True:
             message = worker.answer()
             if "result" in message:
-                progress.update(task, completed=self._settings["calls"])
                 result: dict[str, Any] = message["result"]
                 return result
             progress.update(task, completed=message["done"])
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False)
 
     def _server_stats(self) -> ServerStats | None:
         return None if self._server is None else self._server.stats()
@@ -171,8 +180,9 @@ class Demo:
         return environment
 
 
-def run(calls: int, base_url: str = "", api_key: str = "", model: str = "") -> int:
-    """Runs the demo and prints its tables. 0 if every call succeeded and the pool carried the accelerated ones."""
+def run(calls: int, base_url: str = "", api_key: str = "", model: str = "", picture: str = "") -> int:
+    """Runs the demo and prints its tables; `picture` names the PNG to write. 0 if every call succeeded and the pool
+    carried the accelerated ones."""
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
@@ -182,22 +192,22 @@ def run(calls: int, base_url: str = "", api_key: str = "", model: str = "") -> i
                 "base_url": base_url or (server.base_url if server else ""),
                 "api_key": api_key or "none",
                 "model": model or "embedded-model",
-                "calls": calls,
                 "echoes": server is not None,
             }
             console.print(f"Server: {settings['base_url']}" + (" (embedded)" if server else ""), highlight=False)
             demo = Demo(console, server, settings)
             progress = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
-            for client in ("stock", "accelerated"):
-                demo.measure(client, progress)
+            demo.measure(calls, progress)
     except (EmbeddedServerError, WorkerFailed) as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False)
         return 1
     if not console.is_terminal:
-        console.width = max(console.width, 120)
+        console.width = max(console.width, 140)
     console.print()
     console.print(results_table(demo.rows))
     console.print(pool_table(demo.pool))
+    if picture:
+        console.print(_draw(demo.rows, Path(picture)), highlight=False, markup=False, soft_wrap=True)
     problems = verdict(demo.rows, demo.pool, demo.server_connections)
     for problem in problems:
         console.print(f"failed: {problem}", style="red", highlight=False, markup=False)
@@ -205,6 +215,21 @@ def run(calls: int, base_url: str = "", api_key: str = "", model: str = "") -> i
         total = sum(row.calls for row in demo.rows if row.client == "accelerated")
         console.print(f"Every call succeeded; the pool carried all {total} of the accelerated client.", highlight=False)
     return 1 if problems else 0
+
+
+def _draw(rows: list[Row], file: Path) -> str:
+    """Writes the picture; what to say about it."""
+    from .demo_picture import draw
+
+    try:
+        draw(rows, file)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        return "No picture: it needs matplotlib: pip install 'fast-litellm[picture]'"
+    except OSError as error:
+        return f"No picture: {error}"
+    return f"The same as a picture: {file}"
 
 
 if __name__ == "__main__":

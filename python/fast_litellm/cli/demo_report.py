@@ -1,8 +1,9 @@
-"""The demo's figures: what one phase measured, and how the tables show it."""
+"""The demo's figures: what each client measured in each phase, and how the tables show it."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,21 +20,44 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 @dataclass
 class Row:
-    """One phase of one client."""
+    """One phase of one client; its parts are added as they come. Times in seconds."""
 
     client: str
-    phase: str
-    calls: int
-    errors: dict[str, int]
-    latencies: list[float]  # seconds
-    cpu_per_call: float  # seconds
+    phase: str  # its title
+    calls: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    first_tokens: list[float] = field(default_factory=list)
+    elapsed: float = 0.0
+    processor_time: float = 0.0
     #: None where nobody could count them: a real provider, and a client without our pool.
-    handshakes: int | None
-    connections: int | None
+    handshakes: int | None = None
+    connections: int | None = None
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """A part as the client process tells it."""
+        self.calls += result["calls"]
+        self.errors.update(result["errors"])
+        self.latencies += result["latencies"]
+        self.first_tokens += result["first_tokens"]
+        self.elapsed += result["elapsed"]
+        self.processor_time += result["processor_time"]
+
+    def add_connections(self, handshakes: int, connections: int) -> None:
+        self.handshakes = (self.handshakes or 0) + handshakes
+        self.connections = (self.connections or 0) + connections
 
     @property
     def error_count(self) -> int:
         return sum(self.errors.values())
+
+    @property
+    def processor_time_per_call(self) -> float:
+        return self.processor_time / self.calls
+
+    @property
+    def first_token(self) -> float | None:
+        return percentile(self.first_tokens, 0.5) if self.first_tokens else None
 
 
 @dataclass
@@ -58,28 +82,47 @@ class PoolCounts:
         return cls(dict(stats.get("pool") or {}), dict(stats.get("requests_stock") or {}))
 
 
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.2f}"
+def milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.2f}"
 
 
 def results_table(rows: Iterable[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="litellm.completion, one thread")
+    """Stock and accelerated beside each other, phase by phase."""
+    table = Table(box=box.SIMPLE_HEAD, title="litellm, stock and accelerated", padding=(0, 1, 0, 0))
+    table.add_column("call", no_wrap=True)
     table.add_column("client")
-    table.add_column("call")
-    for heading in ("calls", "errors", "handshakes", "connections", "p50 ms", "p99 ms", "client CPU ms/call"):
+    headings = (
+        "calls",
+        "errors",
+        "handshakes",
+        "connections",
+        "calls/s",
+        "p50 ms",
+        "p99 ms",
+        "first token ms",
+        "CPU ms",
+    )
+    for heading in headings:
         table.add_column(heading, justify="right")
+    phase = ""
     for row in rows:
+        if phase and row.phase != phase:
+            table.add_section()
         table.add_row(
+            row.phase if row.phase != phase else "",
             row.client,
-            row.phase,
             str(row.calls),
             str(row.error_count),
             "n/a" if row.handshakes is None else str(row.handshakes),
             "n/a" if row.connections is None else str(row.connections),
+            f"{row.calls / row.elapsed:,.0f}",
             milliseconds(percentile(row.latencies, 0.5)),
             milliseconds(percentile(row.latencies, 0.99)),
-            milliseconds(row.cpu_per_call),
+            milliseconds(row.first_token),
+            milliseconds(row.processor_time_per_call),
         )
+        phase = row.phase
+    table.caption = "handshakes, connections: made in this phase; first token: p50; CPU: of the client, per call"
     return table
 
 
