@@ -99,6 +99,10 @@ bench: $(BUILT) ## the pool beside other pools, requests and tasks beside raw sy
 stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times over (STRESS_PARTS="exit suite pool repeat proxy")
 	@scripts/stress.sh
 
+.PHONY: compat
+compat: $(BUILT) ## the matrix of older versions of litellm, each in an environment of its own; writes docs/compatibility.md
+	@$(BIN)/python scripts/compat.py $(COMPAT_ARGS)
+
 # --- quality ----------------------------------------------------------------------------------------------------------
 
 $(VENV)/.stamp-lint: pyproject.toml $(INSTALLED)

@@ -1,0 +1,117 @@
+"""docs/compatibility.md: the verdicts of `make compat` as tables, with numbered notes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from compat import comparing
+from compat.cells import CELLS, DESCRIPTIONS, OPERATIONS, PROVIDERS, Cell
+
+PROVIDER_NAMES = {
+    "openai": "OpenAI",
+    "azure": "Azure",
+    "anthropic": "Anthropic",
+    "hosted_vllm": "hosted_vllm",
+    "ollama": "Ollama (litellm's own handlers; streams are lines of JSON)",
+}
+
+
+class Result(NamedTuple):
+    """What came of one version."""
+
+    versions: dict[str, str | None]
+    missing_points: list[str]
+    verdicts: dict[str, comparing.Verdict]
+
+    def count(self, state: str) -> int:
+        return sum(verdict.state == state for verdict in self.verdicts.values())
+
+
+INTRODUCTION = f"""# Compatibility
+
+Written by `make compat` with Python {sys.version_info[0]}.{sys.version_info[1]}; do not edit.
+
+Every call below is made three times against the embedded server, in processes of their own: by litellm as it comes, by
+litellm without its aiohttp transport, and by litellm accelerated. *Through the pool, equal* means:
+
+- the pool counted each request that the server saw, and none went through another transport;
+- the caller got what litellm as it comes gives, field for field, with the hidden parameters, the headers of the
+  response, and the errors; random ids and times that litellm makes itself are left out;
+- the server saw, byte for byte, what httpx's own transport sends: method, target, headers in their order and case,
+  body;
+- the same as litellm as it comes sends, where that is aiohttp, but for the case of header names and for a
+  `content-type: application/octet-stream` that aiohttp adds to bodies without one.
+
+`make test` runs the same for the versions that are installed here, the last row.
+
+## Versions
+"""
+CELLS_INTRODUCTION = """*Points missing*: what this version of litellm or of the SDK does not have, so there was nothing
+to patch.
+
+## Calls
+
+*yes*: through the pool, equal. **stock**: equal, but not through the pool. *not offered*: litellm refuses before it
+sends anything."""
+
+
+class Notes:
+    """Numbered notes; equal texts share a number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def refer(self, *texts: str) -> str:
+        numbers = (self._numbers.setdefault(brief(text), len(self._numbers) + 1) for text in texts)
+        return " ".join(f"({number})" for number in dict.fromkeys(numbers))
+
+    def lines(self) -> list[str]:
+        return [f"{number}. {text}" for text, number in self._numbers.items()]
+
+
+def brief(text: str) -> str:
+    """The first sentence, without what is another one each time."""
+    text = re.split(r"(?<=[a-z])\. (?=[A-Z])| - \{|\n", text.strip())[0]
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", comparing.normalised(text))
+    return (text if len(text) <= 240 else text[:237] + "...").replace("|", "\\|")
+
+
+def entry(verdict: comparing.Verdict, notes: Notes) -> str:
+    word = {comparing.POOL: "yes", comparing.NOT_OFFERED: verdict.state}.get(verdict.state, f"**{verdict.state}**")
+    return f"{word} {notes.refer(*verdict.notes[:3])}".strip()
+
+
+def table(names: Sequence[str], results: Mapping[str, Result], failed: Mapping[str, str]) -> str:
+    """`names`: the columns, oldest first; of each either the result, or why there is none."""
+    notes = Notes()
+    titles = [(results[name].versions["litellm"] if name in results else name) or name for name in names]
+    summary = [
+        "| litellm | openai | httpx | aiohttp | cells | through the pool, equal | not through the pool | different "
+        "| not offered by litellm | points missing |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, title in zip(names, titles, strict=True):
+        if name not in results:
+            summary.append(f"| {title} | not run {notes.refer(failed.get(name, 'left out'))} |")
+            continue
+        result = results[name]
+        counts = [result.count(state) for state in (comparing.POOL, comparing.STOCK, comparing.DIFFERS)]
+        row = [title, *(result.versions[package] or "none" for package in ("openai", "httpx", "aiohttp")), len(CELLS)]
+        missing = ", ".join(f"`{point}`" for point in result.missing_points) or "none"
+        row += [*counts, result.count(comparing.NOT_OFFERED), missing]
+        summary.append("| " + " | ".join(map(str, row)) + " |")
+
+    sections = []
+    for provider in PROVIDERS:
+        sections += ["", f"### {PROVIDER_NAMES[provider]}", ""]
+        sections += [f"| call | {' | '.join(titles)} |", "| --- |" + " --- |" * len(titles)]
+        for operation in OPERATIONS:
+            cell = Cell(provider, operation).name
+            entries = [entry(results[name].verdicts[cell], notes) if name in results else "?" for name in names]
+            sections.append(f"| {DESCRIPTIONS[operation]} | {' | '.join(entries)} |")
+    return "\n".join(
+        [INTRODUCTION, *summary, "", CELLS_INTRODUCTION, *sections, "", "## Notes", "", *notes.lines(), ""]
+    )

@@ -1,0 +1,175 @@
+"""Runs the matrix under one interpreter, and writes what came of it. A program too:
+
+python tests/python/compat/matrix.py [--python .cache/compat/.../bin/python] [--json result.json] [cell ...]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fast_litellm.server import EmbeddedServer, RequestRecord
+
+from .cells import CELLS, Cell
+
+#: litellm as it comes; the same without its aiohttp transport, so that httpx's own is what speaks; ours.
+MODES = ("stock", "httpx", "accelerated")
+#: Seconds for one cell, or for importing litellm; only what hangs takes them.
+PATIENCE = 300.0
+
+#: litellm must look for nothing on the network, and nothing of the caller's environment may change what it does.
+QUIET = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
+    "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
+    "LITELLM_TELEMETRY": "False",
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_LOG": "ERROR",
+    "PYTHONHASHSEED": "0",
+    "PYTHONFAULTHANDLER": "1",
+}
+_UNWANTED = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_VERIFY", "SSL_CERTIFICATE", "SSL_CERT_DIR")
+_UNWANTED_PREFIXES = ("OPENAI_", "AZURE_", "ANTHROPIC_", "OLLAMA_", "HOSTED_VLLM_", "FAST_LITELLM_", "DISABLE_AIOHTTP")
+
+
+class WorkerFailed(RuntimeError):
+    """A worker ended, or hung, before it had answered."""
+
+
+class Worker:
+    """One worker process; see worker.py for what is said on the pipes."""
+
+    def __init__(self, python: str, mode: str, api: EmbeddedServer, pictures: EmbeddedServer) -> None:
+        self.mode = mode
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [python, str(Path(__file__).with_name("worker.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=_environment(mode, api),
+        )
+        self._say(json.dumps({"mode": mode, "origin": api.origin, "pictures": pictures.origin}))
+
+    def answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        watchdog = threading.Timer(PATIENCE, self._process.kill)
+        watchdog.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if not line:
+            self._fail()
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        self._say(cell.name)
+        return self.answer()
+
+    def finish(self) -> None:
+        """Lets it end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def end(self) -> str:
+        """Waits for its end; what it wrote to stderr."""
+        watchdog = threading.Timer(PATIENCE, self._process.kill)
+        watchdog.start()
+        try:
+            if self._process.wait() != 0:
+                self._fail()
+        finally:
+            watchdog.cancel()
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._fail()
+
+    def _fail(self) -> None:
+        status = self._process.wait()
+        self._errors.seek(0)
+        raise WorkerFailed(f"the {self.mode} worker ended with status {status}:\n{self._errors.read()[-4000:]}")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        process = self._process
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout, self._errors):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def _environment(mode: str, api: EmbeddedServer) -> dict[str, str]:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in _UNWANTED and not name.upper().startswith(_UNWANTED_PREFIXES)
+    }
+    return {
+        **inherited,
+        **QUIET,
+        "SSL_CERT_FILE": api.ca_file,
+        "OLLAMA_API_BASE": api.origin,  # where old versions ask what a model can do
+        "FAST_LITELLM_ENABLED": str(mode == "accelerated").lower(),
+    }
+
+
+def run(
+    python: str = sys.executable, cells: Sequence[Cell] = CELLS, progress: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Every cell in each mode. Returns {"versions", "python", "patch", "stderr": {mode: text},
+    "cells": {name: {mode: outcome}}}; an outcome is {"result", "pool", "requests"}, the last
+    one what the servers saw, see `RequestRecord.as_dict`."""
+    with ExitStack() as stack:
+        api = stack.enter_context(EmbeddedServer(tls=True, record=True))
+        pictures = stack.enter_context(EmbeddedServer(tls=False, record=True))
+        workers = [stack.enter_context(Worker(python, mode, api, pictures)) for mode in MODES]
+        progress("importing litellm")
+        report: dict[str, Any] = workers[-1].answer()
+        for worker in workers[:-1]:
+            worker.answer()
+        report["cells"] = {}
+        for cell in cells:
+            progress(cell.name)
+            outcomes = report["cells"][cell.name] = {}
+            for worker in workers:
+                outcome = worker.run(cell)
+                outcome["requests"] = [record.as_dict() for record in _seen(pictures, api)]
+                outcomes[worker.mode] = outcome
+        # All at once, so that they end beside each other.
+        for worker in workers:
+            worker.finish()
+        report["stderr"] = {worker.mode: worker.end() for worker in workers}
+        return report
+
+
+def _seen(*servers: EmbeddedServer) -> list[RequestRecord]:
+    return [record for server in servers for record in server.records()]
