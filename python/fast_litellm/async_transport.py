@@ -53,24 +53,24 @@ class AsyncResponseBody:
     """The body of a response, as it comes and no faster than it is asked for. Closing it, or dropping it, ends the
     exchange."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("_exchange", "_read")
 
     def __init__(self, exchange: _core.AsyncExchange) -> None:
         self._exchange = exchange
+        self._read = exchange.read
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        exchange = self._exchange
-        read = exchange.read
-        try:
-            while True:
-                piece = read()
-                if piece is None:
-                    piece = await settled(exchange)
-                if not piece:
-                    return
-                yield piece
-        finally:  # the end, an error, a cancellation, or a caller who stops here
-            exchange.close()
+    # Not a generator: each costs the loop a look at its hooks. The exchange ends itself with the body, with an error
+    # and with a cancellation; who stops in between closes the response, or drops it.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = self._read()
+        if piece is None:
+            piece = await settled(self._exchange)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
     async def aclose(self) -> None:
         self._exchange.close()

@@ -9,7 +9,7 @@ namespace fastpool::client {
 namespace {
 
 constexpr std::size_t drain_limit = 64UL * 1024;
-constexpr std::size_t parsers_kept = 4;
+constexpr std::size_t parsers_kept = 64;  // as many exchanges as an event loop may well have at once
 
 std::vector<std::unique_ptr<h1::ResponseParser>>& parser_cache() {
   thread_local std::vector<std::unique_ptr<h1::ResponseParser>> cache;

@@ -89,6 +89,8 @@ std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseL
 
 std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once) {
   if (!acquisition_) {
+    if (pool::Lease lease = pool.try_acquire(endpoint, true)) [[likely]]
+      return lease;
     const OptionalDuration patience = at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
     woken_before_ = true;
     acquisition_.emplace(pool, endpoint, pool::AcquireOptions{patience, timeouts_.connect, true, {}}, waker());

@@ -164,12 +164,18 @@ LeaseRef Pool::lease_reserved(Endpoint& endpoint) {
   return {};
 }
 
-Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
+Lease Pool::try_acquire(Endpoint& endpoint, bool check) noexcept {
   if (Lease lease = take_idle(endpoint)) [[likely]] {
-    if (!options.check || (*lease).check_alive()) return lease;
+    if (!check || (*lease).check_alive()) return lease;
     tallies_.discarded.add();
     lease.end(Reuse::no());
   }
+  return {};
+}
+
+Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
+  if (Lease lease = try_acquire(endpoint, options.check)) [[likely]]
+    return lease;
   sync::ThreadWaker waker;
   Acquisition acquisition(*this, endpoint, options, waker);
   return wait(acquisition, waker, endpoint, options.interrupt);

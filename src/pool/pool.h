@@ -57,6 +57,8 @@ class Pool {
   /// A live connection: idle, handed over, or dialed. Waits in the endpoint's queue, first come first served.
   /// Errors: pool_timeout, pool_closed, interrupted, connect_timeout, and whatever the dial met.
   [[nodiscard]] Result<Lease> acquire(Endpoint& endpoint, const AcquireOptions& options);
+  /// A live connection that is idle, at once; an empty lease if there is none or others wait.
+  [[nodiscard]] Lease try_acquire(Endpoint& endpoint, bool check) noexcept;
   /// A bare lease at once: an idle connection, unseen, or a reserved slot without one. Nothing at the limits.
   [[nodiscard]] std::optional<LeaseRef> try_lease(Endpoint& endpoint);
   /// The same, waiting in the queue. Errors: pool_timeout, pool_closed, interrupted.
