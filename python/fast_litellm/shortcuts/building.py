@@ -23,7 +23,11 @@ RELIES_ON = (
     "_urls:URL.__init__",
 )
 
-_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
+
+def _methods_with_body(prepare: Any) -> Any:
+    """Those that httpx gives a `Content-Length: 0`; httpx2 has one more."""
+    constants = prepare.__code__.co_consts
+    return next(constant for constant in constants if isinstance(constant, (tuple, frozenset)) and "POST" in constant)
 
 
 def requests(library: Library, base: Any) -> dict[str, Any]:
@@ -39,6 +43,9 @@ def requests(library: Library, base: Any) -> dict[str, Any]:
     default_class = type(default)
     initialize, prepare = request_class.__init__, request_class._prepare
     whole_body: Any = models.ByteStream
+    with_body = _methods_with_body(prepare)
+    # httpx2's later ones, as httpx the other way round: of the two headers, that which is set goes.
+    one_of_two = "content-length" in prepare.__code__.co_consts
 
     def quick_request(method: Any, url: Any, headers: Any, content: Any, data: Any, json: Any, extensions: Any) -> Any:
         request = request_class.__new__(request_class)
@@ -51,13 +58,16 @@ def requests(library: Library, base: Any) -> dict[str, Any]:
         names = {name for _, name, _ in items}
         for key, value in content_headers.items():
             name = key.lower().encode()
-            if name not in names and not (name == b"transfer-encoding" and b"content-length" in names):
-                names.add(name)
-                items.append((key.encode(), name, value.encode()))
+            if name in names or (name == b"transfer-encoding" and b"content-length" in names):
+                continue
+            if one_of_two and name == b"content-length" and b"transfer-encoding" in names:
+                continue
+            names.add(name)
+            items.append((key.encode(), name, value.encode()))
         first = []
         if b"host" not in names and request.url.host:
             first.append((b"Host", b"host", request.url.netloc))
-        if b"content-length" not in names and b"transfer-encoding" not in names and request.method in _WITH_BODY:
+        if b"content-length" not in names and b"transfer-encoding" not in names and request.method in with_body:
             first.append((b"Content-Length", b"content-length", b"0"))
         made._list = first + items if first else items
         request.stream = stream

@@ -15,8 +15,8 @@ from .known import Library
 RELIES_ON = (
     "_client:BaseClient.cookies",
     "_client:{Client}._send_single_request",
-    "_models:Cookies.__init__",
     "_models:Cookies.extract_cookies",
+    "_models:Cookies.__init__",
     "_models:Cookies._CookieCompatRequest.__init__",
     "_models:Cookies._CookieCompatResponse.__init__",
     "_models:Cookies._CookieCompatResponse.info",

@@ -410,3 +410,22 @@ def test_names_of_pools_are_not_taken(kind: Kind) -> None:
     name = str(uuid.uuid4())
     client = accelerate(kind.make(headers={"X": name}))
     assert "pool 'default'" in repr(client._transport)
+
+
+@pytest.mark.parametrize("name", ["Client", "AsyncClient"])
+def test_httpx2s_clients_too(name: str, server: ScriptedServer, carried: Carried) -> None:
+    httpx2 = pytest.importorskip("httpx2")
+    client = accelerate(getattr(httpx2, name)(trust_env=False, verify=False))
+
+    async def ask() -> Any:
+        async with client:
+            return await client.get(server.url)
+
+    if name == "AsyncClient":
+        answer = asyncio.run(ask())
+    else:
+        with client:
+            answer = client.get(server.url)
+    assert type(answer) is httpx2.Response
+    assert answer.text == "GET /"
+    assert carried.requests == 1

@@ -248,3 +248,20 @@ def test_a_file_is_sent_from_where_it_stands(make_client: MakeClient, conversati
     step: Step = {"content": lambda: io.BytesIO(b"from a file")}
     stock = conversations.hold(make_client(), [step], quick=False)
     assert conversations.hold(make_client(), [step], quick=True) == stock
+
+
+@pytest.mark.parametrize("name", ["Client", "AsyncClient"])
+def test_httpx2_too(name: str, conversations: Conversations) -> None:
+    httpx2 = pytest.importorskip("httpx2")
+    conversations.expected = tuple(one for one in conversations.expected if one != "cookies")  # it needs none
+    steps: list[Step] = [{"url": path, "content": _BODY, "headers": _SDK} for path in _ANSWERS]
+    steps += [step for step in _FORMS.values() if not {"auth", "cookies", "timeout"} & step.keys()]
+
+    def hold(quick: bool) -> Any:
+        client = getattr(httpx2, name)(trust_env=False, verify=False, timeout=20.0, follow_redirects=True)
+        return conversations.hold(client, steps, quick=quick)
+
+    stock = hold(False)
+    assert hold(True) == stock
+    assert stock.cookies
+    assert any(request.header("cookie") for request in stock.requests)

@@ -33,19 +33,22 @@ class Conversations:
     def __init__(self, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
         self.server = server
         self._caplog = caplog
+        #: The shortcuts that a client must get.
+        self.expected = tuple(shortcuts.SHORTCUTS)
 
     def hold(
         self, client: Any, steps: list[Step], *, quick: bool, prepare: Callable[[Any], None] | None = None
     ) -> Told:
         if quick:
             shortcuts.put_on(client)
-            assert shortcuts.names_on(client) == tuple(shortcuts.SHORTCUTS), shortcuts.states()
+            assert shortcuts.names_on(client) == self.expected, shortcuts.states()
         if prepare is not None:
             prepare(client)
+        logger = type(client).__module__.partition(".")[0]
         before = len(self.server.requests)
         self._caplog.clear()
-        with self._caplog.at_level(logging.INFO, logger="httpx"):
-            if isinstance(client, httpx.AsyncClient):
+        with self._caplog.at_level(logging.INFO, logger=logger):
+            if hasattr(client, "aclose"):
                 outcomes = asyncio.run(_converse_async(client, self.server.url, steps))
             else:
                 outcomes = _converse(client, self.server.url, steps)
@@ -56,7 +59,7 @@ class Conversations:
             [
                 (record.name, record.levelno, record.getMessage(), record.pathname, record.funcName, record.lineno)
                 for record in self._caplog.records
-                if record.name == "httpx"
+                if record.name == logger
             ],
         )
 
