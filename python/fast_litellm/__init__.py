@@ -5,7 +5,7 @@ process-wide pool. ``FAST_LITELLM_ENABLED=false`` turns that off. The pool can a
 (`SimpleConnectionPool`) and under any httpx client (`HTTPTransport`, `AsyncHTTPTransport`).
 
 Importing this package is cheap: it loads neither litellm nor httpx nor asyncio, starts no thread, and reads one
-environment variable. Every public name is loaded when it is first asked for.
+environment variable, or two if one names a file of settings. Every public name is loaded when it is first asked for.
 """
 
 TYPE_CHECKING = False  # type checkers take it for True; importing typing for it would cost more than this whole module
