@@ -1,11 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace fastpool {
+
+namespace net {
+class ChannelFactory;
+}
 
 /// How TLS is to be spoken. Two connections may be shared only if these are equal. The defaults verify everything:
 /// chain and host name, TLS 1.2 or later.
@@ -44,6 +49,9 @@ struct Profile {
   std::string local_address;  ///< an IP address to bind to (its family restricts the dial); empty: any
   std::string unix_socket;    ///< a path: connect there instead of to host and port
   std::vector<SocketOption> socket_options;
+  /// Another TLS engine, which then speaks it in place of `tls`; the same object in every profile that is to share
+  /// connections. The first user of a connection does the handshake. Null: the library's own engine.
+  std::shared_ptr<const net::ChannelFactory> channels;
 
   friend bool operator==(const Profile&, const Profile&) = default;
 };

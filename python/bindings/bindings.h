@@ -24,7 +24,8 @@ namespace fastpool::bindings {
 /// The native half of SimpleConnectionPool. Members other than `holder` are touched with the GIL only.
 class Pool {
  public:
-  Pool(std::string name, const PoolSettings& settings, TlsSettings default_tls, nanobind::object error_factory);
+  Pool(std::string name, const PoolSettings& settings, TlsSettings default_tls, nanobind::object default_ssl_context,
+       nanobind::object error_factory);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -51,6 +52,7 @@ class Pool {
   client::CoreHolder holder;
   const std::string name;
   const TlsSettings default_tls;
+  const nanobind::object default_ssl_context;  // in place of default_tls; or None
   const nanobind::object error_factory;
   std::uint64_t requests = 0;
 
@@ -67,8 +69,9 @@ class Pool {
 /// What a transport holds: a pool, a profile, its own count of leases.
 class Handle {
  public:
-  Handle(nanobind::object pool, Profile profile, std::optional<std::uint32_t> max_leases, int connect_retries,
-         nanobind::object error_factory);
+  /// \param ssl_context what the profile's channels are of, or None; kept as long as the handle may dial.
+  Handle(nanobind::object pool, Profile profile, nanobind::object ssl_context, std::optional<std::uint32_t> max_leases,
+         int connect_retries, nanobind::object error_factory);
 
   [[nodiscard]] Result<pool::EndpointHold> endpoint(client::Core& core, Scheme scheme, std::string_view host,
                                                     std::uint16_t port, std::optional<std::string_view> server_name);
@@ -85,6 +88,7 @@ class Handle {
 
  private:
   const Profile profile_;
+  const nanobind::object ssl_context_;
   client::Core* core_ = nullptr;  // that profile_id_ and last_ belong to
   client::ProfileId profile_id_ = 0;
   Origin last_origin_;

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "dropped_references.h"
+
 namespace nb = nanobind;
 
 namespace fastpool::bindings {
@@ -38,6 +40,12 @@ void bind_errors(nb::module_& module) {
 }
 
 void raise(const Error& error, nb::handle factory) {
+  // What Python code below the core raised: goes on as it is if it ended the call, else tells why.
+  PyObject* const cause = error.cause ? static_cast<const Reference*>(error.cause.get())->get() : nullptr;
+  if (cause != nullptr && error.code == ErrorCode::interrupted) {
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(cause)), cause);
+    throw nb::python_error();
+  }
   const nb::object code = text(to_string(error.code));
   const nb::object phase = text(to_string(error.phase));
   const nb::object detail = text_of_anything(error.detail);
@@ -58,6 +66,7 @@ void raise(const Error& error, nb::handle factory) {
     exception.attr("os_error") = error.os_error;
     exception.attr("detail") = detail;
   }
+  if (cause != nullptr) PyException_SetCause(exception.ptr(), Py_NewRef(cause));
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
   throw nb::python_error();
 }

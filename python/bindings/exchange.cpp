@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
+#include "context_factory.h"
 #include "errors.h"
 #include "gil.h"
 
@@ -126,6 +127,10 @@ class Exchange final : public HandledExchange {
 nb::object HandledExchange::address(net::SocketAddress connection::Addresses::* which) const {
   if (busy_ || !exchange_.addresses()) return nb::none();
   return address_from(*exchange_.addresses().*which);
+}
+
+nb::object HandledExchange::ssl_object() const {
+  return busy_ ? nb::none() : ssl_object_of(exchange_.engine());
 }
 
 nb::object joined_bytes(const std::vector<std::string_view>& pieces) {

@@ -28,6 +28,8 @@ Gate& gate() noexcept {
   return *the_gate;
 }
 
+thread_local WithoutGil* current_without_gil = nullptr;
+
 [[noreturn]] void park_for_ever() noexcept {
   for (;;)
     ::pause();
@@ -44,7 +46,12 @@ WithoutGil::WithoutGil() noexcept : main_thread_(PyThread_get_thread_ident() == 
   release();
 }
 
+WithoutGil* WithoutGil::current() noexcept {
+  return current_without_gil;
+}
+
 void WithoutGil::release() noexcept {
+  outer_ = std::exchange(current_without_gil, this);
   gate().outside.add();
   state_ = PyEval_SaveThread();
 }
@@ -58,6 +65,7 @@ void WithoutGil::retake() {
   if (!gate().gone.get()) {
     PyEval_RestoreThread(state_);
     guard.over();
+    current_without_gil = outer_;
   }
 }
 

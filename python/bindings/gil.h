@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <exception>
+#include <utility>
 
 #include <Python.h>
 
@@ -38,6 +39,9 @@ class UnwindingParks {
 /// handler raised (then the Python error is set).
 class WithoutGil {
  public:
+  /// The one through which this thread has given the GIL away; null while it has the GIL.
+  [[nodiscard]] static WithoutGil* current() noexcept;
+
   WithoutGil() noexcept;
   ~WithoutGil() { retake(); }
   WithoutGil(const WithoutGil&) = delete;
@@ -64,9 +68,18 @@ class WithoutGil {
   static bool look_at_signals(void* self) noexcept;
 
   PyThreadState* state_ = nullptr;
+  WithoutGil* outer_ = nullptr;
   bool main_thread_;
   bool raised_ = false;
 };
+
+/// Runs a function with the GIL, whether or not this thread, one of Python's, has it; if it has given it away, takes it back
+/// as WithoutGil does.
+template <typename Function>
+auto with_gil(Function function) {
+  WithoutGil* const without = WithoutGil::current();
+  return without == nullptr ? function() : without->with_gil(std::move(function));
+}
 
 /// Remembers which thread gets the signals: at import, whichever thread imports.
 void note_main_thread();

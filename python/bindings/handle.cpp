@@ -1,6 +1,7 @@
 // _core.Handle and _core.TlsSettings.
 
 #include "bindings.h"
+#include "context_factory.h"
 #include "errors.h"
 #include "exchange.h"
 
@@ -30,14 +31,16 @@ std::vector<SocketOption> options_from(nb::handle options) {
 
 }  // namespace
 
-Handle::Handle(nb::object the_pool, Profile profile, std::optional<std::uint32_t> most, int retries, nb::object factory)
+Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std::optional<std::uint32_t> most,
+               int retries, nb::object factory)
     : pool_object(std::move(the_pool)),
       pool(nb::cast<Pool&>(pool_object)),
       error_factory(std::move(factory)),
       connect_retries(retries),
       max_leases(most),
       limit(most ? std::make_unique<pool::LeaseLimit>(*most) : nullptr),
-      profile_(std::move(profile)) {
+      profile_(std::move(profile)),
+      ssl_context_(std::move(ssl_context)) {
   client::Core& core = pool.core();
   auto id = core.intern(profile_);
   if (!id) raise_value_error(id.error());
@@ -132,15 +135,21 @@ void bind_handle(nb::module_& module) {
       .def(
           "__init__",
           [](Handle* self, nb::object the_pool, const TlsSettings& tls, std::string local_address,
-             std::string unix_socket, nb::handle socket_options, std::optional<std::uint32_t> max_leases,
-             int connect_retries, nb::object factory) {
+             std::string unix_socket, nb::handle socket_options, nb::object ssl_context,
+             std::optional<std::uint32_t> max_leases, int connect_retries, nb::object factory) {
             if (!nb::isinstance<Pool>(the_pool)) throw nb::type_error("pool must be a _core.Pool");
-            Profile profile{tls, "", std::move(local_address), std::move(unix_socket), options_from(socket_options)};
-            new (self) Handle(std::move(the_pool), std::move(profile), max_leases, connect_retries, std::move(factory));
+            Profile profile{tls,    "", std::move(local_address), std::move(unix_socket), options_from(socket_options),
+                            nullptr};
+            if (!ssl_context.is_none()) {
+              profile.tls = {};  // the context knows
+              profile.channels = ContextFactory::of(ssl_context);
+            }
+            new (self) Handle(std::move(the_pool), std::move(profile), std::move(ssl_context), max_leases,
+                              connect_retries, std::move(factory));
           },
           "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "",
-          "socket_options"_a = nb::make_tuple(), "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0,
-          "error_factory"_a.none() = nb::none())
+          "socket_options"_a = nb::make_tuple(), "ssl_context"_a.none() = nb::none(),
+          "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "error_factory"_a.none() = nb::none())
       .def_prop_ro("open_leases", [](const Handle& self) { return self.open_leases.get(); })
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })
       .def("send", &send, "scheme"_a, "host"_a, "port"_a.none(), "method"_a, "target"_a, "headers"_a,

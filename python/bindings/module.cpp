@@ -4,6 +4,7 @@
 
 #include "bindings.h"
 #include "call.h"
+#include "dropped_references.h"
 #include "errors.h"
 #include "event_loop.h"
 #include "exchange.h"
@@ -35,7 +36,11 @@ NB_MODULE(_core, module) {
   hooks["after_in_child"] = nb::cpp_function([] {
     begin_in_child();
     renew_leak_reports();
+    renew_dropped_references();
   });
   nb::module_::import_("os").attr("register_at_fork")(**hooks);
-  nb::module_::import_("atexit").attr("register")(nb::cpp_function(&stop_leak_reports));
+  nb::module_::import_("atexit").attr("register")(nb::cpp_function([] {
+    stop_leak_reports();
+    stop_dropping_references();
+  }));
 }

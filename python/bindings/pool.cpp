@@ -4,6 +4,7 @@
 #include "bindings.h"
 #include "call.h"
 #include "connection_id_text.h"
+#include "context_factory.h"
 #include "convert.h"
 #include "errors.h"
 #include "gil.h"
@@ -91,8 +92,13 @@ void stop_everything() {
 
 }  // namespace
 
-Pool::Pool(std::string pool_name, const PoolSettings& settings, TlsSettings tls, nb::object factory)
-    : holder(settings), name(std::move(pool_name)), default_tls(std::move(tls)), error_factory(std::move(factory)) {
+Pool::Pool(std::string pool_name, const PoolSettings& settings, TlsSettings tls, nb::object ssl_context,
+           nb::object factory)
+    : holder(settings),
+      name(std::move(pool_name)),
+      default_tls(std::move(tls)),
+      default_ssl_context(std::move(ssl_context)),
+      error_factory(std::move(factory)) {
   living().pools.push_back(this);
 }
 
@@ -145,6 +151,7 @@ pool::EndpointHold Pool::look_up(client::Core& now, nb::handle url) {
   if (!origin) raise_value_error(origin.error());
   Profile of_pool;
   of_pool.tls = default_tls;
+  if (!default_ssl_context.is_none()) of_pool.channels = ContextFactory::of(default_ssl_context);
   auto profile = now.intern(of_pool);
   if (!profile) raise_value_error(profile.error());
   pool::EndpointHold there = now.endpoint(*origin, *profile);
@@ -160,7 +167,7 @@ void bind_pool(nb::module_& module) {
           "__init__",
           [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle,
              nb::handle idle_timeout, nb::handle lifetime, nb::handle leak_after, std::optional<TlsSettings> tls,
-             nb::object factory) {
+             nb::object ssl_context, nb::object factory) {
             PoolSettings settings;
             settings.max_connections_per_endpoint =
                 limit_from(per_endpoint, settings.max_connections_per_endpoint, "max_connections_per_endpoint");
@@ -169,12 +176,14 @@ void bind_pool(nb::module_& module) {
             settings.idle_timeout = duration_from(idle_timeout, "idle_timeout");
             settings.max_lifetime = duration_from(lifetime, "max_lifetime");
             settings.leak_after = duration_from(leak_after, "leak_after");
-            new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(factory));
+            if (!ssl_context.is_none()) tls.reset();  // the context knows
+            new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(ssl_context),
+                            std::move(factory));
           },
           "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = 500, "max_connections"_a.none() = 0,
           "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0,
           "max_lifetime"_a.none() = 3600.0, "leak_after"_a.none() = nb::none(), "default_tls"_a.none() = nb::none(),
-          "error_factory"_a.none() = nb::none())
+          "default_ssl_context"_a.none() = nb::none(), "error_factory"_a.none() = nb::none())
       .def_prop_ro("name", [](const Pool& self) { return self.name; })
       .def("cleanup", &cleanup)
       .def("get_stats", &get_stats)

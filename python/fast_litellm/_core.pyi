@@ -1,5 +1,6 @@
 """The native pool. All of it releases the GIL around I/O and waits; every method may be called from any thread."""
 
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,6 +88,7 @@ class Pool:
         max_lifetime: float | None = 3600.0,
         leak_after: float | None = None,
         default_tls: TlsSettings | None = None,
+        default_ssl_context: ssl.SSLContext | None = None,
         error_factory: ErrorFactory | None = None,
     ) -> None: ...
     @property
@@ -179,6 +181,7 @@ class Handle:
         local_address: str = "",
         unix_socket: str = "",
         socket_options: Sequence[tuple[int, int, int | bytes]] = (),
+        ssl_context: ssl.SSLContext | None = None,
         max_leases: int | None = None,
         connect_retries: int = 0,
         error_factory: ErrorFactory | None = None,
@@ -260,6 +263,8 @@ class AsyncExchange:
     @property
     def descriptor(self) -> int: ...
     @property
+    def ssl_object(self) -> ssl.SSLObject | None: ...
+    @property
     def local_address(self) -> Any: ...
     @property
     def peer_address(self) -> Any: ...
@@ -316,6 +321,9 @@ class Exchange:
     @property
     def descriptor(self) -> int:
         """The socket's number, for the network_stream extension; -1 once closed."""
+    @property
+    def ssl_object(self) -> ssl.SSLObject | None:
+        """What speaks TLS on this connection if an `ssl.SSLContext` does; known even after the response."""
     @property
     def local_address(self) -> Any:
         """As `socket.getsockname()` gave it when the connection was made; known even after the response."""

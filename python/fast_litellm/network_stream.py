@@ -19,11 +19,14 @@ class NetworkStream:
 
     def get_extra_info(self, info: str) -> Any:
         """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close, None
-        once the whole body has arrived. None for anything else (`ssl_object` too: the TLS session is not Python's)."""
+        once the whole body has arrived; `ssl_object`: the `ssl.SSLObject` that speaks TLS, for looking only, None where
+        the core does (the session is not Python's then). None for anything else."""
         if info == "client_addr":
             return self._exchange.local_address
         if info == "server_addr":
             return self._exchange.peer_address
+        if info == "ssl_object":
+            return self._exchange.ssl_object
         if info != "socket":
             return None
         descriptor = self._exchange.descriptor

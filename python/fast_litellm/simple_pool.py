@@ -13,7 +13,7 @@ from . import _core
 from .config import default_pool_settings
 from .exceptions import error_factory
 from .lease import Lease
-from .tls import Cert, Verify, settings_from
+from .tls import Cert, Verify, engine_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,8 +113,14 @@ class SimpleConnectionPool(_core.Pool):
                 return
             options = {**_defaults(), **given}
             limits = {name: value for name, value in options.items() if name not in ("verify", "cert", "trust_env")}
-            tls = settings_from(options["verify"], options["cert"], options["trust_env"])
-            super().__init__(pool_name, default_tls=tls, error_factory=error_factory, **limits)
+            engine = engine_from(options["verify"], options["cert"], options["trust_env"], by_socket=False)
+            super().__init__(
+                pool_name,
+                default_tls=engine.settings,
+                default_ssl_context=engine.context,
+                error_factory=error_factory,
+                **limits,
+            )
             self._options = options
             _pools[pool_name] = self
 

@@ -16,6 +16,7 @@ CONTENT = 6  # in RequestArguments
 class SyncTransport(Transport):
     _response_stream: ClassVar[Any]
     _traced_stream: ClassVar[Any]
+    _by_socket: ClassVar[bool] = True
 
     def handle_request(self, request: Any) -> Any:
         if len(request.extensions) > 1 and request.extensions.get("trace") is not None:

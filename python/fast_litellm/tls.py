@@ -1,7 +1,8 @@
-"""From httpx's `verify`, `cert` and `trust_env` to the core's TLS settings.
+"""From httpx's `verify`, `cert` and `trust_env` to who speaks TLS: the core, by settings, or an `ssl.SSLContext`.
 
-The result verifies what this Python's own default context would: its verify flags, ciphers, security level and lowest
-version are read from one. What cannot be told to the core in full is refused, never weakened.
+Settings verify what this Python's own default context would: its verify flags, ciphers, security level and lowest
+version are read from one. What cannot be told to the core in full is not: a context of the caller's, one of a class
+that stands in the place of Python's own (truststore), and one that logs its keys speak TLS themselves.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import os
 import ssl
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from . import _core
 
@@ -21,15 +22,76 @@ Cert: TypeAlias = (
     " | tuple[str | os.PathLike[str], str | os.PathLike[str] | None]"
     " | tuple[str | os.PathLike[str], str | os.PathLike[str] | None, str | None]"
 )
-#: ssl.SSLContext is here because httpx takes one; it is refused with the reason.
 Verify: TypeAlias = "ssl.SSLContext | str | os.PathLike[str] | bool"
+
+
+class Engine(NamedTuple):
+    """Who speaks TLS: the context if there is one, which is used as it is, now and later; else the core."""
+
+    settings: _core.TlsSettings
+    context: ssl.SSLContext | None
+
+
+def engine_from(
+    verify: Verify = True, cert: Cert | None = None, trust_env: bool = True, *, by_socket: bool = True
+) -> Engine:
+    """For httpx's arguments of the same names. A context is used where the caller gives one, and where httpx would make
+    one that does more than settings can tell; then it is httpx that makes it, and loads `cert` into it.
+
+    `by_socket`: httpx would call the context's `wrap_socket` (as its blocking transport does), so a context that
+    changed that alone is refused.
+
+    Raises TypeError for what is no usable context, otherwise as `settings_from` and `httpx.create_ssl_context`.
+    """
+    given = verify is not True and verify is not False and not isinstance(verify, (str, os.PathLike))
+    if not given and (verify is False or not _needs_context()):
+        return Engine(settings_from(verify, cert, trust_env), None)
+    if given:
+        _check_context(verify, by_socket)
+    import httpx
+
+    path_or_context: Any = os.fspath(verify) if isinstance(verify, os.PathLike) else verify
+    context = httpx.create_ssl_context(verify=path_or_context, cert=cert, trust_env=trust_env)  # type: ignore[arg-type]
+    return Engine(_core.TlsSettings(), context)
+
+
+def _needs_context() -> bool:
+    """Whether a context that httpx makes now does what the core does not."""
+    return not is_original_context_class() or bool(os.environ.get("SSLKEYLOGFILE"))
+
+
+def _check_context(context: Any, by_socket: bool) -> None:
+    if not callable(getattr(context, "wrap_bio", None)):
+        raise TypeError(
+            f"verify={type(context).__name__} cannot be used by this transport, as it has no wrap_bio(); pass an "
+            "ssl.SSLContext, True, False or the path of a CA bundle, or use httpx.HTTPTransport"
+        )
+    if not by_socket:
+        return
+    if not _is_pythons_own(context, "wrap_socket") and _is_pythons_own(context, "wrap_bio"):
+        raise TypeError(
+            "this ssl.SSLContext has a wrap_socket() of its own, which this transport would not call (it uses "
+            "wrap_bio); use httpx.HTTPTransport"
+        )
+    own_sockets = getattr(context, "sslsocket_class", ssl.SSLSocket) is not ssl.SSLSocket
+    if own_sockets and getattr(context, "sslobject_class", ssl.SSLObject) is ssl.SSLObject:
+        raise TypeError(
+            "this ssl.SSLContext has an sslsocket_class of its own, which this transport would not use (it uses "
+            "sslobject_class); use httpx.HTTPTransport"
+        )
+
+
+def _is_pythons_own(context: object, method: str) -> bool:
+    function = getattr(getattr(context, method), "__func__", None)
+    return getattr(function, "__globals__", None) is vars(ssl)
 
 
 def settings_from(verify: Verify = True, cert: Cert | None = None, trust_env: bool = True) -> _core.TlsSettings:
     """The settings for httpx's arguments of the same names, by httpx's rules: `verify=True` means SSL_CERT_FILE, else
     SSL_CERT_DIR (both only with `trust_env`), else certifi's bundle.
 
-    Raises TypeError for an `ssl.SSLContext` or a replaced `ssl` module, OSError naming a file that cannot be read.
+    Raises TypeError for an `ssl.SSLContext` or a replaced `ssl` module (see `engine_from`), OSError naming a file that
+    cannot be read.
     """
     locations = _trust_locations(verify, trust_env)
     return _settings(locations, _client_certificate(cert))
@@ -42,13 +104,12 @@ def _trust_locations(verify: Verify, trust_env: bool) -> tuple[str, str] | None:
     if verify is not True and not isinstance(verify, (str, os.PathLike)):
         given = "an ssl.SSLContext" if hasattr(verify, "wrap_bio") else f"a {type(verify).__name__}"
         raise TypeError(
-            f"verify={given} cannot be used by this transport yet, as the pool does TLS itself; pass True, False or "
-            "the path of a CA bundle (and cert= for a client certificate), or use httpx.HTTPTransport"
+            f"verify={given} cannot be told to the core as settings; pass True, False or the path of a CA bundle (and "
+            "cert= for a client certificate)"
         )
     if not is_original_context_class():
         raise TypeError(
-            "ssl.SSLContext was replaced (truststore?), so certificates must be verified by what replaced it; "
-            "use httpx.HTTPTransport, the stock transport"
+            "ssl.SSLContext was replaced (truststore?), so certificates must be verified by what replaced it"
         )
     if verify is not True:
         return _bundle(os.fspath(verify), "verify")

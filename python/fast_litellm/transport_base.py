@@ -11,7 +11,7 @@ from . import _core
 from .exceptions import NotOffered
 from .http_library import HTTPLibrary
 from .simple_pool import SimpleConnectionPool
-from .tls import Cert, Verify, settings_from
+from .tls import Cert, Engine, Verify, engine_from
 
 SocketOption: TypeAlias = "tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]"
 #: scheme, host, port, method, target, headers, content (None: streamed), timeouts, server name.
@@ -31,16 +31,23 @@ class Transport:
     pool's limits. Without `pool` the transport has a pool of its own, for which `limits` mean what httpx says, and
     closes it, sockets included, with itself.
 
+    `verify` as an `ssl.SSLContext`: that very context speaks TLS, also where it is changed later; connections are
+    shared by those who give the same one. `True` and paths mean the core's own engine, unless `ssl.SSLContext` was
+    replaced (truststore) or SSLKEYLOGFILE is set: then a context that httpx makes.
+
     `tls_settings`: settings for the core as they are, in place of `verify`, `cert` and `trust_env`.
 
-    Refused at construction: `http1=False`, `http2=True`, `proxy` (`NotOffered`, a ValueError), files that cannot be
-    read (OSError) or used (ValueError).
+    Refused at construction: `http1=False`, `http2=True`, `proxy` (`NotOffered`, a ValueError), a context without
+    `wrap_bio`, or (blocking) with a `wrap_socket` alone of its own (TypeError), files that cannot be read (OSError) or
+    used (ValueError).
 
     Any thread may send through it; a forked child makes its own connections. Requests raise httpx's exceptions, see
     `exceptions.py`; after it was closed, `PoolClosed`.
     """
 
     _library: ClassVar[HTTPLibrary]
+    #: Whether the library's own transport of this kind calls a TLS context's wrap_socket (and not wrap_bio).
+    _by_socket: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -69,9 +76,11 @@ class Transport:
         if retries < 0:
             raise ValueError(f"retries must not be negative, not {retries}")
         if tls_settings is None:
-            tls_settings = settings_from(verify, cert, trust_env)
+            engine = engine_from(verify, cert, trust_env, by_socket=self._by_socket)
         elif verify is not True or cert is not None:
             raise ValueError("tls_settings stands in place of verify and cert: give one or the other")
+        else:
+            engine = Engine(tls_settings, None)
         if local_address is not None:
             ipaddress.ip_address(local_address)  # a ValueError that names it, if it is none
         options = _socket_options(socket_options)
@@ -90,7 +99,8 @@ class Transport:
         try:
             self._handle = _core.Handle(
                 shared,
-                tls=tls_settings,
+                tls=engine.settings,
+                ssl_context=engine.context,
                 local_address=local_address or "",
                 unix_socket=uds or "",
                 socket_options=options,

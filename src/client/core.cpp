@@ -15,9 +15,11 @@ Result<ProfileId> Core::intern(const Profile& profile) {
   std::shared_ptr<tls::Context> tls;
   for (std::size_t i = 0; i < profiles_.size(); ++i) {
     if (profiles_[i].profile == profile) return static_cast<ProfileId>(i);
-    if (profiles_[i].profile.tls == profile.tls) tls = profiles_[i].tls;
+    if (profiles_[i].tls && profiles_[i].profile.tls == profile.tls) tls = profiles_[i].tls;
   }
-  if (!tls) {
+  if (profile.channels) {
+    tls = nullptr;  // its engine speaks TLS
+  } else if (!tls) {
     auto made = tls::Context::create(profile.tls);
     if (!made) return std::move(made).error();
     tls = std::move(made).value();

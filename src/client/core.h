@@ -85,7 +85,8 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   };
   struct KnownProfile {
     Profile profile;
-    std::shared_ptr<tls::Context> tls;  // made with the profile, shared by those of equal TLS settings
+    std::shared_ptr<tls::Context>
+        tls;  // made with the profile, shared by those of equal TLS settings; null if it has its engine
   };
   struct Known {
     pool::Endpoint* endpoint = nullptr;

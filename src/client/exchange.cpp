@@ -85,6 +85,7 @@ Result<void> Exchange::prepare(const RequestView& request) {
 void Exchange::note_connection() {
   addresses_ = connection().addresses();
   written_before_ = connection().channel().bytes_written();
+  engine_ = connection().channel().engine();
 }
 
 connection::Connection& Exchange::connection() const noexcept {

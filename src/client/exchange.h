@@ -117,6 +117,8 @@ class Exchange {
   [[nodiscard]] int descriptor() const noexcept;
   /// Both ends of the connection in use, or used last; nothing before obtain().
   [[nodiscard]] const std::optional<connection::Addresses>& addresses() const noexcept { return addresses_; }
+  /// The engine of the channel in use, or used last; \see net::Channel::engine().
+  [[nodiscard]] const std::shared_ptr<const void>& engine() const noexcept { return engine_; }
   [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
  private:
@@ -220,11 +222,13 @@ class Exchange {
   std::optional<Error> write_error_;
   std::unique_ptr<h1::ResponseParser> parser_;
   std::optional<connection::Addresses> addresses_;
+  std::shared_ptr<const void> engine_;
 
   // The operation under way.
   Operation operation_ = Operation::none;
   Step step_ = Step::settled;
   int tries_left_ = 0;
+  TimePoint handshake_began_{};
   OptionalDuration read_timeout_;
   std::string_view part_;  // of the body
   bool last_part_ = false;

@@ -105,7 +105,8 @@ Exchange::Turn Exchange::acquire(Driver& driver) {
 }
 
 Exchange::Turn Exchange::not_connected(Error error) {
-  const bool again = error.code == ErrorCode::connect_failed || error.code == ErrorCode::connect_timeout;
+  const bool again = error.code == ErrorCode::connect_failed || error.code == ErrorCode::connect_timeout ||
+                     (error.code == ErrorCode::tls_failed && !error.final);
   if (!again || tries_left_ == 0) return done(fail(std::move(error)));
   --tries_left_;
   return go_to(stream_ ? Step::look : Step::acquire);
@@ -122,11 +123,19 @@ Exchange::Turn Exchange::connected() {
 
 // TLS by somebody else's engine is spoken by the first user.
 Exchange::Turn Exchange::shake_hands(Driver& driver) {
+  if (handshake_began_ == TimePoint{}) handshake_began_ = Clock::now();
   auto shaken = driver.handshake(connection());
   if (!shaken) return Turn::wait;
-  if (*shaken) return connected();
+  const Duration took = Clock::now() - std::exchange(handshake_began_, TimePoint{});
+  if (*shaken) {
+    core_->pool().note_handshake(*endpoint_, took);
+    return connected();
+  }
   Error error = std::move(*shaken).error();
+  // One that lay idle without it may have been closed by its server in that very moment.
+  const bool stale = error.code == ErrorCode::tls_failed && !error.final && !fresh();
   drop_connection();
+  if (stale) return go_to(stream_ ? Step::look : Step::acquire);
   return not_connected(std::move(error));
 }
 

@@ -7,6 +7,7 @@
 
 #include <sys/epoll.h>
 
+#include "net/channel_factory.h"
 #include "net/socket.h"
 #include "net/tcp_channel.h"
 
@@ -215,18 +216,22 @@ void Dial::win(Attempt attempt, TimePoint now) {
   timings_.connect = now - stage_started_;
   stage_started_ = now;
   peer_ = attempt.address;
+  const std::string& server_name =
+      target_->profile.server_name.empty() ? target_->origin.host : target_->profile.server_name;
   if (target_->tls == nullptr) {
     if (const int error = net::set_blocking(attempt.socket.get(), true); error != 0) {
       return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "fcntl"}}));
     }
     Dialed dialed;
-    dialed.channel = std::make_unique<net::TcpChannel>(std::move(attempt.socket));
+    if (target_->profile.channels != nullptr && target_->origin.scheme == Scheme::https) {
+      dialed.channel = target_->profile.channels->wrap(std::move(attempt.socket), server_name);
+    } else {
+      dialed.channel = std::make_unique<net::TcpChannel>(std::move(attempt.socket));
+    }
     dialed.timings = timings_;
     return finish(std::move(dialed));
   }
   stage_ = Stage::handshaking;
-  const std::string& server_name =
-      target_->profile.server_name.empty() ? target_->origin.host : target_->profile.server_name;
   auto channel =
       tls::TlsChannel::create(target_->tls, std::move(attempt.socket), server_name, session_key(*target_, server_name));
   if (!channel) {

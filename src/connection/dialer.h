@@ -26,7 +26,7 @@ namespace fastpool::connection {
 struct Target {
   Origin origin;
   Profile profile;
-  std::shared_ptr<tls::Context> tls;  ///< null for http
+  std::shared_ptr<tls::Context> tls;  ///< null for http, and where the profile brings its own engine
 };
 
 /// How long the parts of a dial took; absent parts are zero.
@@ -36,7 +36,8 @@ struct DialTimings {
   Duration tls_handshake{};
 };
 
-/// A connected channel, ready for the first request. The socket is back in blocking mode.
+/// A connected channel, ready for the first request, but for the handshake of an engine that the profile brings. The
+/// socket is back in blocking mode.
 struct Dialed {
   std::unique_ptr<net::Channel> channel;
   bool tls = false;

@@ -194,7 +194,7 @@ Result<Driver::ReadOutcome> LoopOperation::read_arrived(Connection& connection, 
   EventLoop::Seat* const seat = loop_->seat_of(connection);
   if (seat == nullptr) return no_seat(ErrorCode::read_failed, Phase::read_head);
   EventLoop::Entry& entry = seat->entry();
-  if (!entry.readable) return ReadOutcome{.pending = true};
+  if (!entry.readable && connection.channel().pending() == 0) return ReadOutcome{.pending = true};
   const net::IoResult io = connection.channel().read(buffer, IoMode::dont_wait);
   if (io.status == IoStatus::want_read) entry.readable = false;
   // Less than there was room for: the socket is empty, and what comes will be told. A peer's end is told only once.

@@ -87,6 +87,8 @@ class Channel {
   [[nodiscard]] virtual std::string last_error() const { return {}; }
   /// After IoStatus::error: what the engine itself raised, for Error::cause; null for an engine of ours.
   [[nodiscard]] virtual std::shared_ptr<const void> last_cause() const { return {}; }
+  /// Once it is established: what speaks TLS here, for the binding that brought it; null for an engine of ours.
+  [[nodiscard]] virtual std::shared_ptr<const void> engine() const noexcept { return {}; }
 };
 
 }  // namespace fastpool::net

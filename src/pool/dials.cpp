@@ -128,6 +128,12 @@ void Pool::note_dial_locked(Endpoint& endpoint, const Error* error, const DialRe
   endpoint.last_failure = *error;
 }
 
+void Pool::note_handshake(Endpoint& endpoint, Duration took) {
+  tallies_.handshakes.add();
+  const std::lock_guard lock(endpoint.mutex);
+  endpoint.handshake_time.add(took);
+}
+
 // The dial of a lease that connects on first use. `again`: there is room for another try.
 void Pool::seat_dialed_locked(Endpoint& endpoint, Slot& slot, Result<std::unique_ptr<Pooled>>& result, bool again,
                               Actions& actions) {

@@ -113,6 +113,8 @@ class Pool {
 
   /// A dial ended. Called by the dialer, exactly once per dial().
   void dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialReport report);
+  /// A TLS handshake that was left to the first user of a connection is done; for statistics.
+  void note_handshake(Endpoint& endpoint, Duration took);
   /// The peer hung up on the connection that was seated under `token`; a stale token changes nothing.
   void on_hang_up(std::uint64_t token) noexcept;
 

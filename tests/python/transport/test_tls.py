@@ -186,21 +186,6 @@ def test_a_server_that_breaks_off_the_handshake_is_a_connect_error(client: httpx
         client.get(server.url.replace("http:", "https:"))
 
 
-def test_a_context_of_the_callers_is_refused_with_the_reason() -> None:
-    with pytest.raises(TypeError, match=r"SSLContext.*httpx\.HTTPTransport"):
-        HTTPTransport(verify=ssl.create_default_context())
-
-
-def test_a_replaced_ssl_module_is_refused_but_for_verify_false(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Replaced(ssl.SSLContext):
-        pass
-
-    monkeypatch.setattr(ssl, "SSLContext", Replaced)
-    with pytest.raises(TypeError, match="stock transport"):
-        HTTPTransport()
-    HTTPTransport(verify=False).close()
-
-
 @pytest.mark.parametrize("argument", ["verify", "cert", "key", "SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_a_file_that_is_not_there_is_named(
     argument: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
