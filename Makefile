@@ -100,8 +100,9 @@ stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times
 	@scripts/stress.sh
 
 .PHONY: compat
-compat: $(BUILT) ## the matrix of older versions of litellm, each in an environment of its own; writes docs/compatibility.md
+compat: $(BUILT) ## the matrix of older versions of litellm and the SDKs alone, each in an environment of its own; writes docs/compatibility.md
 	@$(BIN)/python scripts/compat.py $(COMPAT_ARGS)
+	@$(if $(COMPAT_ARGS),,$(BIN)/python scripts/compat_sdks.py)
 
 # --- quality ----------------------------------------------------------------------------------------------------------
 

@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / ".cache" / "compat"
+from environments import FOLDER, ROOT, NotRun, environment
+
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
-from compat_table import Result, table  # noqa: E402
+from compat_table import Result, table
 
-import fast_litellm._core  # noqa: E402
-from compat import comparing, matrix  # noqa: E402
-from compat.cells import CELLS, Cell  # noqa: E402
+from compat import comparing, matrix
+from compat.cells import CELLS, Cell
 
 #: litellm, and what of its time goes with it. Pillow: for pictures to Ollama.
 VERSIONS = {
@@ -37,45 +34,6 @@ VERSIONS = {
     "1.100.5": ("openai>=2.20,<3", "httpx==0.28.1", "pillow"),
 }
 HERE = "here"
-
-
-class NotRun(RuntimeError):
-    """A version could not be tried; says what to do."""
-
-
-def environment(version: str) -> str:
-    """The interpreter of the environment for this litellm, made if need be."""
-    folder = FOLDER / f"litellm-{version}"
-    python, stamp, log = folder / "bin" / "python", folder / "requirements.txt", FOLDER / f"litellm-{version}.log"
-    wanted = "\n".join((f"litellm=={version}", *VERSIONS[version], f"# {sys.version.split()[0]}")) + "\n"
-    if not python.exists() or not stamp.exists() or stamp.read_text() != wanted:
-        print(f"  installing: {', '.join(wanted.splitlines()[:-1])}", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        with log.open("w") as output:
-            installed = subprocess.run([*pip, *wanted.splitlines()[:-1]], stdout=output, stderr=output, check=False)
-        if installed.returncode:
-            last = log.read_text().strip().splitlines()[-1:] or ["pip said nothing"]
-            raise NotRun(
-                f"pip could not install it: {last[0][:300]}\n  All of its output: {log}. If the network was away, run "
-                f"`make compat` again; if the version is gone from PyPI, take another one in scripts/compat.py."
-            )
-        stamp.write_text(wanted)
-    copy_package(python)
-    return str(python)
-
-
-def copy_package(python: Path) -> None:
-    """This package, extension and all, as it is now. The environment has the same Python, so the extension fits."""
-    query = "import sysconfig; print(sysconfig.get_path('platlib'))"
-    packages = subprocess.run([str(python), "-c", query], check=True, capture_output=True, text=True).stdout.strip()
-    copy = Path(packages) / "fast_litellm"
-    shutil.rmtree(copy, ignore_errors=True)
-    source = ROOT / "python" / "fast_litellm"
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "_core*.so"))
-    shutil.copy2(str(fast_litellm._core.__file__), copy)
 
 
 def run(python: str, version: str) -> Result:
@@ -129,7 +87,10 @@ def main() -> int:
         title = "the versions installed here" if name == HERE else f"litellm {name}"
         print(f"[{number}/{len(names)}] {title}", flush=True)
         try:
-            results[name] = run(sys.executable if name == HERE else environment(name), name)
+            results[name] = run(
+                sys.executable if name == HERE else environment(f"litellm-{name}", f"litellm=={name}", *VERSIONS[name]),
+                name,
+            )
         except NotRun as error:
             failed[name] = str(error)
             print(f"  could not be run: {error}", flush=True)
