@@ -19,6 +19,10 @@ PROVIDER_NAMES = {
 }
 
 
+#: Of the package's own reasons, what a reader of the table needs to hear more of.
+EXPLANATIONS = {"bare httpx": "bare httpx: litellm calls `httpx.stream()` or the like, whose client lives for one call"}
+
+
 class Result(NamedTuple):
     """What came of one version."""
 
@@ -81,7 +85,7 @@ def brief(text: str) -> str:
 
 def entry(verdict: comparing.Verdict, notes: Notes) -> str:
     word = {comparing.POOL: "yes", comparing.NOT_OFFERED: verdict.state}.get(verdict.state, f"**{verdict.state}**")
-    return f"{word} {notes.refer(*verdict.notes[:3])}".strip()
+    return f"{word} {notes.refer(*(EXPLANATIONS.get(note, note) for note in verdict.notes[:3]))}".strip()
 
 
 def table(names: Sequence[str], results: Mapping[str, Result], failed: Mapping[str, str]) -> str:

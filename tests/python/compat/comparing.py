@@ -67,7 +67,9 @@ def judge(cell: Cell, outcomes: Mapping[str, Any]) -> Verdict:
         notes.append("the provider gets the URL: nothing is fetched")
     if carried:
         return Verdict(POOL, tuple(notes))
-    reasons = {**counted["fallback_reasons"], **counted["requests_stock"]}
+    reasons = [*counted["fallback_reasons"], *counted["requests_stock"]]
+    if any(re.search(r"(?im)^user-agent: python/.* aiohttp/", request["head"]) for request in seen):
+        reasons.append("litellm uses aiohttp itself here, without httpx")
     amount = f"the pool carried {counted['requests']} of {len(seen)} requests"
     return Verdict(STOCK, (*(reasons or [amount]), *notes))
 

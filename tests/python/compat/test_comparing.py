@@ -38,6 +38,11 @@ def test_what_the_pool_did_not_carry_is_stock(ours: dict[str, Any]) -> None:
     assert judge(CELL, outcomes(ours)).state == "stock"
 
 
+def test_what_is_not_sent_through_httpx_at_all_is_told() -> None:
+    bypassing = outcome(requests=[request("Host: a", "User-Agent: Python/3.11 aiohttp/3.14.5")])
+    assert "aiohttp itself" in str(judge(CELL, outcomes(bypassing, bypassing)))
+
+
 @pytest.mark.parametrize(
     "ours",
     [
