@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from . import availability, config, shortcuts
 from .counters import counters
@@ -14,11 +14,19 @@ from .patch.own_transport import HttpxSettings, settings_of
 from .shortcuts.known import library_of
 
 if TYPE_CHECKING:
-    import httpx
-
     from .tls import Cert, Verify
 
-    Client = TypeVar("Client", bound="httpx.Client | httpx.AsyncClient")
+
+class _AnyClient(Protocol):
+    """A client of httpx or of httpx2, which need not both be installed."""
+
+    @property
+    def is_closed(self) -> bool: ...
+    @property
+    def trust_env(self) -> bool: ...
+
+
+Client = TypeVar("Client", bound=_AnyClient)
 
 
 def accelerate(client: Client, *, verify: Verify | None = None, cert: Cert | None = None) -> Client:

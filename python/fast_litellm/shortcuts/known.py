@@ -162,10 +162,11 @@ _libraries: dict[str, Library] = {}
 
 
 def _code(function: Any) -> Any:
-    """Of a plain function, a property's getter, or what `contextmanager` made of one; None for anything else."""
-    if isinstance(function, property):
+    """Of a plain function, a property's getter, or what `contextmanager` made of one; None for anything else: a
+    tracer's wrapper may pretend to be a function, to isinstance too."""
+    if type(function) is property:
         function = function.fget
-    if not isinstance(function, FunctionType):
+    if type(function) is not FunctionType:
         return None
     if function.__code__ is _CONTEXT_MANAGER:
         function = vars(function)["__wrapped__"]

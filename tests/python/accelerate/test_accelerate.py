@@ -20,7 +20,6 @@ from fast_litellm.instrumentation import AcceleratedTransport
 from peers.scripted import Connection, Gate, ScriptedServer, serve_ok, until
 from support.certificates import Certificates
 
-ASYNC = hasattr(fast_litellm, "AsyncHTTPTransport")
 #: These clients verify nothing: said, so that the pool does TLS itself.
 accelerate: Any = functools.partial(fast_litellm.accelerate, verify=False)
 
@@ -97,7 +96,7 @@ def _outcome(get: Callable[[], httpx.Response]) -> Any:
         return error
 
 
-@pytest.fixture(params=["sync", pytest.param("async", marks=pytest.mark.skipif(not ASYNC, reason="not there yet"))])
+@pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     return Kind(request.param)
 
@@ -385,8 +384,6 @@ def test_the_very_context_does_tls(kind: Kind, certificates: Certificates, carri
     context = ssl.create_default_context(cafile=certificates.ca_file)
     context.load_cert_chain(client_certificate.certificate, client_certificate.key)
     client = fast_litellm.accelerate(kind.make(verify=context))
-    if any("ssl.SSLContext cannot be used" in reason for reason in carried.reasons()):
-        pytest.skip("the transport takes no context yet")
     with ScriptedServer(serve_ok, tls=server_side) as server:
         url = server.url.replace("127.0.0.1", "localhost")
         assert [answer.text for answer in kind.ask(client, url)] == ["GET /"]
@@ -429,3 +426,12 @@ def test_httpx2s_clients_too(name: str, server: ScriptedServer, carried: Carried
     assert type(answer) is httpx2.Response
     assert answer.text == "GET /"
     assert carried.requests == 1
+
+
+def test_without_a_word_about_tls_the_clients_own_context_is_taken(
+    kind: Kind, server: ScriptedServer, carried: Carried
+) -> None:
+    client = fast_litellm.accelerate(kind.client(trust_env=False))
+    assert [answer.text for answer in kind.ask(client, server.url)] == ["GET /"]
+    assert carried.requests == 1
+    assert carried.reasons() == {}

@@ -275,6 +275,25 @@ def test_whoever_replaces_a_function_of_httpx_is_asked_as_often_as_by_stock_http
     assert calls(quick=True) == calls(quick=False)
 
 
+def test_a_wrapper_that_pretends_to_be_the_function_is_recognised(
+    make_client: MakeClient, call: Any, counts: Any
+) -> None:
+    wrapt = pytest.importorskip("wrapt")
+    client = make_client()
+    seen = []
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, keywords: Any) -> Any:
+        seen.append(instance)
+        return wrapped(*args, **keywords)
+
+    kind = type(client)
+    with mock.patch.object(kind, "send", wrapt.FunctionWrapper(kind.send, wrapper)):
+        shortcuts.put_on(client)
+        assert counts("bodies") == {f"{kind.__name__}.send was replaced": 1}
+        assert call(client, content=b"x").status_code == 200
+    assert seen == [client]
+
+
 def test_a_method_replaced_on_the_client_itself_is_called(make_client: MakeClient, call: Any) -> None:
     client = shortcuts.put_on(make_client())
     with mock.patch.object(client, "send", wraps=client.send) as watched:
