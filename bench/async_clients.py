@@ -113,12 +113,20 @@ async def _httpx_own(peer: Peer) -> Opened:
 
 
 async def _httpx_accelerated(peer: Peer) -> Opened:
+    """The process-wide pool and the shortcuts; the client was made with httpx's defaults for TLS, and that is said."""
     import httpx
 
-    accelerate = own_package("accelerate")
-    client = httpx.AsyncClient(limits=_limits())
-    accelerated = accelerate(client)
-    return _through_httpx(client if accelerated is None else accelerated, peer)
+    client = own_package("accelerate")(httpx.AsyncClient(limits=_limits()), verify=True)
+    _check_own(client)
+    return _through_httpx(client, peer)
+
+
+def _check_own(client: Any) -> None:
+    """NotAvailable if the client has kept a transport that is not ours."""
+    module = type(client._transport).__module__
+    if not module.startswith("fast_litellm"):
+        reasons = own_package("get_patch_status")()["fallback_reasons"]
+        raise NotAvailable(f"the client has a transport of {module}: {reasons}")
 
 
 async def _httpx_stock(peer: Peer) -> Opened:
@@ -132,8 +140,7 @@ async def _litellm_own(peer: Peer) -> Opened:
     importlib.import_module("fast_litellm")
     handlers = importlib.import_module("litellm.llms.custom_httpx.http_handler")
     client = handlers.AsyncHTTPHandler().client
-    if not type(client._transport).__module__.startswith("fast_litellm"):
-        raise NotAvailable(f"litellm's client has a transport of {type(client._transport).__module__}")
+    _check_own(client)
     return _through_httpx(client, peer)
 
 
