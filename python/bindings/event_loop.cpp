@@ -36,11 +36,16 @@ PyObject* interned(const char* name) {
 
 }  // namespace
 
-EventLoop::EventLoop(nb::object new_future) : core(made_loop()), new_future_(std::move(new_future)) {}
+EventLoop::EventLoop(nb::object new_future, nb::object loop)
+    : core(made_loop()), new_future_(std::move(new_future)), loop_(std::move(loop)) {}
 
 nb::object EventLoop::new_future() const {
+  static PyObject* const names = PyTuple_Pack(1, interned("loop"));
+  const nb::object loop = loop_.is_none() ? nb::object() : nb::steal(PyObject_CallNoArgs(loop_.ptr()));
+  PyObject* const argument = loop.ptr();
   UnwindingParks guard;
-  PyObject* const made = PyObject_CallNoArgs(new_future_.ptr());
+  PyObject* const made = argument == nullptr ? PyObject_CallNoArgs(new_future_.ptr())
+                                             : PyObject_Vectorcall(new_future_.ptr(), &argument, 0, names);
   guard.over();
   if (made == nullptr) throw nb::python_error();
   return nb::steal(made);
@@ -116,7 +121,7 @@ void Awaited::orphaned() noexcept {
 void bind_event_loop(nb::module_& module) {
   using namespace nb::literals;
   nb::class_<EventLoop>(module, "EventLoop", nb::is_weak_referenceable())
-      .def(nb::init<nb::object>(), "new_future"_a)
+      .def(nb::init<nb::object, nb::object>(), "new_future"_a, "loop"_a.none() = nb::none())
       .def_prop_ro("descriptor", &EventLoop::descriptor)
       .def("turn", &EventLoop::turn)
       .def("close", &EventLoop::close);

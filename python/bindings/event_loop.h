@@ -15,7 +15,8 @@ namespace fastpool::bindings {
 class EventLoop {
  public:
   /// \param new_future called for what is awaited: an object with `done()` and `set_result(None)`.
-  explicit EventLoop(nanobind::object new_future);
+  /// \param loop a weak reference to what new_future takes as `loop`, so that it need not look for it; or None.
+  EventLoop(nanobind::object new_future, nanobind::object loop);
 
   [[nodiscard]] int descriptor() const noexcept { return core->descriptor(); }
   void turn();
@@ -30,6 +31,7 @@ class EventLoop {
   void tell_completed();
 
   const nanobind::object new_future_;
+  const nanobind::object loop_;
   std::vector<nanobind::object> completed_;
 };
 

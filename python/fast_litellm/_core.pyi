@@ -223,8 +223,9 @@ class Handle:
 class EventLoop:
     """The pool's side of one running event loop, which watches `descriptor` and calls `turn()` when it is readable."""
 
-    def __init__(self, new_future: Callable[[], Any]) -> None:
-        """`new_future` makes what is awaited: an object with `done()` and `set_result(None)`."""
+    def __init__(self, new_future: Callable[..., Any], loop: Callable[[], Any] | None = None) -> None:
+        """`new_future` makes what is awaited: an object with `done()` and `set_result(None)`. `loop`: a weak reference
+        to what it takes as `loop`."""
     @property
     def descriptor(self) -> int: ...
     def turn(self) -> None:

@@ -57,7 +57,7 @@ def _adopt(loop: asyncio.AbstractEventLoop) -> _core.EventLoop:
         if other is not None and getattr(other, "is_closed", bool)():
             _forget(key)
     # Not loop.create_future: a bound method would keep the loop alive.
-    core = _core.EventLoop(asyncio.Future)
+    core = _core.EventLoop(asyncio.Future, weakref.ref(loop))
     loop.add_reader(core.descriptor, core.turn)
     _remember(loop, core)
     return core
