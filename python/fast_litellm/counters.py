@@ -15,12 +15,16 @@ class Counters:
         # guarded by _lock
         self._accelerated_clients = 0
         self._fallbacks: Counter[str] = Counter()
+        self._contexts: Counter[str] = Counter()
         self._unused: Counter[str] = Counter()
         self._stock_requests: Counter[str] = Counter()
 
-    def client_accelerated(self) -> None:
+    def client_accelerated(self, context_because: str = "") -> None:
+        """`context_because`: why an `ssl.SSLContext` does its TLS, if not the pool itself."""
         with self._lock:
             self._accelerated_clients += 1
+            if context_because:
+                self._contexts[context_because] += 1
 
     def client_stock(self, reason: str) -> None:
         """A client, or one transport of it, was left as httpx makes it."""
@@ -42,6 +46,7 @@ class Counters:
             return {
                 "accelerated_clients": self._accelerated_clients,
                 "fallback_reasons": dict(self._fallbacks),
+                "tls_by_context": dict(self._contexts),
                 "not_used": dict(self._unused),
                 "requests_instrumented": self._stock_requests["instrumented"],
                 "requests_stock": {reason: count for reason, count in self._stock_requests.items() if count},

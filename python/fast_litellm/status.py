@@ -63,8 +63,9 @@ def get_patch_status() -> dict[str, Any]:
     `httpx_shortcuts`: shortcut -> {"on" or why not: clients};
     `applied`; `available` and `enabled`; `litellm`: its version, or None while it is not imported; `points`: name ->
     "applied", "missing", "not needed" or "removed"; `accelerated_clients`; `fallback_reasons`: reason -> clients or
-    transports left as they are without the pool; `not_used`: what accelerated clients were given that the pool does the
-    work of (a shared session of aiohttp) -> how often; `requests_instrumented`: requests sent through the stock
+    transports left as they are without the pool; `tls_by_context`: why an `ssl.SSLContext` does the TLS of an
+    accelerated client, exact but slower -> clients; `not_used`: what accelerated clients were given that the pool does
+    the work of (a shared session of aiohttp) -> how often; `requests_instrumented`: requests sent through the stock
     transport because a mock or tracer was in place; `requests_stock`: reason -> requests of accelerated clients sent
     that way.
     """

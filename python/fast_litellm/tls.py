@@ -11,7 +11,9 @@ import errno
 import functools
 import os
 import ssl
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 from . import _core
@@ -33,13 +35,18 @@ class Engine(NamedTuple):
 
 
 def engine_from(
-    verify: Verify = True, cert: Cert | None = None, trust_env: bool = True, *, by_socket: bool = True
+    verify: Verify = True,
+    cert: Cert | None = None,
+    trust_env: bool = True,
+    *,
+    by_socket: bool = True,
+    library: ModuleType | None = None,
 ) -> Engine:
     """For httpx's arguments of the same names. A context is used where the caller gives one, and where httpx would make
     one that does more than settings can tell; then it is httpx that makes it, and loads `cert` into it.
 
     `by_socket`: httpx would call the context's `wrap_socket` (as its blocking transport does), so a context that
-    changed that alone is refused.
+    changed that alone is refused. `library`: what stands for httpx here, if it is not httpx.
 
     Raises TypeError for what is no usable context, otherwise as `settings_from` and `httpx.create_ssl_context`.
     """
@@ -48,10 +55,11 @@ def engine_from(
         return Engine(settings_from(verify, cert, trust_env), None)
     if given:
         _check_context(verify, by_socket)
-    import httpx
-
+        if not cert:
+            return Engine(_core.TlsSettings(), verify)  # type: ignore[arg-type]
+    httpx: Any = library or import_module("httpx")
     path_or_context: Any = os.fspath(verify) if isinstance(verify, os.PathLike) else verify
-    context = httpx.create_ssl_context(verify=path_or_context, cert=cert, trust_env=trust_env)  # type: ignore[arg-type]
+    context = httpx.create_ssl_context(verify=path_or_context, cert=cert, trust_env=trust_env)
     return Engine(_core.TlsSettings(), context)
 
 

@@ -76,7 +76,10 @@ class Transport:
         if retries < 0:
             raise ValueError(f"retries must not be negative, not {retries}")
         if tls_settings is None:
-            engine = engine_from(verify, cert, trust_env, by_socket=self._by_socket)
+            own = library.default_context(cert, trust_env) if verify is True else None
+            if own is not None:
+                verify, cert = own, None
+            engine = engine_from(verify, cert, trust_env, by_socket=self._by_socket, library=library.module)
         elif verify is not True or cert is not None:
             raise ValueError("tls_settings stands in place of verify and cert: give one or the other")
         else:

@@ -175,9 +175,9 @@ class ClientPoints:
                 keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
             ours = getattr(transports_for(self._library.httpx), side.transport)(**keywords, pool="default")
         except Exception as error:  # the stock one has the last word: if it cannot either, its own error is to be seen
-            counters.client_stock(decision.context_because or f"refused: {type(error).__name__}: {error}")
+            counters.client_stock(f"refused: {type(error).__name__}: {error}")
             return None
-        counters.client_accelerated()
+        counters.client_accelerated(decision.context_because)
         return side.make(self._library, ours, make_stock, (*decision.vetoes, self._application.removed))
 
     def _is_the_librarys_default(self, context: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 from collections.abc import Mapping
@@ -79,14 +80,30 @@ def decide(
     if not reason:
         return Accelerate(keywords)
     try:
-        # What httpx makes of the three, a certificate loaded into the user's own context included.
-        context = library.httpx.create_ssl_context(
-            verify=arguments.verify, cert=arguments.cert, trust_env=arguments.trust_env
-        )
+        context = _context_of(arguments, library)
     except Exception as error:  # the stock transport's constructor says it again, to the caller
         return Stock(f"refused: {type(error).__name__}")
     keywords.update(verify=context, cert=None)
     return Accelerate(keywords, context_because=reason)
+
+
+def _context_of(arguments: Arguments, library: Library) -> Any:
+    """What httpx makes of verify, cert and trust_env, a certificate loaded into the user's own context included.
+
+    Nobody but the library makes anything of its default; so all clients have the same one, and share connections.
+    """
+    if arguments.verify is True and not arguments.cert:
+        surroundings = (ssl.SSLContext, ssl.create_default_context, *map(os.environ.get, _SSL_VARIABLES))
+        return _default_context(library, arguments.trust_env, surroundings)
+    return library.httpx.create_ssl_context(verify=arguments.verify, cert=arguments.cert, trust_env=arguments.trust_env)
+
+
+@functools.lru_cache(maxsize=8)
+def _default_context(library: Library, trust_env: bool, surroundings: tuple[Any, ...]) -> Any:
+    return library.httpx.create_ssl_context(verify=True, trust_env=trust_env)
+
+
+_SSL_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
 
 def is_context(value: object) -> bool:

@@ -156,6 +156,10 @@ class Told:
         return self._since("fallback_reasons")
 
     @property
+    def tls_by_context(self) -> dict[str, int]:
+        return self._since("tls_by_context")
+
+    @property
     def not_used(self) -> dict[str, int]:
         return self._since("not_used")
 

@@ -122,6 +122,9 @@ def test_what_another_library_trusts_by_itself_is_for_it_to_say(monkeypatch: pyt
     assert isinstance(decision, Accelerate)
     assert hasattr(decision.keywords["verify"], "wrap_bio")
     assert decision.context_because == "httpx2's own trust"
+    again = decided(library=library)
+    assert isinstance(again, Accelerate)
+    assert again.keywords["verify"] is decision.keywords["verify"]  # so that clients share connections
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
     decision = decided(library=library)
     assert isinstance(decision, Accelerate)

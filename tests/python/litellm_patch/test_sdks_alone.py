@@ -4,6 +4,7 @@ use: httpx, or httpx2 (openai >= 3 and anthropic >= 1)."""
 from __future__ import annotations
 
 import importlib
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -123,8 +124,18 @@ def test_tls_as_the_environment_says(sdk: Sdk, openai_server: Any, carried: Any)
     sdk.do(client.close())
 
 
+def test_a_context_of_the_users_does_tls_itself(sdk: Sdk, openai_server: Any, carried: Any, counts: Any) -> None:
+    make = sdk.module.DefaultAsyncHttpxClient if sdk.is_async else sdk.module.DefaultHttpxClient
+    context = ssl.create_default_context(cafile=openai_server.ca_file)
+    client = sdk.client(openai_server.base_url, http_client=make(verify=context))
+    assert sdk.do(client._client.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert carried.requests == 1
+    assert counts() == (1, {}, {})
+    sdk.do(client.close())
+
+
 def test_an_issuer_that_the_library_does_not_know_by_itself_is_refused(
-    sdk: Sdk, openai_server: Any, monkeypatch: pytest.MonkeyPatch
+    sdk: Sdk, openai_server: Any, counts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     client = sdk.client(openai_server.base_url)
@@ -132,6 +143,7 @@ def test_an_issuer_that_the_library_does_not_know_by_itself_is_refused(
         sdk.ask(client)
     assert isinstance(raised.value.__cause__, sdk.library.ConnectError)
     assert "certificate" in str(raised.value.__cause__)
+    assert counts() == (1, {}, {})
     sdk.do(client.close())
 
 

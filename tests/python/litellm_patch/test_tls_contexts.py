@@ -20,6 +20,8 @@ from fast_litellm.patch.tls_recipe import (
     make_context,
     settings_of,
 )
+from peers.scripted import ScriptedServer, serve_ok, server_context
+from support.certificates import Certificates
 
 CIPHERS = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256"
 KEY = (certifi.where(), None, None)
@@ -210,62 +212,84 @@ def test_the_recipe_is_the_one_that_litellm_follows(litellm: Any, monkeypatch: p
 # With litellm itself.
 
 
-def test_a_client_certificate_keeps_litellms_clients_with_httpx(
+@pytest.fixture
+def mutual(serve: Callable[..., ScriptedServer], certificates: Certificates) -> ScriptedServer:
+    """A server that talks only to clients that show a certificate of the tests' authority."""
+    context = server_context(certificates.server)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificates.ca_file)
+    return serve(serve_ok, tls=context)
+
+
+def test_a_client_certificate_of_litellms_settings_is_shown(
     accelerated: Any,
-    complete: Callable[..., Any],
+    mode: Any,
     told: Any,
+    carried: Any,
+    mutual: ScriptedServer,
+    certificates: Certificates,
     monkeypatch: pytest.MonkeyPatch,
-    client_certificate: str,
-    goes_through_the_pool: Callable[[httpx.Client], bool],
+    goes_through_the_pool: Callable[[Any], bool],
 ) -> None:
-    """httpx loads SSL_CERTIFICATE into the very context that all of litellm shares."""
-    assert complete(accelerated, "before").choices
+    """httpx loads SSL_CERTIFICATE into the very context that all of litellm shares. (aiohttp is never given it.)"""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+    before = mode.handler(accelerated)
+    with pytest.raises(httpx.NetworkError):
+        mode.do(before.get(f"{mutual.url}/x"))
+    monkeypatch.setenv("SSL_CERTIFICATE", str(certificates.client.combined))
+    handler = mode.handler(accelerated)
+    assert goes_through_the_pool(handler.client)
+    if mode.name == "async":
+        with pytest.raises(httpx.NetworkError):
+            mode.do(handler.get(f"{mutual.url}/x"))
+        return
+    assert mode.do(handler.get(f"{mutual.url}/x")).content == b"GET /x"
     assert told.stock_requests == {}
-    monkeypatch.setenv("SSL_CERTIFICATE", client_certificate)
-    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
-    assert not goes_through_the_pool(handler.client)
-    assert told.fallbacks["ssl context: with a client certificate"] == 1
-    assert complete(accelerated, "after").choices
+    # And by who was built on that context before: as with httpx's own transport.
+    assert mode.do(before.get(f"{mutual.url}/x")).content == b"GET /x"
     assert told.stock_requests == {"ssl context: load_cert_chain was called on it": 1}
 
 
-def test_a_context_of_the_users_is_left_to_httpx(
-    accelerated: Any, told: Any, goes_through_the_pool: Callable[[httpx.Client], bool]
+def test_a_context_of_the_users_does_tls_itself(
+    accelerated: Any,
+    mode: Any,
+    told: Any,
+    mutual: ScriptedServer,
+    certificates: Certificates,
+    goes_through_the_pool: Callable[[Any], bool],
 ) -> None:
-    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler(ssl_verify=ssl.create_default_context())
-    assert not goes_through_the_pool(handler.client)
-    assert told.fallbacks == {"ssl context: not litellm's": 1}
+    context = ssl.create_default_context(cafile=certificates.ca_file)
+    context.load_cert_chain(certificates.client.combined)
+    handler = mode.handler(accelerated, ssl_verify=context)
+    assert goes_through_the_pool(handler.client)
+    assert mode.do(handler.get(f"{mutual.url}/x")).content == b"GET /x"
+    assert told.fallbacks == told.stock_requests == {}
+    assert told.tls_by_context == {"ssl context: not litellm's": 1}
+    mode.do(handler.close())
 
 
-def test_a_key_log_that_the_user_asked_for_is_written_by_httpx(
-    accelerated: Any, told: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_key_log_that_the_user_asked_for_is_written(
+    accelerated: Any, mode: Any, told: Any, openai_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
-    accelerated.llms.custom_httpx.http_handler.HTTPHandler()
-    assert told.accelerated == 0
-    assert told.fallbacks == {"ssl context: writes a key log": 1}
-
-
-def test_verification_turned_off_in_litellm_is_off_and_in_the_pool(
-    accelerated: Any,
-    openai_server: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    goes_through_the_pool: Callable[[httpx.Client], bool],
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())  # which does not know the server
-    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler(ssl_verify=False)
-    assert goes_through_the_pool(handler.client)
-    assert handler.get(f"{openai_server.base_url}/models").status_code == 200
+    handler = mode.handler(accelerated)
+    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert told.accelerated == 1
+    assert told.stock_requests == {}
+    assert "CLIENT" in (tmp_path / "keys").read_text()
+    mode.do(handler.close())
 
 
 def test_an_unknown_issuer_is_refused_through_the_pool_too(
     accelerated: Any,
+    mode: Any,
     openai_server: Any,
     monkeypatch: pytest.MonkeyPatch,
-    goes_through_the_pool: Callable[[httpx.Client], bool],
+    goes_through_the_pool: Callable[[Any], bool],
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
-    handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
+    handler = mode.handler(accelerated)
     assert goes_through_the_pool(handler.client)
     with pytest.raises(httpx.ConnectError, match="certificate"):
-        handler.get(f"{openai_server.base_url}/models")
+        mode.do(handler.get(f"{openai_server.base_url}/models"))
+    mode.do(handler.close())
