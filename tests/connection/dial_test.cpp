@@ -16,7 +16,9 @@
 
 #include <gtest/gtest.h>
 
+#include "net/channel_factory.h"
 #include "net/socket.h"
+#include "net/tcp_channel.h"
 #include "support/certificates.h"
 #include "support/loopback_server.h"
 #include "support/raw_listener.h"
@@ -487,6 +489,39 @@ TEST_F(TlsDialTest, a_peer_that_hangs_up_in_the_handshake_is_a_tls_error) {
   const Result<Dialed> result = dial.take_result();
   EXPECT_EQ(result.error().code, ErrorCode::tls_failed);
   EXPECT_FALSE(result.error().final);
+}
+
+/// Makes plain channels, and notes for whom.
+class NotingFactory final : public net::ChannelFactory {
+ public:
+  std::unique_ptr<net::Channel> wrap(net::Descriptor socket, const std::string& server_name) const override {
+    names.push_back(server_name);
+    return std::make_unique<net::TcpChannel>(std::move(socket));
+  }
+  mutable std::vector<std::string> names;
+};
+
+TEST(DialTest, an_engine_that_the_profile_brings_gets_each_connected_socket_that_is_to_speak_tls) {
+  RawListener listener;
+  const auto factory = std::make_shared<const NotingFactory>();
+  const auto dialed = [&](Scheme scheme, const std::string& server_name) {
+    auto target = target_of("127.0.0.1", listener.port());
+    target->origin.scheme = scheme;
+    target->profile.channels = factory;
+    target->profile.server_name = server_name;
+    Host host;
+    Dial dial(host, target, kDeadline);
+    dial.start(kNow);
+    host.pump(dial, kNow);
+    const Result<Dialed> result = dial.take_result();
+    ASSERT_TRUE(result.ok()) << result.error().detail;
+    EXPECT_FALSE(result->tls) << "nobody has shaken hands yet";
+    EXPECT_EQ(::fcntl(result->channel->descriptor(), F_GETFL) & O_NONBLOCK, 0);
+  };
+  dialed(Scheme::https, "");
+  dialed(Scheme::https, "other.example");
+  dialed(Scheme::http, "");
+  EXPECT_EQ(factory->names, (std::vector<std::string>{"127.0.0.1", "other.example"}));
 }
 
 }  // namespace
