@@ -14,7 +14,7 @@ SDKS = {
     "sdks-httpx": ("openai<3", "anthropic<1"),
     "sdks-older": ("openai==1.61.1", "anthropic==0.45.2", "httpx==0.27.2"),
 }
-TESTS = ("tests/python/litellm_patch/test_sdks_alone.py", "tests/python/litellm_patch/test_decision.py")
+TESTS = [f"tests/python/litellm_patch/test_{name}.py" for name in ("sdks_alone", "httpx2_transports", "decision")]
 
 
 def main() -> int:
