@@ -57,10 +57,24 @@ SHORTCUTS: dict[str, Shortcut] = {
     "bodies": Shortcut(sending.bodies, sending.BODIES_RELY_ON),
 }
 
+
+class _Ready(NamedTuple):
+    """What was found for a class of clients, and what must still be as it was for that to hold."""
+
+    library: Library | None
+    outcomes: dict[str, str]
+    quick: type | None
+    places: tuple[tuple[Any, str, Any], ...]
+
+    def holds(self) -> bool:
+        return all(getattr(owner, attribute, None) is value for owner, attribute, value in self.places)
+
+
 _CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
+_MOST_CLASSES = 64
 _lock = threading.Lock()
 # guarded by _lock
-_classes: weakref.WeakValueDictionary[tuple[int, tuple[str, ...]], type] = weakref.WeakValueDictionary()
+_ready: dict[tuple[type, tuple[str, ...]], _Ready] = {}
 _outcomes: Counter[tuple[str, str]] = Counter()
 
 
@@ -75,20 +89,32 @@ def put_on(client: Any) -> Any:
     wanted = config.httpx_shortcuts()
     if not wanted:
         return client
+    with _lock:
+        ready = _ready.get((base, wanted))
+        if ready is None or not ready.holds():
+            ready = _prepare(base, wanted)
+        _outcomes.update(ready.outcomes.items())
+    if ready.quick is not None and ready.library is not None:
+        if not ready.outcomes.get("cookies", "not wanted"):
+            cookies.adopt(ready.library, client)
+        _CLASS.__set__(client, ready.quick)
+    return client
+
+
+def _prepare(base: type, wanted: tuple[str, ...]) -> _Ready:
+    """Under _lock."""
     library = library_of(base)
     obstacle = _obstacle(base) if library is not None else "not a client of httpx"
     if library is None or obstacle:
-        _count(dict.fromkeys(wanted, obstacle))
-        return client
+        return _Ready(None, dict.fromkeys(wanted, obstacle), None, ())
     outcomes = {name: library.unknown(SHORTCUTS[name].relies_on, base) for name in wanted}
     names = tuple(name for name, reason in outcomes.items() if not reason)
-    if names:
-        quick = _class_for(library, base, names)
-        if "cookies" in names:
-            cookies.adopt(library, client)
-        _CLASS.__set__(client, quick)
-    _count(outcomes)
-    return client
+    places = {place for name in wanted for place in library.places(SHORTCUTS[name].relies_on, base)}
+    ready = _Ready(library, outcomes, _derive(library, base, names) if names else None, tuple(places))
+    if len(_ready) >= _MOST_CLASSES:  # classes made on the fly are not kept for ever
+        _ready.clear()
+    _ready[base, wanted] = ready
+    return ready
 
 
 def take_off(client: Any) -> Any:
@@ -141,11 +167,6 @@ def states() -> dict[str, dict[str, int]]:
     return found
 
 
-def _count(outcomes: dict[str, str]) -> None:
-    with _lock:
-        _outcomes.update((name, outcome) for name, outcome in outcomes.items())
-
-
 def _obstacle(base: type) -> str:
     """Why no class can be derived from this one unnoticed, or ""."""
     if type(base) is not type:
@@ -154,15 +175,6 @@ def _obstacle(base: type) -> str:
         if "__init_subclass__" in vars(owner):
             return "the client's class wants to know its subclasses"
     return ""
-
-
-def _class_for(library: Library, base: type, names: tuple[str, ...]) -> type:
-    """The class derived from `base` with these shortcuts, shared by all clients that have them."""
-    with _lock:
-        quick = _classes.get((id(base), names))
-        if quick is None or quick.__base__ is not base:
-            quick = _classes[id(base), names] = _derive(library, base, names)
-    return quick
 
 
 def _derive(library: Library, base: type, names: tuple[str, ...]) -> type:

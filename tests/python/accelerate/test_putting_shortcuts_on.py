@@ -233,10 +233,30 @@ def test_with_another_httpx_it_stays_off_and_says_so(
 ) -> None:
     async_client = isinstance(make_client(), httpx.AsyncClient)
     function = shortcuts.SHORTCUTS[name].relies_on[-1].replace("{Client}", "AsyncClient" if async_client else "Client")
+    monkeypatch.setattr(known, "FILES", {})
+    monkeypatch.setattr(known, "_libraries", {})
+    monkeypatch.setattr(shortcuts, "_ready", {})
     monkeypatch.setitem(known.DIGESTS, function, ("000000000000",))
     client = shortcuts.put_on(make_client())
     assert name not in shortcuts.names_on(client)
     assert counts(name) == {f"this httpx's {function.partition(':')[2]} is not known": 1}
+
+
+def test_the_functions_are_known_one_by_one_too(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a file of httpx that is not known as a whole."""
+    monkeypatch.setattr(known, "FILES", {})
+    monkeypatch.setattr(known, "_libraries", {})
+    monkeypatch.setattr(shortcuts, "_ready", {})
+    assert shortcuts.names_on(shortcuts.put_on(make_client())) == ALL
+
+
+@pytest.mark.parametrize(("method", "name"), [("send", "bodies"), ("_merge_url", "urls")], ids=["own", "inherited"])
+def test_what_was_replaced_between_two_clients_is_seen(method: str, name: str, make_client: MakeClient) -> None:
+    kind = type(make_client())
+    shortcuts.put_on(make_client())
+    with mock.patch.object(kind, method):
+        assert name not in shortcuts.names_on(shortcuts.put_on(make_client()))
+    assert shortcuts.names_on(shortcuts.put_on(make_client())) == ALL
 
 
 def _places() -> Iterator[tuple[str, Any, str]]:
