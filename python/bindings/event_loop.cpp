@@ -30,6 +30,12 @@ PyObject* call_method(nb::handle object, PyObject* name, PyObject* argument) {
   return result;
 }
 
+/// With the GIL; and when there is none any more, by the thread that ends the process.
+std::vector<std::shared_ptr<driver::EventLoop>>& living_loops() {
+  static auto* const all = new std::vector<std::shared_ptr<driver::EventLoop>>;
+  return *all;
+}
+
 PyObject* interned(const char* name) {
   return PyUnicode_InternFromString(name);
 }
@@ -37,7 +43,13 @@ PyObject* interned(const char* name) {
 }  // namespace
 
 EventLoop::EventLoop(nb::object new_future, nb::object loop)
-    : core(made_loop()), new_future_(std::move(new_future)), loop_(std::move(loop)) {}
+    : core(made_loop()), new_future_(std::move(new_future)), loop_(std::move(loop)) {
+  living_loops().push_back(core);
+}
+
+EventLoop::~EventLoop() {
+  std::erase(living_loops(), core);
+}
 
 nb::object EventLoop::new_future() const {
   static PyObject* const names = PyTuple_Pack(1, interned("loop"));
@@ -86,7 +98,7 @@ void EventLoop::close() {
 
 nb::object Awaited::future() {
   if (!future_.is_valid()) {
-    future_ = loop_.new_future();
+    future_ = loop_->new_future();
     // It may have come between: then the wait ends with the loop's next turn.
     if (!pending_) {
       nb::object over = std::move(future_);
@@ -102,8 +114,17 @@ nb::object Awaited::future() {
 void Awaited::step() noexcept {
   if (!pending_ || !advance_exchange()) return;
   pending_ = false;
-  if (future_.is_valid()) loop_.add_completed(std::move(future_));
+  if (future_.is_valid()) loop_->add_completed(std::move(future_));
   future_ = {};
+}
+
+void Awaited::go_to(nb::object loop) {
+  EventLoop& other = nb::cast<EventLoop&>(loop);
+  move_to(other.core);
+  const nb::object left = std::exchange(loop_object_, std::move(loop));
+  const nb::object dropped = std::exchange(future_, nb::object());
+  loop_ = &other;
+  if (pending_) (void)begin();
 }
 
 void Awaited::cancel() {
@@ -116,6 +137,11 @@ void Awaited::cancel() {
 
 void Awaited::orphaned() noexcept {
   cancel();
+}
+
+void cut_off_event_loops() noexcept {
+  for (const auto& loop : living_loops())
+    loop->cut_off();
 }
 
 void bind_event_loop(nb::module_& module) {

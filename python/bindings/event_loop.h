@@ -18,6 +18,10 @@ class EventLoop {
   /// \param loop a weak reference to what new_future takes as `loop`, so that it need not look for it; or None.
   EventLoop(nanobind::object new_future, nanobind::object loop);
 
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
   [[nodiscard]] int descriptor() const noexcept { return core->descriptor(); }
   void turn();
   void close();
@@ -42,11 +46,15 @@ class Awaited : public driver::LoopOperation {
   Awaited(nanobind::object loop, const Timeouts& timeouts)
       : LoopOperation(nanobind::cast<EventLoop&>(loop).core, timeouts),
         loop_object_(std::move(loop)),
-        loop_(nanobind::cast<EventLoop&>(loop_object_)) {}
+        loop_(&nanobind::cast<EventLoop&>(loop_object_)) {}
 
   [[nodiscard]] bool pending() const noexcept { return pending_; }
   /// What to await while it is pending.
   [[nodiscard]] nanobind::object future();
+  /// The loop that drives it, an EventLoop.
+  [[nodiscard]] nanobind::object loop() const { return loop_object_; }
+  /// Goes on under another loop: whoever awaits it there need not be where it was begun.
+  void go_to(nanobind::object loop);
   /// Gives it up, whatever it waits for.
   void cancel();
 
@@ -65,8 +73,8 @@ class Awaited : public driver::LoopOperation {
   void step() noexcept override;
   void orphaned() noexcept override;
 
-  const nanobind::object loop_object_;
-  EventLoop& loop_;
+  nanobind::object loop_object_;
+  EventLoop* loop_;
   bool pending_ = false;
   nanobind::object future_;
 };
@@ -76,11 +84,16 @@ template <typename Type>
 nanobind::class_<Type> bind_awaited(nanobind::module_& module, const char* name) {
   nanobind::class_<Type> type(module, name);
   type.def_prop_ro("pending", [](const Type& self) { return self.pending(); })
+      .def_prop_ro("loop", [](const Type& self) { return self.loop(); })
+      .def("go_to", [](Type& self, nanobind::object loop) { self.go_to(std::move(loop)); })
       .def("future", [](Type& self) { return self.future(); })
       .def("result", &Type::result)
       .def("cancel", [](Type& self) { self.cancel(); });
   return type;
 }
+
+/// The interpreter is gone, and with it all that the loops could do: they are woken no more.
+void cut_off_event_loops() noexcept;
 
 void bind_event_loop(nanobind::module_& module);
 

@@ -7,6 +7,7 @@
 #include "context_factory.h"
 #include "convert.h"
 #include "errors.h"
+#include "event_loop.h"
 #include "gil.h"
 #include "leak_reports.h"
 
@@ -83,6 +84,7 @@ Living& living() {
 // Called by the interpreter when it is gone, before the process's own exit handlers.
 void stop_everything() {
   interpreter_is_gone();
+  cut_off_event_loops();  // before the sockets' ends could wake a loop whose thread would then look for the interpreter
   for (Pool* each : living().pools)
     each->holder.get().stop();
   for (client::Core* each : living().abandoned)

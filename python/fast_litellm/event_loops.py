@@ -43,6 +43,10 @@ def event_loop() -> _core.EventLoop:
 async def settled(begun: _core.AsyncExchange | _core.Call | _core.LeaseCall) -> Any:
     """The result of the operation that was begun; cancelled, it is given up."""
     if begun.pending:
+        core = event_loop()
+        if begun.loop is not core:  # begun in another one, which may be closed by now
+            begun.go_to(core)
+    if begun.pending:
         try:
             await begun.future()
         except BaseException:

@@ -49,15 +49,18 @@ Result<std::shared_ptr<EventLoop>> EventLoop::create() {
 
 EventLoop::~EventLoop() = default;
 
+void EventLoop::cut_off() noexcept {
+  if (epoch_ != net::fork_epoch()) return;
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  epoll_ = {};
+  mail_bell_ = {};
+  timer_ = {};
+}
+
 void EventLoop::close() {
   if (closed_ || epoch_ != net::fork_epoch()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    epoll_ = {};
-    mail_bell_ = {};
-    timer_ = {};
-  }
+  cut_off();
   while (!waiting_.empty()) {
     LoopOperation& orphan = *waiting_.back();
     orphan.forget();

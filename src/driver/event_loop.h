@@ -44,6 +44,8 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   /// The loop is gone: closes the descriptors. Operations that still wait are told (LoopOperation::orphaned()); none may
   /// begin. Idempotent.
   void close();
+  /// At the end of the process: closes the descriptors and tells nobody, so that nothing wakes the loop any more. Any thread.
+  void cut_off() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
 
   /// A connection's place in the set.

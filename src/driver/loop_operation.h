@@ -30,6 +30,11 @@ class LoopOperation : public Driver, private sync::Waker {
   LoopOperation& operator=(const LoopOperation&) = delete;
   ~LoopOperation() override { forget(); }
 
+  /// Goes on in another loop, which is to advance it anew: what it waits for is forgotten.
+  void move_to(std::shared_ptr<EventLoop> loop) noexcept {
+    forget();
+    loop_ = std::move(loop);
+  }
   /// What the exchange did is done, with whatever result: nothing is waited for any more.
   void rest() noexcept;
   /// Forgets it without a word, locks untouched: the process ends, or is a fork's child.
