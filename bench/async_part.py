@@ -22,8 +22,8 @@ TASKS = (64, 500)
 AT_ONCE = (64, 256)
 STREAMS = 64
 TENANT_TASKS = 8
-#: Rounds of the rows whose calls are many or wait for a delay.
-_KEYS_ROUNDS = 3
+#: Most rounds of the rows whose calls are litellm's: each takes long.
+_LITELLM_ROUNDS = 3
 
 _LITELLM = (
     Client("litellm_memory", "stock httpx without a network"),
@@ -182,8 +182,8 @@ def run(server: Server, rows: list[str], effort: Effort, progress: Callable[[str
     for name in rows:
         if name == "link":
             progress("starting the delayed link")
-            results.groups[name] = _over_link(delayed(known["keys"]), min(_KEYS_ROUNDS, effort.rounds))
+            results.groups[name] = _over_link(delayed(known["keys"]), min(_LITELLM_ROUNDS, effort.rounds))
         else:
-            rounds = min(_KEYS_ROUNDS, effort.rounds) if name == "keys" else effort.rounds
+            rounds = min(_LITELLM_ROUNDS, effort.rounds) if name in ("litellm", "keys") else effort.rounds
             results.groups[name] = run_group(known[name], place, rounds, progress)
     return results
