@@ -64,6 +64,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
       raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no result yet, or it was taken"),
             handle_.error_factory);
     const Result<bool> outcome = *std::exchange(outcome_, std::nullopt);
+    piece_.reset();  // its owner may want to change it
     if (!outcome) raise(outcome.error(), handle_.error_factory);
     if (out_of_memory_) {
       PyErr_NoMemory();
@@ -73,8 +74,9 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     return std::exchange(bytes_, nb::object());
   }
   void close() {
-    if (pending()) {
-      cancel();
+    if (pending()) {  // another task awaits it
+      outcome_ = Error::make(ErrorCode::read_failed, Phase::read_body, "the response was closed by another task");
+      stop();
       return;
     }
     exchange_.close();
@@ -114,6 +116,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
   void give_up() noexcept override {
     exchange_.abandon();
     count_out();
+    piece_.reset();
   }
 
   nb::object content_;

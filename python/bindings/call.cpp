@@ -113,7 +113,8 @@ class Call final : public Awaited {
     }
   }
   bool go_on() {
-    for (;;) {
+    for (int unwaited = 0;; ++unwaited) {
+      if (unwaited == most_unwaited && put_off()) return false;
       auto step = exchange_.advance(*this);
       if (!step) return false;
       rest();

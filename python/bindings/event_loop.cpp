@@ -40,6 +40,14 @@ PyObject* interned(const char* name) {
   return PyUnicode_InternFromString(name);
 }
 
+void complete(nb::handle future) {
+  static PyObject* const done = interned("done");
+  static PyObject* const set_result = interned("set_result");
+  const nb::object over = nb::steal(call_method(future, done, nullptr));
+  if (over.is_valid() && over.is(nb::handle(Py_True))) return;
+  if (!over.is_valid() || !nb::steal(call_method(future, set_result, Py_None)).is_valid()) throw nb::python_error();
+}
+
 }  // namespace
 
 EventLoop::EventLoop(nb::object new_future, nb::object loop)
@@ -103,8 +111,7 @@ nb::object Awaited::future() {
     if (!pending_) {
       nb::object over = std::move(future_);
       future_ = {};
-      static PyObject* const set_result = interned("set_result");
-      if (!nb::steal(call_method(over, set_result, Py_None)).is_valid()) throw nb::python_error();
+      complete(over);
       return over;
     }
   }
@@ -133,6 +140,15 @@ void Awaited::cancel() {
   nb::object dropped = std::move(future_);  // last: its end may run anything
   future_ = {};
   give_up();
+}
+
+void Awaited::stop() {
+  forget();
+  pending_ = false;
+  const nb::object awaited = std::move(future_);
+  future_ = {};
+  give_up();
+  if (awaited.is_valid()) complete(awaited);
 }
 
 void Awaited::orphaned() noexcept {

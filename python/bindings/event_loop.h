@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -65,9 +66,16 @@ class Awaited : public driver::LoopOperation {
 
   /// \returns whether it is done at once.
   [[nodiscard]] bool begin() noexcept {
-    pending_ = !advance_exchange();
+    const bool too_many = unwaited_ == most_unwaited && put_off();
+    pending_ = too_many || !advance_exchange();
+    unwaited_ = pending_ ? 0 : std::min(unwaited_ + 1, most_unwaited);
     return !pending_;
   }
+  /// Ends it and wakes whoever awaits it: result() is to tell them why.
+  void stop();
+
+  /// After so many steps that had to wait for nothing, others of the loop have their turn.
+  static constexpr int most_unwaited = 16;
 
  private:
   void step() noexcept override;
@@ -76,6 +84,7 @@ class Awaited : public driver::LoopOperation {
   nanobind::object loop_object_;
   EventLoop* loop_;
   bool pending_ = false;
+  int unwaited_ = 0;
   nanobind::object future_;
 };
 

@@ -96,8 +96,8 @@ def _trio_loop() -> _core.EventLoop:
     if known is not None:
         return known.core
     core = _core.EventLoop(_TrioFuture)
-    _remember(token, core)
     trio.lowlevel.spawn_system_task(_serve_trio, trio, core, id(token), name="fast_litellm")
+    _remember(token, core)  # once somebody serves it
     return core
 
 

@@ -30,8 +30,18 @@ void LoopOperation::wait_until(TimePoint when) {
   loop_->ring_at(when);
 }
 
+bool LoopOperation::put_off() {
+  rest();
+  if (loop_->closed()) return false;
+  woken_before_ = true;
+  wait_until(TimePoint::max());
+  loop_->post(*this);
+  return true;
+}
+
 // Waits for news of the connection. \returns false if the time for that is over.
 bool LoopOperation::wait_for(EventLoop::Entry& entry, const OptionalDuration& timeout) {
+  if (pausing_) rest();
   if (expired_) {
     rest();
     return false;
@@ -46,6 +56,7 @@ bool LoopOperation::wait_for(EventLoop::Entry& entry, const OptionalDuration& ti
 
 void LoopOperation::rest() noexcept {
   expired_ = false;
+  pausing_ = false;
   if (!std::exchange(waiting_, false)) return;
   loop_->strike_off(*this);
   // Of a connection that is gone by now the entry may be another's.
@@ -139,7 +150,10 @@ std::optional<Result<pool::Lease>> LoopOperation::poll_acquisition() {
 
 std::optional<Result<void>> LoopOperation::handshake(Connection& connection) {
   EventLoop::Seat* const seat = loop_->seat_of(connection);
-  if (seat == nullptr) return no_seat(ErrorCode::connect_failed, Phase::tls_handshake);
+  if (seat == nullptr) {
+    if (loop_->closed()) return std::nullopt;  // until it goes on in another loop
+    return no_seat(ErrorCode::connect_failed, Phase::tls_handshake);
+  }
   const net::IoResult io = connection.channel().handshake(IoMode::dont_wait);
   if (io.status == IoStatus::want_read || io.status == IoStatus::want_write) {
     if (wait_for(seat->entry(), timeouts_.connect)) return std::nullopt;
@@ -155,7 +169,10 @@ std::optional<Result<void>> LoopOperation::handshake(Connection& connection) {
 Result<Driver::Written> LoopOperation::write(Connection& connection, std::span<iovec>& pieces, std::uint64_t& written,
                                              bool heed) {
   EventLoop::Seat* const seat = loop_->seat_of(connection);
-  if (seat == nullptr) return no_seat(ErrorCode::write_failed, Phase::write);
+  if (seat == nullptr) {
+    if (loop_->closed()) return Written::pending;
+    return no_seat(ErrorCode::write_failed, Phase::write);
+  }
   EventLoop::Entry& entry = seat->entry();
   drop_written(pieces, 0);
   while (!pieces.empty()) {
@@ -186,13 +203,17 @@ Result<Driver::ReadOutcome> LoopOperation::read(Connection& connection, std::spa
     rest();
     return outcome;
   }
-  if (wait_for(loop_->seat_of(connection)->entry(), timeouts_.read)) return outcome;
+  EventLoop::Seat* const seat = loop_->seat_of(connection);
+  if (seat == nullptr || wait_for(seat->entry(), timeouts_.read)) return outcome;
   return read_timed_out();
 }
 
 Result<Driver::ReadOutcome> LoopOperation::read_arrived(Connection& connection, std::span<char> buffer) {
   EventLoop::Seat* const seat = loop_->seat_of(connection);
-  if (seat == nullptr) return no_seat(ErrorCode::read_failed, Phase::read_head);
+  if (seat == nullptr) {
+    if (loop_->closed()) return ReadOutcome{.pending = true};
+    return no_seat(ErrorCode::read_failed, Phase::read_head);
+  }
   EventLoop::Entry& entry = seat->entry();
   if (!entry.readable && connection.channel().pending() == 0) return ReadOutcome{.pending = true};
   const net::IoResult io = connection.channel().read(buffer, IoMode::dont_wait);
@@ -209,6 +230,7 @@ std::optional<bool> LoopOperation::wait_for_hang_up(Connection& connection, bool
     seat->entry().waiting = this;
     watched_ = &seat->entry();
   }
+  pausing_ = true;
   wait_until(Clock::now() + at_most);
   return std::nullopt;
 }

@@ -59,6 +59,9 @@ class LoopOperation : public Driver, private sync::Waker {
                                                      Duration at_most) override;
 
  protected:
+  /// Waits for the loop's next turn, so that whoever never has to wait for the peer leaves time to others. \returns false if
+  /// there will be none.
+  [[nodiscard]] bool put_off();
   /// What was waited for may have come. Called by EventLoop::turn().
   virtual void step() noexcept = 0;
   /// The loop was closed while this waited: it will never be stepped.
@@ -85,6 +88,7 @@ class LoopOperation : public Driver, private sync::Waker {
   // The wait.
   bool waiting_ = false;
   bool expired_ = false;  // its deadline has passed
+  bool pausing_ = false;  // it is wait_for_hang_up's, which nobody ends by asking again
   EventLoop::Entry* watched_ = nullptr;
   Alarm alarm_;
   std::size_t place_ = 0;  // in the loop's waiting_, from 1 on

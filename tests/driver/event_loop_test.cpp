@@ -33,7 +33,7 @@ struct Unwatched final : connection::HangUpWatch {
 class Step final : public LoopOperation {
  public:
   Step(std::shared_ptr<EventLoop> loop, connection::Connection& connection, const Timeouts& timeouts = {})
-      : LoopOperation(std::move(loop), timeouts), connection_(connection) {}
+      : LoopOperation(std::move(loop), timeouts), connection_(&connection) {}
 
   bool begin_read() {
     reading_ = true;
@@ -48,6 +48,15 @@ class Step final : public LoopOperation {
     return outcome.has_value();
   }
 
+  /// Lets that much time pass, watching its connection, and is not asked again.
+  void begin_pause(Duration at_most) {
+    pausing_ = true;
+    EXPECT_FALSE(wait_for_hang_up(*connection_, false, at_most));
+  }
+  /// Goes on elsewhere.
+  void use(connection::Connection& connection) { connection_ = &connection; }
+  using LoopOperation::put_off;
+
   std::optional<Error> error;
   std::optional<std::string> outcome;
   int steps = 0;
@@ -57,13 +66,17 @@ class Step final : public LoopOperation {
  private:
   void step() noexcept override {
     ++steps;
+    if (std::exchange(pausing_, false)) {
+      outcome = "";
+      return;
+    }
     if (reading_) {
-      auto read = LoopOperation::read(connection_, buffer_);
+      auto read = LoopOperation::read(*connection_, buffer_);
       if (read && read->pending) return;
       outcome = read ? std::string(buffer_.data(), read->bytes) : "";
       if (!read) error = std::move(read).error();
     } else {
-      auto done = LoopOperation::write(connection_, unsent_, written, false);
+      auto done = LoopOperation::write(*connection_, unsent_, written, false);
       if (done && *done == Written::pending) return;
       outcome = "";
       if (!done) error = std::move(done).error();
@@ -71,8 +84,9 @@ class Step final : public LoopOperation {
   }
   void orphaned() noexcept override { orphan = true; }
 
-  connection::Connection& connection_;
+  connection::Connection* connection_;
   bool reading_ = true;
+  bool pausing_ = false;
   std::array<char, 1024> buffer_{};
   std::array<iovec, 1> pieces_{};
   std::span<iovec> unsent_;
@@ -114,6 +128,48 @@ TEST_F(EventLoopTest, what_comes_is_read_when_it_has_come) {
   go.set_value();
   run(*loop, operation);
   EXPECT_EQ(operation.outcome, "hello");
+}
+
+TEST_F(EventLoopTest, a_pause_that_is_over_neither_ends_the_next_wait_nor_hides_what_comes) {
+  std::promise<void> go;
+  const support::LoopbackServer server([&](ServerConnection& connection) {
+    if (connection.read_some() != "speak") return;
+    go.get_future().wait();
+    connection.write("spoken");
+    connection.read_to_end();
+  });
+  auto first =
+      std::make_unique<connection::Connection>(std::make_unique<net::TcpChannel>(server.connect()), unwatched_);
+  const auto loop = new_loop();
+  Step operation(loop, *first);
+  operation.begin_pause(milliseconds(1));
+  run(*loop, operation);
+  operation.outcome.reset();
+
+  first.reset();  // so the next one's place in the loop is this one's
+  auto second = connect(server);
+  ASSERT_TRUE(second.channel().write(std::array{iovec{const_cast<char*>("speak"), 5}}, net::IoMode::wait).bytes == 5);
+  operation.use(second);
+  EXPECT_FALSE(operation.begin_read());
+  EXPECT_FALSE(operation.error);
+  go.set_value();
+  run(*loop, operation);
+  EXPECT_EQ(operation.outcome, "spoken");
+}
+
+TEST_F(EventLoopTest, what_is_put_off_goes_on_with_the_next_turn_unless_the_loop_is_closed) {
+  const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Step operation(loop, connection);
+  ASSERT_TRUE(operation.put_off());
+  EXPECT_TRUE(has_news(*loop));
+  loop->turn();
+  EXPECT_EQ(operation.steps, 1);
+  EXPECT_TRUE(operation.put_off());
+  loop->close();
+  EXPECT_TRUE(operation.orphan);
+  EXPECT_FALSE(operation.put_off());
 }
 
 TEST_F(EventLoopTest, an_end_behind_the_last_bytes_is_seen_though_it_is_told_only_once) {
