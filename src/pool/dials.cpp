@@ -56,7 +56,7 @@ TimePoint Pool::dial_start_locked(const Endpoint& endpoint) const {
 
 void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialReport report) {
   Endpoint& endpoint = *slot.endpoint.get();
-  const InUse in_use(endpoint);
+  const InUse in_use(*this, endpoint);
   if (result) {
     tallies_.opened.add();
     if (report.handshake) tallies_.handshakes.add();

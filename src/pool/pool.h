@@ -143,19 +143,21 @@ class Pool {
     bool live = false;
     bool goodbye = false;
   };
-  /// Keeps a passing endpoint for a step that touches it after its last connection ended. Begin it while there is one.
+  /// Keeps a passing endpoint for a step that touches it after its last connection ended, and ends it if that was all that
+  /// kept it. Begin it while there is a connection, end it with no lock held.
   class InUse {
    public:
-    explicit InUse(Endpoint& endpoint) noexcept : endpoint_(endpoint) {
+    InUse(Pool& pool, Endpoint& endpoint) noexcept : pool_(pool), endpoint_(endpoint) {
       if (!endpoint_.kept()) endpoint_.users.add();
     }
     InUse(const InUse&) = delete;
     InUse& operator=(const InUse&) = delete;
     ~InUse() {
-      if (!endpoint_.kept()) endpoint_.users.subtract();
+      if (!endpoint_.kept()) pool_.leave_endpoint(endpoint_);
     }
 
    private:
+    Pool& pool_;
     Endpoint& endpoint_;
   };
   enum class Reserved : std::uint8_t { yes, endpoint_limit, total_limit };
