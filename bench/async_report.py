@@ -21,6 +21,8 @@ BURST_FACTOR = 3.5
 PACED_LIMIT = 0.5
 FIRST_EVENT_LIMIT_MS = 5.0
 RATE_LIMIT = 0.95
+#: An in-memory client with less of its core than this was starved by others: its rate says nothing.
+LEAST_SHARE = 0.9
 AGAIN_LIMIT = 1.1
 TENANTS_LIMIT = 1.05
 
@@ -203,6 +205,10 @@ def _litellm_verdicts(results: GroupResults) -> Iterator[str]:
         own, memory, *peers = rates
         if own is None or memory is None:
             yield verdict(name, None, _why(results, "litellm_own", "litellm_memory"))
+            continue
+        share = results.median("litellm_memory", work, "core_share") or 0.0
+        if share < LEAST_SHARE:
+            yield verdict(name, None, f"the in-memory client, which waits for nothing, had {share:.0%} of its core")
             continue
         stock, httpx = (_per(peer, memory) for peer in peers)
         figures = f"{own / memory:.2f} ({own:,.0f} against {memory:,.0f} per second; stock {stock}, its httpx {httpx})"

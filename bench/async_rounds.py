@@ -89,6 +89,11 @@ class Sample:
         return self.seconds / self.calls * 1e6
 
     @property
+    def core_share(self) -> float:
+        """How much of a core the process had: a client that waits for nothing and has less was kept from it."""
+        return self.cpu_us / 1e6 / self.seconds
+
+    @property
     def rate(self) -> float:
         return self.calls / self.seconds
 
