@@ -53,14 +53,28 @@ class AsyncResponseBody:
     """The body of a response, as it comes and no faster than it is asked for. Closing it, or dropping it, ends the
     exchange."""
 
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: _core.AsyncExchange) -> None:
+        self._exchange = exchange
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces(self._exchange)
+
+    async def aclose(self) -> None:
+        self._exchange.close()
+
+
+class _Pieces:
+    """Not a generator: each of those costs the loop a look at its hooks. As with one, an iteration that is dropped
+    before its end ends the exchange; with the body, an error or a cancellation that ends itself."""
+
     __slots__ = ("_exchange", "_read")
 
     def __init__(self, exchange: _core.AsyncExchange) -> None:
         self._exchange = exchange
         self._read = exchange.read
 
-    # Not a generator: each costs the loop a look at its hooks. The exchange ends itself with the body, with an error
-    # and with a cancellation; who stops in between closes the response, or drops it.
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
@@ -72,8 +86,9 @@ class AsyncResponseBody:
             raise StopAsyncIteration
         return piece
 
-    async def aclose(self) -> None:
-        self._exchange.close()
+    def __del__(self) -> None:
+        if not self._exchange.closed:
+            self._exchange.cancel()
 
 
 async def write_pieces(exchange: _core.AsyncExchange, stream: AsyncIterable[bytes]) -> None:

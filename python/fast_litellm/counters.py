@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from typing import Any
+
+from .locks import new_lock
 
 
 class Counters:
     """Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         # guarded by _lock
         self._accelerated_clients = 0
         self._fallbacks: Counter[str] = Counter()

@@ -13,12 +13,12 @@ import _socket
 import functools
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from types import FunctionType, ModuleType
 from typing import Any
 
 from .counters import counters
+from .locks import new_lock
 from .patch.libraries import Library, of_module
 from .patch.veto import Veto
 
@@ -147,7 +147,7 @@ class _Accelerated:
         self._vetoes = vetoes
         self._untouched = seams.untouched
         self._other_scheme: type[Exception] = library.httpx.UnsupportedProtocol
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._stock: Any = None  # written under _lock
 
     def _obstacle(self) -> str:

@@ -13,13 +13,13 @@ import inspect
 import os
 import socket
 import sys
-import threading
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .locks import new_lock
 from .patch import aiohttp_transport, caches, libraries, scope
 from .patch.clients import Application, ClientPoints
 from .patch.own_transport import AiohttpSettings
@@ -36,7 +36,7 @@ class LitellmPatch:
     """The patch of this process. `apply` and `remove` may be called from any thread, again and again."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         # guarded by _lock
         self._application: Application | None = None
         self._points = Points()

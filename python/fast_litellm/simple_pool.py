@@ -5,14 +5,13 @@ Pools are known by their names: the pool "default" carries litellm's calls, and 
 
 from __future__ import annotations
 
-import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .config import default_pool_settings
 from .exceptions import error_factory
 from .lease import Lease
+from .locks import new_rlock
 from .tls import Cert, Verify, engine_from
 
 if TYPE_CHECKING:
@@ -48,9 +47,7 @@ __all__ = [
     "return_connection",
 ]
 
-_lock = threading.RLock()
-# A thread that is gone in the child may have held it at the fork.
-os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]
+_lock = new_rlock()
 # Guarded by _lock. A pool stays here until it is closed.
 _pools: dict[str, SimpleConnectionPool] = {}
 

@@ -4,6 +4,7 @@ twins for httpx2."""
 from __future__ import annotations
 
 import functools
+import inspect
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,12 +34,22 @@ def transports_for(module: ModuleType) -> Transports:
     """The transports for `httpx` or `httpx2`: subclasses of that module's own base classes, giving its responses and
     raising its exceptions. The same classes each time."""
     library = library_of(module)
+    signature = inspect.signature(Transport)
+    limits = signature.parameters["limits"].replace(default=library.default_limits)
+    signature = signature.replace(
+        parameters=[limits if each.name == "limits" else each for each in signature.parameters.values()]
+    )
 
     def stream(name: str, body: type, base: type) -> type[Any]:
         return type(name, (body, base), {"__module__": __name__})
 
     def transport(name: str, ours: type, base: type, **members: type) -> type[Any]:
-        documented = {"__doc__": Transport.__doc__, "__module__": __name__, "_library": library}
+        documented = {
+            "__doc__": Transport.__doc__,
+            "__module__": __name__,
+            "__signature__": signature,  # with the library's own default for limits
+            "_library": library,
+        }
         return type(name, (ours, base), {**documented, **members})
 
     return Transports(

@@ -6,10 +6,10 @@ one of httpx's with socket options. What such a transport would do is told by it
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import Any, NamedTuple
 
+from ..locks import new_lock
 from .libraries import Library
 
 
@@ -70,7 +70,7 @@ class OwnTransports:
     """Those that litellm made, while they live. Any thread may call it; it keeps none alive."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         # guarded by _lock. The value: settings of one of aiohttp; None for one of httpx's, which tells them itself.
         self._made: weakref.WeakKeyDictionary[Any, AiohttpSettings | None] = weakref.WeakKeyDictionary()
 

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import os
 import ssl
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from ..locks import new_lock
 from .veto import Veto
 
 Key = tuple[Any, Any, Any]
@@ -139,7 +139,7 @@ class ContextRecipes:
         self._cache = cache
         self._default_ciphers = default_ciphers
         self._certificate_configured = certificate_configured
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         # guarded by _lock
         self._vetoes: weakref.WeakKeyDictionary[ssl.SSLContext, Veto] = weakref.WeakKeyDictionary()
         self._proved: weakref.WeakKeyDictionary[ssl.SSLContext, tuple[tuple[Any, ...], dict[str, Any]]] = (

@@ -27,7 +27,6 @@ FAST_LITELLM_HTTPX_SHORTCUTS turns them off, all or by name.
 from __future__ import annotations
 
 import inspect
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from typing import Any, NamedTuple
 
 from fast_litellm import config
 
+from ..locks import new_lock
 from . import building, cookies, merging, sending
 from .known import Library, library_of
 
@@ -72,7 +72,7 @@ class _Ready(NamedTuple):
 
 _CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
 _MOST_CLASSES = 64
-_lock = threading.Lock()
+_lock = new_lock()
 # guarded by _lock
 _ready: dict[tuple[type, tuple[str, ...]], _Ready] = {}
 _outcomes: Counter[tuple[str, str]] = Counter()
@@ -130,7 +130,7 @@ class Bearers:
     """Clients that have their shortcuts from one owner, who takes them off again. Any thread; keeps no client alive."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._clients: list[weakref.ref[Any]] = []  # guarded by _lock
 
     def put_on(self, client: Any) -> None:
