@@ -8,22 +8,42 @@ from typing import Any
 
 import httpx
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from fast_litellm import HTTPTransport
+from fast_litellm import AsyncHTTPTransport, HTTPTransport
+from support.blocking import BlockingTransport
 from support.certificates import Certificates
 
 MakeClient = Callable[..., httpx.Client]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a client is one of both transports, unless its module says `CLIENT_KINDS = ("sync",)`."""
+    if "client_kind" in metafunc.fixturenames:
+        metafunc.parametrize("client_kind", getattr(metafunc.module, "CLIENT_KINDS", ("sync", "async")))
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    """The loop of the "async" clients."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
 @pytest.fixture
-def make_client(certificates: Certificates) -> Iterator[MakeClient]:
-    """make_client(**arguments of HTTPTransport); trusts the tests' authority unless told otherwise."""
-    made: list[tuple[httpx.Client, HTTPTransport]] = []
+def make_client(request: pytest.FixtureRequest, certificates: Certificates, client_kind: str) -> Iterator[MakeClient]:
+    """make_client(**arguments of HTTPTransport); trusts the tests' authority unless told otherwise. Its clients use
+    HTTPTransport ("sync"), or AsyncHTTPTransport on a loop in another thread ("async")."""
+    made: list[tuple[httpx.Client, Any]] = []
 
     def make(*, timeout: Any = 20.0, **arguments: Any) -> httpx.Client:
         if "tls_settings" not in arguments:
             arguments.setdefault("verify", str(certificates.ca_file))
-        transport = HTTPTransport(**arguments)
+        transport: Any
+        if client_kind == "async":
+            transport = BlockingTransport(request.getfixturevalue("portal"), AsyncHTTPTransport(**arguments))
+        else:
+            transport = HTTPTransport(**arguments)
         made.append((httpx.Client(transport=transport, timeout=timeout), transport))
         return made[-1][0]
 

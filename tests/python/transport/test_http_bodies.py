@@ -75,13 +75,16 @@ def test_what_the_bodys_iterator_raises_comes_out_as_it_is(client: httpx.Client,
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("then", ["closes", "reads on"])
 @pytest.mark.parametrize("form", ["whole", "endless"])
 def test_an_answer_before_the_end_of_the_body_is_the_answer(
-    client: httpx.Client, serve: Serve, certificates: Certificates, form: str, tls: bool
+    client: httpx.Client, serve: Serve, certificates: Certificates, form: str, then: str, tls: bool
 ) -> None:
     async def script(connection: Connection) -> None:
         await connection.request_head()
         await connection.respond(b"too much", "413 Content Too Large", "connection: close")
+        if then == "reads on":
+            await connection.client_closed()
 
     def endless() -> Iterator[bytes]:
         while True:

@@ -13,6 +13,7 @@ from fast_litellm import SimpleConnectionPool
 from peers.nginx import Nginx
 from transport.conftest import MakeClient
 
+CLIENT_KINDS = ("sync",)  # of tasks, see async_transport/test_async_requests.py
 THREADS = 8
 REQUESTS = 2000
 

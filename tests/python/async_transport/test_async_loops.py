@@ -1,0 +1,206 @@
+"""Loops come and go; connections belong to none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import anyio
+import httpx
+import pytest
+
+from async_transport.conftest import STOCK, MakeAsyncClient, leases
+from peers.nginx import Nginx
+from peers.scripted import Connection, ScriptedServer, serve_ok
+from support.backends import ASYNCIO_BACKENDS, BACKENDS, complaints_of, end, new_loop, run
+from support.certificates import Certificates
+from support.sockets import open_descriptors
+
+Serve = Callable[..., ScriptedServer]
+
+pytestmark = pytest.mark.skipif(STOCK, reason="httpx's connections belong to a loop")
+
+
+@pytest.fixture
+def client(make_async_client: MakeAsyncClient, nginx: Nginx) -> httpx.AsyncClient:
+    return make_async_client()
+
+
+def _get(client: httpx.AsyncClient, url: str) -> Callable[[], Awaitable[str]]:
+    async def get() -> str:
+        return (await client.get(url)).text
+
+    return get
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("url", ["tls13", "plain"])
+def test_two_hundred_loops_one_after_the_other_take_one_handshake(
+    client: httpx.AsyncClient, nginx: Nginx, backend: str, url: str
+) -> None:
+    before = nginx.accepted()
+    target = getattr(nginx.urls, url)
+    for number in range(200):
+        assert run(backend, _get(client, f"{target}/{number}"), collect=number == 199) == f"GET /{number}"
+    assert nginx.accepted() - before == 1
+    run(backend, client.aclose)
+
+
+def test_two_hundred_runs_of_asyncio_run_with_a_stream_each_take_one_connection(
+    client: httpx.AsyncClient, serve: Serve, certificates: Certificates
+) -> None:
+    server = serve(serve_ok, tls=certificates.server)
+
+    async def stream() -> bytes:
+        async with client.stream("POST", server.url, content=b"x") as response:
+            return await response.aread()
+
+    for _ in range(200):
+        assert asyncio.run(stream()) == b"POST /"
+    assert server.connections == 1
+    asyncio.run(client.aclose())
+
+
+def test_loops_of_every_kind_share_a_connection(client: httpx.AsyncClient, nginx: Nginx) -> None:
+    before = nginx.accepted()
+    for number in range(12):
+        path = f"/{number}"
+        assert run(BACKENDS[number % len(BACKENDS)], _get(client, nginx.urls.tls13 + path)) == f"GET {path}"
+    assert nginx.accepted() - before == 1
+    asyncio.run(client.aclose())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loop_that_is_gone_leaves_no_descriptor(client: httpx.AsyncClient, nginx: Nginx, backend: str) -> None:
+    run(backend, _get(client, nginx.urls.plain))
+    gc.collect()
+    before = open_descriptors()
+    for _ in range(20):
+        run(backend, _get(client, nginx.urls.plain), collect=False)
+    gc.collect()
+    assert sorted(open_descriptors().values()) == sorted(before.values())
+    asyncio.run(client.aclose())
+
+
+@pytest.mark.parametrize("kinds", [("asyncio",), ("uvloop",), BACKENDS], ids="-".join)
+def test_eight_loops_in_eight_threads_use_one_client(
+    make_async_client: MakeAsyncClient, nginx: Nginx, kinds: tuple[str, ...]
+) -> None:
+    limit = 5
+    client = make_async_client(limits=httpx.Limits(max_connections=limit))
+    before = nginx.accepted()
+    begin = Barrier(8)
+
+    def work(thread: int) -> list[str]:
+        wrong: list[str] = []
+
+        async def get(task: int) -> None:
+            for number in range(20):
+                path = f"/{thread}/{task}/{number}"
+                text = (await client.get(nginx.urls.tls13 + path)).text
+                if text != f"GET {path}":
+                    wrong.append(f"{path}: {text}")
+
+        async def work_on_the_loop() -> None:
+            async with anyio.create_task_group() as group:
+                for task in range(3):
+                    group.start_soon(get, task)
+
+        begin.wait()
+        for _ in range(2):  # loops, one after the other
+            run(kinds[thread % len(kinds)], work_on_the_loop, collect=False)
+        return wrong
+
+    with ThreadPoolExecutor(8) as threads:
+        assert [wrong for part in threads.map(work, range(8)) for wrong in part] == []
+    assert nginx.accepted() - before <= limit
+    assert leases(client) == 0
+    asyncio.run(client.aclose())
+
+
+@pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
+def test_a_loop_closed_with_streams_open_takes_only_these_with_it(
+    client: httpx.AsyncClient, serve: Serve, backend: str
+) -> None:
+    async def script(connection: Connection) -> None:
+        while True:
+            request = await connection.request()
+            if request.target == "/open":
+                await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nsome")
+                await connection.client_closed()
+                return
+            await connection.respond(request.target.encode())
+
+    server = serve(script)
+
+    async def open_some() -> list[httpx.Response]:
+        responses = []
+        await client.get(f"{server.url}/idle")
+        for _ in range(3):
+            request = client.build_request("GET", f"{server.url}/open")
+            responses.append(await client.send(request, stream=True))
+        await client.get(f"{server.url}/idle")
+        return responses
+
+    with complaints_of(new_loop(backend)) as loop:
+        responses = loop.run_until_complete(open_some())
+        loop.close()
+    assert leases(client) == 3
+    del responses
+    gc.collect()
+    assert leases(client) == 0
+    server.wait_until(lambda counts: counts.open == 1, "the streams' connections close, and the idle one stay")
+    assert run(backend, _get(client, f"{server.url}/after")) == "/after"
+    assert server.connections == 4
+    run(backend, client.aclose)
+
+
+@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("second", BACKENDS)
+def test_a_response_may_be_closed_on_another_loop(
+    client: httpx.AsyncClient, serve: Serve, first: str, second: str
+) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nsome")
+        await connection.client_closed()
+
+    server = serve(script)
+
+    async def begin() -> httpx.Response:
+        return await client.send(client.build_request("GET", server.url), stream=True)
+
+    response = run(first, begin)
+    assert leases(client) == 1
+    run(second, response.aclose)
+    assert leases(client) == 0
+    server.wait_until(lambda counts: counts.open == 0, "the client close")
+    run(second, client.aclose)
+
+
+@pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
+def test_two_loops_taking_turns_in_one_thread_share_a_connection(
+    client: httpx.AsyncClient, nginx: Nginx, backend: str
+) -> None:
+    before = nginx.accepted()
+    with complaints_of(new_loop(backend)) as one, complaints_of(new_loop("asyncio")) as other:
+        for number in range(10):
+            for loop in (one, other):
+                text = loop.run_until_complete(_get(client, f"{nginx.urls.tls13}/{number}")())  # type: ignore[arg-type]
+                assert text == f"GET /{number}"
+        other.run_until_complete(client.aclose())
+        end(one)
+        end(other)
+    assert nginx.accepted() - before == 1
+
+
+def test_outside_of_any_loop_a_request_fails_and_holds_nothing(client: httpx.AsyncClient, serve: Serve) -> None:
+    server = serve(serve_ok)
+    coroutine = client.get(server.url)
+    with pytest.raises((RuntimeError, LookupError)):
+        coroutine.send(None)
+    assert leases(client) == 0
+    asyncio.run(client.aclose())
