@@ -181,6 +181,43 @@ def test_a_response_may_be_closed_on_another_loop(
     run(second, client.aclose)
 
 
+@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("second", BACKENDS)
+def test_a_response_read_on_another_loop_ends_there(
+    client: httpx.AsyncClient, serve: Serve, first: str, second: str
+) -> None:
+    """With its whole body, or an error that says why not; never in a wait without end."""
+    answered = []
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf")
+        while not answered:
+            await asyncio.sleep(0.001)
+        await connection.send(b"more")
+        await connection.client_closed()
+
+    server = serve(script)
+
+    async def begin() -> httpx.Response:
+        response = await client.send(client.build_request("GET", server.url), stream=True)
+        return response
+
+    async def go_on() -> bytes | None:
+        answered.append(True)
+        with anyio.fail_after(20):
+            try:
+                return await response.aread()
+            except RuntimeError as error:
+                return None if "loop" in str(error) else str(error).encode()
+
+    response = run(first, begin)
+    assert run(second, go_on) in (b"halfmore", None)
+    run(second, response.aclose)
+    assert leases(client) == 0
+    run(second, client.aclose)
+
+
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
 def test_two_loops_taking_turns_in_one_thread_share_a_connection(
     client: httpx.AsyncClient, nginx: Nginx, backend: str
