@@ -78,7 +78,7 @@ def a_wait(name: str, certificates: Certificates) -> Iterator[Wait]:
     async def request(client: httpx.AsyncClient) -> None:
         url = server.url.replace("http:", "https:") if place == "handshake" else server.url
         if place == "write":
-            await client.post(url, content=PIECE * 128)
+            await client.post(url, content=PIECE * 512)
         elif place == "write of an iterator":
             await client.post(url, content=endless())
         elif place == "body":
