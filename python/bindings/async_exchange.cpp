@@ -19,11 +19,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
       : Awaited(std::move(loop), timeouts), HandledExchange(std::move(handle), std::move(exchange)) {}
   // A finalizer never reads.
   ~AsyncExchange() override {
-    if (exiting()) {  // others may be parked inside its pool
-      leak();
-      return;
-    }
-    forget();
+    forget();  // at the interpreter's exit too: who is parked there holds no lock of the core's
     exchange_.abandon();
     count_out();
   }

@@ -78,11 +78,7 @@ class Call final : public Awaited {
         origin_(opened.own_lease ? pool_.origins() : nullptr),
         content_(content) {}
   ~Call() override {
-    if (exiting()) {  // others may be parked inside its pool
-      leak();
-      return;
-    }
-    forget();
+    forget();  // at the interpreter's exit too: who is parked there holds no lock of the core's
     exchange_.abandon();
   }
 
@@ -173,7 +169,7 @@ class LeaseCall final : public Awaited {
     (void)begin();
   }
   ~LeaseCall() override {
-    if (exiting() || epoch_ != net::fork_epoch()) {
+    if (epoch_ != net::fork_epoch()) {  // queue and lease are the parent's
       leak();
       endpoint_.detach();
       return;
