@@ -28,15 +28,6 @@ MakeAsyncClient = Callable[..., httpx.AsyncClient]
 STOCK = os.environ.get("FAST_LITELLM_TEST_TRANSPORT") == "stock" or not hasattr(fast_litellm, "AsyncHTTPTransport")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _fast_collections() -> Iterator[None]:
-    """Each test collects garbage; what was there before need not be looked at again each time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """The loop that an async test runs on."""

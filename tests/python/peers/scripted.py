@@ -223,6 +223,9 @@ class ScriptedServer:
         tasks: set[asyncio.Task[None]] = set()
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if self._stop.is_set():  # nobody would wait for its end any more
+                writer.transport.abort()
+                return
             task = self._loop.create_task(self._converse(reader, writer))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
