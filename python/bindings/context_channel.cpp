@@ -8,6 +8,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include "errors.h"
 #include "gil.h"
 
 namespace nb = nanobind;
@@ -94,22 +95,6 @@ Py_ssize_t pending_in(PyObject* bio, const Ssl& ssl) noexcept {
   return number ? PyLong_AsSsize_t(number.get()) : -1;
 }
 
-PyObject* raised_exception() noexcept {
-#if PY_VERSION_HEX >= 0x030C0000
-  return PyErr_GetRaisedException();
-#else
-  PyObject* type = nullptr;
-  PyObject* value = nullptr;
-  PyObject* traceback = nullptr;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-  Py_XDECREF(type);
-  Py_XDECREF(traceback);
-  return value;
-#endif
-}
-
 std::string text_of(PyObject* exception) noexcept {
   const Owned text(guarded([&] { return PyObject_Str(exception); }));
   Py_ssize_t size = 0;
@@ -170,7 +155,7 @@ ContextChannel::Outcome ContextChannel::in_python(Step step) noexcept {
 // Keeps what was raised, unless it only asks for more.
 ContextChannel::Outcome ContextChannel::take_raised() noexcept {
   const Ssl* const ssl = ssl_module();
-  PyObject* const exception = guarded([] { return raised_exception(); });
+  PyObject* const exception = guarded([] { return take_exception(); });
   Reference kept(exception);
   const auto is = [&](PyObject* type) { return PyErr_GivenExceptionMatches(exception, type) != 0; };
   if (ssl != nullptr && (is(ssl->want_read) || is(ssl->want_write))) {
