@@ -8,13 +8,11 @@ from typing import Any, ClassVar
 
 from . import _core
 from .event_loops import event_loop, settled
-from .network_stream import NetworkStream
 from .sync_transport import CONTENT
 from .transport_base import Transport
 
 
 class AsyncTransport(Transport):
-    _response_stream: ClassVar[Any]
     _traced_stream: ClassVar[Any]
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -33,16 +31,7 @@ class AsyncTransport(Transport):
         exchange.result()
         if arguments[CONTENT] is None:
             await _send_pieces(exchange, request.stream, self._library.AsyncByteStream)
-        return self._library.Response(
-            exchange.status,
-            headers=exchange.headers,
-            stream=self._response_stream(exchange),
-            extensions={
-                "http_version": exchange.http_version,
-                "reason_phrase": exchange.reason,
-                "network_stream": NetworkStream(exchange),
-            },
-        )
+        return self._response(exchange)
 
     async def aclose(self) -> None:
         """Lets go of the handle; without `pool=`, closes the connections too. Calling it again is harmless."""

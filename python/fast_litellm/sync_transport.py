@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from . import _core
-from .network_stream import NetworkStream
 from .transport_base import Transport
 
 CONTENT = 6  # in RequestArguments
 
 
 class SyncTransport(Transport):
-    _response_stream: ClassVar[Any]
     _traced_stream: ClassVar[Any]
     _by_socket: ClassVar[bool] = True
 
@@ -27,16 +25,7 @@ class SyncTransport(Transport):
         exchange = self._send(*arguments)
         if arguments[CONTENT] is None:
             _send_pieces(exchange, request.stream, self._library.SyncByteStream)
-        return self._library.Response(
-            exchange.status,
-            headers=exchange.headers,
-            stream=self._response_stream(exchange),
-            extensions={
-                "http_version": exchange.http_version,
-                "reason_phrase": exchange.reason,
-                "network_stream": NetworkStream(exchange),
-            },
-        )
+        return self._response(exchange)
 
     def close(self) -> None:
         """Lets go of the handle; without `pool=`, closes the connections too. Calling it again is harmless."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 from . import _core
 from .exceptions import NotOffered
 from .http_library import HTTPLibrary
+from .network_stream import NetworkStream
 from .simple_pool import SimpleConnectionPool
 from .tls import Cert, Engine, Verify, engine_from
 
@@ -46,6 +47,7 @@ class Transport:
     """
 
     _library: ClassVar[HTTPLibrary]
+    _response_stream: ClassVar[Any]
     #: Whether the library's own transport of this kind calls a TLS context's wrap_socket (and not wrap_bio).
     _by_socket: ClassVar[bool] = False
 
@@ -154,6 +156,19 @@ class Transport:
             stream._stream if type(stream) is self._library.whole_body else None,
             timeouts,
             server_name,
+        )
+
+    def _response(self, exchange: _core.Exchange | _core.AsyncExchange) -> Any:
+        """The library's response over an exchange whose head was read."""
+        return self._library.Response(
+            exchange.status,
+            headers=exchange.headers,
+            stream=self._response_stream(exchange),
+            extensions={
+                "http_version": exchange.http_version,
+                "reason_phrase": exchange.reason,
+                "network_stream": NetworkStream(exchange),
+            },
         )
 
     def _close(self) -> None:
