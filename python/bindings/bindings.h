@@ -76,6 +76,9 @@ class Handle {
   [[nodiscard]] Result<pool::EndpointHold> endpoint(client::Core& core, Scheme scheme, std::string_view host,
                                                     std::uint16_t port, std::optional<std::string_view> server_name);
 
+  /// Lets nobody begin any more; ends the waits at its limit with pool_closed. Idempotent.
+  void close() noexcept;
+
   const nanobind::object pool_object;
   Pool& pool;
   const nanobind::object error_factory;
@@ -89,7 +92,7 @@ class Handle {
  private:
   const Profile profile_;
   const nanobind::object ssl_context_;
-  client::Core* core_ = nullptr;  // that profile_id_ and last_ belong to
+  unsigned epoch_ = net::fork_epoch();  // of the core that profile_id_, last_ and limit belong to
   client::ProfileId profile_id_ = 0;
   Origin last_origin_;
   pool::Endpoint* last_ = nullptr;

@@ -41,19 +41,17 @@ Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std
       limit(most ? std::make_unique<pool::LeaseLimit>(*most) : nullptr),
       profile_(std::move(profile)),
       ssl_context_(std::move(ssl_context)) {
-  client::Core& core = pool.core();
-  auto id = core.intern(profile_);
+  auto id = pool.core().intern(profile_);
   if (!id) raise_value_error(id.error());
-  core_ = &core;
   profile_id_ = *id;
 }
 
 Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, std::string_view host,
                                             std::uint16_t port, std::optional<std::string_view> server_name) {
-  if (core_ != &core) {  // a fork: ids and endpoints belong to the parent's core
+  if (epoch_ != net::fork_epoch()) [[unlikely]] {  // ids and endpoints belong to the parent's core
     auto id = core.intern(profile_);
     if (!id) return std::move(id).error();
-    core_ = &core;
+    epoch_ = net::fork_epoch();
     profile_id_ = *id;
     last_ = nullptr;
     // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
@@ -79,6 +77,11 @@ Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, s
     last_origin_ = std::move(origin);
   }
   return there;
+}
+
+void Handle::close() noexcept {
+  closed = true;
+  if (limit && epoch_ == net::fork_epoch()) limit->close();  // a parent's may be locked, and nobody here waits at it
 }
 
 void bind_handle(nb::module_& module) {
@@ -156,7 +159,7 @@ void bind_handle(nb::module_& module) {
            "content"_a.none(), "timeouts"_a, "server_name"_a.none() = nb::none())
       .def("start", &start, "loop"_a, "scheme"_a, "host"_a, "port"_a.none(), "method"_a, "target"_a, "headers"_a,
            "content"_a.none(), "timeouts"_a, "server_name"_a.none() = nb::none())
-      .def("close", [](Handle& self) { self.closed = true; });
+      .def("close", &Handle::close);
 }
 
 }  // namespace fastpool::bindings

@@ -27,10 +27,10 @@ _NO_TIMEOUTS: _core.TimeoutTuple = (None, None, None, None)
 class Transport:
     """Arguments of `httpx.HTTPTransport`, and keyword-only:
 
-    `pool`: a pool or the name of one, shared with others. Closing the transport then lets go of its own handle only,
-    and `limits` other than httpx's default cap the connections that this transport may use at once, on top of the
-    pool's limits. Without `pool` the transport has a pool of its own, for which `limits` mean what httpx says, and
-    closes it, sockets included, with itself.
+    `pool`: a pool or the name of one, shared with others; `limits` other than httpx's default then cap the connections
+    that this transport may use at once, on top of the pool's limits. Closing the transport lets go of its own handle
+    only, and ends the waits at these limits with `PoolClosed`. Without `pool` the transport has a pool of its own, for
+    which `limits` mean what httpx says, and closes it, sockets included, with itself.
 
     `verify` as an `ssl.SSLContext`: that very context speaks TLS, also where it is changed later; connections are
     shared by those who give the same one. `True` and paths mean the core's own engine, unless `ssl.SSLContext` was

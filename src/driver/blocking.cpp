@@ -67,7 +67,8 @@ std::optional<Result<pool::LeaseLimit::Place>> Blocking::enter(pool::LeaseLimit&
   for (;;) {
     if (auto entered = entry.poll()) return entered;
     if (interrupt_()) return interrupted(Phase::acquire, "waiting for a connection");
-    (void)waker.park_until(entry.deadline());
+    const TimePoint look = interrupt_.active() ? Clock::now() + Interrupt::poll_interval : TimePoint::max();
+    (void)waker.park_until(std::min(entry.deadline(), look));
   }
 }
 

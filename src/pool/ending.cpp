@@ -25,9 +25,13 @@ std::uint32_t Pool::busy() const {
   return count;
 }
 
+void Pool::refuse() noexcept {
+  if (refusing_.try_set()) end_watches_.wake();
+}
+
 Result<bool> Pool::drain(OptionalDuration timeout, const Interrupt& interrupt) {
   const TimePoint deadline = timeout ? later(clock_.now(), *timeout) : TimePoint::max();
-  refusing_.set();
+  refuse();
   cleanup();
   sync::ThreadWaker nobody;
   bool interrupted = false;
@@ -42,7 +46,7 @@ Result<bool> Pool::drain(OptionalDuration timeout, const Interrupt& interrupt) {
 }
 
 void Pool::close() {
-  refusing_.set();
+  refuse();
   if (!closed_.try_set()) return;
   const Error error = Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
   {

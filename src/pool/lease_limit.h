@@ -1,16 +1,15 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include <fastpool/error.h>
-#include <fastpool/interrupt.h>
 #include <fastpool/timeouts.h>
 
+#include "pool/end_watch.h"
+#include "pool/linked_queue.h"
 #include "pool/pool.h"
 #include "sync/waker.h"
 
@@ -54,7 +53,7 @@ class LeaseLimit {
   /// or at deadline(). Destruction gives up. The waker must outlive it.
   class Entry {
    public:
-    Entry(LeaseLimit& limit, const Pool& pool, OptionalDuration timeout, sync::Waker& waker) noexcept
+    Entry(LeaseLimit& limit, Pool& pool, OptionalDuration timeout, sync::Waker& waker) noexcept
         : limit_(limit), pool_(pool), deadline_(timeout ? Clock::now() + *timeout : TimePoint::max()) {
       queued_.waker = &waker;
     }
@@ -66,15 +65,18 @@ class LeaseLimit {
       if (queued_.waiting) limit_.remove_locked(queued_);
     }
 
-    /// The place or the error, once. Errors: pool_timeout, and pool_closed once the pool is (seen within a poll interval).
+    /// The place or the error, once. Errors: pool_timeout, and pool_closed once the limit was closed or the pool refuses.
     [[nodiscard]] std::optional<Result<Place>> poll() noexcept {
       const std::lock_guard lock(limit_.mutex_);
-      if (!queued_.served && !queued_.waiting && limit_.free_ > 0 && limit_.first_ == nullptr) {
+      if (limit_.closed_)
+        return Result<Place>(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"));
+      if (!queued_.served && !queued_.waiting && limit_.free_ > 0 && limit_.queue_.empty()) {
         --limit_.free_;
         queued_.served = true;
       }
       if (std::exchange(queued_.served, false)) return Result<Place>(Place(limit_));
-      if (pool_.closed()) return Result<Place>(Pool::closed_error());
+      if (!end_watch_) end_watch_.emplace(pool_.end_watches(), *queued_.waker);
+      if (pool_.refusing()) return Result<Place>(Pool::closed_error());
       if (Clock::now() >= deadline_) {
         return Result<Place>(Error::make(ErrorCode::pool_timeout, Phase::acquire,
                                          "this transport's own limit of connections is in use"));
@@ -82,19 +84,26 @@ class LeaseLimit {
       if (!queued_.waiting) limit_.push_back_locked(queued_);
       return std::nullopt;
     }
-    /// When to poll again at the latest: nobody tells of a pool that is closed.
-    [[nodiscard]] TimePoint deadline() const noexcept {
-      return std::min(deadline_, Clock::now() + Interrupt::poll_interval);
-    }
+    /// When to poll again at the latest.
+    [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
 
    private:
     LeaseLimit& limit_;
-    const Pool& pool_;
+    Pool& pool_;
     const TimePoint deadline_;
     Queued queued_;  // guarded by limit_.mutex_
+    std::optional<EndWatches::Watch> end_watch_;
   };
 
   explicit LeaseLimit(std::uint32_t most) noexcept : free_(most) {}
+
+  /// Ends waits with pool_closed; lets nobody in any more. Places stay. Idempotent.
+  void close() noexcept {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    for (const Queued* each = queue_.front(); each != nullptr; each = each->next)
+      each->waker->wake();
+  }
 
  private:
   void leave() noexcept {
@@ -102,7 +111,7 @@ class LeaseLimit {
     leave_locked();
   }
   void leave_locked() noexcept {
-    Queued* const first = first_;
+    Queued* const first = queue_.front();
     if (first == nullptr) {
       ++free_;
       return;
@@ -113,22 +122,18 @@ class LeaseLimit {
   }
   void push_back_locked(Queued& queued) noexcept {
     queued.waiting = true;
-    queued.previous = last_;
-    queued.next = nullptr;
-    (last_ != nullptr ? last_->next : first_) = &queued;
-    last_ = &queued;
+    queue_.push_back(queued);
   }
   void remove_locked(Queued& queued) noexcept {
-    (queued.previous != nullptr ? queued.previous->next : first_) = queued.next;
-    (queued.next != nullptr ? queued.next->previous : last_) = queued.previous;
     queued.waiting = false;
+    queue_.remove(queued);
   }
 
-  // Guarded by mutex_.
+  // Guarded by mutex_, which is taken before that of the pool's EndWatches.
   std::mutex mutex_;
   std::uint32_t free_;
-  Queued* first_ = nullptr;
-  Queued* last_ = nullptr;
+  bool closed_ = false;
+  LinkedQueue<Queued> queue_;
 };
 
 }  // namespace fastpool::pool

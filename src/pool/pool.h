@@ -16,6 +16,7 @@
 #include <fastpool/stats.h>
 
 #include "pool/acquisition.h"
+#include "pool/end_watch.h"
 #include "pool/endpoint.h"
 #include "pool/endpoint_hold.h"
 #include "pool/interfaces.h"
@@ -105,6 +106,8 @@ class Pool {
   [[nodiscard]] static Error closed_error();
   /// Whether new leases are refused: it is closed or being drained.
   [[nodiscard]] bool refusing() const noexcept { return refusing_.get(); }
+  /// Who waits elsewhere and is woken when that begins.
+  [[nodiscard]] EndWatches& end_watches() noexcept { return end_watches_; }
 
   [[nodiscard]] PoolStats stats() const;
   [[nodiscard]] const PoolSettings& settings() const noexcept { return settings_; }
@@ -258,6 +261,7 @@ class Pool {
   [[nodiscard]] double jitter() noexcept;
 
   // The end (ending.cpp).
+  void refuse() noexcept;
   [[nodiscard]] std::uint32_t busy() const;
 
   [[nodiscard]] Links links() const noexcept { return Links{slab_}; }
@@ -289,6 +293,7 @@ class Pool {
   std::deque<Endpoint*> starved_;
 
   LongestIdle longest_idle_;  // has a lock of its own
+  EndWatches end_watches_;    // so has this
 
   // Guarded by vacant_mutex_: vacant places as cleanup() saw them, slot index to generation.
   std::mutex vacant_mutex_;

@@ -7,6 +7,7 @@
 #include <fastpool/error.h>
 #include <fastpool/timeouts.h>
 
+#include "pool/linked_queue.h"
 #include "pool/slot.h"
 #include "sync/waker.h"
 
@@ -46,47 +47,16 @@ struct Waiter {
   }
 };
 
-/// First come, first served; intrusive, so that any waiter leaves in constant time.
-class WaiterQueue {
+/// First come, first served.
+class WaiterQueue : public LinkedQueue<Waiter> {
  public:
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
-  [[nodiscard]] Waiter* front() const noexcept { return first_; }
-  [[nodiscard]] Waiter* back() const noexcept { return last_; }
-
-  void push_back(Waiter& waiter) noexcept {
-    waiter.previous = last_;
-    waiter.next = nullptr;
-    (last_ != nullptr ? last_->next : first_) = &waiter;
-    last_ = &waiter;
-    ++size_;
-  }
   /// Before all whose turn is later.
   void insert(Waiter& waiter) noexcept {
-    Waiter* after = first_;
+    Waiter* after = front();
     while (after != nullptr && after->turn < waiter.turn)
       after = after->next;
-    if (after == nullptr) {
-      push_back(waiter);
-      return;
-    }
-    waiter.next = after;
-    waiter.previous = after->previous;
-    (after->previous != nullptr ? after->previous->next : first_) = &waiter;
-    after->previous = &waiter;
-    ++size_;
+    insert_before(after, waiter);
   }
-  void remove(Waiter& waiter) noexcept {
-    (waiter.previous != nullptr ? waiter.previous->next : first_) = waiter.next;
-    (waiter.next != nullptr ? waiter.next->previous : last_) = waiter.previous;
-    waiter.previous = waiter.next = nullptr;
-    --size_;
-  }
-
- private:
-  Waiter* first_ = nullptr;
-  Waiter* last_ = nullptr;
-  std::uint32_t size_ = 0;
 };
 
 }  // namespace fastpool::pool

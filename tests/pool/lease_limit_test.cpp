@@ -1,5 +1,6 @@
 // A transport's own limit on its leases.
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -19,7 +20,16 @@ class LeaseLimitTest : public ::testing::Test {
   struct NoDials final : Dialer {
     void dial(Endpoint&, Slot&, DialTimes) override { ADD_FAILURE() << "a dial"; }
   };
+  struct CountingWaker final : sync::Waker {
+    void wake() noexcept override { wakes.fetch_add(1); }
+    std::atomic<int> wakes{0};
+  };
   static constexpr OptionalDuration at_once = Duration::zero();
+
+  static std::optional<ErrorCode> error_of(const std::optional<Result<Place>>& entered) {
+    if (!entered || entered->ok()) return std::nullopt;
+    return entered->error().code;
+  }
 
   Result<Place> enter(LeaseLimit& limit, OptionalDuration timeout) {
     sync::ThreadWaker waker;
@@ -87,14 +97,112 @@ TEST_F(LeaseLimitTest, who_gives_up_takes_no_place_and_hands_on_what_came_in_tha
   EXPECT_TRUE(served->ok());
 }
 
-TEST_F(LeaseLimitTest, a_wait_ends_with_the_pool) {
+TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_is_closed_and_never_looks_by_itself) {
+  LeaseLimit limit(1);
+  const auto held = enter(limit, {});
+  ASSERT_TRUE(held.ok());
+  std::array<CountingWaker, 2> wakers;
+  LeaseLimit::Entry first(limit, pool_, {}, wakers[0]);
+  LeaseLimit::Entry second(limit, pool_, {}, wakers[1]);
+  for (LeaseLimit::Entry* each : {&first, &second}) {
+    EXPECT_FALSE(each->poll());
+    EXPECT_EQ(each->deadline(), TimePoint::max());
+  }
+  EXPECT_EQ(wakers[0].wakes + wakers[1].wakes, 0);
+  pool_.close();
+  EXPECT_EQ(wakers[0].wakes, 1);
+  EXPECT_EQ(wakers[1].wakes, 1);
+  for (LeaseLimit::Entry* each : {&first, &second})
+    EXPECT_EQ(error_of(each->poll()), ErrorCode::pool_closed);
+  pool_.close();
+  EXPECT_EQ(wakers[0].wakes, 1) << "once";
+}
+
+TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_begins_to_drain) {
+  auto* const endpoint = pool_.add_endpoint("a", nullptr).value();
+  const auto busy = pool_.try_lease(*endpoint);
+  ASSERT_TRUE(busy);
+  LeaseLimit limit(1);
+  const auto held = enter(limit, {});
+  CountingWaker waker;
+  LeaseLimit::Entry entry(limit, pool_, {}, waker);
+  EXPECT_FALSE(entry.poll());
+  std::thread draining([&] { EXPECT_TRUE(pool_.drain({}, {}).value()); });
+  while (waker.wakes == 0)
+    std::this_thread::yield();
+  EXPECT_FALSE(pool_.closed()) << "it waits for the lease";
+  EXPECT_EQ(error_of(entry.poll()), ErrorCode::pool_closed);
+  EXPECT_TRUE(pool_.release(*busy, Reuse::no()));
+  draining.join();
+}
+
+TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_limit_is_closed_and_nobody_comes_in_any_more) {
+  LeaseLimit limit(1);
+  std::optional<Result<Place>> held(enter(limit, {}));
+  CountingWaker waker;
+  std::optional<LeaseLimit::Entry> entry;
+  entry.emplace(limit, pool_, OptionalDuration{}, waker);
+  EXPECT_FALSE(entry->poll());
+  limit.close();
+  EXPECT_EQ(waker.wakes, 1);
+  held.reset();  // too late for it
+  EXPECT_EQ(error_of(entry->poll()), ErrorCode::pool_closed);
+  entry.reset();
+  EXPECT_EQ(enter(limit, {}).error().code, ErrorCode::pool_closed) << "though there is room";
+}
+
+TEST_F(LeaseLimitTest, whoever_has_gone_is_woken_no_more) {
+  LeaseLimit limit(1);
+  const auto held = enter(limit, {});
+  CountingWaker waker;
+  for (const bool in_time : {true, false}) {
+    LeaseLimit::Entry entry(limit, pool_, in_time ? OptionalDuration() : at_once, waker);
+    EXPECT_EQ(entry.poll().has_value(), !in_time);
+  }
+  limit.close();
+  pool_.close();
+  EXPECT_EQ(waker.wakes, 0);
+}
+
+TEST_F(LeaseLimitTest, a_closed_pool_refuses_whoever_would_have_to_wait) {
   LeaseLimit limit(1);
   const auto held = enter(limit, {});
   ASSERT_TRUE(held.ok());
   pool_.close();
-  const auto ended = enter(limit, {});
-  ASSERT_FALSE(ended.ok());
-  EXPECT_EQ(ended.error().code, ErrorCode::pool_closed);
+  EXPECT_EQ(enter(limit, {}).error().code, ErrorCode::pool_closed);
+}
+
+TEST_F(LeaseLimitTest, nobody_is_left_asleep_who_comes_in_the_moment_of_the_end) {
+  for (int round = 0; round < 30; ++round) {
+    Pool pool(PoolSettings{}, clock_, dialer_);
+    LeaseLimit limit(1);
+    std::atomic<int> ready{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        ready.fetch_add(1);
+        for (;;) {
+          sync::ThreadWaker waker;
+          LeaseLimit::Entry entry(limit, pool, {}, waker);
+          auto entered = entry.poll();
+          while (!entered) {
+            (void)waker.park_until(entry.deadline());
+            entered = entry.poll();
+          }
+          if (!entered->ok() || pool.refusing()) break;
+        }
+      });
+    }
+    while (ready < 4)
+      std::this_thread::yield();
+    if (round % 2 == 0) {
+      pool.close();
+    } else {
+      limit.close();
+    }
+    for (std::thread& thread : threads)
+      thread.join();
+  }
 }
 
 }  // namespace

@@ -130,7 +130,7 @@ async def test_a_request_that_gives_up_waiting_keeps_the_order_of_the_others(
             await until(lambda: waiters(client) + len(gave_up) > number)  # noqa: B023
         await until(lambda: len(gave_up) == 5)
     assert [request.target for request in server.requests] == ["/held", "/0", "/2", "/4", "/6", "/8"]
-    assert gave_up == [1, 3, 5, 7, 9]
+    assert sorted(gave_up) == [1, 3, 5, 7, 9]  # trio runs the tasks of one turn in any order
 
 
 async def test_a_request_to_another_server_does_not_wait_behind_a_full_one(

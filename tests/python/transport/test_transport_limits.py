@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from fast_litellm import SimpleConnectionPool
-from peers.scripted import Connection, Counts, Gate, ScriptedServer, serve_ok
+from fast_litellm.exceptions import PoolClosed
+from peers.scripted import Connection, Counts, Gate, ScriptedServer, serve_ok, until
 from transport.conftest import MakeClient
 
 Serve = Callable[..., ScriptedServer]
@@ -111,6 +112,26 @@ def test_limits_on_a_shared_pool_bind_this_transport_alone(
             bound.get(server.url, timeout=httpx.Timeout(20, pool=0.05))
         assert free.get(server.url).status_code == 200
     assert bound.get(server.url).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["pool.close", "pool.drain", "client.close"])
+def test_a_request_that_waits_at_the_limit_of_its_transport_is_told_of_the_end(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool, end: str
+) -> None:
+    """Nothing else ends its wait: it has no timeout, and the one place stays taken."""
+    pool = new_pool()
+    client = make_client(pool=pool, limits=httpx.Limits(max_connections=1), timeout=None)
+    server = serve(serve_ok)
+    ends = {"pool.close": pool.close, "pool.drain": pool.drain, "client.close": client.close}
+    with ThreadPoolExecutor(2) as threads:
+        with client.stream("GET", server.url):
+            waiting = threads.submit(client.get, server.url)
+            until(lambda: len(client._transport._pool.connections) == 2)  # type: ignore[attr-defined]
+            ended = threads.submit(ends[end])  # draining waits for the open response
+            with pytest.raises(PoolClosed):
+                waiting.result(20)
+        ended.result(20)
+    assert len(server.requests) == 1
 
 
 def test_a_waiting_request_gets_the_connection_that_comes_free(make_client: MakeClient, serve: Serve) -> None:
