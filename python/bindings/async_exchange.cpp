@@ -1,7 +1,7 @@
 // _core.AsyncExchange: one request and its response, awaited.
 
+#include "awaited.h"
 #include "errors.h"
-#include "event_loop.h"
 #include "exchange.h"
 #include "gil.h"
 
@@ -11,12 +11,12 @@ namespace fastpool::bindings {
 
 namespace {
 
-/// As an asynchronous transport uses it. Each method begins one operation; the loop's turns bring it to its end. The operation
-/// gone, result() is what came of it. One operation at a time.
+/// As an asynchronous transport uses it. Each method begins one operation, whose outcome is to be awaited. One at a time.
 class AsyncExchange final : public Awaited, public HandledExchange {
  public:
-  AsyncExchange(nb::object loop, nb::object handle, client::Exchange&& exchange, const Timeouts& timeouts)
-      : Awaited(std::move(loop), timeouts), HandledExchange(std::move(handle), std::move(exchange)) {}
+  AsyncExchange(nb::handle self, const LoopObject& loop, nb::object handle, client::Exchange&& exchange,
+                const Timeouts& timeouts)
+      : Awaited(self, loop.loop, timeouts), HandledExchange(std::move(handle), std::move(exchange)) {}
   // A finalizer never reads.
   ~AsyncExchange() override {
     forget();  // at the interpreter's exit too: who is parked there holds no lock of the core's
@@ -33,46 +33,33 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     } else {
       exchange_.begin_obtain();
     }
-    (void)begin();
+    begin();
   }
-  /// True, False, or None while it is pending.
-  nb::object write_piece(nb::handle data) {
-    must_be_idle();
+  /// Its outcome is False once the peer wants no more.
+  nb::object write_piece(const LoopObject& loop, nb::handle data) {
+    begin_in(loop);
     piece_.emplace(data);
     exchange_.begin_write(piece_->view());
-    return begin() ? result() : nb::none();
+    begin();
+    return self();
   }
-  nb::object finish_body() {
-    must_be_idle();
+  nb::object finish_body(const LoopObject& loop) {
+    begin_in(loop);
     exchange_.begin_finish();
-    return begin() ? result() : nb::none();
+    begin();
+    return self();
   }
-  /// Bytes, b"" at the end of the body, or None while it is pending.
-  nb::object read_body() {
-    must_be_idle();
+  /// Its outcome is bytes, b"" at the end of the body.
+  nb::object read_body(const LoopObject& loop) {
+    begin_in(loop);
     reading_ = true;
     exchange_.begin_read(pieces_);
-    return begin() ? result() : nb::none();
+    begin();
+    return self();
   }
-  /// What the last operation came to.
-  nb::object result() {
-    if (pending() || !outcome_)
-      raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no result yet, or it was taken"),
-            handle_.error_factory);
-    const Result<bool> outcome = *std::exchange(outcome_, std::nullopt);
-    piece_.reset();  // its owner may want to change it
-    if (!outcome) raise(outcome.error(), handle_.error_factory);
-    if (out_of_memory_) {
-      PyErr_NoMemory();
-      throw nb::python_error();
-    }
-    if (!std::exchange(reading_, false)) return nb::bool_(*outcome);
-    return std::exchange(bytes_, nb::object());
-  }
-  void close() {
+  void end() {
     if (pending()) {  // another task awaits it
-      outcome_ = Error::make(ErrorCode::read_failed, Phase::read_body, "the response was closed by another task");
-      stop();
+      stop(Error::make(ErrorCode::read_failed, Phase::read_body, "the response was closed by another task"));
       return;
     }
     exchange_.close();
@@ -80,10 +67,11 @@ class AsyncExchange final : public Awaited, public HandledExchange {
   }
 
  private:
-  void must_be_idle() {
+  void begin_in(const LoopObject& loop) {
     if (pending())
       raise(Error::make(ErrorCode::local_protocol, Phase::none, "another task is using this response"),
             handle_.error_factory);
+    attend(loop);
     reading_ = false;
   }
 
@@ -109,11 +97,26 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     if (!exchange_.holds()) count_out();
     return true;
   }
+  nb::object outcome() override {
+    if (pending() || !outcome_)
+      raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no result yet, or it was taken"),
+            handle_.error_factory);
+    const Result<bool> outcome = *std::exchange(outcome_, std::nullopt);
+    piece_.reset();  // its owner may want to change it
+    if (!outcome) raise(outcome.error(), handle_.error_factory);
+    if (out_of_memory_) {
+      PyErr_NoMemory();
+      throw nb::python_error();
+    }
+    if (!std::exchange(reading_, false)) return nb::bool_(*outcome);
+    return std::exchange(bytes_, nb::object());
+  }
   void give_up() noexcept override {
     exchange_.abandon();
     count_out();
     piece_.reset();
   }
+  void fail(Error error) noexcept override { outcome_ = std::move(error); }
 
   nb::object content_;
   std::optional<BodyView> piece_;
@@ -131,20 +134,20 @@ nb::object start(nb::handle self, nb::handle loop, nb::handle scheme, nb::handle
                  nb::handle server_name) {
   GivenRequest given = open_request(nb::cast<Handle&>(self), scheme, host, port, method, target, headers, content,
                                     timeouts, server_name);
-  auto* const exchange =
-      new AsyncExchange(nb::borrow(loop), nb::borrow(self), std::move(given.exchange), given.timeouts);
-  nb::object result = nb::cast(exchange, nb::rv_policy::take_ownership);
+  auto [object, exchange] = make_awaited<AsyncExchange>(nb::cast<const LoopObject&>(loop), nb::borrow(self),
+                                                        std::move(given.exchange), given.timeouts);
   exchange->begin_request(nb::borrow(content), given.body);
-  return result;
+  return std::move(object);
 }
 
 void bind_async_exchange(nb::module_& module) {
   using namespace nb::literals;
   auto type = bind_awaited<AsyncExchange>(module, "AsyncExchange");
-  type.def("write", &AsyncExchange::write_piece, "data"_a)
-      .def("finish", &AsyncExchange::finish_body)
-      .def("read", &AsyncExchange::read_body)
-      .def("close", &AsyncExchange::close);
+  type.def("write", &AsyncExchange::write_piece, "loop"_a, "data"_a)
+      .def("finish", &AsyncExchange::finish_body, "loop"_a)
+      .def("read", &AsyncExchange::read_body, "loop"_a)
+      .def("end", &AsyncExchange::end)
+      .def("abandon", [](AsyncExchange& self) { self.abandon(); });
   bind_response_parts(type);
 }
 

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <charconv>
 
+#include "awaited.h"
 #include "bytes_builder.h"
 #include "client/headers.h"
 #include "connection_id_text.h"
 #include "convert.h"
 #include "errors.h"
-#include "event_loop.h"
 #include "gil.h"
 
 namespace nb = nanobind;
@@ -70,8 +70,9 @@ nb::object response_of(client::Exchange& exchange, nb::object body) {
 /// As `await` uses it: sends, reads all, gives the response.
 class Call final : public Awaited {
  public:
-  Call(nb::object loop, nb::object pool, Opened&& opened, const Timeouts& timeouts, nb::handle content)
-      : Awaited(std::move(loop), timeouts),
+  Call(nb::handle self, const LoopObject& loop, nb::object pool, Opened&& opened, const Timeouts& timeouts,
+       nb::handle content)
+      : Awaited(self, loop.loop, timeouts),
         pool_object_(std::move(pool)),
         pool_(nb::cast<Pool&>(pool_object_)),
         exchange_(std::move(opened.exchange)),
@@ -84,18 +85,7 @@ class Call final : public Awaited {
 
   void begin_request() {
     exchange_.begin_send(content_.view());
-    (void)begin();
-  }
-  nb::object result() {
-    if (out_of_memory_) {
-      PyErr_NoMemory();
-      throw nb::python_error();
-    }
-    if (error_) raise(*error_, pool_.error_factory);
-    if (pending() || !response_.is_valid())
-      raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no response yet, or it was taken"),
-            pool_.error_factory);
-    return std::exchange(response_, nb::object());
+    begin();
   }
 
  private:
@@ -138,10 +128,22 @@ class Call final : public Awaited {
       exchange_.begin_read(pieces_);
     }
   }
+  nb::object outcome() override {
+    if (out_of_memory_) {
+      PyErr_NoMemory();
+      throw nb::python_error();
+    }
+    if (error_) raise(*error_, pool_.error_factory);
+    if (pending() || !response_.is_valid())
+      raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no response yet, or it was taken"),
+            pool_.error_factory);
+    return std::exchange(response_, nb::object());
+  }
   void give_up() noexcept override {
     exchange_.abandon();
     origin_.forget();
   }
+  void fail(Error error) noexcept override { error_ = std::move(error); }
 
   const nb::object pool_object_;
   Pool& pool_;
@@ -160,13 +162,14 @@ class Call final : public Awaited {
 /// A bare lease, awaited: its id, or None if the pool timeout came first.
 class LeaseCall final : public Awaited {
  public:
-  LeaseCall(nb::object loop, nb::object pool, pool::EndpointHold endpoint, const Timeouts& timeouts)
-      : Awaited(std::move(loop), timeouts),
+  LeaseCall(nb::handle self, const LoopObject& loop, nb::object pool, pool::EndpointHold endpoint,
+            const Timeouts& timeouts)
+      : Awaited(self, loop.loop, timeouts),
         pool_object_(std::move(pool)),
         pool_(nb::cast<Pool&>(pool_object_)),
         core_(pool_.core()),
         endpoint_(std::move(endpoint)) {
-    (void)begin();
+    begin();
   }
   ~LeaseCall() override {
     if (epoch_ != net::fork_epoch()) {  // queue and lease are the parent's
@@ -178,7 +181,13 @@ class LeaseCall final : public Awaited {
     give_up();
   }
 
-  nb::object result() {
+ private:
+  bool advance_exchange() noexcept override {
+    outcome_ = lease(core_.pool(), *endpoint_);
+    if (outcome_) rest();
+    return outcome_.has_value();
+  }
+  nb::object outcome() override {
     if (!outcome_)
       raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no lease yet, or it was taken"),
             pool_.error_factory);
@@ -191,17 +200,11 @@ class LeaseCall final : public Awaited {
     if (LeaseOrigins* const origins = pool_.origins()) origins->note(outcome->id(), calling_place());
     return nb::str(id.data(), id.size());
   }
-
- private:
-  bool advance_exchange() noexcept override {
-    outcome_ = lease(core_.pool(), *endpoint_);
-    if (outcome_) rest();
-    return outcome_.has_value();
-  }
   void give_up() noexcept override {
     if (outcome_ && outcome_->ok()) core_.pool().release(outcome_->value(), pool::Reuse::unused());
     outcome_.reset();
   }
+  void fail(Error error) noexcept override { outcome_ = std::move(error); }
 
   const nb::object pool_object_;
   Pool& pool_;
@@ -269,11 +272,11 @@ nb::object start_request(nb::handle self, nb::handle loop, nb::handle connection
     const BodyView body(content);
     size = body.view().size();
   }
-  auto* const call = new Call(nb::borrow(loop), nb::borrow(self),
-                              open_call(pool, connection, method, target, headers, size), timeouts, content);
-  nb::object result = nb::cast(call, nb::rv_policy::take_ownership);
+  auto [object, call] =
+      make_awaited<Call>(nb::cast<const LoopObject&>(loop), nb::borrow(self),
+                         open_call(pool, connection, method, target, headers, size), timeouts, content);
   call->begin_request();
-  return result;
+  return std::move(object);
 }
 
 nb::object start_lease(nb::handle self, nb::handle loop, nb::handle endpoint, nb::handle timeout) {
@@ -281,8 +284,9 @@ nb::object start_lease(nb::handle self, nb::handle loop, nb::handle endpoint, nb
   Timeouts timeouts;
   timeouts.pool = duration_from(timeout, "timeout");
   client::Core& core = pool.core();
-  auto* const call = new LeaseCall(nb::borrow(loop), nb::borrow(self), pool.endpoint(core, endpoint), timeouts);
-  return nb::cast(call, nb::rv_policy::take_ownership);
+  return make_awaited<LeaseCall>(nb::cast<const LoopObject&>(loop), nb::borrow(self), pool.endpoint(core, endpoint),
+                                 timeouts)
+      .first;
 }
 
 void bind_call(nb::module_& module) {

@@ -2,6 +2,7 @@
 
 #include "event_loop.h"
 
+#include "awaited.h"
 #include "errors.h"
 #include "gil.h"
 
@@ -21,37 +22,16 @@ std::shared_ptr<driver::EventLoop> made_loop() {
   return std::move(made).value();
 }
 
-/// Python code: the thread may be unwound in it at the interpreter's exit. Null with the error set.
-PyObject* call_method(nb::handle object, PyObject* name, PyObject* argument) {
-  UnwindingParks guard;
-  PyObject* const result = argument == nullptr ? PyObject_CallMethodNoArgs(object.ptr(), name)
-                                               : PyObject_CallMethodOneArg(object.ptr(), name, argument);
-  guard.over();
-  return result;
-}
-
 /// With the GIL; and when there is none any more, by the thread that ends the process.
 std::vector<std::shared_ptr<driver::EventLoop>>& living_loops() {
   static auto* const all = new std::vector<std::shared_ptr<driver::EventLoop>>;
   return *all;
 }
 
-PyObject* interned(const char* name) {
-  return PyUnicode_InternFromString(name);
-}
-
-void complete(nb::handle future) {
-  static PyObject* const done = interned("done");
-  static PyObject* const set_result = interned("set_result");
-  const nb::object over = nb::steal(call_method(future, done, nullptr));
-  if (over.is_valid() && over.is(nb::handle(Py_True))) return;
-  if (!over.is_valid() || !nb::steal(call_method(future, set_result, Py_None)).is_valid()) throw nb::python_error();
-}
-
 }  // namespace
 
-EventLoop::EventLoop(nb::object new_future, nb::object loop)
-    : core(made_loop()), new_future_(std::move(new_future)), loop_(std::move(loop)) {
+EventLoop::EventLoop(nb::object loop, nb::object new_future)
+    : core(made_loop()), loop_(std::move(loop)), new_future_(std::move(new_future)) {
   living_loops().push_back(core);
 }
 
@@ -59,13 +39,27 @@ EventLoop::~EventLoop() {
   std::erase(living_loops(), core);
 }
 
-nb::object EventLoop::new_future() const {
-  static PyObject* const names = PyTuple_Pack(1, interned("loop"));
-  const nb::object loop = loop_.is_none() ? nb::object() : nb::steal(PyObject_CallNoArgs(loop_.ptr()));
-  PyObject* const argument = loop.ptr();
+nb::object EventLoop::asyncio_loop() const {
+  nb::object loop = nb::steal(PyObject_CallNoArgs(loop_.ptr()));
+  if (!loop.is_valid()) throw nb::python_error();
+  return loop;
+}
+
+void EventLoop::call_soon(nb::handle callback, nb::handle argument, nb::handle context) const {
+  static PyObject* const name = PyUnicode_InternFromString("call_soon");
+  static PyObject* const names = Py_BuildValue("(s)", "context");
+  const nb::object loop = asyncio_loop();
+  const std::array<PyObject*, 4> arguments{loop.ptr(), callback.ptr(), argument.ptr(), context.ptr()};
   UnwindingParks guard;
-  PyObject* const made = argument == nullptr ? PyObject_CallNoArgs(new_future_.ptr())
-                                             : PyObject_Vectorcall(new_future_.ptr(), &argument, 0, names);
+  PyObject* const handle = PyObject_VectorcallMethod(name, arguments.data(), 3, names);
+  guard.over();
+  if (handle == nullptr) throw nb::python_error();
+  Py_DECREF(handle);
+}
+
+nb::object EventLoop::new_future() const {
+  UnwindingParks guard;
+  PyObject* const made = PyObject_CallNoArgs(new_future_.ptr());
   guard.over();
   if (made == nullptr) throw nb::python_error();
   return nb::steal(made);
@@ -76,83 +70,28 @@ void EventLoop::turn() {
   tell_completed();
 }
 
-// Setting a result lets nobody's code run here but the loop's own; should that raise, the others are told first.
+// A task that goes on may do anything: close the loop's other operations, end this turn with SystemExit, or (where loops are
+// nested) enter another turn, which then tells the rest.
 void EventLoop::tell_completed() {
-  static PyObject* const done = interned("done");
-  static PyObject* const set_result = interned("set_result");
-  std::vector<nb::object> completed;
-  completed.swap(completed_);
   nb::object raised;
-  for (nb::object& future : completed) {
-    const nb::object over = nb::steal(call_method(future, done, nullptr));
-    const bool cancelled = over.is_valid() && over.is(nb::handle(Py_True));
-    if (over.is_valid() && (cancelled || nb::steal(call_method(future, set_result, Py_None)).is_valid())) continue;
+  while (told_ < completed_.size()) {
+    Completed next = std::move(completed_[told_++]);
+    if (told_ == completed_.size()) {
+      completed_.clear();
+      told_ = 0;
+    }
+    if (nb::steal(Awaited::tell(*next.operation, std::move(next.kept))).is_valid()) continue;
     nb::object error = nb::steal(take_exception());
-    if (!raised.is_valid()) raised = std::move(error);
-  }
-  if (completed_.empty()) {
-    completed.clear();
-    completed_.swap(completed);  // keeps its room
+    const bool ends_the_loop = PyErr_GivenExceptionMatches(error.ptr(), PyExc_Exception) == 0;
+    if (!raised.is_valid() || ends_the_loop) raised = std::move(error);
+    if (!ends_the_loop) continue;
+    if (told_ < completed_.size()) core->call_again();
+    break;
   }
   if (raised.is_valid()) {
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
     throw nb::python_error();
   }
-}
-
-void EventLoop::close() {
-  core->close();
-}
-
-nb::object Awaited::future() {
-  if (!future_.is_valid()) {
-    future_ = loop_->new_future();
-    // It may have come between: then the wait ends with the loop's next turn.
-    if (!pending_) {
-      nb::object over = std::move(future_);
-      future_ = {};
-      complete(over);
-      return over;
-    }
-  }
-  return future_;
-}
-
-void Awaited::step() noexcept {
-  if (!pending_ || !advance_exchange()) return;
-  pending_ = false;
-  if (future_.is_valid()) loop_->add_completed(std::move(future_));
-  future_ = {};
-}
-
-void Awaited::go_to(nb::object loop) {
-  EventLoop& other = nb::cast<EventLoop&>(loop);
-  move_to(other.core);
-  const nb::object left = std::exchange(loop_object_, std::move(loop));
-  const nb::object dropped = std::exchange(future_, nb::object());
-  loop_ = &other;
-  if (pending_) (void)begin();
-}
-
-void Awaited::cancel() {
-  forget();
-  pending_ = false;
-  nb::object dropped = std::move(future_);  // last: its end may run anything
-  future_ = {};
-  give_up();
-}
-
-void Awaited::stop() {
-  forget();
-  pending_ = false;
-  const nb::object awaited = std::move(future_);
-  future_ = {};
-  give_up();
-  if (awaited.is_valid()) complete(awaited);
-}
-
-void Awaited::orphaned() noexcept {
-  cancel();
 }
 
 void cut_off_event_loops() noexcept {
@@ -162,11 +101,12 @@ void cut_off_event_loops() noexcept {
 
 void bind_event_loop(nb::module_& module) {
   using namespace nb::literals;
-  nb::class_<EventLoop>(module, "EventLoop", nb::is_weak_referenceable())
-      .def(nb::init<nb::object, nb::object>(), "new_future"_a, "loop"_a.none() = nb::none())
-      .def_prop_ro("descriptor", &EventLoop::descriptor)
-      .def("turn", &EventLoop::turn)
-      .def("close", &EventLoop::close);
+  bind_awaiting(module);
+  nb::class_<LoopObject>(module, "EventLoop", nb::is_weak_referenceable())
+      .def(nb::init<nb::object, nb::object>(), "loop"_a.none(), "new_future"_a.none() = nb::none())
+      .def_prop_ro("descriptor", [](const LoopObject& self) { return self.loop->core->descriptor(); })
+      .def("turn", [](const LoopObject& self) { self.loop->turn(); })
+      .def("close", [](const LoopObject& self) { self.loop->core->close(); });
 }
 
 }  // namespace fastpool::bindings

@@ -1,7 +1,9 @@
 """The native pool. All of it releases the GIL around I/O and waits; every method may be called from any thread."""
 
 import ssl
-from collections.abc import Callable, Sequence
+import weakref
+from asyncio import AbstractEventLoop
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 HeaderPair = tuple[bytes, bytes]
@@ -217,39 +219,36 @@ class Handle:
         timeouts: TimeoutTuple,
         server_name: str | None = None,
     ) -> AsyncExchange:
-        """send(), begun, to be awaited; its result() is to be asked for in any case."""
+        """send(), begun, to be awaited in any case."""
     def close(self) -> None: ...
 
 class EventLoop:
     """The pool's side of one running event loop, which watches `descriptor` and calls `turn()` when it is readable."""
 
-    def __init__(self, new_future: Callable[..., Any], loop: Callable[[], Any] | None = None) -> None:
-        """`new_future` makes what is awaited: an object with `done()` and `set_result(None)`. `loop`: a weak reference
-        to what it takes as `loop`."""
+    def __init__(
+        self, loop: weakref.ref[AbstractEventLoop] | None, new_future: Callable[[], Any] | None = None
+    ) -> None:
+        """`new_future` for loops that are not asyncio's: makes what is awaited, an awaitable with `done()` and
+        `set_result(None)`. To be kept by who calls turn() only: without it what still waits is given up."""
     @property
     def descriptor(self) -> int: ...
     def turn(self) -> None:
-        """Does what there is to do, without waiting, and completes futures."""
+        """Does what there is to do, without waiting. Tasks of asyncio whose operation is done go on in it."""
     def close(self) -> None:
         """The loop is gone: what still waits is given up. Idempotent."""
 
 class AsyncExchange:
-    """An Exchange to be awaited, by one task at a time. A method that cannot be done at once returns None: then await
-    `future()`, and ask for `result()`. Who stops awaiting says `cancel()`."""
+    """An Exchange, awaited by one task at a time. Each method begins an operation and returns this, to be awaited in
+    any case, in the running loop, which is to be given. An await that ends by an exception gives the exchange up."""
 
+    def __await__(self) -> Generator[Any, Any, Any]: ...
     @property
     def pending(self) -> bool: ...
-    @property
-    def loop(self) -> EventLoop: ...
-    def go_to(self, loop: EventLoop) -> None:
-        """Goes on under another loop; perhaps it is done by that."""
-    def future(self) -> Any: ...
-    def result(self) -> Any:
-        """What the last operation came to, or its error raised. Once."""
-    def cancel(self) -> None: ...
-    def write(self, data: bytes) -> bool | None: ...
-    def finish(self) -> bool | None: ...
-    def read(self) -> bytes | None: ...
+    def write(self, loop: EventLoop, data: bytes) -> Awaitable[bool]: ...
+    def finish(self, loop: EventLoop) -> Awaitable[bool]: ...
+    def read(self, loop: EventLoop) -> Awaitable[bytes]: ...
+    def abandon(self) -> None:
+        """Without reading what has come."""
     @property
     def status(self) -> int: ...
     @property
@@ -258,7 +257,7 @@ class AsyncExchange:
     def http_version(self) -> bytes: ...
     @property
     def headers(self) -> list[HeaderPair]: ...
-    def close(self) -> None: ...
+    def end(self) -> None: ...
     @property
     def closed(self) -> bool: ...
     @property
@@ -277,29 +276,17 @@ class AsyncExchange:
 class Call:
     """A whole request on a pool, to be awaited like an AsyncExchange."""
 
+    def __await__(self) -> Generator[Any, Any, Response]: ...
     @property
     def pending(self) -> bool: ...
-    @property
-    def loop(self) -> EventLoop: ...
-    def go_to(self, loop: EventLoop) -> None:
-        """Goes on under another loop; perhaps it is done by that."""
-    def future(self) -> Any: ...
-    def result(self) -> Response: ...
-    def cancel(self) -> None: ...
 
 class LeaseCall:
-    """A lease to be awaited like an AsyncExchange; one whose result() is not taken goes back."""
+    """A lease to be awaited like an AsyncExchange: its id, or None if the timeout came first; given back if it is not
+    taken."""
 
+    def __await__(self) -> Generator[Any, Any, str | None]: ...
     @property
     def pending(self) -> bool: ...
-    @property
-    def loop(self) -> EventLoop: ...
-    def go_to(self, loop: EventLoop) -> None:
-        """Goes on under another loop; perhaps it is done by that."""
-    def future(self) -> Any: ...
-    def result(self) -> str | None:
-        """The lease's id; None if the timeout came first."""
-    def cancel(self) -> None: ...
 
 class Exchange:
     """One request and its response on one lease. Dropped unread, its connection is closed by the pool."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, ClassVar
 
 from . import _core
-from .event_loops import event_loop, settled
+from .event_loops import event_loop
 from .sync_transport import CONTENT
 from .transport_base import Transport
 
@@ -22,13 +22,7 @@ class AsyncTransport(Transport):
             return await asend_traced(self, request)
         arguments = self._arguments(request)
         exchange = self._start(event_loop(), *arguments)
-        if exchange.pending:
-            try:
-                await exchange.future()
-            except BaseException:
-                exchange.cancel()
-                raise
-        exchange.result()
+        await exchange
         if arguments[CONTENT] is None:
             await _send_pieces(exchange, request.stream, self._library.AsyncByteStream)
         return self._response(exchange)
@@ -51,7 +45,7 @@ class AsyncResponseBody:
         return _Pieces(self._exchange)
 
     async def aclose(self) -> None:
-        self._exchange.close()
+        self._exchange.end()
 
 
 class _Pieces:
@@ -68,16 +62,14 @@ class _Pieces:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = self._read()
-        if piece is None:
-            piece = await settled(self._exchange)
+        piece: bytes = await self._read(event_loop())
         if not piece:
             raise StopAsyncIteration
         return piece
 
     def __del__(self) -> None:
         if not self._exchange.closed:
-            self._exchange.cancel()
+            self._exchange.abandon()
 
 
 async def write_pieces(exchange: _core.AsyncExchange, stream: AsyncIterable[bytes]) -> None:
@@ -85,22 +77,18 @@ async def write_pieces(exchange: _core.AsyncExchange, stream: AsyncIterable[byte
     async for piece in stream:
         if not piece:
             continue
-        goes_on = exchange.write(piece)
-        if goes_on is None:
-            goes_on = await settled(exchange)
-        if not goes_on:
+        if not await exchange.write(event_loop(), piece):
             break
 
 
 async def _send_pieces(exchange: _core.AsyncExchange, stream: Any, kind: type) -> None:
     """Sends a body that comes in pieces; what its iterator raises goes to the caller as it is."""
     if not isinstance(stream, kind):
-        exchange.close()
+        exchange.end()
         raise RuntimeError("Attempted to send a sync request with an AsyncClient instance.")
     try:
         await write_pieces(exchange, stream)  # type: ignore[arg-type]
-        if exchange.finish() is None:
-            await settled(exchange)
+        await exchange.finish(event_loop())
     except BaseException:
-        exchange.close()
+        exchange.end()
         raise

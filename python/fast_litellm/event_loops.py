@@ -6,27 +6,18 @@ besides.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import weakref
-from asyncio import _get_running_loop
-from collections.abc import Callable, Generator
+from asyncio import AbstractEventLoop, _get_running_loop
+from collections.abc import Generator
 from typing import Any
 
 from . import _core
 
-
-class _Known:
-    __slots__ = ("core", "loop")
-
-    def __init__(self, loop: Any, core: _core.EventLoop, gone: Callable[[Any], None]) -> None:
-        self.core = core
-        self.loop = weakref.ref(loop, gone)
-
-
-#: id(loop) -> its core. Each change is one step under the GIL; an entry goes when its loop does.
-_known: dict[int, _Known] = {}
+#: id(loop) -> its core, which is the loop's own: a loop that is closed drops what it watches, and the core ends with
+#: that. Each change is one step under the GIL.
+_known: dict[int, weakref.ref[_core.EventLoop]] = {}
 # The child of a fork has no running loop, and the parent's are none of its business.
 os.register_at_fork(after_in_child=_known.clear)
 
@@ -37,31 +28,12 @@ def event_loop() -> _core.EventLoop:
     if loop is None:
         return _trio_loop()
     known = _known.get(id(loop))
-    return known.core if known is not None else _adopt(loop)
+    core = known() if known is not None else None
+    return core if core is not None else _adopt(loop)
 
 
-async def settled(begun: _core.AsyncExchange | _core.Call | _core.LeaseCall) -> Any:
-    """The result of the operation that was begun; cancelled, it is given up."""
-    if begun.pending:
-        core = event_loop()
-        if begun.loop is not core:  # begun in another one, which may be closed by now
-            begun.go_to(core)
-    if begun.pending:
-        try:
-            await begun.future()
-        except BaseException:
-            begun.cancel()
-            raise
-    return begun.result()
-
-
-def _adopt(loop: asyncio.AbstractEventLoop) -> _core.EventLoop:
-    for key, known in list(_known.items()):
-        other = known.loop()
-        if other is not None and getattr(other, "is_closed", bool)():
-            _forget(key)
-    # Not loop.create_future: a bound method would keep the loop alive.
-    core = _core.EventLoop(asyncio.Future, weakref.ref(loop))
+def _adopt(loop: AbstractEventLoop) -> _core.EventLoop:
+    core = _core.EventLoop(weakref.ref(loop))
     loop.add_reader(core.descriptor, core.turn)
     _remember(loop, core)
     return core
@@ -69,13 +41,12 @@ def _adopt(loop: asyncio.AbstractEventLoop) -> _core.EventLoop:
 
 def _remember(loop: Any, core: _core.EventLoop) -> None:
     key = id(loop)
-    _known[key] = _Known(loop, core, lambda _: _forget(key))
 
+    def forget(ended: weakref.ref[_core.EventLoop]) -> None:
+        if _known.get(key) is ended:  # and not that of a loop which has its place by now
+            del _known[key]
 
-def _forget(key: int) -> None:
-    known = _known.pop(key, None)
-    if known is not None:
-        known.core.close()
+    _known[key] = weakref.ref(core, forget)
 
 
 # ---- trio ------------------------------------------------------------------------------------------------------------
@@ -93,21 +64,22 @@ def _trio_loop() -> _core.EventLoop:
             "use HTTPTransport in synchronous code"
         ) from None
     known = _known.get(id(token))
-    if known is not None:
-        return known.core
-    core = _core.EventLoop(_TrioFuture)
-    trio.lowlevel.spawn_system_task(_serve_trio, trio, core, id(token), name="fast_litellm")
+    core = known() if known is not None else None
+    if core is not None:
+        return core
+    core = _core.EventLoop(None, _TrioFuture)
+    trio.lowlevel.spawn_system_task(_serve_trio, trio, core, name="fast_litellm")
     _remember(token, core)  # once somebody serves it
     return core
 
 
-async def _serve_trio(trio: Any, core: _core.EventLoop, key: int) -> None:
+async def _serve_trio(trio: Any, core: _core.EventLoop) -> None:
     try:
         while True:
             await trio.lowlevel.wait_readable(core.descriptor)
             core.turn()
     finally:
-        _forget(key)
+        core.close()
 
 
 class _TrioFuture:

@@ -65,11 +65,10 @@ class Lease:
         self._release()
 
     async def __aenter__(self) -> AsyncLease:
-        from .event_loops import event_loop, settled  # asyncio, for those who use it
+        from .event_loops import event_loop  # asyncio, for those who use it
 
         self._must_not_be_open()
-        begun = self._pool.start_lease(event_loop(), self._endpoint, self._timeout)
-        self._hold(await settled(begun))
+        self._hold(await self._pool.start_lease(event_loop(), self._endpoint, self._timeout))
         return AsyncLease(self)
 
     async def __aexit__(

@@ -148,14 +148,7 @@ class SimpleConnectionPool(_core.Pool):
         timeout: float | _core.TimeoutTuple | None = 5.0,
     ) -> _core.Response:
         """`request`, for asyncio (uvloop) and trio."""
-        call = self.start_request(_event_loop(), connection, method, target, headers, content, timeout)
-        if call.pending:
-            try:
-                await call.future()
-            except BaseException:
-                call.cancel()
-                raise
-        return call.result()
+        return await self.start_request(_event_loop(), connection, method, target, headers, content, timeout)
 
     def drain(self, timeout: float | None = 30.0) -> bool:
         """Ends the pool gracefully. New leases and requests are refused with `PoolClosed`, those that are queued

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core, trace
 from .async_transport import AsyncResponseBody, write_pieces
-from .event_loops import event_loop, settled
+from .event_loops import event_loop
 from .network_stream import NetworkStream
 from .sync_transport import SyncResponseBody
 
@@ -116,7 +116,7 @@ class _AsyncSteps(_Steps):
 
     async def obtain(self) -> None:
         exchange = self.transport._start(event_loop(), *self.arguments)
-        await settled(exchange)
+        await exchange
         self.exchange = exchange
 
     async def send_head(self) -> None:
@@ -126,8 +126,7 @@ class _AsyncSteps(_Steps):
         await write_pieces(self.exchange, self.request.stream)
 
     async def read_head(self) -> trace.Head:
-        if self.exchange.finish() is None:
-            await settled(self.exchange)
+        await self.exchange.finish(event_loop())
         return self._head()
 
 

@@ -185,6 +185,11 @@ void EventLoop::post(LoopOperation& operation) noexcept {
   if (mail_.size() == 1) mail_bell_.signal();
 }
 
+void EventLoop::call_again() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!closed_) mail_bell_.signal();
+}
+
 // ---- operations ------------------------------------------------------------------------------------------------------
 
 void EventLoop::make_ready(LoopOperation& operation) noexcept {

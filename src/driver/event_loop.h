@@ -47,6 +47,8 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   /// At the end of the process: closes the descriptors and tells nobody, so that nothing wakes the loop any more. Any thread.
   void cut_off() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
+  /// Lets descriptor() be readable once more. Any thread.
+  void call_again() noexcept;
 
   /// A connection's place in the set.
   class Seat;

@@ -1,0 +1,267 @@
+#include "awaited.h"
+
+#include "errors.h"
+#include "gil.h"
+
+namespace nb = nanobind;
+
+namespace fastpool::bindings {
+
+namespace {
+
+PyObject* interned(const char* name) {
+  return PyUnicode_InternFromString(name);
+}
+
+/// Python code: the thread may be unwound in it at the interpreter's exit. Null with the error set.
+PyObject* call_method(nb::handle object, PyObject* name, PyObject* argument) {
+  UnwindingParks guard;
+  PyObject* const result = argument == nullptr ? PyObject_CallMethodNoArgs(object.ptr(), name)
+                                               : PyObject_CallMethodOneArg(object.ptr(), name, argument);
+  guard.over();
+  return result;
+}
+
+PyObject* call(nb::handle function, nb::handle argument) {
+  UnwindingParks guard;
+  PyObject* const result = PyObject_CallOneArg(function.ptr(), argument.ptr());
+  guard.over();
+  return result;
+}
+
+PySendResult send_to(nb::handle iterator, PyObject* value, PyObject** given) {
+  UnwindingParks guard;
+  const PySendResult result = PyIter_Send(iterator.ptr(), value, given);
+  guard.over();
+  return result;
+}
+
+/// What a task is told with: all that it asks of a future that is done is result().
+struct DoneFuture {};
+
+PyObject* no_result(PyObject*, PyObject*) {
+  return Py_NewRef(Py_None);
+}
+
+nb::handle done_future() {
+  static const nb::handle future = nb::cast(new DoneFuture, nb::rv_policy::take_ownership).release();
+  return future;
+}
+
+/// The three forms of a generator's throw().
+void set_error(PyObject* const* arguments, Py_ssize_t count) {
+  PyObject* const kind = arguments[0];
+  PyObject* const value = count > 1 && arguments[1] != Py_None ? arguments[1] : nullptr;
+  if (PyExceptionInstance_Check(kind)) {
+    PyErr_SetObject(PyExceptionInstance_Class(kind), kind);
+  } else if (PyExceptionClass_Check(kind)) {
+    if (value == nullptr) {
+      PyErr_SetNone(kind);
+    } else {
+      PyErr_SetObject(kind, value);
+    }
+  } else {
+    PyErr_SetString(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException");
+  }
+}
+
+}  // namespace
+
+void Awaited::attend(const LoopObject& loop) {
+  if (loop.loop == loop_) return;
+  move_to(loop.loop->core);
+  loop_ = loop.loop;
+}
+
+// ---- awaiting --------------------------------------------------------------------------------------------------------
+
+PySendResult Awaited::send(PyObject* value, PyObject** given) {
+  static PyObject* const await = interned("__await__");
+  if (!waiting_.is_valid() && pending_ && !given_out_) {
+    cancelled_ = false;
+    if (loop_->is_asyncio()) {
+      given_out_ = true;
+      asyncio_future_blocking = true;
+      *given = Py_NewRef(self_.ptr());
+      return PYGEN_NEXT;
+    }
+    try {
+      future_ = loop_->new_future();
+    } catch (nb::python_error& error) {
+      error.restore();
+      return PYGEN_ERROR;
+    }
+    waiting_ = nb::steal(call_method(future_, await, nullptr));
+    if (!waiting_.is_valid()) return PYGEN_ERROR;
+    value = Py_None;
+  }
+  if (waiting_.is_valid()) {
+    const nb::object iterator = waiting_;  // it may be gone meanwhile
+    const PySendResult result = send_to(iterator, value, given);
+    if (result == PYGEN_NEXT) return result;
+    waiting_.reset();
+    if (result == PYGEN_ERROR) {
+      PyObject* const error = take_exception();
+      abandon();
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
+      Py_DECREF(error);
+      return result;
+    }
+    Py_DECREF(*given);
+  }
+  given_out_ = false;
+  return settle(given);
+}
+
+PySendResult Awaited::settle(PyObject** given) {
+  *given = nullptr;
+  try {
+    *given = outcome().release().ptr();
+    return PYGEN_RETURN;
+  } catch (nb::python_error& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return PYGEN_ERROR;
+}
+
+nb::object Awaited::throw_in(PyObject* const* arguments, Py_ssize_t count) {
+  static PyObject* const name = interned("throw");
+  if (waiting_.is_valid()) {
+    const nb::object iterator = waiting_;
+    const nb::object method = nb::steal(PyObject_GetAttr(iterator.ptr(), name));
+    if (!method.is_valid()) throw nb::python_error();
+    UnwindingParks guard;
+    PyObject* const given = PyObject_Vectorcall(method.ptr(), arguments, static_cast<std::size_t>(count), nullptr);
+    guard.over();
+    if (given != nullptr) return nb::steal(given);
+    waiting_.reset();
+    nb::python_error error;  // takes it
+    abandon();
+    throw error;
+  }
+  abandon();
+  set_error(arguments, count);
+  throw nb::python_error();
+}
+
+void Awaited::add_done_callback(nb::object callback, nb::object context) {
+  if (callback_.is_valid()) {
+    PyErr_SetString(PyExc_RuntimeError, "another task is awaiting this");
+    throw nb::python_error();
+  }
+  if (context.is_none()) {
+    context = nb::steal(PyContext_CopyCurrent());
+    if (!context.is_valid()) throw nb::python_error();
+  }
+  callback_ = std::move(callback);
+  context_ = std::move(context);
+  if (!pending_) tell_later();
+}
+
+// A task that is cancelled wakes up what it waits for, which must not run here: its coroutine may be running the canceller.
+nb::object Awaited::cancel_await(nb::object message) {
+  if (!pending_ || cancelled_) return nb::bool_(false);
+  cancelled_ = true;
+  cancel_message_ = std::move(message);
+  tell_later();
+  return nb::bool_(true);
+}
+
+nb::object Awaited::await_result() const {
+  if (!cancelled_) return nb::none();
+  const nb::object kind = nb::module_::import_("asyncio").attr("CancelledError");
+  const nb::object error = cancel_message_.is_none() ? kind() : kind(cancel_message_);
+  PyErr_SetObject(kind.ptr(), error.ptr());
+  throw nb::python_error();
+}
+
+// ---- its end ---------------------------------------------------------------------------------------------------------
+
+PyObject* Awaited::tell(Awaited& operation, nb::object kept) {
+  static PyObject* const done = interned("done");
+  static PyObject* const set_result = interned("set_result");
+  if (operation.future_.is_valid()) {
+    const nb::object future = std::exchange(operation.future_, nb::object());
+    const nb::object over = nb::steal(call_method(future, done, nullptr));
+    if (!over.is_valid() || over.is(nb::handle(Py_True))) return nb::object(over).release().ptr();
+    return call_method(future, set_result, Py_None);
+  }
+  if (!operation.callback_.is_valid()) return Py_NewRef(Py_None);
+  const nb::object callback = std::exchange(operation.callback_, nb::object());
+  const nb::object context = std::exchange(operation.context_, nb::object());
+  kept.reset();
+  if (PyContext_Enter(context.ptr()) < 0) return nullptr;
+  PyObject* result = call(callback, done_future());
+  if (PyContext_Exit(context.ptr()) < 0) Py_CLEAR(result);
+  return result;
+}
+
+void Awaited::tell_later() {
+  if (!callback_.is_valid()) {
+    const nb::object told = nb::steal(tell(*this, self()));
+    if (!told.is_valid()) throw nb::python_error();
+    return;
+  }
+  const nb::object callback = std::exchange(callback_, nb::object());
+  const nb::object context = std::exchange(context_, nb::object());
+  loop_->call_soon(callback, self_, context);
+}
+
+void Awaited::step() noexcept {
+  if (!pending_ || !advance_exchange()) return;
+  pending_ = false;
+  if (awaited()) loop_->add_completed(*this, self());
+}
+
+void Awaited::abandon() {
+  forget();
+  pending_ = false;
+  give_up();
+  drop_await();
+}
+
+void Awaited::stop(Error error) {
+  const nb::object kept = self();
+  forget();
+  pending_ = false;
+  give_up();
+  fail(std::move(error));
+  if (awaited()) tell_later();
+}
+
+// A loop of asyncio that is closed runs nobody any more.
+void Awaited::orphaned() noexcept {
+  const nb::object kept = self();
+  if (!loop_->is_asyncio() && awaited()) {
+    try {
+      stop(Error::make(ErrorCode::read_failed, Phase::none, "the event loop ends"));
+    } catch (nb::python_error& error) {
+      error.discard_as_unraisable("the end of an event loop");
+    }
+    return;
+  }
+  abandon();
+}
+
+void Awaited::drop_await() {
+  given_out_ = false;
+  cancelled_ = false;
+  asyncio_future_blocking = false;
+  // Their end may run anything.
+  const std::array dropped{std::exchange(callback_, nb::object()), std::exchange(context_, nb::object()),
+                           std::exchange(cancel_message_, nb::object()), std::exchange(future_, nb::object()),
+                           std::exchange(waiting_, nb::object())};
+}
+
+void bind_awaiting(nb::module_& module) {
+  static std::array<PyMethodDef, 2> methods{{
+      {"result", &no_result, METH_NOARGS, nullptr},
+      {nullptr, nullptr, 0, nullptr},
+  }};
+  static const std::array<PyType_Slot, 2> slots{{{Py_tp_methods, methods.data()}, {0, nullptr}}};
+  nb::class_<DoneFuture>(module, "_DoneFuture", nb::type_slots(slots.data()));
+}
+
+}  // namespace fastpool::bindings
