@@ -120,15 +120,13 @@ bool Exchange::may_begin(Operation operation) {
   return true;
 }
 
-Exchange::Step Exchange::first_step() const noexcept {
-  if (stream_) return Step::look;
-  return limit_ != nullptr ? Step::enter : Step::acquire;
+void Exchange::start_connecting() noexcept {
+  tries_left_ = connect_retries_;
+  step_ = stream_ ? Step::look : limit_ != nullptr ? Step::enter : Step::acquire;
 }
 
 void Exchange::begin_obtain() {
-  if (!may_begin(Operation::obtain)) return;
-  tries_left_ = connect_retries_;
-  step_ = first_step();
+  if (may_begin(Operation::obtain)) start_connecting();
 }
 
 void Exchange::begin_send(std::string_view body) {
@@ -142,9 +140,9 @@ void Exchange::begin_send(std::string_view body) {
   }
   part_ = body;
   last_part_ = true;
-  tries_left_ = connect_retries_;
-  step_ = obtained_ ? Step::write : first_step();
-  if (obtained_) prepare_part();
+  if (!obtained_) return start_connecting();
+  step_ = Step::write;
+  prepare_part();
 }
 
 void Exchange::begin_write(std::string_view piece) {

@@ -182,7 +182,7 @@ class Exchange {
 
   [[nodiscard]] Error fail(Error error) noexcept;
   [[nodiscard]] Retry retry_after(const Error& error) const noexcept;
-  [[nodiscard]] Step first_step() const noexcept;
+  void start_connecting() noexcept;
   void note_connection();
   [[nodiscard]] std::optional<Error> check_process() const;
   void complete() noexcept;

@@ -1,7 +1,7 @@
 // The state machine of an exchange's operations:
 //
 //   obtain, send:  [enter] -> acquire -> [handshake] -> connected      [in brackets: only where there is something to do]
-//   a lease of the caller's: look -> acquire ...
+//   a lease of the caller's: look -> [acquire] ...
 //   send, write, finish:  [listen] -> write <-> listen -> head (send, finish)
 //   read:  body
 //   what failed and may be sent again:  -> acquire;  or, where only the proof allows it:  [next] -> prove -> acquire
@@ -87,7 +87,7 @@ Exchange::Turn Exchange::enter(Driver& driver) {
 Exchange::Turn Exchange::look() {
   if (stream_.ref.slot->connected() && !connection().check_alive()) core_->pool().disconnect(stream_.ref);
   stream_fresh_ = !stream_.ref.slot->connected();
-  return go_to(Step::acquire);
+  return stream_fresh_ ? go_to(Step::acquire) : connected();
 }
 
 Exchange::Turn Exchange::acquire(Driver& driver) {

@@ -123,8 +123,6 @@ std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, poo
 }
 
 std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::LeaseRef lease) {
-  if (const auto word = lease.slot->word.load(); word.generation() == lease.generation && word.seated())
-    return Result<void>();
   if (!acquisition_) {
     woken_before_ = true;
     acquisition_.emplace(pool, lease, pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}}, waker());

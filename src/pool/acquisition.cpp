@@ -109,6 +109,8 @@ std::optional<Result<Lease>> Acquisition::begin() {
 
 std::optional<Result<Lease>> Acquisition::begin_seat() {
   Slot& slot = *held_.slot;
+  if (const auto word = slot.word.load(); word.generation() == held_.generation && word.seated())
+    return end(Lease(pool_, held_, false));
   Pool::Actions actions;
   {
     const std::lock_guard lock(endpoint_.mutex);

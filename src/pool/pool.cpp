@@ -250,7 +250,6 @@ Result<LeaseRef> Pool::lease(Endpoint& endpoint, const AcquireOptions& options) 
 }
 
 Result<void> Pool::connect(LeaseRef ref, const AcquireOptions& options) {
-  if (const auto word = ref.slot->word.load(); word.generation() == ref.generation && word.seated()) return {};
   sync::ThreadWaker waker;
   Acquisition acquisition(*this, ref, options, waker);
   auto seated = wait(acquisition, waker, *ref.slot->endpoint.get(), options.interrupt);

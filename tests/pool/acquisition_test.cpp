@@ -261,5 +261,19 @@ TEST_F(InSteps, a_lease_that_was_handed_over_before_the_pool_closed_is_not_given
   EXPECT_EQ(describe(), "empty");
 }
 
+TEST_F(InSteps, a_lease_that_has_its_connection_gets_it_at_once_even_from_a_closed_pool) {
+  make();
+  const LeaseRef bare = bare_lease();
+  auto first = connecting(bare);
+  (void)complete_dial();
+  (void)taken(*first).detach();
+  EXPECT_TRUE(waker_.woken());
+  pool_->close();
+  Acquisition again(*pool_, bare, {}, waker_);
+  EXPECT_EQ(taken(again).detach().id().value, bare.id().value);
+  EXPECT_FALSE(waker_.woken());
+  EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
+}
+
 }  // namespace
 }  // namespace fastpool::pool::test
