@@ -39,6 +39,18 @@ nb::object address_from(const net::SocketAddress& address) {
   return nb::none();
 }
 
+/// Peers have a say in it, so it is not sure to be UTF-8.
+nb::object text_or_none(const std::string& text) {
+  if (text.empty()) return nb::none();
+  nb::object made = nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+  if (!made.is_valid()) throw nb::python_error();
+  return made;
+}
+
+nb::object bytes_or_none(const std::string& bytes) {
+  return bytes.empty() ? nb::none() : nb::object(bytes_of(bytes));
+}
+
 std::string_view bytes_view(nb::handle object, const char* what) {
   if (!PyBytes_Check(object.ptr())) {
     PyErr_Format(PyExc_TypeError, "%s must be bytes, not %s", what, Py_TYPE(object.ptr())->tp_name);
@@ -131,6 +143,14 @@ nb::object HandledExchange::address(net::SocketAddress connection::Addresses::* 
 
 nb::object HandledExchange::ssl_object() const {
   return busy_ ? nb::none() : ssl_object_of(exchange_.engine());
+}
+
+nb::object HandledExchange::tls_session() const {
+  if (busy_ || exchange_.tls_session() == nullptr) return nb::none();
+  const net::TlsSession& session = *exchange_.tls_session();
+  return nb::make_tuple(session.version, nb::make_tuple(session.cipher, session.cipher_protocol, session.cipher_bits),
+                        text_or_none(session.alpn_protocol), text_or_none(session.server_name), session.resumed,
+                        session.verified, bytes_or_none(session.certificate), bytes_or_none(session.channel_binding));
 }
 
 nb::object joined_bytes(const std::vector<std::string_view>& pieces) {

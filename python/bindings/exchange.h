@@ -26,6 +26,7 @@ class HandledExchange {
   // While another thread is in it, its connection may go at any moment.
   [[nodiscard]] int descriptor() const noexcept { return busy_ ? -1 : exchange_.descriptor(); }
   [[nodiscard]] nanobind::object ssl_object() const;
+  [[nodiscard]] nanobind::object tls_session() const;
   [[nodiscard]] nanobind::object address(net::SocketAddress connection::Addresses::* which) const;
 
  protected:
@@ -90,6 +91,7 @@ void bind_response_parts(Class& type) {
       .def_prop_ro("fresh", [](const Type& self) { return self.fresh(); })
       .def_prop_ro("descriptor", [](const Type& self) { return self.descriptor(); })
       .def_prop_ro("ssl_object", [](const Type& self) { return self.ssl_object(); })
+      .def_prop_ro("tls_session", [](const Type& self) { return self.tls_session(); })
       .def_prop_ro("local_address", [](const Type& self) { return self.address(&connection::Addresses::local); })
       .def_prop_ro("peer_address", [](const Type& self) { return self.address(&connection::Addresses::peer); });
 }

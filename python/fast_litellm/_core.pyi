@@ -13,6 +13,10 @@ TimeoutTuple = tuple[float | None, float | None, float | None, float | None]
 #: include/fastpool/error.h ("connect_timeout", "read_head", ...).
 ErrorFactory = Callable[[str, str, int, int, str], BaseException]
 
+#: Version, cipher (name, protocol, secret bits), ALPN protocol, server name, whether it was resumed, whether the peer
+#: was verified, the peer's certificate (DER), the "tls-unique" channel binding.
+TlsSessionFacts = tuple[str, tuple[str, str, int], str | None, str, bool, bool, bytes | None, bytes | None]
+
 class CoreError(Exception):
     """Raised where no error factory was given. args: (code, phase, bytes_sent, os_error, detail)."""
 
@@ -269,6 +273,8 @@ class AsyncExchange:
     @property
     def ssl_object(self) -> ssl.SSLObject | None: ...
     @property
+    def tls_session(self) -> TlsSessionFacts | None: ...
+    @property
     def local_address(self) -> Any: ...
     @property
     def peer_address(self) -> Any: ...
@@ -324,6 +330,9 @@ class Exchange:
     @property
     def ssl_object(self) -> ssl.SSLObject | None:
         """What speaks TLS on this connection if an `ssl.SSLContext` does; known even after the response."""
+    @property
+    def tls_session(self) -> TlsSessionFacts | None:
+        """What TLS settled on, if the core speaks it; known even after the response."""
     @property
     def local_address(self) -> Any:
         """As `socket.getsockname()` gave it when the connection was made; known even after the response."""

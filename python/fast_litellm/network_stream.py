@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from . import _core
+from .tls_session import TlsSession
 
 
 class NetworkStream:
@@ -19,14 +20,15 @@ class NetworkStream:
 
     def get_extra_info(self, info: str) -> Any:
         """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close, None
-        once the whole body has arrived; `ssl_object`: the `ssl.SSLObject` that speaks TLS, for looking only, None where
-        the core does (the session is not Python's then). None for anything else."""
+        once the whole body has arrived; `ssl_object`: the `ssl.SSLObject` that speaks TLS, for looking only, or a
+        `TlsSession`, which looks like one, where the core speaks it. None for anything else."""
         if info == "client_addr":
             return self._exchange.local_address
         if info == "server_addr":
             return self._exchange.peer_address
         if info == "ssl_object":
-            return self._exchange.ssl_object
+            facts = self._exchange.tls_session
+            return self._exchange.ssl_object if facts is None else TlsSession(*facts)
         if info != "socket":
             return None
         descriptor = self._exchange.descriptor

@@ -86,6 +86,7 @@ void Exchange::note_connection() {
   addresses_ = connection().addresses();
   written_before_ = connection().channel().bytes_written();
   engine_ = connection().channel().engine();
+  tls_session_ = connection().channel().tls_session();
 }
 
 connection::Connection& Exchange::connection() const noexcept {

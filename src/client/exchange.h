@@ -21,6 +21,7 @@
 #include "driver/driver.h"
 #include "h1/request_encoder.h"
 #include "h1/response_parser.h"
+#include "net/tls_session.h"
 #include "pool/lease.h"
 #include "pool/lease_limit.h"
 
@@ -119,6 +120,8 @@ class Exchange {
   [[nodiscard]] const std::optional<connection::Addresses>& addresses() const noexcept { return addresses_; }
   /// The engine of the channel in use, or used last; \see net::Channel::engine().
   [[nodiscard]] const std::shared_ptr<const void>& engine() const noexcept { return engine_; }
+  /// Of the same; \see net::Channel::tls_session().
+  [[nodiscard]] const std::shared_ptr<const net::TlsSession>& tls_session() const noexcept { return tls_session_; }
   [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
  private:
@@ -223,6 +226,7 @@ class Exchange {
   std::unique_ptr<h1::ResponseParser> parser_;
   std::optional<connection::Addresses> addresses_;
   std::shared_ptr<const void> engine_;
+  std::shared_ptr<const net::TlsSession> tls_session_;
 
   // The operation under way.
   Operation operation_ = Operation::none;

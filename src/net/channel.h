@@ -11,6 +11,8 @@
 
 #include <fastpool/error.h>
 
+#include "net/tls_session.h"
+
 namespace fastpool::net {
 
 /// How a call behaves where the kernel would wait. The same socket serves both: sockets are in blocking mode once dialed,
@@ -89,6 +91,8 @@ class Channel {
   [[nodiscard]] virtual std::shared_ptr<const void> last_cause() const { return {}; }
   /// Once it is established: what speaks TLS here, for the binding that brought it; null for an engine of ours.
   [[nodiscard]] virtual std::shared_ptr<const void> engine() const noexcept { return {}; }
+  /// Once it is established: what TLS settled on, where an engine of ours speaks it; null otherwise.
+  [[nodiscard]] virtual std::shared_ptr<const TlsSession> tls_session() const noexcept { return {}; }
 };
 
 }  // namespace fastpool::net

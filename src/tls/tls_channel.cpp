@@ -15,6 +15,7 @@
 #include "net/socket_address.h"
 #include "tls/context_state.h"
 #include "tls/handshake_failure.h"
+#include "tls/session_snapshot.h"
 #include "tls/socket_bio.h"
 
 namespace fastpool::tls {
@@ -96,7 +97,8 @@ struct TlsChannel::State {
   net::Descriptor socket;
   SocketIo io;
   ConnectionNote note;
-  std::string server_name;
+  std::string server_name;                         ///< as given
+  std::shared_ptr<const net::TlsSession> session;  ///< once established
   std::string last_error;
   bool established = false;
   bool broken = false;               ///< it has failed: no more than reading what is left may be tried
@@ -216,7 +218,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   }
   SSL_set_connect_state(ssl);
   ERR_clear_error();
-  state->server_name = std::move(name);
+  state->server_name = server_name;
   state->context = std::move(context);
   state->socket = std::move(socket);
   return std::unique_ptr<TlsChannel>(new TlsChannel(std::move(state)));
@@ -234,6 +236,7 @@ IoResult TlsChannel::handshake(IoMode mode) noexcept {
   const int returned = SSL_do_handshake(state.ssl.get());
   if (returned == 1) {
     state.established = true;
+    state.session = snapshot_of(state.ssl.get(), state.server_name);
     return {IoStatus::ok, 0, 0};
   }
   IoResult result = state.result_of(returned);
@@ -365,6 +368,10 @@ std::uint64_t TlsChannel::bytes_written() const noexcept {
 
 std::string TlsChannel::last_error() const {
   return state_->last_error;
+}
+
+std::shared_ptr<const net::TlsSession> TlsChannel::tls_session() const noexcept {
+  return state_->session;
 }
 
 }  // namespace fastpool::tls

@@ -40,6 +40,7 @@ class TlsChannel final : public net::Channel {
   [[nodiscard]] std::size_t pending() const noexcept override;
   [[nodiscard]] std::uint64_t bytes_written() const noexcept override;
   [[nodiscard]] std::string last_error() const override;
+  [[nodiscard]] std::shared_ptr<const net::TlsSession> tls_session() const noexcept override;
 
  private:
   struct State;

@@ -132,6 +132,68 @@ async def test_a_body_of_an_iterator_is_one_event(async_client: httpx.AsyncClien
     ]
 
 
+async def test_the_events_hold_what_httpxs_command_line_prints(async_client: httpx.AsyncClient, nginx: Nginx) -> None:
+    """It reads these keys of these events, and nothing else."""
+    events: dict[str, Mapping[str, Any]] = {}
+    streams: list[Any] = []
+
+    async def trace(event: str, info: Mapping[str, Any]) -> None:
+        events[event] = info
+        if event == "connection.start_tls.complete":
+            streams.append(info["return_value"].get_extra_info("ssl_object"))
+
+    response = await async_client.get(f"{nginx.urls.tls13}/x?y", extensions={"trace": trace})
+    assert events["connection.connect_tcp.started"]["host"] == "127.0.0.1"
+    stream = events["connection.connect_tcp.complete"]["return_value"]
+    assert stream.get_extra_info("server_addr") == ("127.0.0.1", httpx.URL(nginx.urls.tls13).port)
+    streams.append(events["connection.start_tls.complete"]["return_value"].get_extra_info("ssl_object"))
+    for tls in streams:  # while connecting, and after the response
+        assert tls.version() == "TLSv1.3"
+        assert tls.cipher()[0].startswith("TLS_")
+        assert tls.selected_alpn_protocol() in (None, "http/1.1")
+        assert tls.getpeercert()["subjectAltName"]
+    request = events["http11.send_request_headers.started"]["request"]
+    assert (request.method, request.url.target) == (b"GET", b"/x?y")
+    assert (b"Host", f"127.0.0.1:{httpx.URL(nginx.urls.tls13).port}".encode()) in request.headers
+    version, status, reason, headers = events["http11.receive_response_headers.complete"]["return_value"]
+    assert (version, status, reason, headers) == (b"HTTP/1.1", 200, b"OK", response.headers.raw)
+
+
+@pytest.mark.parametrize("url", ["plain", "tls12", "tls13"])
+@pytest.mark.parametrize("verify", [True, False], ids=["verified", "unverified"])
+def test_httpxs_command_line_prints_the_same(
+    nginx: Nginx,
+    certificates: Certificates,
+    context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    url: str,
+    verify: bool,
+) -> None:
+    command_line = pytest.importorskip("httpx._main")
+    client_class = httpx.Client
+
+    def stock(**arguments: Any) -> httpx.Client:
+        return client_class(verify=context if verify else False)
+
+    def ours(**arguments: Any) -> httpx.Client:
+        return client_class(transport=HTTPTransport(verify=str(certificates.ca_file) if verify else False))
+
+    def printed(make_client: Callable[..., httpx.Client]) -> list[str]:
+        monkeypatch.setattr(command_line, "Client", make_client)
+        with pytest.raises(SystemExit) as ended:
+            command_line.main([f"{getattr(nginx.urls, url)}/x", "--verbose"], standalone_mode=False)
+        assert ended.value.code == 0
+        lines = capsys.readouterr().out.splitlines()
+        # What differs from one connection to the next.
+        return [line for line in lines if not line.startswith(("Date:", "x-connection:", "x-resumed:"))]
+
+    expected = printed(stock)
+    assert printed(ours) == expected
+    assert any(line.startswith("* SSL established using 'TLSv1") for line in expected) is url.startswith("tls")
+    assert ("* Server certificate:" in expected) is (url.startswith("tls") and verify)
+
+
 async def test_what_a_trace_raises_comes_out_and_costs_the_connection_nothing_more(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:

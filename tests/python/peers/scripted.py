@@ -135,6 +135,11 @@ class Connection:
         self._writer.transport.abort()
 
     @property
+    def tls(self) -> ssl.SSLObject:
+        found: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        return found
+
+    @property
     def socket(self) -> socket.socket:
         found: socket.socket = self._writer.get_extra_info("socket")
         return found

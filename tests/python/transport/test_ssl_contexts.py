@@ -534,12 +534,6 @@ def test_the_network_stream_gives_the_ssl_object(
     assert ("IP Address", "127.0.0.1") in found.getpeercert()["subjectAltName"]
 
 
-def test_the_core_has_no_ssl_object(
-    make_caller: MakeCaller, server: ScriptedServer, certificates: Certificates
-) -> None:
-    assert ssl_object(make_caller(verify=str(certificates.ca_file)).get(server.url)) is None
-
-
 def test_a_context_is_let_go_with_its_transports_and_connections(
     server: ScriptedServer, certificates: Certificates
 ) -> None:
