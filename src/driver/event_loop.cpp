@@ -61,6 +61,9 @@ void EventLoop::cut_off() noexcept {
 void EventLoop::close() {
   if (closed_ || epoch_ != net::fork_epoch()) return;
   cut_off();
+  // Those who are queued go first: what the others give back is not for them.
+  for (LoopOperation* const orphan : waiting_)
+    orphan->leave_queues();
   while (!waiting_.empty()) {
     LoopOperation& orphan = *waiting_.back();
     orphan.forget();

@@ -70,10 +70,14 @@ void LoopOperation::leak() noexcept {
   woken_before_ = false;
 }
 
-void LoopOperation::forget() noexcept {
-  if (loop_->epoch_ != net::fork_epoch()) leak();  // queues and locks are the parent's
+void LoopOperation::leave_queues() noexcept {
   acquisition_.reset();
   entry_.reset();
+}
+
+void LoopOperation::forget() noexcept {
+  if (loop_->epoch_ != net::fork_epoch()) leak();  // queues and locks are the parent's
+  leave_queues();
   rest();
   if (!std::exchange(woken_before_, false)) return;
   loop_->drop_mail(*this);

@@ -6,16 +6,18 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Barrier
 
 import anyio
 import httpx
 import pytest
 
-from async_transport.conftest import STOCK, MakeAsyncClient, leases
+import fast_litellm
+from async_transport.conftest import STOCK, MakeAsyncClient, leases, waiters
 from peers.nginx import Nginx
 from peers.scripted import Connection, ScriptedServer, serve_ok
-from support.backends import ASYNCIO_BACKENDS, BACKENDS, complaints_of, end, new_loop, run
+from support.backends import ASYNCIO_BACKENDS, BACKENDS, complaints_of, end, new_loop, run, until
 from support.certificates import Certificates
 from support.sockets import open_descriptors
 
@@ -156,6 +158,80 @@ def test_a_loop_closed_with_streams_open_takes_only_these_with_it(
     assert run(backend, _get(client, f"{server.url}/after")) == "/after"
     assert server.connections == 4
     run(backend, client.aclose)
+
+
+@pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
+@pytest.mark.parametrize("place", ["head", "body", "queue"])
+@pytest.mark.parametrize("kept", [False, True], ids=["tasks dropped", "tasks kept"])
+def test_a_loop_closed_with_requests_in_flight_gives_their_connections_up(
+    make_async_client: MakeAsyncClient, serve: Serve, backend: str, place: str, kept: bool
+) -> None:
+    async def script(connection: Connection) -> None:
+        request = await connection.request()
+        if request.target == "/after":
+            await connection.respond(b"after")
+        elif place == "body":
+            await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nsome")
+        await connection.client_closed()
+
+    client = make_async_client(limits=httpx.Limits(max_connections=1), timeout=None)
+    server = serve(script)
+    queued = int(place == "queue")
+
+    with complaints_of(new_loop(backend), expected="Task was destroyed but it is pending") as loop:
+        tasks = [loop.create_task(client.get(server.url)) for _ in range(1 + queued)]
+        loop.run_until_complete(until(lambda: bool(server.requests) and waiters(client) == queued))
+        assert leases(client) >= 1
+        loop.close()
+        if not kept:
+            tasks.clear()
+            gc.collect()
+        assert leases(client) == waiters(client) == 0
+    server.wait_until(lambda counts: counts.open == 0, "the client close")
+    assert run(backend, _get(client, f"{server.url}/after")) == "after"
+    assert server.connections == 2, "none was made for who was queued"
+    run(backend, client.aclose)
+
+
+@pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
+@pytest.mark.parametrize("call", ["arequest", "stream", "lease"])
+def test_a_thread_gets_the_place_of_a_loop_that_was_closed_in_the_midst(serve: Serve, backend: str, call: str) -> None:
+    """Without any other request on a loop; it may be queued already."""
+
+    async def script(connection: Connection) -> None:
+        while True:
+            request = await connection.request()
+            if request.target == "/wait":
+                if call == "stream":
+                    await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nsome")
+                await connection.client_closed()
+                return
+            await connection.respond(b"done")
+
+    server = serve(script)
+    url = f"{server.url}/wait"
+    with closing(fast_litellm.SimpleConnectionPool("closed loops", max_connections_per_endpoint=1)) as pool:
+        client = httpx.AsyncClient(transport=fast_litellm.AsyncHTTPTransport(pool=pool), timeout=None)
+
+        async def wait() -> None:
+            if call == "arequest":
+                await pool.arequest(server.url, "GET", "/wait", timeout=None)
+            elif call == "stream":
+                await client.get(url)
+            else:
+                async with pool.lease(server.url) as lease:
+                    await lease.request("GET", "/wait", timeout=None)
+
+        with complaints_of(new_loop(backend), expected="Task was destroyed but it is pending") as loop:
+            loop.create_task(wait())
+            loop.run_until_complete(until(lambda: len(server.requests) == 1))
+            with ThreadPoolExecutor(1) as threads:
+                queued = threads.submit(pool.request, server.url, "GET", "/", timeout=None)
+                loop.run_until_complete(until(lambda: pool.get_stats()["waiters"] == 1))
+                loop.close()
+                gc.collect()
+                assert queued.result(20).content == b"done"
+        assert pool.open_leases() == 0
 
 
 @pytest.mark.parametrize("first", BACKENDS)
