@@ -10,6 +10,7 @@ urls        a URL given as a string is parsed once, not at every request
 headers     a request's headers are merged with the client's in one pass
 requests    a request gets its `Host` and content headers in one pass
 auth        no authentication flow where there is no authentication
+streams     the pieces, text and lines of a streamed body are made in one generator, not in up to five
 bodies      a body that is read whole is read from the transport directly, not through four generators
 ==========  ===========================================================================================================
 
@@ -36,13 +37,14 @@ from typing import Any, NamedTuple
 from fast_litellm import config
 
 from ..locks import new_lock
-from . import building, cookies, merging, sending
+from . import building, cookies, merging, sending, streams
 from .known import Library, library_of
 
 
 class Shortcut(NamedTuple):
-    #: Makes the attributes that replace those of the class given.
-    make: Callable[[Library, type], dict[str, Any]]
+    #: Makes the attributes that replace those of the class given; those that the shortcuts before it have made come
+    #: last.
+    make: Callable[[Library, type, dict[str, Any]], dict[str, Any]]
     #: What it stands in for or relies on, as `known.Library.find` takes it; {Client} is Client or AsyncClient.
     relies_on: tuple[str, ...]
 
@@ -54,6 +56,7 @@ SHORTCUTS: dict[str, Shortcut] = {
     "headers": Shortcut(merging.headers, merging.HEADERS_RELY_ON),
     "requests": Shortcut(building.requests, building.RELIES_ON),
     "auth": Shortcut(sending.no_auth, sending.NO_AUTH_RELIES_ON),
+    "streams": Shortcut(streams.streams, streams.RELIES_ON),
     "bodies": Shortcut(sending.bodies, sending.BODIES_RELY_ON),
 }
 
@@ -189,7 +192,7 @@ def _derive(library: Library, base: type, names: tuple[str, ...]) -> type:
         "_fast_litellm_shortcuts": names,
     }
     for name in names:
-        for attribute, value in SHORTCUTS[name].make(library, base).items():
+        for attribute, value in SHORTCUTS[name].make(library, base, namespace).items():
             original = inspect.getattr_static(base, attribute)
             if isinstance(value, FunctionType):
                 value.__name__, value.__qualname__ = original.__name__, original.__qualname__

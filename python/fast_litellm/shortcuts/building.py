@@ -30,7 +30,7 @@ def _methods_with_body(prepare: Any) -> Any:
     return next(constant for constant in constants if isinstance(constant, (tuple, frozenset)) and "POST" in constant)
 
 
-def requests(library: Library, base: Any) -> dict[str, Any]:
+def requests(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     """`build_request`: for requests without cookies, query parameters and files, which httpx's own constructor builds
     as ever."""
     client_module, models = library.client, library.models

@@ -27,7 +27,7 @@ _extract_from_jar = CookieJar.extract_cookies
 _quick_classes: dict[str, type] = {}
 
 
-def quick_cookies(library: Library, base: type) -> dict[str, Any]:
+def quick_cookies(library: Library, base: type, _: dict[str, Any]) -> dict[str, Any]:
     """`cookies`: what is set becomes a Cookies of the quick kind; what is got is what was set."""
     stock: Any = library.client.BaseClient.__dict__["cookies"]
     plain: type = library.models.Cookies

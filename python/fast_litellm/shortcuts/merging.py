@@ -28,7 +28,7 @@ _URLS_KEPT = 512
 _LONGEST_URL = 2048
 
 
-def urls(library: Library, base: Any) -> dict[str, Any]:
+def urls(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     """`_merge_url`: a string is parsed once. What parsing gives is an immutable tuple inside an `httpx.URL`; every
     request still gets an `httpx.URL` of its own around it."""
     merge_url = base._merge_url
@@ -56,7 +56,7 @@ def urls(library: Library, base: Any) -> dict[str, Any]:
 _kept: dict[str, dict[Any, Any]] = {}
 
 
-def headers(library: Library, base: Any) -> dict[str, Any]:
+def headers(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     """`_merge_headers`: the client's, without those that the request has too, then the request's."""
     merge_headers = base._merge_headers
     header_class: Any = library.root.Headers

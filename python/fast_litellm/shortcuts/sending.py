@@ -32,7 +32,7 @@ BODIES_RELY_ON = (
 )
 
 
-def no_auth(library: Library, base: Any) -> dict[str, Any]:
+def no_auth(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     """`_send_handling_auth`: httpx's base class of authentications sends the request once and returns its response."""
     send_handling_auth = base._send_handling_auth
     none: Any = library.root.Auth
@@ -65,14 +65,15 @@ def no_auth(library: Library, base: Any) -> dict[str, Any]:
     return {"_send_handling_auth": asend if issubclass(base, library.client.AsyncClient) else send}
 
 
-def bodies(library: Library, base: Any) -> dict[str, Any]:
+def bodies(library: Library, base: Any, made: dict[str, Any]) -> dict[str, Any]:
     """`send`: sends with stream=True and reads the body here, piece by piece as the transport gives it.
 
     A body with a content encoding, or of a response that a hook or the transport has touched, is read httpx's way.
     """
+    streamed = made.get("send")
     if issubclass(base, library.client.AsyncClient):
-        return {"send": _sending_async(library, base)}
-    return {"send": _sending(library, base)}
+        return {"send": _sending_async(library, base, streamed)}
+    return {"send": _sending(library, base, streamed)}
 
 
 #: Of a response that the transport has made and httpx has bound: as many attributes as `Response.__init__` sets.
@@ -99,7 +100,7 @@ class _Plain:
         return b"content-encoding" not in [name for _, name, _ in response.headers._list]
 
 
-def _sending(library: Library, base: Any) -> Any:
+def _sending(library: Library, base: Any, streamed: Any) -> Any:
     send_stock = base.send
     default: Any = library.root.USE_CLIENT_DEFAULT
     failed: Any = library.root.RequestError
@@ -116,9 +117,10 @@ def _sending(library: Library, base: Any) -> Any:
     def send(
         self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
     ) -> Any:
+        if stream:
+            return (streamed or base.send)(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
         if (
-            stream
-            or base.send is not send_stock
+            base.send is not send_stock
             or response_class.read is not read
             or response_class.iter_bytes is not iter_bytes
             or response_class.iter_raw is not iter_raw
@@ -150,7 +152,7 @@ def _sending(library: Library, base: Any) -> Any:
     return send
 
 
-def _sending_async(library: Library, base: Any) -> Any:
+def _sending_async(library: Library, base: Any, streamed: Any) -> Any:
     send_stock = base.send
     default: Any = library.root.USE_CLIENT_DEFAULT
     failed: Any = library.root.RequestError
@@ -167,9 +169,12 @@ def _sending_async(library: Library, base: Any) -> Any:
     async def send(
         self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
     ) -> Any:
+        if stream:
+            return await (streamed or base.send)(
+                self, request, stream=stream, auth=auth, follow_redirects=follow_redirects
+            )
         if (
-            stream
-            or base.send is not send_stock
+            base.send is not send_stock
             or response_class.aread is not aread
             or response_class.aiter_bytes is not aiter_bytes
             or response_class.aiter_raw is not aiter_raw

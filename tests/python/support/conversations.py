@@ -186,7 +186,7 @@ async def answer(connection: Connection) -> None:
         elif path == "/moved":
             await connection.respond(b"", "307 Temporary Redirect", "Location: /landing")
         elif path == "/gzip":
-            await connection.respond(gzip.compress(b"packed" * 50), "200 OK", "Content-Encoding: gzip")
+            await connection.respond(gzip.compress(b"packed" * 50, mtime=0), "200 OK", "Content-Encoding: gzip")
         elif path == "/broken-gzip":
             await connection.respond(b"not gzip at all", "200 OK", "Content-Encoding: gzip")
         elif path == "/chunked":

@@ -1,0 +1,321 @@
+"""The body of a streamed response, read through one generator in place of up to five.
+
+A response that is asked for with `stream=True` becomes an instance of a class of its own, derived from httpx's, whose
+`iter_*` and `aiter_*` read the transport's pieces directly. What is decoded and cut into lines is httpx's own decoders'
+work. Chunks of a given size, a body with a content encoding, and a response that somebody has touched are httpx's.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from typing import Any
+
+from .known import Library
+
+RELIES_ON = (
+    "_client:{Client}.send",
+    "_client:BoundSyncStream.__iter__",
+    "_client:BoundAsyncStream.__aiter__",
+    "_exceptions:request_context",
+    "_models:Response.__init__",
+    "_models:Response.charset_encoding",
+    "_models:Response.iter_raw",
+    "_models:Response.iter_bytes",
+    "_models:Response.iter_text",
+    "_models:Response.iter_lines",
+    "_models:Response.aiter_raw",
+    "_models:Response.aiter_bytes",
+    "_models:Response.aiter_text",
+    "_models:Response.aiter_lines",
+    "_models:Response._get_content_decoder",
+    "_decoders:IdentityDecoder.decode",
+    "_decoders:IdentityDecoder.flush",
+    "_decoders:ByteChunker.decode",
+    "_decoders:ByteChunker.flush",
+    "_decoders:TextChunker.decode",
+    "_decoders:TextChunker.flush",
+    "_decoders:TextDecoder.decode",
+    "_decoders:TextDecoder.flush",
+    "_decoders:LineDecoder.decode",
+    "_decoders:LineDecoder.flush",
+)
+
+_CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
+#: What a response has once somebody has read or touched it: then httpx reads the rest.
+_TOUCHED = frozenset(
+    [f"{prefix}iter_{what}" for prefix in ("", "a") for what in ("raw", "bytes", "text", "lines")]
+    + ["close", "aclose", "_get_content_decoder", "_content", "_decoder"]
+)
+_CHARSETS_KEPT = 64
+_LONGEST_TYPE = 256
+
+#: Of one response: the items that a piece gives, and those that are left at the end.
+Reading = tuple[Callable[[bytes], Iterable[Any]], Callable[[], Iterable[Any]]]
+
+#: library -> its class of responses
+_quick_classes: dict[str, Any] = {}
+
+
+def streams(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
+    """`send`: gives a response that is a stream its quick class."""
+    send_stock = base.send
+    default: Any = library.root.USE_CLIENT_DEFAULT
+    plain: Any = library.models.Response
+    if library.name not in _quick_classes:
+        _quick_classes[library.name] = _make_quick_class(library, plain)
+    quick = _quick_classes[library.name]
+
+    def send(
+        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
+    ) -> Any:
+        response = base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+        if stream and type(response) is plain and base.send is send_stock and "_content" not in response.__dict__:
+            _CLASS.__set__(response, quick)
+        return response
+
+    async def asend(
+        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
+    ) -> Any:
+        response = await base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+        if stream and type(response) is plain and base.send is send_stock and "_content" not in response.__dict__:
+            _CLASS.__set__(response, quick)
+        return response
+
+    return {"send": asend if issubclass(base, library.client.AsyncClient) else send}
+
+
+def _make_quick_class(library: Library, plain: Any) -> Any:
+    def reduce(self: Any, _: Any) -> Any:
+        # A copy, or one out of a pickle, is httpx's plain kind.
+        return copyreg.__newobj__, (plain,), self.__getstate__()  # type: ignore[attr-defined]
+
+    attributes: dict[str, Any] = {
+        "__slots__": (),  # so that an instance of the one can become an instance of the other
+        "__module__": plain.__module__,
+        "__qualname__": plain.__qualname__,
+        "__doc__": plain.__doc__,
+        "__class__": property(lambda _: plain, _CLASS.__set__),
+        "__reduce_ex__": reduce,
+        "_fast_litellm_base": plain,
+        "charset_encoding": _charset_encoding(plain),
+    }
+    readings = _readings(library)
+    for prefix, bound, generator in (
+        ("", library.client.BoundSyncStream, _sync_items),
+        ("a", library.client.BoundAsyncStream, _async_items),
+    ):
+        below: list[tuple[Any, str]] = [(bound, f"__{prefix}iter__"), (plain, "_get_content_decoder")]
+        for what, reading in readings.items():
+            name = f"{prefix}iter_{what}"
+            below.append((plain, name))
+            stock = getattr(plain, name)
+            readable = _Plain(bound, below)
+            items = generator(library, reading, readable, name)
+            attributes[name] = method = _method(plain, name, items, readable)
+            for function in (items, method):
+                function.__name__, function.__qualname__ = stock.__name__, stock.__qualname__
+                function.__doc__ = stock.__doc__
+    return type(plain.__name__, (plain,), attributes)
+
+
+def _method(stock_class: Any, name: str, items: Any, plain: _Plain) -> Any:
+    def lines(self: Any) -> Any:
+        return items(self) if plain(self) else getattr(stock_class, name)(self)
+
+    def chunks(self: Any, chunk_size: int | None = None) -> Any:
+        if chunk_size is None and plain(self):
+            return items(self)
+        return getattr(stock_class, name)(self, chunk_size)
+
+    return lines if name.endswith("lines") else chunks
+
+
+def _charset_encoding(plain: Any) -> property:
+    """Follows from the `Content-Type` alone, for which httpx asks the parser of e-mails: once for each."""
+    stock: Any = vars(plain)["charset_encoding"]
+    known: dict[str, Any] = {}
+
+    def charset_encoding(self: Any) -> Any:
+        current = vars(plain)["charset_encoding"]
+        if current is not stock:
+            return current.__get__(self, plain)
+        content_type = self.headers.get("Content-Type")
+        if type(content_type) is not str or len(content_type) > _LONGEST_TYPE:
+            return stock.fget(self)
+        try:
+            return known[content_type]
+        except KeyError:
+            charset = stock.fget(self)
+        if len(known) >= _CHARSETS_KEPT:
+            known.clear()
+        known[content_type] = charset
+        return charset
+
+    return property(charset_encoding, doc=stock.__doc__)
+
+
+class _Plain:
+    """Which responses can be read directly, while what httpx reads them with is as it was."""
+
+    def __init__(self, bound: Any, functions: list[tuple[Any, str]]) -> None:
+        self._bound = bound
+        self._functions = tuple((owner, name, getattr(owner, name)) for owner, name in functions)
+
+    def __call__(self, response: Any) -> bool:
+        own = response.__dict__
+        return (
+            type(response.stream) is self._bound
+            and not response.is_stream_consumed
+            and not response.is_closed
+            and _TOUCHED.isdisjoint(own)
+            and all(getattr(owner, name) is value for owner, name, value in self._functions)
+            and b"content-encoding" not in [name for _, name, _ in response.headers._list]
+        )
+
+
+def _readings(library: Library) -> dict[str, Callable[[Any], Reading]]:
+    """How raw bytes, decoded ones, text and lines are made of a response's pieces. Each relies on those before it.
+
+    What httpx raises before it begins to read is raised here.
+    """
+    models = library.models
+    identity: Any = models.IdentityDecoder
+
+    def nothing() -> tuple[()]:
+        return ()
+
+    def one(piece: bytes) -> tuple[bytes]:
+        return (piece,)
+
+    def raw(_: Any) -> Reading:
+        return one, nothing
+
+    def decoded(response: Any) -> Reading:
+        response._decoder = identity()
+        return one, nothing
+
+    def text_decoder(response: Any) -> Any:
+        decoder = models.TextDecoder(encoding=response.encoding or "utf-8")
+        response._decoder = identity()
+        return decoder
+
+    def text(response: Any) -> Reading:
+        decoder = text_decoder(response)
+        decode = decoder.decode
+
+        def take(piece: bytes) -> Iterable[Any]:
+            text = decode(piece)
+            return (text,) if text else ()
+
+        def rest() -> Iterable[Any]:
+            text = decoder.flush()
+            return (text,) if text else ()
+
+        return take, rest
+
+    def lines(response: Any) -> Reading:
+        cutter = models.LineDecoder()
+        decoder = text_decoder(response)
+        decode, cut = decoder.decode, cutter.decode
+
+        def take(piece: bytes) -> Iterable[Any]:
+            text = decode(piece)
+            return cut(text) if text else ()
+
+        def rest() -> Iterable[Any]:
+            text = decoder.flush()
+            if text:
+                yield from cut(text)
+            yield from cutter.flush()
+
+        return take, rest
+
+    return {"raw": raw, "bytes": decoded, "text": text, "lines": lines}
+
+
+def _begin(response: Any) -> Any:
+    """What the reading of a body leaves on its response; returns the transport's stream."""
+    response.is_stream_consumed = True
+    response._num_bytes_downloaded = 0
+    return response.stream._stream
+
+
+def _closes_what_is_left(library: Library) -> bool:
+    """Whether a response is closed when its iteration ends before the body does: httpx2 from 2.13 on."""
+    return "AsyncGenerator" in library.models.Response.aiter_raw.__code__.co_names
+
+
+def _sync_items(library: Library, reading: Callable[[Any], Reading], plain: _Plain, name: str) -> Any:
+    failed: Any = library.root.RequestError
+    stock_class: Any = library.models.Response
+    closes_what_is_left = _closes_what_is_left(library)
+
+    def items(self: Any) -> Any:
+        if not plain(self):  # any more
+            yield from getattr(stock_class, name)(self)
+            return
+        take, rest = reading(self)
+        request = self._request
+        try:
+            try:
+                for piece in _begin(self):
+                    self._num_bytes_downloaded += len(piece)
+                    if piece:
+                        for item in take(piece):
+                            yield item
+            except BaseException:
+                if closes_what_is_left:
+                    self.close()
+                raise
+            self.close()
+            for item in rest():
+                yield item
+        except failed as error:
+            if request is not None:
+                error.request = request
+            raise
+
+    return items
+
+
+def _async_items(library: Library, reading: Callable[[Any], Reading], plain: _Plain, name: str) -> Any:
+    failed: Any = library.root.RequestError
+    stock_class: Any = library.models.Response
+    closes_what_is_left = _closes_what_is_left(library)
+
+    async def items(self: Any) -> Any:
+        if not plain(self):  # any more
+            async with aclosing(getattr(stock_class, name)(self)) as stock_items:
+                async for item in stock_items:
+                    yield item
+            return
+        take, rest = reading(self)
+        request = self._request
+        try:
+            pieces = _begin(self)
+            if closes_what_is_left:
+                pieces = pieces.__aiter__()
+            try:
+                async for piece in pieces:
+                    self._num_bytes_downloaded += len(piece)
+                    if piece:
+                        for item in take(piece):
+                            yield item
+            except BaseException:
+                if closes_what_is_left:
+                    if isinstance(pieces, AsyncGenerator):
+                        await pieces.aclose()
+                    await self.aclose()
+                del pieces  # an error's traceback keeps what stands here alive
+                raise
+            await self.aclose()
+            for item in rest():
+                yield item
+        except failed as error:
+            if request is not None:
+                error.request = request
+            raise
+
+    return items
