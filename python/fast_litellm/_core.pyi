@@ -177,7 +177,7 @@ class Response:
 
 class Handle:
     """What a transport holds: a pool, how connections are to be made, and how errors are to be told. Counts its own
-    leases; closing it breaks no stream of others."""
+    leases; closing it ends the waits at `max_leases` (pool closed) and breaks no stream."""
 
     def __init__(
         self,
