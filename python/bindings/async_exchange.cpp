@@ -101,7 +101,8 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     if (pending() || !outcome_)
       raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no result yet, or it was taken"),
             handle_.error_factory);
-    const Result<bool> outcome = *std::exchange(outcome_, std::nullopt);
+    const Result<bool> outcome = *std::move(outcome_);
+    outcome_.reset();
     piece_.reset();  // its owner may want to change it
     if (!outcome) raise(outcome.error(), handle_.error_factory);
     if (out_of_memory_) {

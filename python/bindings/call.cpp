@@ -191,7 +191,8 @@ class LeaseCall final : public Awaited {
     if (!outcome_)
       raise(Error::make(ErrorCode::local_protocol, Phase::none, "there is no lease yet, or it was taken"),
             pool_.error_factory);
-    const Result<pool::LeaseRef> outcome = *std::exchange(outcome_, std::nullopt);
+    const Result<pool::LeaseRef> outcome = *std::move(outcome_);
+    outcome_.reset();
     if (!outcome) {
       if (outcome.error().code == ErrorCode::pool_timeout) return nb::none();
       raise(outcome.error(), pool_.error_factory);

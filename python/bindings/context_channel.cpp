@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include <nanobind/nanobind.h>
@@ -395,7 +396,7 @@ IoResult ContextChannel::handshake(IoMode mode) noexcept {
 
 Error ContextChannel::handshake_error() const {
   std::string text = last_error_;
-  if (text.empty()) text = os_error_ != 0 ? std::strerror(os_error_) : "the TLS handshake failed";
+  if (text.empty()) text = os_error_ != 0 ? std::generic_category().message(os_error_) : "the TLS handshake failed";
   Error error = Error::make(interrupted_ ? ErrorCode::interrupted : ErrorCode::tls_failed, Phase::tls_handshake,
                             std::move(text), interrupted_ ? 0 : os_error_);
   error.final = certificate_refused_;

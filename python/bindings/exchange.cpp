@@ -137,8 +137,9 @@ class Exchange final : public HandledExchange {
 }  // namespace
 
 nb::object HandledExchange::address(net::SocketAddress connection::Addresses::* which) const {
-  if (busy_ || !exchange_.addresses()) return nb::none();
-  return address_from(*exchange_.addresses().*which);
+  const auto& addresses = exchange_.addresses();
+  if (busy_ || !addresses) return nb::none();
+  return address_from((*addresses).*which);
 }
 
 nb::object HandledExchange::ssl_object() const {

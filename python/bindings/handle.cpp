@@ -55,7 +55,7 @@ Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, s
     profile_id_ = *id;
     last_ = nullptr;
     // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
-    if (limit) {
+    if (max_leases) {
       (void)limit.release();
       limit = std::make_unique<pool::LeaseLimit>(*max_leases);
     }

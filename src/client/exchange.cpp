@@ -190,8 +190,8 @@ void Exchange::begin_read(std::vector<std::string_view>& pieces) {
     pieces.swap(arrived_);
     if (state_ == State::body_arrived) complete();
     result_ = true;
-  } else if (body_error_) {
-    result_ = fail(*std::exchange(body_error_, std::nullopt));
+  } else if (auto error = std::exchange(body_error_, std::nullopt)) {
+    result_ = fail(*std::move(error));
   } else if (state_ == State::complete) {
     result_ = false;
   } else if (state_ != State::reading_body) {

@@ -381,9 +381,10 @@ Exchange::Turn Exchange::acquire_next(Driver& driver) {
 }
 
 Exchange::Turn Exchange::prove(Driver& driver) {
-  const Unread verdict = watch_->look();
+  UnreadWatch& watch = *watch_;  // NOLINT(bugprone-unchecked-optional-access): begin_again() made it
+  const Unread verdict = watch.look();
   if (verdict != Unread::undecided) return judge_unread(verdict);
-  const auto waited = driver.wait_for_hang_up(connection(), watch_->awaits_end(), watch_->pause());
+  const auto waited = driver.wait_for_hang_up(connection(), watch.awaits_end(), watch.pause());
   if (!waited) return Turn::wait;
   if (*waited) return Turn::go_on;
   return done(fail(Error::make(ErrorCode::interrupted, Phase::read_head, "interrupted while reading")));
