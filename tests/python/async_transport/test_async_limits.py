@@ -10,33 +10,12 @@ import pytest
 
 from async_transport.conftest import STOCK, MakeAsyncClient, leases, waiters
 from fast_litellm import SimpleConnectionPool
-from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
+from peers.scripted import Crowd, ScriptedServer, serve_ok
 from support.backends import until
 from support.certificates import Certificates
 
 Serve = Callable[..., ScriptedServer]
 NewPool = Callable[..., SimpleConnectionPool]
-
-
-class Crowd:
-    """A script that answers only once `size` requests are in hand, so that they must all be open at once."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._in_hand = 0
-        self._gate = Gate()
-
-    async def __call__(self, connection: Connection) -> None:
-        while True:
-            request = await connection.request()
-            self._in_hand += 1  # scripts run on the server's one thread
-            if self._in_hand == self._size:
-                self._in_hand = 0
-                gate, self._gate = self._gate, Gate()
-                gate.open()
-            else:
-                await self._gate.passed()
-            await connection.respond(request.target.encode())
 
 
 async def _get_all(client: httpx.AsyncClient, server: ScriptedServer, count: int) -> None:
