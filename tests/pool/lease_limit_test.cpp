@@ -31,9 +31,10 @@ class LeaseLimitTest : public ::testing::Test {
     return entered->error().code;
   }
 
-  Result<Place> enter(LeaseLimit& limit, OptionalDuration timeout) {
+  Result<Place> enter(LeaseLimit& limit, OptionalDuration timeout) { return enter(limit, timeout, pool_); }
+  static Result<Place> enter(LeaseLimit& limit, OptionalDuration timeout, Pool& pool) {
     sync::ThreadWaker waker;
-    LeaseLimit::Entry entry(limit, pool_, timeout, waker);
+    LeaseLimit::Entry entry(limit, pool, timeout, waker);
     for (;;) {
       if (auto entered = entry.poll()) return *std::move(entered);
       (void)waker.park_until(entry.deadline());
@@ -176,21 +177,13 @@ TEST_F(LeaseLimitTest, nobody_is_left_asleep_who_comes_in_the_moment_of_the_end)
   for (int round = 0; round < 30; ++round) {
     Pool pool(PoolSettings{}, clock_, dialer_);
     LeaseLimit limit(1);
+    const auto held = enter(limit, {}, pool);
     std::atomic<int> ready{0};
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
         ready.fetch_add(1);
-        for (;;) {
-          sync::ThreadWaker waker;
-          LeaseLimit::Entry entry(limit, pool, {}, waker);
-          auto entered = entry.poll();
-          while (!entered) {
-            (void)waker.park_until(entry.deadline());
-            entered = entry.poll();
-          }
-          if (!entered->ok() || pool.refusing()) break;
-        }
+        EXPECT_EQ(enter(limit, {}, pool).error().code, ErrorCode::pool_closed);
       });
     }
     while (ready < 4)
