@@ -106,6 +106,7 @@ void bind_event_loop(nb::module_& module) {
       .def(nb::init<nb::object, nb::object>(), "loop"_a.none(), "new_future"_a.none() = nb::none())
       .def_prop_ro("descriptor", [](const LoopObject& self) { return self.loop->core->descriptor(); })
       .def("turn", [](const LoopObject& self) { self.loop->turn(); })
+      .def("lingers", [](const LoopObject& self) { return self.loop->core->lingers(); })
       .def("close", [](const LoopObject& self) { self.loop->core->close(); });
 }
 

@@ -238,6 +238,8 @@ class EventLoop:
     def descriptor(self) -> int: ...
     def turn(self) -> None:
         """Does what there is to do, without waiting. Tasks of asyncio whose operation is done go on in it."""
+    def lingers(self) -> bool:
+        """Whether anything still waits; from now on `descriptor` gets readable too when nothing does any more."""
     def close(self) -> None:
         """The loop is gone: what still waits is given up. Idempotent."""
 

@@ -68,17 +68,25 @@ def _trio_loop() -> _core.EventLoop:
     if core is not None:
         return core
     core = _core.EventLoop(None, _TrioFuture)
-    trio.lowlevel.spawn_system_task(_serve_trio, trio, core, name="fast_litellm")
+    trio.lowlevel.spawn_system_task(_serve_trio, trio, core, id(token), name="fast_litellm")
     _remember(token, core)  # once somebody serves it
     return core
 
 
-async def _serve_trio(trio: Any, core: _core.EventLoop) -> None:
+async def _serve_trio(trio: Any, core: _core.EventLoop, key: int) -> None:
     try:
         while True:
             await trio.lowlevel.wait_readable(core.descriptor)
             core.turn()
+    except trio.Cancelled:
+        # The main task has ended. Tasks that are shielded from that go on.
+        with trio.CancelScope(shield=True):
+            while core.lingers():
+                await trio.lowlevel.wait_readable(core.descriptor)
+                core.turn()
+        raise
     finally:
+        _known.pop(key, None)  # the exception may keep the core
         core.close()
 
 

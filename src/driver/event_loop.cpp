@@ -212,6 +212,7 @@ void EventLoop::strike_off(LoopOperation& operation) noexcept {
   last->place_ = operation.place_;
   waiting_.pop_back();
   operation.place_ = 0;
+  if (lingers_ && waiting_.empty()) call_again();
   deadlines_.remove(operation.alarm_);
   if (operation.queued_) ready_.remove(operation);
 }

@@ -47,6 +47,11 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   /// At the end of the process: closes the descriptors and tells nobody, so that nothing wakes the loop any more. Any thread.
   void cut_off() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
+  /// Whether operations still wait; from now on descriptor() gets readable too when the last of them does no more.
+  [[nodiscard]] bool lingers() noexcept {
+    lingers_ = true;
+    return !waiting_.empty();
+  }
   /// Lets descriptor() be readable once more. Any thread.
   void call_again() noexcept;
 
@@ -102,6 +107,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   Deadlines deadlines_;
   TimePoint alarm_ = TimePoint::max();
   std::vector<LoopOperation*> waiting_;  // all who wait, each knowing its place
+  bool lingers_ = false;
 
   // Guarded by mutex_.
   std::mutex mutex_;

@@ -295,6 +295,20 @@ TEST_F(EventLoopTest, who_waits_when_the_loop_is_closed_is_told) {
   EXPECT_EQ(operation.steps, 1);
 }
 
+TEST_F(EventLoopTest, a_loop_that_lingers_has_news_once_nobody_waits_any_more) {
+  const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Step operation(loop, connection);
+  EXPECT_FALSE(operation.begin_read());
+  loop->turn();  // the socket can be written to, which is told once
+  EXPECT_TRUE(loop->lingers());
+  EXPECT_FALSE(has_news(*loop));
+  operation.forget();
+  EXPECT_TRUE(has_news(*loop));
+  EXPECT_FALSE(loop->lingers());
+}
+
 TEST(DeadlinesTest, the_next_is_first_however_they_come_and_go) {
   const TimePoint start{};
   Deadlines deadlines;

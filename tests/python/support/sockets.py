@@ -45,16 +45,23 @@ def open_descriptors() -> dict[int, str]:
     return found
 
 
+def watched_by(epoll: int) -> list[tuple[int, int]]:
+    """Descriptor and inode of each entry of this epoll set of this process."""
+    text = Path(f"/proc/self/fdinfo/{epoll}").read_text()
+    found = re.findall(r"^tfd:\s*(\d+) .*\bino:([0-9a-f]+)", text, re.MULTILINE)
+    return [(int(descriptor), int(inode, 16)) for descriptor, inode in found]
+
+
 def watched() -> dict[int, list[int]]:
     """Inode -> the epoll descriptors of this process that watch it; once for each of their entries."""
     found: dict[int, list[int]] = {}
-    for descriptor, kind in open_descriptors().items():
+    for epoll, kind in open_descriptors().items():
         if kind != "anon_inode:[eventpoll]":
             continue
         try:
-            text = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+            entries = watched_by(epoll)
         except FileNotFoundError:
             continue
-        for inode in re.findall(r"^tfd:.*\bino:([0-9a-f]+)", text, re.MULTILINE):
-            found.setdefault(int(inode, 16), []).append(descriptor)
+        for _, inode in entries:
+            found.setdefault(inode, []).append(epoll)
     return found
