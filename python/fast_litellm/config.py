@@ -72,7 +72,7 @@ def _seconds(given: object) -> "float | None":
 
 
 #: In the order of the table in docs/httpx.md.
-HTTPX_SHORTCUTS = ("cookies", "urls", "headers", "requests", "auth", "streams", "bodies")
+HTTPX_SHORTCUTS = ("cookies", "urls", "headers", "requests", "auth", "single", "streams", "bodies")
 
 
 def _shortcuts(given: object) -> "tuple[str, ...]":

@@ -9,7 +9,8 @@ cookies     no search for cookies in a response without a `Set-Cookie` header
 urls        a URL given as a string is parsed once, not at every request
 headers     a request's headers are merged with the client's in one pass
 requests    a request gets its `Host` and content headers in one pass
-auth        no authentication flow where there is no authentication
+auth        no look for a password and no authentication flow where there is none
+single      a request is sent once without a loop, a context manager and a log record that nobody takes
 streams     the pieces, text and lines of a streamed body are made in one generator, not in up to five
 bodies      a body that is read whole is read from the transport directly, not through four generators
 ==========  ===========================================================================================================
@@ -37,7 +38,7 @@ from typing import Any, NamedTuple
 from fast_litellm import config
 
 from ..locks import new_lock
-from . import building, cookies, merging, sending, streams
+from . import building, cookies, merging, sending, single, streams
 from .known import Library, library_of
 
 
@@ -56,6 +57,7 @@ SHORTCUTS: dict[str, Shortcut] = {
     "headers": Shortcut(merging.headers, merging.HEADERS_RELY_ON),
     "requests": Shortcut(building.requests, building.RELIES_ON),
     "auth": Shortcut(sending.no_auth, sending.NO_AUTH_RELIES_ON),
+    "single": Shortcut(single.single, single.RELIES_ON),
     "streams": Shortcut(streams.streams, streams.RELIES_ON),
     "bodies": Shortcut(sending.bodies, sending.BODIES_RELY_ON),
 }

@@ -7,6 +7,9 @@ from typing import Any
 from .known import Library
 
 NO_AUTH_RELIES_ON = (
+    "_client:BaseClient._build_request_auth",
+    "_urls:URL.username",
+    "_urls:URL.password",
     "_client:{Client}._send_handling_auth",
     "_auth:Auth.auth_flow",
     "_auth:Auth.sync_auth_flow",
@@ -33,10 +36,29 @@ BODIES_RELY_ON = (
 
 
 def no_auth(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
-    """`_send_handling_auth`: httpx's base class of authentications sends the request once and returns its response."""
-    send_handling_auth = base._send_handling_auth
+    """`_build_request_auth`: a URL without user information has no user and no password to look for.
+    `_send_handling_auth`: httpx's base class of authentications sends the request once and returns its response."""
+    build_request_auth, send_handling_auth = base._build_request_auth, base._send_handling_auth
+    client_module: Any = library.client
+    default: Any = library.root.USE_CLIENT_DEFAULT
+    default_class = type(default)
+    url_class: Any = library.root.URL
+    username, password = url_class.username, url_class.password
     none: Any = library.root.Auth
     flow, sync_flow, async_flow = none.auth_flow, none.sync_auth_flow, none.async_auth_flow
+
+    def _build_request_auth(self: Any, request: Any, auth: Any = default) -> Any:
+        url = request.url
+        if (
+            (auth is None or (type(auth) is default_class and self._auth is None))
+            and type(url) is url_class
+            and not url._uri_reference.userinfo
+            and base._build_request_auth is build_request_auth
+            and url_class.username is username
+            and url_class.password is password
+        ):
+            return client_module.Auth()
+        return base._build_request_auth(self, request, auth)
 
     def nothing_to_do(auth: Any) -> bool:
         return (
@@ -62,7 +84,10 @@ def no_auth(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
             self, request, auth=auth, follow_redirects=follow_redirects, history=history
         )
 
-    return {"_send_handling_auth": asend if issubclass(base, library.client.AsyncClient) else send}
+    return {
+        "_build_request_auth": _build_request_auth,
+        "_send_handling_auth": asend if issubclass(base, library.client.AsyncClient) else send,
+    }
 
 
 def bodies(library: Library, base: Any, made: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ work. Chunks of a given size, a body with a content encoding, and a response tha
 
 from __future__ import annotations
 
+import codecs
 import copyreg
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -36,12 +37,15 @@ RELIES_ON = (
     "_decoders:ByteChunker.flush",
     "_decoders:TextChunker.decode",
     "_decoders:TextChunker.flush",
+    "_decoders:TextDecoder.__init__",
     "_decoders:TextDecoder.decode",
     "_decoders:TextDecoder.flush",
+    "_decoders:LineDecoder.__init__",
     "_decoders:LineDecoder.decode",
     "_decoders:LineDecoder.flush",
 )
 
+_Utf8: Any = codecs.getincrementaldecoder("utf-8")
 _CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
 #: What a response has once somebody has read or touched it: then httpx reads the rest.
 _TOUCHED = frozenset(
@@ -196,14 +200,26 @@ def _readings(library: Library) -> dict[str, Callable[[Any], Reading]]:
         response._decoder = identity()
         return one, nothing
 
-    def text_decoder(response: Any) -> Any:
+    def text_decoder(response: Any) -> tuple[Any, Callable[[bytes], str]]:
         decoder = models.TextDecoder(encoding=response.encoding or "utf-8")
         response._decoder = identity()
-        return decoder
+        incremental = decoder.decoder
+        if type(incremental) is not _Utf8:
+            return decoder, decoder.decode
+
+        def decode(piece: bytes) -> str:
+            if type(piece) is bytes and not incremental.buffer:
+                try:
+                    return piece.decode()
+                except UnicodeDecodeError:  # or the rest of a character is in the next piece
+                    pass
+            text: str = incremental.decode(piece)
+            return text
+
+        return decoder, decode
 
     def text(response: Any) -> Reading:
-        decoder = text_decoder(response)
-        decode = decoder.decode
+        decoder, decode = text_decoder(response)
 
         def take(piece: bytes) -> Iterable[Any]:
             text = decode(piece)
@@ -217,11 +233,13 @@ def _readings(library: Library) -> dict[str, Callable[[Any], Reading]]:
 
     def lines(response: Any) -> Reading:
         cutter = models.LineDecoder()
-        decoder = text_decoder(response)
-        decode, cut = decoder.decode, cutter.decode
+        decoder, decode = text_decoder(response)
+        cut = cutter.decode
 
         def take(piece: bytes) -> Iterable[Any]:
             text = decode(piece)
+            if text.endswith("\n") and not cutter.buffer and not cutter.trailing_cr:
+                return text.splitlines()  # whole lines, as of an event
             return cut(text) if text else ()
 
         def rest() -> Iterable[Any]:

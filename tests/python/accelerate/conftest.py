@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,9 +19,11 @@ def scripted() -> Iterator[ScriptedServer]:
         yield server
 
 
-@pytest.fixture
-def conversations(scripted: ScriptedServer, caplog: pytest.LogCaptureFixture) -> Conversations:
-    return Conversations(scripted, caplog)
+@pytest.fixture(params=[logging.INFO, logging.WARNING], ids=["logged", "not logged"])
+def conversations(
+    request: pytest.FixtureRequest, scripted: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> Conversations:
+    return Conversations(scripted, caplog, request.param)
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -6,6 +6,8 @@ import asyncio
 import copy
 import gc
 import inspect
+import logging
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -75,7 +77,15 @@ def test_a_client_stays_what_it_was_for_whoever_asks_it(make_client: MakeClient)
     assert type(client).__doc__ == kind.__doc__
     assert vars(client).keys() == vars(stock).keys()
     assert isinstance(client.cookies, httpx.Cookies)
-    for name in ("send", "build_request", "_merge_url", "_merge_headers", "_send_handling_auth"):
+    for name in (
+        "send",
+        "build_request",
+        "_merge_url",
+        "_merge_headers",
+        "_build_request_auth",
+        "_send_handling_auth",
+        "_send_handling_redirects",
+    ):
         ours, theirs = getattr(client, name), getattr(stock, name)
         assert (ours.__name__, ours.__qualname__, ours.__doc__) == (
             theirs.__name__,
@@ -262,7 +272,15 @@ def test_what_was_replaced_between_two_clients_is_seen(method: str, name: str, m
 def _places() -> Iterator[tuple[str, Any, str]]:
     """What mocks and tracers replace, and tests in their own house."""
     for kind in (httpx.Client, httpx.AsyncClient):
-        for name in ("send", "_send_handling_auth", "build_request", "_merge_url", "_merge_headers"):
+        for name in (
+            "send",
+            "_build_request_auth",
+            "_send_handling_auth",
+            "_send_handling_redirects",
+            "build_request",
+            "_merge_url",
+            "_merge_headers",
+        ):
             yield f"{kind.__name__}.{name}", kind, name
         yield f"{kind.__name__}._send_single_request", kind, "_send_single_request"
         yield f"{kind.__name__}._transport_for_url", kind, "_transport_for_url"
@@ -312,6 +330,23 @@ def test_a_wrapper_that_pretends_to_be_the_function_is_recognised(
         assert counts("bodies") == {f"{kind.__name__}.send was replaced": 1}
         assert call(client, content=b"x").status_code == 200
     assert seen == [client]
+
+
+@pytest.mark.parametrize(("level", "through"), [(logging.INFO, True), (logging.WARNING, False)])
+def test_httpx_sends_itself_if_its_log_record_is_wanted(
+    level: int, through: bool, make_client: MakeClient, call: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = shortcuts.put_on(make_client())
+    senders: list[str] = []
+    find = type(client)._transport_for_url
+
+    def note_sender(self: Any, url: httpx.URL) -> Any:
+        senders.append(sys._getframe(1).f_code.co_name)
+        return find(self, url)
+
+    with mock.patch.object(client.__class__, "_transport_for_url", note_sender), caplog.at_level(level, "httpx"):
+        assert call(client, content=b"x").status_code == 200
+    assert [sender == "_send_single_request" for sender in senders] == [through]
 
 
 def test_a_method_replaced_on_the_client_itself_is_called(make_client: MakeClient, call: Any) -> None:

@@ -30,8 +30,10 @@ class Told(NamedTuple):
 class Conversations:
     """Holds conversations with one server. `library` makes the clients."""
 
-    def __init__(self, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+    def __init__(self, server: ScriptedServer, caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> None:
         self.server = server
+        #: From which level on somebody takes the library's log records.
+        self.level = level
         self._caplog = caplog
         #: The shortcuts that a client must get.
         self.expected = tuple(shortcuts.SHORTCUTS)
@@ -47,7 +49,7 @@ class Conversations:
         logger = type(client).__module__.partition(".")[0]
         before = len(self.server.requests)
         self._caplog.clear()
-        with self._caplog.at_level(logging.INFO, logger=logger):
+        with self._caplog.at_level(self.level, logger=logger):
             if hasattr(client, "aclose"):
                 outcomes = asyncio.run(_converse_async(client, self.server.url, steps))
             else:
@@ -185,6 +187,8 @@ async def answer(connection: Connection) -> None:
             await connection.respond(b"over there", "302 Found", "Location: /landing", "Set-Cookie: seen=yes; Path=/")
         elif path == "/moved":
             await connection.respond(b"", "307 Temporary Redirect", "Location: /landing")
+        elif path == "/nowhere":
+            await connection.respond(b"lost", "302 Found", "Location: https://[/")
         elif path == "/gzip":
             await connection.respond(gzip.compress(b"packed" * 50, mtime=0), "200 OK", "Content-Encoding: gzip")
         elif path == "/broken-gzip":

@@ -1,0 +1,143 @@
+"""A request sent, and its response bound to it, in one function.
+
+Stands in for the loop over redirections and the function within it that sends once, while nobody wants the log record
+`HTTP Request: ...`, whose origin is that function. (Whether somebody wants it is asked before the request.) The request
+that follows a redirection goes on through the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import Any
+
+from .known import Library
+
+RELIES_ON = (
+    "_client:{Client}._send_handling_redirects",
+    "_exceptions:request_context",
+    "_client:{Client}._send_single_request",
+    "_client:BoundSyncStream.__init__",
+    "_client:BoundAsyncStream.__init__",
+)
+
+_info = logging.Logger.info
+
+
+def single(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
+    """`_send_handling_redirects`."""
+    asynchronous = issubclass(base, library.client.AsyncClient)
+    once = _Once(library, base, asynchronous)
+    failed: Any = library.root.RequestError
+
+    def send(self: Any, request: Any, follow_redirects: Any, history: Any) -> Any:
+        if not once.serves(self, request, history):
+            return base._send_handling_redirects(self, request, follow_redirects=follow_redirects, history=history)
+        transport = self._transport_for_url(request.url)
+        start = perf_counter()
+        try:
+            response = transport.handle_request(request)
+        except failed as error:
+            error.request = request
+            raise
+        once.bind(self, request, response, start)
+        try:
+            for hook in self._event_hooks["response"]:
+                hook(response)
+            response.history = []
+            if not response.has_redirect_location:
+                return response
+            following = once.redirected(self, request, response, follow_redirects)
+            if not follow_redirects:
+                response.next_request = following
+                return response
+            response.read()
+        except BaseException:
+            response.close()
+            raise
+        return self._send_handling_redirects(following, follow_redirects=follow_redirects, history=[response])
+
+    async def asend(self: Any, request: Any, follow_redirects: Any, history: Any) -> Any:
+        if not once.serves(self, request, history):
+            return await base._send_handling_redirects(
+                self, request, follow_redirects=follow_redirects, history=history
+            )
+        transport = self._transport_for_url(request.url)
+        start = perf_counter()
+        try:
+            response = await transport.handle_async_request(request)
+        except failed as error:
+            error.request = request
+            raise
+        once.bind(self, request, response, start)
+        try:
+            for hook in self._event_hooks["response"]:
+                await hook(response)
+            response.history = []
+            if not response.has_redirect_location:
+                return response
+            following = once.redirected(self, request, response, follow_redirects)
+            if not follow_redirects:
+                response.next_request = following
+                return response
+            await response.aread()
+        except BaseException:
+            await response.aclose()
+            raise
+        return await self._send_handling_redirects(following, follow_redirects=follow_redirects, history=[response])
+
+    return {"_send_handling_redirects": asend if asynchronous else send}
+
+
+class _Once:
+    """What both kinds of clients do around the sending."""
+
+    def __init__(self, library: Library, base: Any, asynchronous: bool) -> None:
+        self._client = library.client
+        self._base = base
+        self._redirects, self._single = base._send_handling_redirects, base._send_single_request
+        self._logger = library.client.logger
+        self._bound_name = "BoundAsyncStream" if asynchronous else "BoundSyncStream"
+        self._bound: Any = getattr(library.client, self._bound_name)
+        self._stream: type = library.root.AsyncByteStream if asynchronous else library.root.SyncByteStream
+        self._protocol_error: Any = library.root.RemoteProtocolError
+        # httpx's streams know their response, httpx2's are asked by it.
+        self._tells_response = "response" in self._bound.__init__.__code__.co_varnames
+        # httpx2's later ones let a location that is none pass, if it is not to be followed.
+        self._lenient = "suppress" in self._redirects.__code__.co_names
+
+    def serves(self, client: Any, request: Any, history: Any) -> bool:
+        base, logger = self._base, self._logger
+        return (
+            not history
+            and not client._event_hooks["request"]
+            and client.max_redirects >= 0
+            and isinstance(request.stream, self._stream)
+            and base._send_handling_redirects is self._redirects
+            and base._send_single_request is self._single
+            and "_send_single_request" not in client.__dict__
+            and getattr(self._client, self._bound_name) is self._bound
+            and self._client.logger is logger
+            and type(logger).info is _info
+            and "info" not in logger.__dict__
+            and not logger.isEnabledFor(logging.INFO)
+        )
+
+    def bind(self, client: Any, request: Any, response: Any, start: float) -> None:
+        stream = response.stream
+        assert isinstance(stream, self._stream)
+        response.request = request
+        if self._tells_response:
+            response.stream = self._bound(stream, response=response, start=start)
+        else:
+            response.stream = self._bound(stream, start=start)
+        client.cookies.extract_cookies(response)
+        response.default_encoding = client._default_encoding
+
+    def redirected(self, client: Any, request: Any, response: Any, follow: Any) -> Any:
+        try:
+            return client._build_redirect_request(request, response)
+        except self._protocol_error:
+            if follow or not self._lenient:
+                raise
+            return None
