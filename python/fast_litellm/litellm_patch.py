@@ -184,7 +184,7 @@ def _remembering(original: Function, application: Application) -> Function:
         litellm = sys.modules["litellm"]
         if application.active and made is not None and made is not getattr(litellm, "sync_transport", None):
             if type(made) is getattr(sys.modules.get(_AIOHTTP[0]), _AIOHTTP[1], None):
-                given = signature.bind(*args, **keywords).arguments
+                given = signature.bind(*args, **keywords).arguments if args else keywords
                 application.own_transports.remember(made, _aiohttp_settings(litellm, made, given))
             else:
                 application.own_transports.remember(made)
@@ -212,8 +212,15 @@ def _aiohttp_settings(litellm: ModuleType, made: Any, given: Mapping[str, Any]) 
         local_address="0.0.0.0" if litellm.force_ipv4 and made.client is not session else None,
         socket_options=_keepalive_options(_module(_HANDLER)),
         trust_env=bool(trust_env),
+        looks_for_proxies=_looks_for_proxies,
         refusal=refusal,
     )
+
+
+def _looks_for_proxies() -> bool:
+    """False also where it is hard to tell: then litellm's transport is asked itself."""
+    litellm = sys.modules.get("litellm")
+    return not (getattr(litellm, "disable_aiohttp_trust_env", True) or os.environ.get("DISABLE_AIOHTTP_TRUST_ENV"))
 
 
 def _keepalive_options(handlers: ModuleType | None) -> tuple[tuple[int, int, int], ...]:

@@ -154,7 +154,9 @@ class ClientPoints:
         decision = self._decide(Arguments(settings.verify), {name: value for name, value in extras.items() if value})
 
         def make(library: Library, ours: Any, make_stock: Callable[[], Any], vetoes: tuple[Veto, ...]) -> Any:
-            return aiohttp_transport.stand_in(library, ours, given, settings.trust_env, vetoes)
+            return aiohttp_transport.stand_in(
+                library, ours, given, settings.trust_env, settings.looks_for_proxies, vetoes
+            )
 
         return self._build(side._replace(make=make), decision, lambda: given)
 

@@ -7,6 +7,7 @@ one of httpx's with socket options. What such a transport would do is told by it
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..locks import new_lock
@@ -22,6 +23,8 @@ class AiohttpSettings(NamedTuple):
     socket_options: tuple[tuple[int, int, int], ...] = ()
     #: aiohttp's own trust_env: it then looks for proxies and passwords in the environment, with each request.
     trust_env: bool = False
+    #: Whether litellm's transport, asked for a proxy now, would look for one in the environment.
+    looks_for_proxies: Callable[[], bool] = bool
     #: Why it must be left as it is; empty if it need not.
     refusal: str = ""
 

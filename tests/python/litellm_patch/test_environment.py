@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import certifi
 import httpx
 import pytest
 
-from fast_litellm.patch.aiohttp_transport import session_is_plain
+from fast_litellm.patch.aiohttp_transport import environment_may_name_a_proxy, session_is_plain
 from peers.scripted import Connection, ScriptedServer, serve_ok
 
 Make = Callable[..., Any]
@@ -160,6 +162,57 @@ def test_a_proxy_that_comes_later_is_seen_for_hosts_not_asked_for_before(
     assert run(handler.get("http://elsewhere.invalid/x")).content == b"by the proxy"
     assert carried.requests == 2
     run(handler.close())
+
+
+def test_a_host_that_was_asked_for_while_proxies_were_turned_off_is_asked_for_again(
+    accelerated: Any,
+    origin: ScriptedServer,
+    proxy: ScriptedServer,
+    carried: Any,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler()
+    monkeypatch.setattr(accelerated, "disable_aiohttp_trust_env", True)
+    assert run(handler.get(f"{origin.url}/x")).content == b"GET /x"
+    monkeypatch.setattr(accelerated, "disable_aiohttp_trust_env", False)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    assert run(handler.get(f"{origin.url}/x")).content == b"by the proxy"
+    assert carried.requests == 1
+    run(handler.close())
+
+
+def test_who_replaces_the_look_for_proxies_is_heard(
+    accelerated: Any,
+    origin: ScriptedServer,
+    proxy: ScriptedServer,
+    carried: Any,
+    told: Any,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
+
+    handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler()
+    monkeypatch.setattr(LiteLLMAiohttpTransport, "_proxy_from_env", lambda self, url: proxy.url)
+    assert run(handler.get(f"{origin.url}/x")).content == b"by the proxy"
+    assert carried.requests == 0
+    run(handler.close())
+
+
+@pytest.mark.parametrize(
+    "name", ["", "HTTP_PROXY", "https_proxy", "All_Proxy", "NO_PROXY", "x_PROXY", "PROXY", "_proxy"]
+)
+def test_an_environment_without_proxies_is_known_at_a_glance(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in list(os.environ):
+        if each.lower().endswith("_proxy"):
+            monkeypatch.delenv(each)
+    if name:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert environment_may_name_a_proxy() or not urllib.request.getproxies()
+    assert environment_may_name_a_proxy() == name.lower().endswith("_proxy")
+    monkeypatch.setattr(urllib.request, "getproxies", dict)  # a system with settings of its own
+    assert environment_may_name_a_proxy()
 
 
 def test_aiohttps_own_trust_in_the_environment_is_kept(
