@@ -9,11 +9,12 @@ from typing import Any
 
 from async_clients import Call, memory_client
 from clients import NotAvailable
+from memory_transport import MemoryTransport
 from workload import REQUEST_BODY, RESPONSE_BODY, Peer
 
 _MESSAGES = json.loads(REQUEST_BODY)["messages"]
 _ANSWER = json.loads(RESPONSE_BODY)["choices"][0]["message"]["content"]
-KINDS = ("litellm_memory", "litellm_own", "litellm_stock", "litellm_httpx")
+KINDS = ("litellm_memory", "litellm_floor", "litellm_own", "litellm_stock", "litellm_httpx")
 
 
 class Litellm:
@@ -30,6 +31,10 @@ class Litellm:
         litellm.suppress_debug_info = True
         if kind == "litellm_memory":
             litellm.aclient_session = memory_client()
+        elif kind == "litellm_floor":
+            # litellm makes its clients as ever, for every loop and every key; only what they send goes nowhere.
+            handlers: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
+            handlers.AsyncHTTPHandler.create_async_transport = staticmethod(lambda **_: MemoryTransport())
         elif kind == "litellm_httpx":
             litellm.disable_aiohttp_transport = True
         self._acompletion = litellm.acompletion

@@ -31,6 +31,11 @@ _LITELLM = (
     Client("litellm_stock", "stock (its aiohttp transport)"),
     Client("litellm_httpx", "stock, its httpx path"),
 )
+_KEYS = (
+    Client("litellm_floor", "litellm without a network (limit)"),
+    Client("litellm_own", "accelerated"),
+    Client("litellm_stock", "stock (its aiohttp transport)"),
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def groups(effort: Effort) -> dict[str, Group]:
         Group(
             "keys",
             "loops and keys, TLS",
-            tuple(client for client in _LITELLM if client.name in ("litellm_own", "litellm_stock")),
+            _KEYS,
             (
                 counted("steady", 1, 150),
                 counted("again", 1, 100),
@@ -120,7 +125,8 @@ def delayed(group: Group) -> Group:
     """The loops and keys over a link with a delay: fewer calls, since each waits."""
     calls = {"steady": 20, "again": 20, "single": 400, "tenants": 400}
     works = tuple(replace(work, calls=calls[work.kind]) for work in group.works if work.kind in calls)
-    return replace(group, name="link", title=f"loops and keys, TLS, {2 * ONE_WAY_MS} ms", works=works)
+    clients = tuple(client for client in group.clients if client.name != "litellm_floor")
+    return replace(group, name="link", title=f"loops and keys, TLS, {2 * ONE_WAY_MS} ms", clients=clients, works=works)
 
 
 ROWS = (*groups(Effort(1, 1.0)), "link")
