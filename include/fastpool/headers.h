@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@ class HeaderList {
  public:
   void add(std::string_view name, std::string_view value);
   void clear() noexcept;
+  /// Makes room for so many headers, of so many bytes together.
+  void reserve(std::size_t headers, std::size_t bytes);
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
   [[nodiscard]] Header operator[](std::size_t index) const noexcept;

@@ -16,6 +16,10 @@ namespace {
 
 namespace http = boost::beast::http;
 
+// Room for most responses at once, rather than bit by bit.
+constexpr std::size_t usual_headers = 16;
+constexpr std::size_t usual_header_bytes = 512;
+
 constexpr const char* repeated_length = "repeated or conflicting Content-Length";
 constexpr const char* length_beside_coding = "Content-Length beside Transfer-Encoding";
 constexpr const char* bad_length = "a Content-Length that is not one number";
@@ -118,6 +122,7 @@ void MessageReader::on_response_impl(int status, string_view reason, int version
   head_.status = status;
   head_.version_minor = version % 10;
   head_.reason.assign(reason.data(), reason.size());
+  head_.headers.reserve(usual_headers, usual_header_bytes);
 }
 
 void MessageReader::on_field_impl(field id, string_view name, string_view value, error_code& code) {

@@ -1,5 +1,6 @@
 #include "h1/request_encoder.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -30,32 +31,37 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+// The two below have no early end, so that the compiler looks at many bytes at once.
 bool is_target(std::string_view target) noexcept {
-  bool good = !target.empty();
+  unsigned bad = target.empty() ? 1U : 0U;
   for (const char byte : target) {
     const auto code = static_cast<unsigned char>(byte);
-    good = good && code > 0x20 && code != 0x7f;
+    bad |= static_cast<unsigned>(code <= 0x20) | static_cast<unsigned>(code == 0x7f);
   }
-  return good;
-}
-
-void append_field(std::string& out, const Header& header) {
-  out.append(header.name).append(": ").append(header.value).append("\r\n");
-}
-
-/// The same at a place before the end.
-void insert_field(std::string& out, std::size_t where, const Header& header) {
-  std::string line;
-  append_field(line, header);
-  out.insert(where, line);
+  return bad == 0;
 }
 
 bool is_value(std::string_view value) noexcept {
-  bool good = true;
+  unsigned bad = 0;
   for (const char byte : value)
-    good = good && byte != '\r' && byte != '\n' && byte != '\0';
-  return good;
+    bad |=
+        static_cast<unsigned>(byte == '\r') | static_cast<unsigned>(byte == '\n') | static_cast<unsigned>(byte == '\0');
+  return bad == 0;
 }
+
+/// Writes into room that was made before.
+class Writer {
+ public:
+  explicit Writer(char* begin) noexcept : next_(begin) {}
+  Writer& put(std::string_view text) noexcept {
+    next_ = std::copy(text.begin(), text.end(), next_);
+    return *this;
+  }
+  void put(const Header& header) noexcept { put(header.name).put(": ").put(header.value).put("\r\n"); }
+
+ private:
+  char* next_;
+};
 
 /// Reads what the headers say of framing, one by one, and refuses what two peers could read in two ways.
 class FramingReader {
@@ -119,31 +125,29 @@ Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::
   if (!is_token(method)) return refuse("the method " + printable(method) + " is not a token");
   if (!is_target(target)) return refuse("the request target is empty or contains a space or a control byte");
 
-  const std::size_t before = out.size();
+  constexpr std::string_view version = " HTTP/1.1\r\n";
+  std::size_t size = method.size() + 1 + target.size() + version.size() + 2;
   FramingReader framing;
-  out.append(method).append(1, ' ').append(target).append(" HTTP/1.1\r\n");
-  const std::size_t first_field = out.size();
+  const Header* host = nullptr;
   for (const Header& header : headers) {
-    std::string problem;
+    if (!is_token(header.name)) return refuse("the header name " + printable(header.name) + " is not a token");
+    if (!is_value(header.value))
+      return refuse("the value of the header " + printable(header.name) + " contains CR, LF or NUL");
     const bool had_host = framing.result().has_host;
-    if (!is_token(header.name)) {
-      problem = "the header name " + printable(header.name) + " is not a token";
-    } else if (!is_value(header.value)) {
-      problem = "the value of the header " + printable(header.name) + " contains CR, LF or NUL";
-    } else if (const char* const complaint = framing.read(header)) {
-      problem = "the request has ";
-      problem += complaint;
-    } else if (framing.result().has_host != had_host && out.size() != first_field) {
-      insert_field(out, first_field, header);
-      continue;
-    } else {
-      append_field(out, header);
-      continue;
-    }
-    out.resize(before);
-    return refuse(std::move(problem));
+    if (const char* const complaint = framing.read(header)) return refuse(std::string("the request has ") + complaint);
+    if (framing.result().has_host != had_host) host = &header;
+    size += header.name.size() + header.value.size() + 4;
   }
-  out.append("\r\n");
+
+  const std::size_t before = out.size();
+  out.resize(before + size);
+  Writer writer(out.data() + before);
+  writer.put(method).put(" ").put(target).put(version);
+  if (host != nullptr) writer.put(*host);
+  for (const Header& header : headers) {
+    if (&header != host) writer.put(header);
+  }
+  writer.put("\r\n");
   return framing.result();
 }
 

@@ -23,6 +23,11 @@ void HeaderList::clear() noexcept {
   entries_.clear();
 }
 
+void HeaderList::reserve(std::size_t headers, std::size_t bytes) {
+  entries_.reserve(headers);
+  bytes_.reserve(bytes);
+}
+
 Header HeaderList::operator[](std::size_t index) const noexcept {
   const Entry& entry = entries_[index];
   const char* const first = bytes_.data() + entry.offset;
