@@ -124,9 +124,11 @@ class AwaitedSlots {
 
   static PyObject* itself(PyObject* self) { return Py_NewRef(self); }
   static PySendResult send(PyObject* self, PyObject* value, PyObject** given) { return of(self).send(value, given); }
-  static PyObject* next(PyObject* self) {
+  // From Python 3.12 on the interpreter uses these two.
+  static PyObject* next(PyObject* self) { return send_value(self, Py_None); }
+  static PyObject* send_value(PyObject* self, PyObject* value) {
     PyObject* given = nullptr;
-    if (of(self).send(Py_None, &given) != PYGEN_RETURN) return given;
+    if (of(self).send(value, &given) != PYGEN_RETURN) return given;
     PyErr_SetObject(PyExc_StopIteration, given);  // a tuple or an exception cannot be what is returned
     Py_DECREF(given);
     return nullptr;
@@ -169,7 +171,8 @@ class AwaitedSlots {
     return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(made));
   }
   static PyMethodDef* methods() noexcept {
-    static std::array<PyMethodDef, 7> all{{
+    static std::array<PyMethodDef, 8> all{{
+        {"send", &send_value, METH_O, nullptr},
         {"throw", function(&throw_in), METH_FASTCALL, nullptr},
         {"close", &end_await, METH_NOARGS, nullptr},
         {"cancel", function(&cancel), METH_FASTCALL | METH_KEYWORDS, nullptr},

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any
 
 import anyio
 import httpx
@@ -271,3 +272,36 @@ async def test_a_task_that_never_stops_asking_does_not_starve_the_others(
             await anyio.sleep(0)
         assert (await async_client.get(f"{server.url}/me too")).status_code == 200
         stop = True
+
+
+def _python_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **given: Any) -> asyncio.Task[Any]:
+    """A task that is written in Python, as debuggers and patched loops have them."""
+    task: asyncio.Task[Any] = asyncio.tasks._PyTask(coroutine, loop=loop, **given)  # type: ignore[attr-defined]
+    return task
+
+
+def test_tasks_written_in_python_wake_and_are_cancelled_alike(make_async_client: MakeAsyncClient, serve: Serve) -> None:
+    async def script(connection: Connection) -> None:
+        while True:
+            request = await connection.request()
+            if request.target == "/never":
+                await connection.client_closed()
+                return
+            await connection.respond(request.target.encode())
+
+    server = serve(script)
+    client = make_async_client(timeout=None)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(_python_task)
+        never = asyncio.ensure_future(client.get(f"{server.url}/never"))
+        answers = await asyncio.gather(*(client.get(f"{server.url}/{number}") for number in range(8)))
+        assert [answer.text for answer in answers] == [f"/{number}" for number in range(8)]
+        await until(lambda: any(request.target == "/never" for request in server.requests))
+        never.cancel("enough")
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await never
+        await client.aclose()
+
+    asyncio.run(main())
+    assert leases(client) == 0
