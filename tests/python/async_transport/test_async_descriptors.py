@@ -56,6 +56,8 @@ def _watched_for_this_loop() -> list[str]:
 async def test_requests_that_were_cancelled_leave_no_descriptor_and_no_entry_in_an_epoll_set(
     new_client: MakeClient, certificates: Certificates, nginx: Nginx, place: str
 ) -> None:
+    if STOCK and place.startswith("write"):
+        pytest.skip("of what httpx's own transport writes the kernel may take less than the wait looks for")
     client = new_client()
     await client.get(nginx.urls.plain)  # whatever this loop and the process need once
     await client.aclose()
@@ -67,9 +69,8 @@ async def test_requests_that_were_cancelled_leave_no_descriptor_and_no_entry_in_
             async with anyio.create_task_group() as group:
                 group.start_soon(_ended, wait(client))
                 await until(wait.reached)
-                now = _inodes(wait.server.port)
-                assert now & watched().keys(), "somebody waits for the connection"
-                sockets |= now
+                await until(lambda: bool(_inodes(wait.server.port) & watched().keys()), "the connection in a set")
+                sockets |= _inodes(wait.server.port)
                 group.cancel_scope.cancel()
         await client.aclose()
         wait.end()
