@@ -2,6 +2,9 @@
 
 #include "event_loop.h"
 
+#include <array>
+#include <optional>
+
 #include "awaited.h"
 #include "errors.h"
 #include "gil.h"
@@ -27,6 +30,26 @@ std::vector<std::shared_ptr<driver::EventLoop>>& living_loops() {
   static auto* const all = new std::vector<std::shared_ptr<driver::EventLoop>>;
   return *all;
 }
+
+/// Leaves the context in which the loop called us, for as long as tasks go on. Else a loop that a task nests in its own (as
+/// nest_asyncio does) could not call us again: a context is entered once at a time.
+class OutsideContext {
+ public:
+  OutsideContext() noexcept : context_(nb::borrow(PyThreadState_Get()->context)) {
+    if (context_.is_valid() && PyContext_Exit(context_.ptr()) < 0) {
+      PyErr_Clear();  // nobody has entered it
+      context_.reset();
+    }
+  }
+  ~OutsideContext() {
+    if (context_.is_valid() && PyContext_Enter(context_.ptr()) < 0) PyErr_WriteUnraisable(context_.ptr());
+  }
+  OutsideContext(const OutsideContext&) = delete;
+  OutsideContext& operator=(const OutsideContext&) = delete;
+
+ private:
+  nb::object context_;
+};
 
 }  // namespace
 
@@ -73,7 +96,10 @@ void EventLoop::turn() {
 // A task that goes on may do anything: close the loop's other operations, end this turn with SystemExit, or (where loops are
 // nested) enter another turn, which then tells the rest.
 void EventLoop::tell_completed() {
+  if (completed_.empty()) return;
   nb::object raised;
+  std::optional<OutsideContext> outside;
+  if (is_asyncio()) outside.emplace();
   while (told_ < completed_.size()) {
     Completed next = std::move(completed_[told_++]);
     if (told_ == completed_.size()) {
@@ -88,6 +114,7 @@ void EventLoop::tell_completed() {
     if (told_ < completed_.size()) core->call_again();
     break;
   }
+  outside.reset();
   if (raised.is_valid()) {
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
     throw nb::python_error();

@@ -19,11 +19,13 @@ Serve = Callable[..., ScriptedServer]
 pytestmark = pytest.mark.skipif(STOCK, reason="httpx shares its sockets with the child")
 
 _PRELUDE = """
-    import asyncio, gc, os, sys, traceback, httpx
+    import asyncio, gc, os, sys, traceback, warnings, httpx
     from fast_litellm import AsyncHTTPTransport, HTTPTransport, SimpleConnectionPool
     from fast_litellm.exceptions import Forked
     from support.backends import run
 
+    # From 3.12 on Python warns of any fork beside threads, and the pool has one.
+    warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
     backend, url, ca_file = sys.argv[1:4]
     pool = SimpleConnectionPool("forking", verify=ca_file)
     client = httpx.AsyncClient(transport=AsyncHTTPTransport(verify=ca_file, pool=pool), timeout=20)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from async_transport.conftest import STOCK, MakeAsyncClient, leases
+from peers import child
 from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
 from support.backends import ASYNCIO_BACKENDS, complaints_of, end, new_loop, until
 from support.certificates import Certificates
@@ -305,3 +306,35 @@ def test_tasks_written_in_python_wake_and_are_cancelled_alike(make_async_client:
 
     asyncio.run(main())
     assert leases(client) == 0
+
+
+def test_a_task_that_has_just_been_woken_may_nest_another_run_of_its_loop(serve: Serve) -> None:
+    """As nest_asyncio lets it, in notebooks."""
+    server = serve(serve_ok)
+    done = child.run(
+        """
+        import asyncio, sys, httpx, nest_asyncio
+        from fast_litellm import AsyncHTTPTransport
+
+        url = sys.argv[1]
+
+        async def get(client, number, depth):
+            response = await client.get(f"{url}/{number}")
+            if depth == 2:
+                nest_asyncio.apply()
+            if depth > 0:
+                nested = asyncio.gather(*(get(client, 10 * number + more, depth - 1) for more in range(3)))
+                assert len(asyncio.get_running_loop().run_until_complete(nested)) == 3
+            return response.text
+
+        async def main():
+            async with httpx.AsyncClient(transport=AsyncHTTPTransport(), timeout=20) as client:
+                print(await get(client, 1, 0))
+                print(*(await asyncio.gather(*(get(client, number, 2) for number in range(10)))))
+
+        asyncio.run(main())
+        """,
+        server.url,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n")[:2] == ["GET /1", " ".join(f"GET /{number}" for number in range(10))]
