@@ -6,6 +6,7 @@ Each test lets several answers come while the loop stands, so that all are ready
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -300,8 +301,10 @@ def test_tasks_written_in_python_wake_and_are_cancelled_alike(make_async_client:
         assert [answer.text for answer in answers] == [f"/{number}" for number in range(8)]
         await until(lambda: any(request.target == "/never" for request in server.requests))
         never.cancel("enough")
-        with pytest.raises(asyncio.CancelledError, match="enough"):
+        with pytest.raises(asyncio.CancelledError) as cancelled:
             await never
+        if sys.version_info >= (3, 11):  # before, a task loses the message
+            assert str(cancelled.value) == "enough"
         await client.aclose()
 
     asyncio.run(main())
