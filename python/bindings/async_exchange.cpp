@@ -66,9 +66,18 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     count_out();
   }
 
+  /// Whoever read it, reads no more.
+  void drop() {
+    if (in_use()) {  // by another task
+      stop(Error::make(ErrorCode::read_failed, Phase::read_body, "the response was given up by another task"));
+    } else {
+      abandon();
+    }
+  }
+
  private:
   void begin_in(const LoopObject& loop) {
-    if (pending())
+    if (in_use())
       raise(Error::make(ErrorCode::local_protocol, Phase::none, "another task is using this response"),
             handle_.error_factory);
     attend(loop);
@@ -148,7 +157,7 @@ void bind_async_exchange(nb::module_& module) {
       .def("finish", &AsyncExchange::finish_body, "loop"_a)
       .def("read", &AsyncExchange::read_body, "loop"_a)
       .def("end", &AsyncExchange::end)
-      .def("abandon", [](AsyncExchange& self) { self.abandon(); });
+      .def("abandon", &AsyncExchange::drop);
   bind_response_parts(type);
 }
 

@@ -77,11 +77,15 @@ void Awaited::attend(const LoopObject& loop) {
 
 PySendResult Awaited::send(PyObject* value, PyObject** given) {
   static PyObject* const await = interned("__await__");
+  if (given_out_ && (pending_ || callback_.is_valid())) {  // and nothing of the one who waits is touched
+    PyErr_SetString(PyExc_RuntimeError, "another task is awaiting this");
+    return PYGEN_ERROR;
+  }
   if (!waiting_.is_valid() && pending_ && !given_out_) {
     cancelled_ = false;
     if (loop_->is_asyncio()) {
       given_out_ = true;
-      asyncio_future_blocking = true;
+      blocking_ = true;
       *given = Py_NewRef(self_.ptr());
       return PYGEN_NEXT;
     }
@@ -163,9 +167,9 @@ void Awaited::add_done_callback(nb::object callback, nb::object context) {
 // A task that is cancelled wakes up what it waits for, which must not run here: its coroutine may be running the canceller.
 nb::object Awaited::cancel_await(nb::object message) {
   if (!pending_ || cancelled_) return nb::bool_(false);
+  call_later(self_);
   cancelled_ = true;
   cancel_message_ = std::move(message);
-  tell_later();
   return nb::bool_(true);
 }
 
@@ -189,30 +193,43 @@ PyObject* Awaited::tell(Awaited& operation, nb::object kept) {
     return call_method(future, set_result, Py_None);
   }
   if (!operation.callback_.is_valid()) return Py_NewRef(Py_None);
-  const nb::object callback = std::exchange(operation.callback_, nb::object());
-  const nb::object context = std::exchange(operation.context_, nb::object());
-  kept.reset();
-  if (PyContext_Enter(context.ptr()) < 0) return nullptr;
-  PyObject* result = call(callback, done_future());
-  if (PyContext_Exit(context.ptr()) < 0) Py_CLEAR(result);
+  PyObject* const callback = operation.callback_.release().ptr();
+  PyObject* const context = operation.context_.release().ptr();
+  drop(kept.release().ptr());
+  PyObject* result = nullptr;
+  if (PyContext_Enter(context) == 0) {
+    result = call(callback, done_future());
+    if (PyContext_Exit(context) < 0) Py_CLEAR(result);
+  }
+  PyObject* const raised = result == nullptr ? take_exception() : nullptr;  // what is dropped may run anything
+  drop(callback);
+  drop(context);
+  if (raised != nullptr) {
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised)), raised);
+    Py_DECREF(raised);
+  }
   return result;
 }
 
 void Awaited::tell_later() {
-  if (!callback_.is_valid()) {
-    const nb::object told = nb::steal(tell(*this, self()));
-    if (!told.is_valid()) throw nb::python_error();
-    return;
-  }
-  const nb::object callback = std::exchange(callback_, nb::object());
-  const nb::object context = std::exchange(context_, nb::object());
-  loop_->call_soon(callback, self_, context);
+  call_later(done_future());
+}
+
+void Awaited::call_later(nb::handle argument) {
+  if (!callback_.is_valid()) return;
+  loop_->call_soon(callback_, argument, context_);
+  drop(callback_.release().ptr());
+  drop(context_.release().ptr());
 }
 
 void Awaited::step() noexcept {
   if (!pending_ || !advance_exchange()) return;
   pending_ = false;
-  if (awaited()) loop_->add_completed(*this, self());
+  if (cancelled_) {
+    give_up();  // the task will be told that it was cancelled, and nothing else
+  } else if (awaited()) {
+    loop_->add_completed(*this, self());
+  }
 }
 
 void Awaited::abandon() {
@@ -222,37 +239,42 @@ void Awaited::abandon() {
   drop_await();
 }
 
-void Awaited::stop(Error error) {
-  const nb::object kept = self();
+void Awaited::end_with(Error error) {
   forget();
   pending_ = false;
   give_up();
   fail(std::move(error));
-  if (awaited()) tell_later();
+}
+
+// Any thread may end it: the loop's own tells the task.
+void Awaited::stop(Error error) {
+  nb::object kept = self();
+  end_with(std::move(error));
+  if (!awaited()) return;
+  loop_->add_completed(*this, std::move(kept));
+  loop_->core->call_again();
 }
 
 // A loop of asyncio that is closed runs nobody any more.
 void Awaited::orphaned() noexcept {
-  const nb::object kept = self();
+  nb::object kept = self();
   if (!loop_->is_asyncio() && awaited()) {
-    try {
-      stop(Error::make(ErrorCode::read_failed, Phase::none, "the event loop ends"));
-    } catch (nb::python_error& error) {
-      error.discard_as_unraisable("the end of an event loop");
-    }
+    end_with(Error::make(ErrorCode::read_failed, Phase::none, "the event loop ends"));
+    PyObject* const told = tell(*this, std::move(kept));
+    if (told == nullptr) PyErr_WriteUnraisable(nullptr);
+    drop(told);
     return;
   }
   abandon();
+  drop(kept.release().ptr());
 }
 
 void Awaited::drop_await() {
   given_out_ = false;
   cancelled_ = false;
-  asyncio_future_blocking = false;
-  // Their end may run anything.
-  const std::array dropped{std::exchange(callback_, nb::object()), std::exchange(context_, nb::object()),
-                           std::exchange(cancel_message_, nb::object()), std::exchange(future_, nb::object()),
-                           std::exchange(waiting_, nb::object())};
+  blocking_ = false;
+  for (nb::object* const held : {&callback_, &context_, &cancel_message_, &future_, &waiting_})
+    drop(held->release().ptr());
 }
 
 void bind_awaiting(nb::module_& module) {

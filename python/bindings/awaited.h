@@ -30,11 +30,16 @@ class Awaited : public driver::LoopOperation {
 
   /// Waits for something.
   [[nodiscard]] bool pending() const noexcept { return pending_; }
+  /// Waits for something, or was waited for by a task that is still to be told.
+  [[nodiscard]] bool in_use() const noexcept { return pending_ || given_out_ || waiting_.is_valid(); }
   /// Gives it up, whatever it waits for. Nobody who awaits it is told.
   void abandon();
   /// Lets whoever awaits the operation go on, here and now. Null, with the Python error set, if that raised.
   /// \param kept its Python object; a task that goes on may be the end of it.
   [[nodiscard]] static PyObject* tell(Awaited& operation, nanobind::object kept);
+
+  /// The same in the loop's next round, if there is one. asyncio; by the loop's thread. Throws Python errors.
+  void tell_later();
 
   // As a task uses it.
   PySendResult send(PyObject* value, PyObject** given);
@@ -43,7 +48,11 @@ class Awaited : public driver::LoopOperation {
   [[nodiscard]] nanobind::object await_result() const;
   void add_done_callback(nanobind::object callback, nanobind::object context);
   [[nodiscard]] nanobind::object asyncio_loop() const { return loop_->asyncio_loop(); }
-  bool asyncio_future_blocking = false;
+  /// None while it is not waited for: so it passes for a coroutine with `gather` and `wait_for`, not for a future.
+  [[nodiscard]] PyObject* asyncio_future_blocking() const noexcept {
+    return !given_out_ ? Py_None : blocking_ ? Py_True : Py_False;
+  }
+  void set_asyncio_future_blocking(bool blocking) noexcept { blocking_ = blocking; }
 
  protected:
   [[nodiscard]] nanobind::object self() const { return nanobind::borrow(self_); }
@@ -74,14 +83,15 @@ class Awaited : public driver::LoopOperation {
   void orphaned() noexcept override;
   [[nodiscard]] bool awaited() const noexcept { return callback_.is_valid() || future_.is_valid(); }
   [[nodiscard]] PySendResult settle(PyObject** given);
-  void tell_later();
-
+  void end_with(Error error);
+  void call_later(nanobind::handle argument);
   void drop_await();
 
   const nanobind::handle self_;
   std::shared_ptr<EventLoop> loop_;
   bool pending_ = false;
   bool given_out_ = false;  // the task has got this object to wait for
+  bool blocking_ = false;   // and has not yet begun to
   bool cancelled_ = false;  // the task was, while it waited for this
   int unwaited_ = 0;
   nanobind::object callback_;  // the task's, and the context to call it in
@@ -96,7 +106,8 @@ template <typename Type>
 class AwaitedSlots {
  public:
   [[nodiscard]] static const PyType_Slot* slots() noexcept {
-    static const std::array<PyType_Slot, 7> all{{
+    static const std::array<PyType_Slot, 8> all{{
+        {Py_tp_new, reinterpret_cast<void*>(&refuse)},
         {Py_am_await, reinterpret_cast<void*>(&itself)},
         {Py_am_send, reinterpret_cast<void*>(&send)},
         {Py_tp_iter, reinterpret_cast<void*>(&itself)},
@@ -122,6 +133,9 @@ class AwaitedSlots {
     return nullptr;
   }
 
+  static PyObject* refuse(PyTypeObject* type, PyObject*, PyObject*) {
+    return PyErr_Format(PyExc_TypeError, "%s is made by what it is an operation of", type->tp_name);
+  }
   static PyObject* itself(PyObject* self) { return Py_NewRef(self); }
   static PySendResult send(PyObject* self, PyObject* value, PyObject** given) { return of(self).send(value, given); }
   // From Python 3.12 on the interpreter uses these two.
@@ -134,6 +148,10 @@ class AwaitedSlots {
     return nullptr;
   }
   static PyObject* throw_in(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+    if (count < 1 || count > 3) {
+      PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
+      return nullptr;
+    }
     return guarded([&] { return of(self).throw_in(arguments, count); });
   }
   static PyObject* end_await(PyObject* self, PyObject*) {
@@ -161,9 +179,9 @@ class AwaitedSlots {
   static PyObject* get_loop(PyObject* self, PyObject*) {
     return guarded([&] { return of(self).asyncio_loop(); });
   }
-  static PyObject* blocking(PyObject* self, void*) { return PyBool_FromLong(of(self).asyncio_future_blocking ? 1 : 0); }
+  static PyObject* blocking(PyObject* self, void*) { return Py_NewRef(of(self).asyncio_future_blocking()); }
   static int set_blocking(PyObject* self, PyObject* value, void*) {
-    of(self).asyncio_future_blocking = value == Py_True;
+    of(self).set_asyncio_future_blocking(value == Py_True);
     return 0;
   }
   template <typename Function>

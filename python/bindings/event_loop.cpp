@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "awaited.h"
 #include "errors.h"
@@ -93,32 +94,91 @@ void EventLoop::turn() {
   tell_completed();
 }
 
+void EventLoop::end() noexcept {
+  core->close();
+  std::vector<Completed> untold = std::exchange(completed_, {});
+  told_ = 0;
+  for (Completed& one : untold) {
+    if (!one.kept.is_valid()) continue;  // told
+    if (is_asyncio()) {
+      one.operation->abandon();
+      drop(one.kept.release().ptr());
+      continue;
+    }
+    PyObject* const told = Awaited::tell(*one.operation, std::move(one.kept));
+    if (told == nullptr) PyErr_WriteUnraisable(nullptr);
+    drop(told);
+  }
+}
+
+// What a loop does with the errors of what it calls.
+void EventLoop::report(PyObject* error) const noexcept {
+  static PyObject* const name = PyUnicode_InternFromString("call_exception_handler");
+  try {
+    const nb::object loop = asyncio_loop();
+    nb::dict told;
+    told["message"] = "Exception in a task that was woken";
+    told["exception"] = nb::borrow(error);
+    UnwindingParks guard;
+    PyObject* const result = PyObject_CallMethodOneArg(loop.ptr(), name, told.ptr());
+    guard.over();
+    if (result == nullptr) throw nb::python_error();
+    Py_DECREF(result);
+  } catch (nb::python_error& failed) {
+    failed.discard_as_unraisable("an error in a task that was woken");
+  }
+}
+
 // A task that goes on may do anything: close the loop's other operations, end this turn with SystemExit, or (where loops are
 // nested) enter another turn, which then tells the rest.
 void EventLoop::tell_completed() {
   if (completed_.empty()) return;
-  nb::object raised;
+  PyObject* raised = nullptr;
   std::optional<OutsideContext> outside;
   if (is_asyncio()) outside.emplace();
-  while (told_ < completed_.size()) {
+  while (raised == nullptr && told_ < completed_.size()) {
     Completed next = std::move(completed_[told_++]);
     if (told_ == completed_.size()) {
       completed_.clear();
       told_ = 0;
     }
-    if (nb::steal(Awaited::tell(*next.operation, std::move(next.kept))).is_valid()) continue;
-    nb::object error = nb::steal(take_exception());
-    const bool ends_the_loop = PyErr_GivenExceptionMatches(error.ptr(), PyExc_Exception) == 0;
-    if (!raised.is_valid() || ends_the_loop) raised = std::move(error);
-    if (!ends_the_loop) continue;
-    if (told_ < completed_.size()) core->call_again();
-    break;
+    PyObject* const told = Awaited::tell(*next.operation, std::move(next.kept));
+    drop(told);
+    if (told != nullptr) continue;
+    PyObject* const error = take_exception();
+    if (is_asyncio() && PyErr_GivenExceptionMatches(error, PyExc_Exception) != 0) {
+      report(error);
+      drop(error);
+    } else {
+      raised = error;
+    }
   }
   outside.reset();
-  if (raised.is_valid()) {
-    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
-    throw nb::python_error();
+  if (raised == nullptr) return;
+  put_off_the_rest();
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised)), raised);
+  drop(raised);
+  throw nb::python_error();
+}
+
+// The loop ends, perhaps to run again. What it then has in its queue goes on, or goes with it when it is closed.
+void EventLoop::put_off_the_rest() noexcept {
+  if (!is_asyncio()) {
+    if (!completed_.empty()) core->call_again();
+    return;
   }
+  while (told_ < completed_.size()) {
+    Completed next = std::move(completed_[told_++]);
+    try {
+      next.operation->tell_later();
+    } catch (nb::python_error& error) {
+      error.discard_as_unraisable("what a task waits for");
+      next.operation->abandon();
+    }
+    drop(next.kept.release().ptr());
+  }
+  completed_.clear();
+  told_ = 0;
 }
 
 void cut_off_event_loops() noexcept {
@@ -134,7 +194,7 @@ void bind_event_loop(nb::module_& module) {
       .def_prop_ro("descriptor", [](const LoopObject& self) { return self.loop->core->descriptor(); })
       .def("turn", [](const LoopObject& self) { self.loop->turn(); })
       .def("lingers", [](const LoopObject& self) { return self.loop->core->lingers(); })
-      .def("close", [](const LoopObject& self) { self.loop->core->close(); });
+      .def("close", [](const LoopObject& self) { self.loop->end(); });
 }
 
 }  // namespace fastpool::bindings

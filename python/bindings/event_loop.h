@@ -24,6 +24,8 @@ class EventLoop {
 
   /// What the loop calls when descriptor() is readable. A task that is told runs inside it.
   void turn();
+  /// The loop calls no more: whoever waits is given up, and so is who was not told yet. Idempotent.
+  void end() noexcept;
 
   [[nodiscard]] bool is_asyncio() const noexcept { return !loop_.is_none(); }
   [[nodiscard]] nanobind::object asyncio_loop() const;
@@ -43,6 +45,8 @@ class EventLoop {
   };
 
   void tell_completed();
+  void put_off_the_rest() noexcept;
+  void report(PyObject* error) const noexcept;
 
   const nanobind::object loop_;
   const nanobind::object new_future_;
@@ -55,7 +59,7 @@ class EventLoop {
 struct LoopObject {
   LoopObject(nanobind::object loop, nanobind::object new_future)
       : loop(std::make_shared<EventLoop>(std::move(loop), std::move(new_future))) {}
-  ~LoopObject() { loop->core->close(); }
+  ~LoopObject() { loop->end(); }
   LoopObject(const LoopObject&) = delete;
   LoopObject& operator=(const LoopObject&) = delete;
 

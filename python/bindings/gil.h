@@ -32,6 +32,13 @@ class UnwindingParks {
   bool over_ = false;
 };
 
+/// Drops a reference, whose end may run anything. \param object a new reference, or null.
+inline void drop(PyObject* object) {
+  UnwindingParks guard;
+  Py_XDECREF(object);
+  guard.over();
+}
+
 /// Gives the GIL away for its lifetime, safely at the interpreter's exit: where retaking it would end the thread, the
 /// thread parks, so no destructor beyond that runs.
 ///

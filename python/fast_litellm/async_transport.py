@@ -55,20 +55,25 @@ class _Pieces:
     __slots__ = ("_exchange", "_read")
 
     def __init__(self, exchange: _core.AsyncExchange) -> None:
-        self._exchange = exchange
+        self._exchange: _core.AsyncExchange | None = exchange
         self._read = exchange.read
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        piece: bytes = await self._read(event_loop())
+        try:
+            begun = self._read(event_loop())
+        except BaseException:
+            self._exchange = None  # another reader's
+            raise
+        piece = await begun
         if not piece:
             raise StopAsyncIteration
         return piece
 
     def __del__(self) -> None:
-        if not self._exchange.closed:
+        if self._exchange is not None and not self._exchange.closed:
             self._exchange.abandon()
 
 

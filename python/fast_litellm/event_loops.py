@@ -25,7 +25,7 @@ os.register_at_fork(after_in_child=_known.clear)
 def event_loop() -> _core.EventLoop:
     """The core of the loop that is running in this thread. RuntimeError if none is."""
     loop: Any = _get_running_loop()
-    if loop is None:
+    if loop is None or ("trio" in sys.modules and _in_trio()):
         return _trio_loop()
     known = _known.get(id(loop))
     core = known() if known is not None else None
@@ -50,6 +50,13 @@ def _remember(loop: Any, core: _core.EventLoop) -> None:
 
 
 # ---- trio ------------------------------------------------------------------------------------------------------------
+
+
+def _in_trio() -> bool:
+    """Whether a task of trio's runs here: as a guest it has another loop as its host."""
+    lowlevel = getattr(sys.modules["trio"], "lowlevel", None)  # None: it is being imported
+    in_trio_task = getattr(lowlevel, "in_trio_task", bool)
+    return bool(in_trio_task())
 
 
 def _trio_loop() -> _core.EventLoop:

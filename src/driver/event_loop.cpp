@@ -189,6 +189,7 @@ void EventLoop::post(LoopOperation& operation) noexcept {
 }
 
 void EventLoop::call_again() noexcept {
+  if (epoch_ != net::fork_epoch()) return;
   const std::lock_guard lock(mutex_);
   if (!closed_) mail_bell_.signal();
 }
@@ -217,9 +218,9 @@ void EventLoop::strike_off(LoopOperation& operation) noexcept {
   if (operation.queued_) ready_.remove(operation);
 }
 
-void EventLoop::drop_mail(const LoopOperation& operation) noexcept {
+void EventLoop::drop_mail(LoopOperation& operation) noexcept {
   const std::lock_guard lock(mutex_);
-  if (operation.mailed_) std::erase(mail_, &operation);
+  if (std::exchange(operation.mailed_, false)) std::erase(mail_, &operation);
 }
 
 void EventLoop::Queue::push_back(LoopOperation& operation) noexcept {

@@ -93,7 +93,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   void make_ready(LoopOperation& operation) noexcept;
   void enlist(LoopOperation& operation);
   void strike_off(LoopOperation& operation) noexcept;
-  void drop_mail(const LoopOperation& operation) noexcept;
+  void drop_mail(LoopOperation& operation) noexcept;
 
   static constexpr std::uint64_t mail_token = ~std::uint64_t{0};
   static constexpr std::uint64_t timer_token = ~std::uint64_t{1};
