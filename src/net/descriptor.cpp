@@ -63,4 +63,11 @@ void install_fork_handler() noexcept {
       ::pthread_atfork(sync::ForkGate::before_fork, sync::ForkGate::in_parent, begin_in_child);
 }
 
+namespace {
+
+// As the library is loaded: a fork beside a first use would copy that half done, and the child would wait for its end.
+[[maybe_unused]] const bool installed_at_load = (install_fork_handler(), true);
+
+}  // namespace
+
 }  // namespace fastpool::net
