@@ -49,8 +49,9 @@ inline constexpr std::array<bool, 256> token_table = make_token_table();
 /// The number that `text` is, if it is digits and nothing else (no sign, no space, no list) and fits 64 bits.
 [[nodiscard]] inline std::optional<std::uint64_t> parse_decimal(std::string_view text) noexcept {
   std::uint64_t number = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, code] = std::from_chars(text.data(), last, number);  // takes no '+', and no '-' for unsigned types
+  const char* const first = text.data();
+  const char* const last = first + text.size();
+  const auto [end, code] = std::from_chars(first, last, number);  // takes no '+', and no '-' for unsigned types
   if (text.empty() || code != std::errc() || end != last) return std::nullopt;
   return number;
 }

@@ -23,7 +23,7 @@ class MessageReader final : public boost::beast::http::basic_parser<false> {
  public:
   enum class Framing : std::uint8_t { until_close, content_length, chunked };
 
-  static constexpr std::size_t max_chunk_line_bytes = 16 * 1024;  ///< the size of one chunk with its extensions
+  static constexpr std::size_t max_chunk_line_bytes = 16UL * 1024;  ///< the size of one chunk with its extensions
 
   /// \param head where status line and headers go; must outlive this object.
   MessageReader(ResponseHead& head, bool head_request);
