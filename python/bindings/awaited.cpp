@@ -107,8 +107,7 @@ PySendResult Awaited::send(PyObject* value, PyObject** given) {
     if (result == PYGEN_ERROR) {
       PyObject* const error = take_exception();
       abandon();
-      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
-      Py_DECREF(error);
+      give_back(error);
       return result;
     }
     Py_DECREF(*given);
@@ -204,10 +203,7 @@ PyObject* Awaited::tell(Awaited& operation, nb::object kept) {
   PyObject* const raised = result == nullptr ? take_exception() : nullptr;  // what is dropped may run anything
   drop(callback);
   drop(context);
-  if (raised != nullptr) {
-    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised)), raised);
-    Py_DECREF(raised);
-  }
+  if (raised != nullptr) give_back(raised);
   return result;
 }
 
@@ -255,18 +251,23 @@ void Awaited::stop(Error error) {
   loop_->core->call_again();
 }
 
-// A loop of asyncio that is closed runs nobody any more.
 void Awaited::orphaned() noexcept {
   nb::object kept = self();
-  if (!loop_->is_asyncio() && awaited()) {
+  if (!loop_->is_asyncio() && awaited())
     end_with(Error::make(ErrorCode::read_failed, Phase::none, "the event loop ends"));
-    PyObject* const told = tell(*this, std::move(kept));
-    if (told == nullptr) PyErr_WriteUnraisable(nullptr);
-    drop(told);
+  leave_behind(*this, std::move(kept));
+}
+
+// A loop of asyncio that is closed runs nobody any more.
+void Awaited::leave_behind(Awaited& operation, nb::object kept) noexcept {
+  if (operation.loop_->is_asyncio() || !operation.awaited()) {
+    operation.abandon();
+    drop(kept.release().ptr());
     return;
   }
-  abandon();
-  drop(kept.release().ptr());
+  PyObject* const told = tell(operation, std::move(kept));
+  if (told == nullptr) PyErr_WriteUnraisable(nullptr);
+  drop(told);
 }
 
 void Awaited::drop_await() {

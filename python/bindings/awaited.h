@@ -38,7 +38,9 @@ class Awaited : public driver::LoopOperation {
   /// \param kept its Python object; a task that goes on may be the end of it.
   [[nodiscard]] static PyObject* tell(Awaited& operation, nanobind::object kept);
 
-  /// The same in the loop's next round, if there is one. asyncio; by the loop's thread. Throws Python errors.
+  /// Its loop calls no more: under asyncio the operation is given up, elsewhere whoever awaits it may still go on.
+  static void leave_behind(Awaited& operation, nanobind::object kept) noexcept;
+  /// As tell(), in the loop's next round, if there is one. asyncio; by the loop's thread. Throws Python errors.
   void tell_later();
 
   // As a task uses it.

@@ -87,6 +87,11 @@ PyObject* take_exception() noexcept {
 #endif
 }
 
+void give_back(PyObject* exception) noexcept {
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
+  Py_DECREF(exception);
+}
+
 void raise_value_error(const Error& error) {
   PyErr_SetObject(PyExc_ValueError, text_of_anything(error.detail).ptr());
   throw nb::python_error();

@@ -19,6 +19,8 @@ void bind_errors(nanobind::module_& module);
 
 /// Takes the Python error that is set; owned by the caller.
 [[nodiscard]] PyObject* take_exception() noexcept;
+/// Sets it again. \param exception what take_exception() gave; is the callee's from here on.
+void give_back(PyObject* exception) noexcept;
 
 /// After a call that gave the GIL away: a signal handler's exception goes first, then the error. Else the value.
 template <typename T>

@@ -99,15 +99,7 @@ void EventLoop::end() noexcept {
   std::vector<Completed> untold = std::exchange(completed_, {});
   told_ = 0;
   for (Completed& one : untold) {
-    if (!one.kept.is_valid()) continue;  // told
-    if (is_asyncio()) {
-      one.operation->abandon();
-      drop(one.kept.release().ptr());
-      continue;
-    }
-    PyObject* const told = Awaited::tell(*one.operation, std::move(one.kept));
-    if (told == nullptr) PyErr_WriteUnraisable(nullptr);
-    drop(told);
+    if (one.kept.is_valid()) Awaited::leave_behind(*one.operation, std::move(one.kept));  // else it was told
   }
 }
 
@@ -156,8 +148,7 @@ void EventLoop::tell_completed() {
   outside.reset();
   if (raised == nullptr) return;
   put_off_the_rest();
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised)), raised);
-  drop(raised);
+  give_back(raised);
   throw nb::python_error();
 }
 

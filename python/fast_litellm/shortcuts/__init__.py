@@ -39,6 +39,7 @@ from fast_litellm import config
 
 from ..locks import new_lock
 from . import building, cookies, merging, sending, single, streams
+from .derived import become, hidden
 from .known import Library, library_of
 
 
@@ -75,7 +76,6 @@ class _Ready(NamedTuple):
         return all(getattr(owner, attribute, None) is value for owner, attribute, value in self.places)
 
 
-_CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
 _MOST_CLASSES = 64
 _lock = new_lock()
 # guarded by _lock
@@ -102,7 +102,7 @@ def put_on(client: Any) -> Any:
     if ready.quick is not None and ready.library is not None:
         if not ready.outcomes.get("cookies", "not wanted"):
             cookies.adopt(ready.library, client)
-        _CLASS.__set__(client, ready.quick)
+        become(client, ready.quick)
     return client
 
 
@@ -127,7 +127,7 @@ def take_off(client: Any) -> Any:
     base = vars(type(client)).get("_fast_litellm_base")
     if base is not None:
         cookies.release(client)
-        _CLASS.__set__(client, base)
+        become(client, base)
     return client
 
 
@@ -183,16 +183,7 @@ def _obstacle(base: type) -> str:
 
 
 def _derive(library: Library, base: type, names: tuple[str, ...]) -> type:
-    namespace: dict[str, Any] = {
-        "__slots__": (),  # so that an instance of the one can become an instance of the other
-        "__module__": base.__module__,
-        "__qualname__": base.__qualname__,
-        "__doc__": base.__doc__,
-        # For everybody who asks the client, it is what it was. (type() cannot be told.)
-        "__class__": property(lambda _: base, _CLASS.__set__),
-        "_fast_litellm_base": base,
-        "_fast_litellm_shortcuts": names,
-    }
+    namespace: dict[str, Any] = {**hidden(base), "_fast_litellm_shortcuts": names}
     for name in names:
         for attribute, value in SHORTCUTS[name].make(library, base, namespace).items():
             original = inspect.getattr_static(base, attribute)

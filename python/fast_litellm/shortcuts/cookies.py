@@ -10,6 +10,7 @@ import http.cookiejar
 from http.cookiejar import CookieJar
 from typing import Any
 
+from .derived import attributes
 from .known import Library
 
 RELIES_ON = (
@@ -92,12 +93,8 @@ def _make_quick_class(plain: Any) -> type:
         plain.__name__,
         (plain,),
         {
-            "__slots__": (),
-            "__module__": plain.__module__,
-            "__qualname__": plain.__qualname__,
-            "__doc__": plain.__doc__,
+            **attributes(plain),
             "__reduce_ex__": reduce,
-            "_fast_litellm_base": plain,
             "extract_cookies": extract_cookies,
         },
     )

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
+from .derived import become, hidden
 from .known import Library
 
 RELIES_ON = (
@@ -46,7 +47,6 @@ RELIES_ON = (
 )
 
 _Utf8: Any = codecs.getincrementaldecoder("utf-8")
-_CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
 #: What a response has once somebody has read or touched it: then httpx reads the rest.
 _TOUCHED = frozenset(
     [f"{prefix}iter_{what}" for prefix in ("", "a") for what in ("raw", "bytes", "text", "lines")]
@@ -76,7 +76,7 @@ def streams(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     ) -> Any:
         response = base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
         if stream and type(response) is plain and base.send is send_stock and "_content" not in response.__dict__:
-            _CLASS.__set__(response, quick)
+            become(response, quick)
         return response
 
     async def asend(
@@ -84,7 +84,7 @@ def streams(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     ) -> Any:
         response = await base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
         if stream and type(response) is plain and base.send is send_stock and "_content" not in response.__dict__:
-            _CLASS.__set__(response, quick)
+            become(response, quick)
         return response
 
     return {"send": asend if issubclass(base, library.client.AsyncClient) else send}
@@ -96,13 +96,8 @@ def _make_quick_class(library: Library, plain: Any) -> Any:
         return copyreg.__newobj__, (plain,), self.__getstate__()  # type: ignore[attr-defined]
 
     attributes: dict[str, Any] = {
-        "__slots__": (),  # so that an instance of the one can become an instance of the other
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "__doc__": plain.__doc__,
-        "__class__": property(lambda _: plain, _CLASS.__set__),
+        **hidden(plain),
         "__reduce_ex__": reduce,
-        "_fast_litellm_base": plain,
         "charset_encoding": _charset_encoding(plain),
     }
     readings = _readings(library)

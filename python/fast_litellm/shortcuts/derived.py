@@ -1,0 +1,28 @@
+"""Classes that instances of httpx's become, unnoticed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
+
+
+def attributes(base: Any) -> dict[str, Any]:
+    """What a class derived from `base` has, so that it passes for `base`."""
+    return {
+        "__slots__": (),  # so that an instance of the one can become an instance of the other
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        "_fast_litellm_base": base,
+    }
+
+
+def hidden(base: Any) -> dict[str, Any]:
+    """The same, and for everybody who asks an instance, it is what it was. (type() cannot be told.)"""
+    return {**attributes(base), "__class__": property(lambda _: base, _CLASS.__set__)}
+
+
+def become(instance: Any, kind: type) -> None:
+    """Gives an instance its class, also where that is hidden."""
+    _CLASS.__set__(instance, kind)
