@@ -333,7 +333,7 @@ def test_a_task_that_has_just_been_woken_may_nest_another_run_of_its_loop(serve:
                 print(await get(client, 1, 0))
                 print(*(await asyncio.gather(*(get(client, number, 2) for number in range(10)))))
 
-        # Before the loop runs: a round of a loop that is not patched yet does not expect a nested one to empty its queue.
+        # Before the loop runs: a round of an unpatched loop does not expect a nested one to empty its queue.
         nest_asyncio.apply()
         asyncio.run(main())
         """,
