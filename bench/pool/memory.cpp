@@ -95,17 +95,17 @@ void measure(const std::string& port, std::size_t count) {
   client::Core core(settings);
   const auto origin = Origin::parse("http://127.0.0.1:" + port);
   if (!origin) give_up(origin.error().detail);
-  const auto profile = core.intern({});
-  if (!profile) give_up(profile.error().detail);
-  const auto endpoint = core.endpoint(*origin, *profile);
+  const auto held = core.endpoint(*origin, core.intern({}));
+  if (!held) give_up(held.error().detail);
+  pool::Endpoint& endpoint = **held;
 
   const std::string host = "127.0.0.1:" + port;
   const Header headers[] = {{"Host", host}};
   std::vector<pool::LeaseRef> leases;
   leases.reserve(count);
-  use(core, *endpoint, leases, warm_up, headers);
+  use(core, endpoint, leases, warm_up, headers);
   const Memory before = Memory::now();
-  use(core, *endpoint, leases, count, headers);
+  use(core, endpoint, leases, count, headers);
   const Memory after = Memory::now();
 
   const auto added = static_cast<double>(count - warm_up);

@@ -63,6 +63,8 @@ class Pool {
   unsigned epoch_ = net::fork_epoch() - 1;  // of core_; not this process's before the first use
   client::Core* core_ = nullptr;            // that what follows belongs to
   RememberedEndpoints endpoints_;
+  std::shared_ptr<const client::InternedProfile>
+      interned_;  // of the pool's own TLS settings; null before the first use
   std::unique_ptr<LeaseOrigins> origins_;
 };
 
@@ -92,8 +94,8 @@ class Handle {
  private:
   const Profile profile_;
   const nanobind::object ssl_context_;
-  unsigned epoch_ = net::fork_epoch();  // of the core that profile_id_, last_ and limit belong to
-  client::ProfileId profile_id_ = 0;
+  unsigned epoch_ = net::fork_epoch();  // of the core that interned_, last_ and limit belong to
+  std::shared_ptr<const client::InternedProfile> interned_;
   Origin last_origin_;
   pool::Endpoint* last_ = nullptr;
 };

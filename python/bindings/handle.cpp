@@ -41,18 +41,16 @@ Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std
       limit(most ? std::make_unique<pool::LeaseLimit>(*most) : nullptr),
       profile_(std::move(profile)),
       ssl_context_(std::move(ssl_context)) {
-  auto id = pool.core().intern(profile_);
-  if (!id) raise_value_error(id.error());
-  profile_id_ = *id;
+  interned_ = pool.core().intern(profile_);
+  if (auto tls = interned_->tls(); !tls) raise_value_error(tls.error());  // as httpx does, not at the first request
 }
 
 Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, std::string_view host,
                                             std::uint16_t port, std::optional<std::string_view> server_name) {
-  if (epoch_ != net::fork_epoch()) [[unlikely]] {  // ids and endpoints belong to the parent's core
-    auto id = core.intern(profile_);
-    if (!id) return std::move(id).error();
+  if (epoch_ != net::fork_epoch()) [[unlikely]] {  // what is remembered belongs to the parent's core
     epoch_ = net::fork_epoch();
-    profile_id_ = *id;
+    client::abandon(std::move(interned_));
+    interned_ = core.intern(profile_);
     last_ = nullptr;
     // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
     if (max_leases) {
@@ -64,16 +62,14 @@ Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, s
   if (server_name) {
     Profile named = profile_;
     named.server_name = *server_name;
-    auto id = core.intern(named);
-    if (!id) return std::move(id).error();
-    return core.endpoint({scheme, std::string(host), port}, *id);
+    return core.endpoint({scheme, std::string(host), port}, core.intern(named));
   }
   if (last_ != nullptr && last_origin_.port == port && last_origin_.scheme == scheme && last_origin_.host == host)
     return pool::EndpointHold(*last_);
   Origin origin{scheme, std::string(host), port};
-  pool::EndpointHold there = core.endpoint(origin, profile_id_);
-  if (there->kept()) {
-    last_ = &*there;
+  auto there = core.endpoint(origin, interned_);
+  if (there && (*there)->kept()) {
+    last_ = &**there;
     last_origin_ = std::move(origin);
   }
   return there;

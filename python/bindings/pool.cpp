@@ -122,6 +122,7 @@ Pool::~Pool() {
 // At the first use, and in the child of a fork, where what was remembered belongs to the parent's core.
 void Pool::adopt(client::Core& now) {
   endpoints_.clear();
+  client::abandon(std::move(interned_));
   if (holder.settings().leak_after) {
     // The parent's, if there is one, is left to its core, whose locks may be held. No lease of this core is open yet.
     auto fresh = std::make_unique<LeaseOrigins>();
@@ -151,14 +152,16 @@ pool::EndpointHold Pool::look_up(client::Core& now, nb::handle url) {
   if (text == nullptr) throw nb::python_error();
   auto origin = Origin::parse({text, static_cast<std::size_t>(size)});
   if (!origin) raise_value_error(origin.error());
-  Profile of_pool;
-  of_pool.tls = default_tls;
-  if (!default_ssl_context.is_none()) of_pool.channels = ContextFactory::of(default_ssl_context);
-  auto profile = now.intern(of_pool);
-  if (!profile) raise_value_error(profile.error());
-  pool::EndpointHold there = now.endpoint(*origin, *profile);
-  if (exactly && there->kept()) endpoints_.add(url.ptr(), *there);
-  return there;
+  if (interned_ == nullptr) {
+    Profile of_pool;
+    of_pool.tls = default_tls;
+    if (!default_ssl_context.is_none()) of_pool.channels = ContextFactory::of(default_ssl_context);
+    interned_ = now.intern(of_pool);
+  }
+  auto there = now.endpoint(*origin, interned_);
+  if (!there) raise_value_error(there.error());
+  if (exactly && (*there)->kept()) endpoints_.add(url.ptr(), **there);
+  return std::move(there).value();
 }
 
 void bind_pool(nb::module_& module) {

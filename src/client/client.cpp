@@ -5,22 +5,38 @@
 #include "client/core_holder.h"
 #include "client/exchange.h"
 #include "client/headers.h"
+#include "client/profiles.h"
+#include "net/descriptor.h"
+#include "sync/epoch_pointer.h"
 
 namespace fastpool {
 
 struct Client::State {
-  State(const PoolSettings& settings, Profile p) : core(settings), profile(std::move(p)) {}
+  using Interned = std::shared_ptr<const client::InternedProfile>;
+
+  State(const PoolSettings& settings, Profile p)
+      : core(settings), profile(std::move(p)), interned_(net::fork_epoch(), intern()) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (interned_.epoch() != net::fork_epoch()) interned_.abandon();
+  }
 
   [[nodiscard]] Result<pool::EndpointHold> endpoint(std::string_view url) {
     auto origin = Origin::parse(url);
     if (!origin) return std::move(origin).error();
-    auto id = core.get().intern(profile);
-    if (!id) return std::move(id).error();
-    return core.get().endpoint(*origin, *id);
+    return core.get().endpoint(*origin, interned_.get(net::fork_epoch(), [this] { return intern(); }));
   }
 
   client::CoreHolder core;
   const Profile profile;
+
+ private:
+  [[nodiscard]] std::unique_ptr<const Interned> intern() {
+    return std::make_unique<const Interned>(core.get().intern(profile));
+  }
+
+  sync::EpochPointer<const Interned> interned_;
 };
 
 namespace {

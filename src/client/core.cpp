@@ -10,24 +10,6 @@ Core::~Core() {
   stop();
 }
 
-Result<ProfileId> Core::intern(const Profile& profile) {
-  std::lock_guard lock(profiles_mutex_);
-  std::shared_ptr<tls::Context> tls;
-  for (std::size_t i = 0; i < profiles_.size(); ++i) {
-    if (profiles_[i].profile == profile) return static_cast<ProfileId>(i);
-    if (profiles_[i].tls && profiles_[i].profile.tls == profile.tls) tls = profiles_[i].tls;
-  }
-  if (profile.channels) {
-    tls = nullptr;  // its engine speaks TLS
-  } else if (!tls) {
-    auto made = tls::Context::create(profile.tls);
-    if (!made) return std::move(made).error();
-    tls = std::move(made).value();
-  }
-  profiles_.push_back({profile, std::move(tls)});
-  return static_cast<ProfileId>(profiles_.size() - 1);
-}
-
 std::size_t Core::EndpointKeyHash::operator()(const EndpointKey& key) const noexcept {
   return std::hash<std::string_view>{}(key.origin.host) ^
          (static_cast<std::size_t>(key.origin.port) << 20 ^ static_cast<std::size_t>(key.profile) << 40 ^
@@ -35,17 +17,20 @@ std::size_t Core::EndpointKeyHash::operator()(const EndpointKey& key) const noex
              0x9e3779b97f4a7c15ULL;
 }
 
-pool::EndpointHold Core::endpoint(const Origin& origin, ProfileId profile) {
-  const EndpointKey key{origin, profile};
+Result<pool::EndpointHold> Core::endpoint(const Origin& origin, const std::shared_ptr<const InternedProfile>& profile) {
+  const EndpointKey key{origin, profile->id()};
   if (const Known* known = endpoints_.find(key)) return pool::EndpointHold(*known->endpoint);
 
-  auto target = std::make_shared<connection::Target>();
-  target->origin = origin;
-  {
-    std::lock_guard lock(profiles_mutex_);
-    target->profile = profiles_[profile].profile;
-    if (origin.scheme == Scheme::https) target->tls = profiles_[profile].tls;
+  auto made = std::make_shared<InternedTarget>();
+  made->origin = origin;
+  made->profile = profile->profile();
+  made->interned = profile;
+  if (origin.scheme == Scheme::https) {
+    auto tls = profile->tls();
+    if (!tls) return std::move(tls).error();
+    made->tls = std::move(tls).value();
   }
+  std::shared_ptr<const connection::Target> target = std::move(made);  // as dial() looks at it
   std::lock_guard lock(new_endpoints_mutex_);
   if (const Known* known = endpoints_.find(key)) return pool::EndpointHold(*known->endpoint);
   auto added = pool_.add_endpoint(origin.to_string(), target);

@@ -5,15 +5,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include <fastpool/error.h>
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>
 #include <fastpool/settings.h>
 
+#include "client/profiles.h"
 #include "connection/connection.h"
 #include "connection/dialer.h"
 #include "driver/reactor.h"
@@ -21,9 +20,6 @@
 #include "sync/lookup_table.h"
 
 namespace fastpool::client {
-
-/// Names a profile that a core knows; equal profiles have equal ids.
-using ProfileId = std::uint32_t;
 
 /// Pool, reactor, TLS contexts and endpoints of one process. The child of a fork abandons its parent's core, unlocked and
 /// undestroyed, and makes its own. Any thread may call anything.
@@ -34,11 +30,16 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   [[nodiscard]] pool::Pool& pool() noexcept { return pool_; }
 
-  /// The id of that profile; its TLS context is made at the first call. \returns invalid_argument for settings that OpenSSL
-  /// refuses, such as an unreadable file.
-  [[nodiscard]] Result<ProfileId> intern(const Profile& profile);
+  /// The profile as this core knows it. Takes a lock: for once per client and process. Its TLS context is created at the
+  /// first https endpoint, or when asked for (InternedProfile::tls()).
+  [[nodiscard]] std::shared_ptr<const InternedProfile> intern(const Profile& profile) {
+    return profiles_.intern(profile);
+  }
   /// The endpoint of (origin, profile), lock-free once it is known. Past PoolSettings::max_endpoints a passing one.
-  [[nodiscard]] pool::EndpointHold endpoint(const Origin& origin, ProfileId profile);
+  /// \param profile of this core's intern(); the endpoint's target holds it.
+  /// \returns invalid_argument for a new https endpoint whose TLS settings OpenSSL refuses, such as an unreadable file.
+  [[nodiscard]] Result<pool::EndpointHold> endpoint(const Origin& origin,
+                                                    const std::shared_ptr<const InternedProfile>& profile);
 
   /// Ends everything: waits, dials, idle connections; interrupts the users of leased ones.
   void close();
@@ -77,19 +78,18 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
  private:
   struct EndpointKey {
     Origin origin;
-    ProfileId profile = 0;
+    InternedProfile::Id profile = 0;
     friend bool operator==(const EndpointKey&, const EndpointKey&) = default;
   };
   struct EndpointKeyHash {
     std::size_t operator()(const EndpointKey& key) const noexcept;
   };
-  struct KnownProfile {
-    Profile profile;
-    std::shared_ptr<tls::Context>
-        tls;  // made with the profile, shared by those of equal TLS settings; null if it has its engine
-  };
   struct Known {
     pool::Endpoint* endpoint = nullptr;
+  };
+  /// Keeps the profile alive, and its id with it, as long as an endpoint has it.
+  struct InternedTarget : connection::Target {
+    std::shared_ptr<const InternedProfile> interned;
   };
 
   static constexpr Duration tick_interval = std::chrono::seconds(1);
@@ -106,8 +106,7 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   std::mutex new_endpoints_mutex_;  // one new endpoint at a time
 
-  std::mutex profiles_mutex_;
-  std::vector<KnownProfile> profiles_;  // guarded by profiles_mutex_
+  Profiles profiles_;  // has a lock of its own
 };
 
 }  // namespace fastpool::client

@@ -97,7 +97,7 @@ class ExchangeTest : public ::testing::Test {
  protected:
   explicit ExchangeTest(const PoolSettings& settings = {}) : core_(settings) {}
   [[nodiscard]] pool::Endpoint& endpoint(const HttpServer& server) {
-    return *core_.endpoint(*Origin::parse(server.url()), *core_.intern({}));
+    return **core_.endpoint(*Origin::parse(server.url()), core_.intern({}));
   }
   [[nodiscard]] Exchange open(const HttpServer& server, std::string_view method, std::vector<Header> headers = {}) {
     headers.insert(headers.begin(), {"Host", "test"});

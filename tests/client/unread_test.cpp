@@ -186,7 +186,7 @@ class StaleConnection : public ExchangeTest {
       server_ = std::make_unique<support::LoopbackServer>(std::move(handler));
     }
     const std::string url = scheme + "://localhost:" + std::to_string(server_->port());
-    endpoint_ = &*core_.endpoint(*Origin::parse(url), *core_.intern(profile));
+    endpoint_ = &**core_.endpoint(*Origin::parse(url), core_.intern(profile));
     Exchange first = open("GET");
     ASSERT_TRUE(first.obtain(options_));
     ASSERT_TRUE(first.send("", options_));

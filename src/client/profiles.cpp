@@ -1,0 +1,56 @@
+#include "client/profiles.h"
+
+#include <functional>
+#include <utility>
+
+namespace fastpool::client {
+
+namespace {
+
+/// Of what usually tells profiles apart; equality decides.
+std::size_t hash_of(const Profile& profile) noexcept {
+  std::size_t hash = std::hash<const void*>{}(profile.channels.get());
+  for (const std::string* part : {&profile.server_name, &profile.local_address, &profile.unix_socket,
+                                  &profile.tls.ca_file, &profile.tls.certificate_file})
+    hash = hash * 31 + std::hash<std::string>{}(*part);
+  return hash;
+}
+
+}  // namespace
+
+InternedProfile::InternedProfile(Id id, const Profile& profile, std::shared_ptr<tls::ContextCache> contexts)
+    : id_(id), profile_(profile), contexts_(std::move(contexts)) {}
+
+Result<std::shared_ptr<tls::Context>> InternedProfile::tls() const {
+  if (profile_.channels) return std::shared_ptr<tls::Context>();
+  const std::lock_guard lock(mutex_);
+  if (!tls_) {
+    auto made = contexts_->get(profile_.tls);
+    if (!made) return made;
+    tls_ = std::move(made).value();
+  }
+  return tls_;
+}
+
+void abandon(std::shared_ptr<const InternedProfile> parents) {
+  if (parents != nullptr) (void)new std::shared_ptr<const InternedProfile>(std::move(parents));
+}
+
+std::shared_ptr<const InternedProfile> Profiles::intern(const Profile& profile) {
+  const std::size_t hash = hash_of(profile);
+  const std::lock_guard lock(mutex_);
+  const auto [first, last] = known_.equal_range(hash);
+  for (auto each = first; each != last; ++each) {
+    auto living = each->second.lock();
+    if (living && living->profile() == profile) return living;
+  }
+  if (known_.size() >= sweep_at_) {
+    std::erase_if(known_, [](const auto& each) { return each.second.expired(); });
+    sweep_at_ = 2 * known_.size() + 64;
+  }
+  auto interned = std::make_shared<const InternedProfile>(++last_id_, profile, contexts_);
+  known_.emplace(hash, interned);
+  return interned;
+}
+
+}  // namespace fastpool::client
