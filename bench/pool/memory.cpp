@@ -95,7 +95,7 @@ void measure(const std::string& port, std::size_t count) {
   client::Core core(settings);
   const auto origin = Origin::parse("http://127.0.0.1:" + port);
   if (!origin) give_up(origin.error().detail);
-  const auto held = core.endpoint(*origin, core.intern({}));
+  const auto held = core.endpoint(*origin, core.intern({}), pool::AfterUse::keep);
   if (!held) give_up(held.error().detail);
   pool::Endpoint& endpoint = **held;
 

@@ -52,9 +52,9 @@ class IdlePool {
  public:
   IdlePool(std::size_t endpoints, std::size_t idle_each) : pool_(settings(), clock_, dialer_) {
     for (std::size_t i = 0; i < endpoints; ++i) {
-      auto added = pool_.add_endpoint("https://endpoint-" + std::to_string(i), nullptr);
-      if (!added) give_up("no endpoint");
-      endpoints_.push_back(*added);
+      const std::string name = "https://endpoint-" + std::to_string(i);
+      holds_.push_back(pool_.add_endpoint(name, nullptr, name, pool::AfterUse::keep));
+      endpoints_.push_back(&*holds_.back());
     }
     std::vector<pool::LeaseRef> leases;
     leases.reserve(endpoints * idle_each);
@@ -102,6 +102,7 @@ class IdlePool {
   pool::SystemClock clock_;
   ObedientDialer dialer_;
   pool::Pool pool_;
+  std::vector<pool::EndpointHold> holds_;
   std::vector<pool::Endpoint*> endpoints_;
 };
 

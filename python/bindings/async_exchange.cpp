@@ -21,12 +21,11 @@ class AsyncExchange final : public Awaited, public HandledExchange {
   ~AsyncExchange() override {
     forget();  // at the interpreter's exit too: who is parked there holds no lock of the core's
     exchange_.abandon();
-    count_out();
+    note_end();
   }
 
   /// \param body of `content`, which is kept as long as it is needed; nothing: streamed.
   void begin_request(nb::object content, std::optional<std::string_view> body) {
-    count_in();
     content_ = std::move(content);
     if (body) {
       exchange_.begin_send(*body);
@@ -63,7 +62,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
       return;
     }
     exchange_.close();
-    count_out();
+    note_end();
   }
 
   /// Whoever read it, reads no more.
@@ -103,7 +102,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
       }
     }
     outcome_ = std::move(result);
-    if (!exchange_.holds()) count_out();
+    if (!exchange_.holds()) note_end();
     return true;
   }
   nb::object outcome() override {
@@ -123,7 +122,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
   }
   void give_up() noexcept override {
     exchange_.abandon();
-    count_out();
+    note_end();
     piece_.reset();
   }
   void fail(Error error) noexcept override { outcome_ = std::move(error); }

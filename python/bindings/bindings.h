@@ -14,6 +14,7 @@
 
 #include "client/core_holder.h"
 #include "client/exchange.h"
+#include "client/handle.h"
 #include "lease_origins.h"
 #include "net/descriptor.h"
 #include "pool/lease_limit.h"
@@ -36,14 +37,15 @@ class Pool {
       adopt(holder.get());
     return *core_;
   }
-  /// The endpoint of a URL under the pool's own TLS settings; `now` is core(). ValueError for a bad one.
-  [[nodiscard]] pool::EndpointHold endpoint(client::Core& now, nanobind::handle url) {
-    if (pool::Endpoint* const there = known_endpoint(url)) return pool::EndpointHold(*there);
-    return look_up(now, url);
+  /// The endpoint of a URL under the pool's own TLS settings, after core(). ValueError for a bad one.
+  [[nodiscard]] client::EndpointUse endpoint(nanobind::handle url) {
+    if (const client::EndpointUse* const there = endpoints_.at_address(url.ptr())) return there->share();
+    return look_up(url);
   }
-  /// The same, if it is one that is kept and was asked for lately, after core().
+  /// The same, if it was asked for lately: valid until the next call of endpoint(), or of Python.
   [[nodiscard]] pool::Endpoint* known_endpoint(nanobind::handle url) const noexcept {
-    return endpoints_.at_address(url.ptr());
+    const client::EndpointUse* const there = endpoints_.at_address(url.ptr());
+    return there != nullptr ? &**there : nullptr;
   }
 
   /// Where the leases of core() were taken; null if the pool does not look for leaks.
@@ -58,13 +60,14 @@ class Pool {
 
  private:
   void adopt(client::Core& now);
-  [[nodiscard]] pool::EndpointHold look_up(client::Core& now, nanobind::handle url);
+  void abandon_parents() noexcept;
+  [[nodiscard]] client::EndpointUse look_up(nanobind::handle url);
 
   unsigned epoch_ = net::fork_epoch() - 1;  // of core_; not this process's before the first use
   client::Core* core_ = nullptr;            // that what follows belongs to
-  RememberedEndpoints endpoints_;
-  std::shared_ptr<const client::InternedProfile>
-      interned_;  // of the pool's own TLS settings; null before the first use
+  std::unique_ptr<client::Handle> handle_;  // of the pool's own TLS settings, for callers without one; null before the
+                                            // first use
+  RememberedEndpoints endpoints_;           // uses of that handle
   std::unique_ptr<LeaseOrigins> origins_;
 };
 
@@ -74,11 +77,18 @@ class Handle {
   /// \param ssl_context what the profile's channels are of, or None; kept as long as the handle may dial.
   Handle(nanobind::object pool, Profile profile, nanobind::object ssl_context, std::optional<std::uint32_t> max_leases,
          int connect_retries, nanobind::object error_factory);
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle();
 
-  [[nodiscard]] Result<pool::EndpointHold> endpoint(client::Core& core, Scheme scheme, std::string_view host,
-                                                    std::uint16_t port, std::optional<std::string_view> server_name);
+  [[nodiscard]] Result<client::EndpointUse> endpoint(client::Core& core, Scheme scheme, std::string_view host,
+                                                     std::uint16_t port, std::optional<std::string_view> server_name);
+  /// Exchanges that have not ended.
+  [[nodiscard]] std::uint32_t open_leases() const;
+  /// Idle connections stay for the pool's idle timeout when this handle is closed. Before the first request.
+  void keep_connections();
 
-  /// Lets nobody begin any more; ends the waits at its limit with pool_closed. Idempotent.
+  /// Refuses new requests, ends the waits at its limit with pool_closed, and releases its endpoints. Idempotent.
   void close() noexcept;
 
   const nanobind::object pool_object;
@@ -86,7 +96,6 @@ class Handle {
   const nanobind::object error_factory;
   const int connect_retries;
   std::uint64_t requests = 0;  // with the GIL
-  sync::Count open_leases;     // of exchanges that have not ended; any thread
   const std::optional<std::uint32_t> max_leases;
   std::unique_ptr<pool::LeaseLimit> limit;  // null: none but the pool's
   bool closed = false;                      // with the GIL
@@ -94,10 +103,12 @@ class Handle {
  private:
   const Profile profile_;
   const nanobind::object ssl_context_;
-  unsigned epoch_ = net::fork_epoch();  // of the core that interned_, last_ and limit belong to
-  std::shared_ptr<const client::InternedProfile> interned_;
+  void renew(client::Core& core);
+
+  pool::AfterUse after_use_ = pool::AfterUse::close;
+  unsigned epoch_ = net::fork_epoch();  // of the core that native_ and limit belong to
+  std::unique_ptr<client::Handle> native_;
   Origin last_origin_;
-  pool::Endpoint* last_ = nullptr;
 };
 
 /// The methods of Pool that are called most, for its type.

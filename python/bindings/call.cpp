@@ -33,17 +33,17 @@ Opened open_call(Pool& self, nb::handle connection, nb::handle method, nb::handl
   const std::string_view verb = text.view(method);
   const std::string_view path = text.view(target);
 
-  pool::EndpointHold there;
+  client::EndpointUse there;
   const pool::LeaseRef lease = lease_of(core, connection);
   if (lease) {
-    there = pool::EndpointHold(*lease.slot->endpoint.get());  // the lease keeps it
+    there = client::EndpointUse(*lease.slot->endpoint.get());  // the lease keeps it
   } else {
     if (PyUnicode_Find(connection.ptr(), nb::str("://").ptr(), 0, PyUnicode_GET_LENGTH(connection.ptr()), 1) < 0) {
       raise(Error::make(ErrorCode::stale_lease, Phase::acquire,
                         "no such lease: the connection id was returned already, or is not one (an endpoint is a URL)"),
             self.error_factory);
     }
-    there = self.endpoint(core, connection);
+    there = self.endpoint(connection);
   }
   const client::CompletedHeaders completed(there->name(), verb, std::move(given), body_size);
   const client::RequestView view{verb, path, completed.headers()};
@@ -162,7 +162,7 @@ class Call final : public Awaited {
 /// A bare lease, awaited: its id, or None if the pool timeout came first.
 class LeaseCall final : public Awaited {
  public:
-  LeaseCall(nb::handle self, const LoopObject& loop, nb::object pool, pool::EndpointHold endpoint,
+  LeaseCall(nb::handle self, const LoopObject& loop, nb::object pool, client::EndpointUse endpoint,
             const Timeouts& timeouts)
       : Awaited(self, loop.loop, timeouts),
         pool_object_(std::move(pool)),
@@ -210,7 +210,7 @@ class LeaseCall final : public Awaited {
   const nb::object pool_object_;
   Pool& pool_;
   client::Core& core_;
-  pool::EndpointHold endpoint_;
+  client::EndpointUse endpoint_;
   const unsigned epoch_ = net::fork_epoch();
   std::optional<Result<pool::LeaseRef>> outcome_;
 };
@@ -284,9 +284,8 @@ nb::object start_lease(nb::handle self, nb::handle loop, nb::handle endpoint, nb
   Pool& pool = nb::cast<Pool&>(self);
   Timeouts timeouts;
   timeouts.pool = duration_from(timeout, "timeout");
-  client::Core& core = pool.core();
-  return make_awaited<LeaseCall>(nb::cast<const LoopObject&>(loop), nb::borrow(self), pool.endpoint(core, endpoint),
-                                 timeouts)
+  static_cast<void>(pool.core());
+  return make_awaited<LeaseCall>(nb::cast<const LoopObject&>(loop), nb::borrow(self), pool.endpoint(endpoint), timeouts)
       .first;
 }
 

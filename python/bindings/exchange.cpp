@@ -80,7 +80,7 @@ class Exchange final : public HandledExchange {
       if (raised || !*result) exchange_.abandon();
     }
     busy_ = false;
-    if (!exchange_.holds()) count_out();
+    if (!exchange_.holds()) note_end();
     return value_or_raise(*std::move(result), raised, handle_.error_factory);
   }
 
@@ -91,11 +91,10 @@ class Exchange final : public HandledExchange {
   ~Exchange() {
     if (exiting()) return;  // others may be parked inside its pool
     exchange_.abandon();
-    count_out();
+    note_end();
   }
 
   void obtain_and_send(std::optional<std::string_view> content) {
-    count_in();
     in_use([&](const client::CallOptions& options) -> Result<void> {
       auto step = exchange_.obtain(options);
       note_origin();
@@ -127,7 +126,7 @@ class Exchange final : public HandledExchange {
   void close() {
     if (busy_) return;  // another thread is in it; its own end will do
     exchange_.close();
-    count_out();
+    note_end();
   }
 
  private:

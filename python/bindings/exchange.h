@@ -39,16 +39,8 @@ class HandledExchange {
   }
   ~HandledExchange() = default;
 
-  void count_in() noexcept {
-    counted_ = true;
-    handle_.open_leases.add();
-  }
   /// Once the exchange has no connection any more, or will get none.
-  void count_out() noexcept {
-    if (!std::exchange(counted_, false)) return;
-    origin_.forget();
-    if (epoch_ == net::fork_epoch()) handle_.open_leases.subtract();  // in a fork's child the count is the child's own
-  }
+  void note_end() noexcept { origin_.forget(); }
   void note_origin() { origin_.note(exchange_.connection_id()); }
 
   const nanobind::object handle_object_;
@@ -58,8 +50,6 @@ class HandledExchange {
 
  private:
   LeaseOrigin origin_;
-  const unsigned epoch_ = net::fork_epoch();
-  bool counted_ = false;
 };
 
 /// A request as a transport gives it, with what its views look into.

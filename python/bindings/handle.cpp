@@ -4,6 +4,7 @@
 #include "context_factory.h"
 #include "errors.h"
 #include "exchange.h"
+#include "gil.h"
 
 namespace nb = nanobind;
 
@@ -41,43 +42,53 @@ Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std
       limit(most ? std::make_unique<pool::LeaseLimit>(*most) : nullptr),
       profile_(std::move(profile)),
       ssl_context_(std::move(ssl_context)) {
-  interned_ = pool.core().intern(profile_);
-  if (auto tls = interned_->tls(); !tls) raise_value_error(tls.error());  // as httpx does, not at the first request
+  client::Core& core = pool.core();
+  const auto interned = core.intern(profile_);
+  if (auto tls = interned->tls(); !tls) raise_value_error(tls.error());  // as httpx does, not at the first request
+  native_ = std::make_unique<client::Handle>(core, interned, after_use_, client::Handle::Isolation::by_handle);
 }
 
-Result<pool::EndpointHold> Handle::endpoint(client::Core& core, Scheme scheme, std::string_view host,
-                                            std::uint16_t port, std::optional<std::string_view> server_name) {
-  if (epoch_ != net::fork_epoch()) [[unlikely]] {  // what is remembered belongs to the parent's core
-    epoch_ = net::fork_epoch();
-    client::abandon(std::move(interned_));
-    interned_ = core.intern(profile_);
-    last_ = nullptr;
-    // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
-    if (max_leases) {
-      (void)limit.release();
-      limit = std::make_unique<pool::LeaseLimit>(*max_leases);
-    }
-    open_leases.subtract(open_leases.get());
+Handle::~Handle() {
+  // At exit others may be parked inside; in a fork's child it is the parent's.
+  if (exiting() || epoch_ != net::fork_epoch()) (void)native_.release();
+}
+
+void Handle::renew(client::Core& core) {
+  epoch_ = net::fork_epoch();
+  (void)native_.release();  // of the parent's core, as it may be locked
+  native_ = std::make_unique<client::Handle>(core, core.intern(profile_), after_use_,
+                                             client::Handle::Isolation::by_handle);
+  // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
+  if (max_leases) {
+    (void)limit.release();
+    limit = std::make_unique<pool::LeaseLimit>(*max_leases);
   }
-  if (server_name) {
-    Profile named = profile_;
-    named.server_name = *server_name;
-    return core.endpoint({scheme, std::string(host), port}, core.intern(named));
-  }
-  if (last_ != nullptr && last_origin_.port == port && last_origin_.scheme == scheme && last_origin_.host == host)
-    return pool::EndpointHold(*last_);
-  Origin origin{scheme, std::string(host), port};
-  auto there = core.endpoint(origin, interned_);
-  if (there && (*there)->kept()) {
-    last_ = &**there;
-    last_origin_ = std::move(origin);
-  }
-  return there;
+}
+
+Result<client::EndpointUse> Handle::endpoint(client::Core& core, Scheme scheme, std::string_view host,
+                                             std::uint16_t port, std::optional<std::string_view> server_name) {
+  if (epoch_ != net::fork_epoch()) [[unlikely]]
+    renew(core);
+  // Mostly the same again: without a copy of the host.
+  if (last_origin_.port != port || last_origin_.scheme != scheme || last_origin_.host != host)
+    last_origin_ = {scheme, std::string(host), port};
+  return native_->use(last_origin_, server_name.value_or(std::string_view()));
+}
+
+std::uint32_t Handle::open_leases() const {
+  return epoch_ == net::fork_epoch() ? native_->open_uses() : 0;
+}
+
+void Handle::keep_connections() {
+  after_use_ = pool::AfterUse::keep;
+  renew(pool.core());
 }
 
 void Handle::close() noexcept {
   closed = true;
-  if (limit && epoch_ == net::fork_epoch()) limit->close();  // a parent's may be locked, and nobody here waits at it
+  if (epoch_ != net::fork_epoch()) return;  // a parent's may be locked, and nobody here waits at it
+  if (limit) limit->close();
+  native_->close();
 }
 
 void bind_handle(nb::module_& module) {
@@ -149,7 +160,8 @@ void bind_handle(nb::module_& module) {
           "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "",
           "socket_options"_a = nb::make_tuple(), "ssl_context"_a.none() = nb::none(),
           "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "error_factory"_a.none() = nb::none())
-      .def_prop_ro("open_leases", [](const Handle& self) { return self.open_leases.get(); })
+      .def_prop_ro("open_leases", &Handle::open_leases)
+      .def("keep_connections", &Handle::keep_connections)
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })
       .def("send", &send, "scheme"_a, "host"_a, "port"_a.none(), "method"_a, "target"_a, "headers"_a,
            "content"_a.none(), "timeouts"_a, "server_name"_a.none() = nb::none())

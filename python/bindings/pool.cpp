@@ -38,7 +38,7 @@ std::size_t cleanup(Pool& self) {
 
 std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::handle timeout) {
   client::Core& core = self.core();
-  const pool::EndpointHold there = self.endpoint(core, endpoint);
+  const client::EndpointUse there = self.endpoint(endpoint);
   const OptionalDuration wait = duration_from(timeout, "timeout");
   std::optional<Result<std::uint32_t>> warmed;
   bool raised = false;
@@ -110,19 +110,33 @@ Pool::~Pool() {
   if (exiting()) {
     living().abandoned.push_back(&holder.get());
     holder.abandon();  // threads may be parked inside
+    endpoints_.abandon();
+    (void)handle_.release();
     (void)origins_.release();
     return;
   }
+  if (epoch_ != net::fork_epoch()) abandon_parents();
   endpoints_.clear();
+  handle_.reset();
   // The reactor is joined; it never needs the GIL, but others need not wait for it.
   WithoutGil without_gil;
   holder.get().stop();
 }
 
-// At the first use, and in the child of a fork, where what was remembered belongs to the parent's core.
+// What was remembered belongs to the core of a fork's parent, if to any.
+void Pool::abandon_parents() noexcept {
+  endpoints_.detach();
+  (void)handle_.release();
+}
+
+// At the first use, and in the child of a fork.
 void Pool::adopt(client::Core& now) {
-  endpoints_.clear();
-  client::abandon(std::move(interned_));
+  abandon_parents();
+  Profile of_pool;
+  of_pool.tls = default_tls;
+  if (!default_ssl_context.is_none()) of_pool.channels = ContextFactory::of(default_ssl_context);
+  handle_ = std::make_unique<client::Handle>(now, now.intern(of_pool), pool::AfterUse::keep,
+                                             client::Handle::Isolation::none);
   if (holder.settings().leak_after) {
     // The parent's, if there is one, is left to its core, whose locks may be held. No lease of this core is open yet.
     auto fresh = std::make_unique<LeaseOrigins>();
@@ -137,7 +151,7 @@ void Pool::adopt(client::Core& now) {
   epoch_ = net::fork_epoch();
 }
 
-pool::EndpointHold Pool::look_up(client::Core& now, nb::handle url) {
+client::EndpointUse Pool::look_up(nb::handle url) {
   if (!PyUnicode_Check(url.ptr())) {
     PyErr_Format(PyExc_TypeError, "an endpoint is a URL (str) like 'https://host:port', not %s",
                  Py_TYPE(url.ptr())->tp_name);
@@ -145,22 +159,16 @@ pool::EndpointHold Pool::look_up(client::Core& now, nb::handle url) {
   }
   // A subclass of str could hash and compare by Python code: it is read each time, and never kept.
   const bool exactly = PyUnicode_CheckExact(url.ptr()) != 0;
-  if (pool::Endpoint* const there = exactly ? endpoints_.find(url.ptr()) : nullptr) return pool::EndpointHold(*there);
+  if (const client::EndpointUse* const there = exactly ? endpoints_.find(url.ptr()) : nullptr) return there->share();
 
   Py_ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(url.ptr(), &size);
   if (text == nullptr) throw nb::python_error();
   auto origin = Origin::parse({text, static_cast<std::size_t>(size)});
   if (!origin) raise_value_error(origin.error());
-  if (interned_ == nullptr) {
-    Profile of_pool;
-    of_pool.tls = default_tls;
-    if (!default_ssl_context.is_none()) of_pool.channels = ContextFactory::of(default_ssl_context);
-    interned_ = now.intern(of_pool);
-  }
-  auto there = now.endpoint(*origin, interned_);
+  auto there = handle_->use(*origin);
   if (!there) raise_value_error(there.error());
-  if (exactly && (*there)->kept()) endpoints_.add(url.ptr(), **there);
+  if (exactly) endpoints_.add(url.ptr(), there->share());
   return std::move(there).value();
 }
 

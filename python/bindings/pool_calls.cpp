@@ -138,7 +138,7 @@ PyObject* get_connection(Pool& self, PyObject* const* given, Py_ssize_t position
     if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(*known))) [[likely]]
       return give_out(self, core, ref);
   }
-  const pool::EndpointHold there = self.endpoint(core, url);
+  const client::EndpointUse there = self.endpoint(url);
   if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(*there))) return give_out(self, core, ref);
   return get_slowly(self, core, *there, wait);
 }

@@ -4,39 +4,39 @@
 
 #include "client/core_holder.h"
 #include "client/exchange.h"
+#include "client/handle.h"
 #include "client/headers.h"
-#include "client/profiles.h"
 #include "net/descriptor.h"
 #include "sync/epoch_pointer.h"
 
 namespace fastpool {
 
 struct Client::State {
-  using Interned = std::shared_ptr<const client::InternedProfile>;
-
   State(const PoolSettings& settings, Profile p)
-      : core(settings), profile(std::move(p)), interned_(net::fork_epoch(), intern()) {}
+      : core(settings), profile(std::move(p)), handle_(net::fork_epoch(), make_handle()) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() {
-    if (interned_.epoch() != net::fork_epoch()) interned_.abandon();
+    if (handle_.epoch() != net::fork_epoch()) handle_.abandon();
   }
 
-  [[nodiscard]] Result<pool::EndpointHold> endpoint(std::string_view url) {
+  [[nodiscard]] Result<client::EndpointUse> endpoint(std::string_view url) {
     auto origin = Origin::parse(url);
     if (!origin) return std::move(origin).error();
-    return core.get().endpoint(*origin, interned_.get(net::fork_epoch(), [this] { return intern(); }));
+    return handle_.get(net::fork_epoch(), [this] { return make_handle(); }).use(*origin);
   }
 
   client::CoreHolder core;
   const Profile profile;
 
  private:
-  [[nodiscard]] std::unique_ptr<const Interned> intern() {
-    return std::make_unique<const Interned>(core.get().intern(profile));
+  [[nodiscard]] std::unique_ptr<client::Handle> make_handle() {
+    client::Core& now = core.get();
+    return std::make_unique<client::Handle>(now, now.intern(profile), pool::AfterUse::keep,
+                                            client::Handle::Isolation::by_handle);
   }
 
-  sync::EpochPointer<const Interned> interned_;
+  sync::EpochPointer<client::Handle> handle_;
 };
 
 namespace {

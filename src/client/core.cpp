@@ -10,17 +10,21 @@ Core::~Core() {
   stop();
 }
 
-std::size_t Core::EndpointKeyHash::operator()(const EndpointKey& key) const noexcept {
-  return std::hash<std::string_view>{}(key.origin.host) ^
-         (static_cast<std::size_t>(key.origin.port) << 20 ^ static_cast<std::size_t>(key.profile) << 40 ^
-          static_cast<std::size_t>(key.origin.scheme)) *
-             0x9e3779b97f4a7c15ULL;
+Result<pool::EndpointHold> Core::endpoint(const Origin& origin, const std::shared_ptr<const InternedProfile>& profile,
+                                          pool::AfterUse after_use) {
+  std::string key = origin.to_string() + ' ' + std::to_string(profile->id());
+  if (auto found = pool_.find_endpoint(key, after_use)) return found;
+  return add_endpoint(origin, profile, std::move(key), after_use);
 }
 
-Result<pool::EndpointHold> Core::endpoint(const Origin& origin, const std::shared_ptr<const InternedProfile>& profile) {
-  const EndpointKey key{origin, profile->id()};
-  if (const Known* known = endpoints_.find(key)) return pool::EndpointHold(*known->endpoint);
+Result<pool::EndpointHold> Core::isolated_endpoint(const Origin& origin,
+                                                   const std::shared_ptr<const InternedProfile>& profile) {
+  return add_endpoint(origin, profile, {}, pool::AfterUse::close);
+}
 
+Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
+                                              const std::shared_ptr<const InternedProfile>& profile, std::string key,
+                                              pool::AfterUse after_use) {
   auto made = std::make_shared<InternedTarget>();
   made->origin = origin;
   made->profile = profile->profile();
@@ -31,12 +35,7 @@ Result<pool::EndpointHold> Core::endpoint(const Origin& origin, const std::share
     made->tls = std::move(tls).value();
   }
   std::shared_ptr<const connection::Target> target = std::move(made);  // as dial() looks at it
-  std::lock_guard lock(new_endpoints_mutex_);
-  if (const Known* known = endpoints_.find(key)) return pool::EndpointHold(*known->endpoint);
-  auto added = pool_.add_endpoint(origin.to_string(), target);
-  if (!added) return pool_.add_passing_endpoint(origin.to_string(), std::move(target));
-  const Known& known = endpoints_.find_or_insert(key, [&] { return std::make_unique<Known>(Known{*added}); });
-  return pool::EndpointHold(*known.endpoint);
+  return pool_.add_endpoint(origin.to_string(), std::move(target), std::move(key), after_use);
 }
 
 void Core::close() {
@@ -49,9 +48,7 @@ void Core::stop() {
 }
 
 void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) {
-  // The endpoint lives as long as the pool, and with it its target.
-  std::shared_ptr<const connection::Target> target(static_cast<const connection::Target*>(endpoint.target()),
-                                                   [](const connection::Target*) {});
+  auto target = std::static_pointer_cast<const connection::Target>(endpoint.target());
   const auto done = [this, &slot](Result<connection::Dialed> dialed) {
     if (!dialed) {
       pool_.dial_done(slot, std::move(dialed).error(), {});

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
+#include <string>
 #include <utility>
 
 #include <fastpool/error.h>
@@ -17,7 +17,6 @@
 #include "connection/dialer.h"
 #include "driver/reactor.h"
 #include "pool/pool.h"
-#include "sync/lookup_table.h"
 
 namespace fastpool::client {
 
@@ -35,11 +34,16 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   [[nodiscard]] std::shared_ptr<const InternedProfile> intern(const Profile& profile) {
     return profiles_.intern(profile);
   }
-  /// The endpoint of (origin, profile), lock-free once it is known. Past PoolSettings::max_endpoints a passing one.
+  /// The endpoint of (origin, profile), shared by all that ask for it. Takes a lock: for once per handle and origin.
   /// \param profile of this core's intern(); the endpoint's target holds it.
   /// \returns invalid_argument for a new https endpoint whose TLS settings OpenSSL refuses, such as an unreadable file.
   [[nodiscard]] Result<pool::EndpointHold> endpoint(const Origin& origin,
-                                                    const std::shared_ptr<const InternedProfile>& profile);
+                                                    const std::shared_ptr<const InternedProfile>& profile,
+                                                    pool::AfterUse after_use);
+  /// A new endpoint of (origin, profile) that no other call finds: its connections serve this holder alone, and are closed
+  /// with the hold. Errors as of endpoint().
+  [[nodiscard]] Result<pool::EndpointHold> isolated_endpoint(const Origin& origin,
+                                                             const std::shared_ptr<const InternedProfile>& profile);
 
   /// Ends everything: waits, dials, idle connections; interrupts the users of leased ones.
   void close();
@@ -68,6 +72,7 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   // pool::Dialer
   void dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) override;
+  void maintain_at(TimePoint when) override { reactor_.tick_at(when); }
   // driver::Reactor::Listener
   void on_hang_up(std::uint64_t token) override { pool_.on_hang_up(token); }
   void on_tick(TimePoint now) override;
@@ -76,35 +81,24 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   void unwatch(int descriptor) noexcept override { reactor_.unwatch(descriptor); }
 
  private:
-  struct EndpointKey {
-    Origin origin;
-    InternedProfile::Id profile = 0;
-    friend bool operator==(const EndpointKey&, const EndpointKey&) = default;
-  };
-  struct EndpointKeyHash {
-    std::size_t operator()(const EndpointKey& key) const noexcept;
-  };
-  struct Known {
-    pool::Endpoint* endpoint = nullptr;
-  };
   /// Keeps the profile alive, and its id with it, as long as an endpoint has it.
   struct InternedTarget : connection::Target {
     std::shared_ptr<const InternedProfile> interned;
   };
+  [[nodiscard]] Result<pool::EndpointHold> add_endpoint(const Origin& origin,
+                                                        const std::shared_ptr<const InternedProfile>& profile,
+                                                        std::string key, pool::AfterUse after_use);
 
   static constexpr Duration tick_interval = std::chrono::seconds(1);
 
   pool::SystemClock clock_;
   driver::Reactor reactor_;
   pool::Pool pool_;
-  sync::LookupTable<EndpointKey, Known, EndpointKeyHash> endpoints_;
 
   std::array<sync::Tally, error_code_count> errors_;
   std::function<void(const pool::Leak&)> leak_listener_;
   sync::Tally retried_;
   sync::Tally retried_unread_;
-
-  std::mutex new_endpoints_mutex_;  // one new endpoint at a time
 
   Profiles profiles_;  // has a lock of its own
 };

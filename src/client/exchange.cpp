@@ -1,5 +1,6 @@
 #include "client/exchange.h"
 
+#include "client/connection_authentication.h"
 #include "client/receive_buffer.h"
 #include "driver/blocking.h"
 #include "net/descriptor.h"
@@ -36,7 +37,7 @@ Result<void> without_value(Result<bool> result) {
 
 }  // namespace
 
-Exchange::Exchange(Core& core, pool::EndpointHold endpoint) noexcept
+Exchange::Exchange(Core& core, EndpointUse endpoint) noexcept
     : core_(&core), endpoint_(std::move(endpoint)), epoch_(net::fork_epoch()) {}
 
 Exchange::~Exchange() {
@@ -46,14 +47,19 @@ Exchange::~Exchange() {
 
 // ---- opening ---------------------------------------------------------------------------------------------------------
 
-Result<Exchange> Exchange::open(Core& core, pool::EndpointHold endpoint, const RequestView& request) {
+Result<Exchange> Exchange::open(Core& core, EndpointUse endpoint, const RequestView& request) {
   Exchange exchange(core, std::move(endpoint));
   if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
+  if (exchange.authenticates_connection_) [[unlikely]] {
+    auto isolated = exchange.endpoint_.isolate();
+    if (!isolated) return std::move(isolated).error();
+    if (!*isolated) exchange.close_asked_ = true;  // callers that know nothing of each other share the endpoint
+  }
   return exchange;
 }
 
 Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const RequestView& request) {
-  Exchange exchange(core, pool::EndpointHold(*lease.slot->endpoint.get()));  // the lease keeps it
+  Exchange exchange(core, EndpointUse(*lease.slot->endpoint.get()));  // the lease keeps it
   if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
   if (!core.pool().begin_stream(lease)) {
     return Error::make(ErrorCode::stale_lease, Phase::acquire,
@@ -69,6 +75,7 @@ Result<void> Exchange::prepare(const RequestView& request) {
   framing_ = *encoded;
   close_asked_ = framing_.close;
   head_request_ = request.method == "HEAD";
+  authenticates_connection_ = authenticates_connection(request.headers);
   replayable_ = h1::is_idempotent(request.method);
   if (!replayable_) {
     for (const Header& header : request.headers) {
@@ -87,6 +94,9 @@ void Exchange::note_connection() {
   written_before_ = connection().channel().bytes_written();
   engine_ = connection().channel().engine();
   tls_session_ = connection().channel().tls_session();
+  // The caller's lease may go on with the connection that is authenticated now, but no other caller.
+  if (authenticates_connection_ && stream_) [[unlikely]]
+    core_->pool().close_after_lease(stream_.ref);
 }
 
 connection::Connection& Exchange::connection() const noexcept {
@@ -253,6 +263,7 @@ void Exchange::release(pool::Reuse reuse) noexcept {
   }
   next_.end(pool::Reuse::unused());  // nothing went over it
   place_.leave();
+  endpoint_.release();
 }
 
 void Exchange::drop_connection() noexcept {
@@ -306,7 +317,7 @@ Error Exchange::fail(Error error) noexcept {
   error.bytes_sent = bytes_sent_;
   core_->count_error(error.code);
   if (error.phase == Phase::read_head && state_ == State::reading_body) error.phase = Phase::read_body;
-  if (error.detail.find(endpoint_->name()) == std::string::npos) error.detail = endpoint_->name() + ": " + error.detail;
+  if (endpoint_ && error.detail.find(endpoint_->name()) == std::string::npos) error.detail = endpoint_->name() + ": " + error.detail;
   state_ = State::ended;
   release(pool::Reuse::no());
   return error;

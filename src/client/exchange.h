@@ -16,6 +16,7 @@
 #include <fastpool/timeouts.h>
 
 #include "client/core.h"
+#include "client/handle.h"
 #include "client/retry.h"
 #include "client/unread_watch.h"
 #include "driver/driver.h"
@@ -55,7 +56,7 @@ class Exchange {
   ~Exchange();
 
   /// Encodes the request for an endpoint; no I/O, no wait, and the request's views are not kept.
-  [[nodiscard]] static Result<Exchange> open(Core& core, pool::EndpointHold endpoint, const RequestView& request);
+  [[nodiscard]] static Result<Exchange> open(Core& core, EndpointUse endpoint, const RequestView& request);
   /// The same on a lease that the caller keeps. stale_lease if it ended or is in use.
   [[nodiscard]] static Result<Exchange> open_on(Core& core, pool::LeaseRef lease, const RequestView& request);
   /// Puts it under a transport's own limit, and says how often a failed dial is tried again. Before the first operation.
@@ -143,7 +144,7 @@ class Exchange {
   enum class Turn : std::uint8_t { go_on, wait, done };
   enum class Progress : std::uint8_t { more, head, end, pending };
 
-  Exchange(Core& core, pool::EndpointHold endpoint) noexcept;
+  Exchange(Core& core, EndpointUse endpoint) noexcept;
 
   [[nodiscard]] Result<void> prepare(const RequestView& request);
   [[nodiscard]] bool may_begin(Operation operation);
@@ -194,7 +195,7 @@ class Exchange {
   [[nodiscard]] connection::Connection& connection() const noexcept;
 
   Core* core_;
-  pool::EndpointHold endpoint_;
+  EndpointUse endpoint_;  // until it ends
   pool::LeaseLimit* limit_ = nullptr;
   int connect_retries_ = 0;
   pool::LeaseLimit::Place place_;
@@ -206,6 +207,7 @@ class Exchange {
   bool head_request_ = false;
   bool replayable_ = false;
   bool close_asked_ = false;
+  bool authenticates_connection_ = false;  // \see authenticates_connection()
   bool spent_ = false;  // the connection must not carry another request, whatever the response says
   h1::EncodedHead framing_;
   std::uint64_t bytes_sent_ = 0;

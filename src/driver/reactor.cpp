@@ -114,6 +114,7 @@ struct Reactor::State : std::enable_shared_from_this<State> {
   std::unordered_map<std::uint64_t, Interest> interests;
   std::set<std::pair<TimePoint, std::uint64_t>> timers;
   std::uint64_t last_id = 0;
+  TimePoint next_tick = TimePoint::max();
   bool stop_seen = false;
   bool has_epoll = false;  ///< `epoll` is open, learnt under `mutex`
   bool abandoned = false;  ///< stopped on its own thread: the listener may be gone
@@ -312,18 +313,19 @@ void Reactor::State::wait_for_events(TimePoint until) {
 }
 
 void Reactor::State::run() {
-  const bool ticking = tick_interval > Duration::zero();
-  TimePoint next_tick = ticking ? later(Clock::now(), tick_interval) : TimePoint::max();
+  const auto tick_after = [this](TimePoint now) {
+    next_tick = tick_interval > Duration::zero() ? later(now, tick_interval) : TimePoint::max();
+  };
+  tick_after(Clock::now());
   for (;;) {
     run_commands();
     if (stop_seen) {
       break;
     }
     run_timers();
-    if (!abandoned && ticking && Clock::now() >= next_tick) {
-      const TimePoint now = Clock::now();
+    if (const TimePoint now = Clock::now(); !abandoned && now >= next_tick) {
+      tick_after(now);  // first: the listener may ask for a sooner one
       listener.on_tick(now);
-      next_tick = later(now, tick_interval);
     }
     if (abandoned) {
       break;
@@ -493,6 +495,15 @@ void Reactor::post(std::function<void()> task) {
   if (!state_->inherited()) {
     static_cast<void>(state_->enqueue([task = std::move(task)](State&) { task(); }));
   }
+}
+
+void Reactor::tick_at(TimePoint when) {
+  if (state_->inherited()) return;
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->running) return;
+  }
+  static_cast<void>(state_->enqueue([when](State& state) { state.next_tick = std::min(state.next_tick, when); }));
 }
 
 void Reactor::stop() {

@@ -23,7 +23,7 @@ class Reactor {
     virtual ~Listener() = default;
     /// A watched socket was hung up (RDHUP, HUP or ERR). `token` is what watch() was given; it may be stale.
     virtual void on_hang_up(std::uint64_t token) = 0;
-    /// About every `tick_interval`, once the thread runs.
+    /// About every `tick_interval`, once the thread runs, and when tick_at() asked for it.
     virtual void on_tick(TimePoint now) = 0;
   };
 
@@ -51,6 +51,9 @@ class Reactor {
   void unwatch(int descriptor) noexcept;
   /// Runs `task` on the reactor's thread soon; one that was posted before stop() is run by it, later ones are dropped.
   void post(std::function<void()> task);
+  /// Calls Listener::on_tick at that time, if the next one would come later. Does nothing before the thread runs, or after
+  /// stop().
+  void tick_at(TimePoint when);
   /// Ends all dials with pool_closed and joins the thread; later dials end at once with pool_closed. Idempotent. Hold no
   /// lock that a DialDone, task or Listener takes. On the reactor's thread it ends the dials without waiting for the thread.
   void stop();

@@ -56,7 +56,7 @@ TimePoint Pool::dial_start_locked(const Endpoint& endpoint) const {
 
 void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialReport report) {
   Endpoint& endpoint = *slot.endpoint.get();
-  const InUse in_use(*this, endpoint);
+  const EndpointHold kept = hold(endpoint);
   if (result) {
     tallies_.opened.add();
     if (report.handshake) tallies_.handshakes.add();
@@ -174,7 +174,7 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Po
     dispatch_locked(endpoint, actions);
     return false;
   }
-  if (!endpoint.kept() || (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections))) {
+  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
     const auto generation = slot.word.lease_dialed();
     if (generation && slot.word.begin_close(*generation)) actions.closing.push_back({&slot, true});
     return false;

@@ -18,45 +18,59 @@
 
 namespace fastpool::pool {
 
+/// What happens to the idle connections of an endpoint when its last hold is released.
+enum class AfterUse : std::uint8_t {
+  close,  ///< they are closed half a second later, unless the endpoint is held again by then
+  keep    ///< they stay for the pool's idle timeout
+};
+
 /// One thing that connections can be made to, in one pool: its limit, its idle connections, its waiters. Only the pool's
 /// code touches the members.
 ///
-/// It stands for one target as long as the pool lives; but past PoolSettings::max_endpoints it is a passing one: its
-/// connections are not kept, and with the last of its users and connections it ends (\see EndpointHold). The object is then
-/// kept for the next such target, since a stale lease may still lead to it.
+/// An endpoint lives while it has a hold (\see EndpointHold), a connection, a waiter, a tombstone, or connections to keep
+/// warm. Then it is retired: its name and target are dropped, and the object serves the next new target. The object itself
+/// is never freed while the pool lives, since a stale lease may still lead to it.
 class Endpoint {
  public:
-  Endpoint(std::string name, std::shared_ptr<const void> target, bool kept = true)
-      : name_(std::move(name)), target_(std::move(target)), kept_(kept) {}
+  Endpoint() = default;
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
 
-  /// For people: the origin.
+  /// For people: the origin. Constant while the caller has a hold or a lease.
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  /// Whatever the dialer needs; the pool never looks.
-  [[nodiscard]] const void* target() const noexcept { return target_.get(); }
-  /// Whether it lives as long as the pool.
-  [[nodiscard]] bool kept() const noexcept { return kept_; }
+  /// What the dialer needs; the pool never looks into it. Constant while the caller has a hold, a lease or a dial.
+  [[nodiscard]] const std::shared_ptr<const void>& target() const noexcept { return target_; }
 
  private:
   friend class Acquisition;
+  friend class EndpointHold;
   friend class Pool;
 
-  /// Of a passing one that ended: for the next target.
-  void stand_for(std::string name, std::shared_ptr<const void> target) {
+  /// Begins a life, or (with nothing) ends one. \returns the target before.
+  std::shared_ptr<const void> stand_for(std::string name, std::shared_ptr<const void> target) {
     std::lock_guard lock(mutex);
     name_ = std::move(name);
-    target_ = std::move(target);
+    target_.swap(target);
     failures = 0;
     dial_not_before = TimePoint::min();
     last_failure.reset();
+    longest_connect = {};
     wait_time = create_time = handshake_time = {};
+    return target;
   }
 
-  std::string name_;  // these two are constant while anybody uses it
+  // Written only between two lives.
+  std::string name_;
   std::shared_ptr<const void> target_;
-  const bool kept_;
+
+  // Guarded by the pool's endpoints_mutex_.
+  bool living = false;
+  std::string key;                          ///< how others find it; empty: it serves only its first hold
+  AfterUse after_use = AfterUse::close;     ///< `keep` if one of its holds said so
+  TimePoint unused_since = TimePoint::max();  ///< when the last hold was released, if what is idle is to be closed then
 
   // Lock-free.
-  sync::Count users;        ///< of a passing one: holds, and steps that touch it after its last connection ended
+  sync::Count users;        ///< holds, and steps that touch it after its last connection ended
   sync::IdleList idle;      ///< live connections, and how many wait for one
   sync::TaggedList vacant;  ///< places without a connection, kept for the next bare lease
   sync::Count connections;  ///< what counts against the limit: vacant, dialing, idle, leased, closing

@@ -50,6 +50,9 @@ class Dialer {
  public:
   virtual ~Dialer() = default;
   virtual void dial(Endpoint& endpoint, Slot& slot, DialTimes times) = 0;
+  /// The pool has work for Pool::maintain() at that time, which may be sooner than the next regular call. Called with no lock
+  /// held; returns at once.
+  virtual void maintain_at(TimePoint when) { static_cast<void>(when); }
 };
 
 /// Time, injected.

@@ -38,36 +38,6 @@ Pool::~Pool() {
   close();
 }
 
-Result<Endpoint*> Pool::add_endpoint(std::string name, std::shared_ptr<const void> target) {
-  std::lock_guard lock(endpoints_mutex_);
-  if (endpoints_.size() >= settings_.max_endpoints) {
-    return Error::make(ErrorCode::invalid_argument, Phase::acquire,
-                       "the pool already knows " + std::to_string(endpoints_.size()) +
-                           " endpoints, its maximum (max_endpoints); cannot add " + name);
-  }
-  return endpoints_.emplace_back(std::make_unique<Endpoint>(std::move(name), std::move(target))).get();
-}
-
-EndpointHold Pool::add_passing_endpoint(std::string name, std::shared_ptr<const void> target) {
-  std::lock_guard lock(endpoints_mutex_);
-  std::unique_ptr<Endpoint> passing;
-  if (ended_.empty()) {
-    passing = std::make_unique<Endpoint>(std::move(name), std::move(target), false);
-  } else {
-    passing = std::move(ended_.back());
-    ended_.pop_back();
-    passing->stand_for(std::move(name), std::move(target));
-  }
-  Endpoint& endpoint = *passing;
-  endpoint.users.add();
-  passing_.emplace(&endpoint, std::move(passing));
-  return {*this, endpoint};
-}
-
-EndpointHold::~EndpointHold() {
-  if (pool_ != nullptr) pool_->leave_endpoint(*endpoint_);
-}
-
 Error Pool::closed_error() {
   return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
 }
@@ -327,7 +297,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
   const TimePoint retire_at = slot.retire_at.get();
-  if (now >= retire_at || !endpoint.kept()) return false;
+  if (now >= retire_at) return false;
   if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
     return false;
   bool too_many = false;
@@ -364,7 +334,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
 bool Pool::vacate(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
-  if (refusing_.get() || !endpoint.kept() || !slot.word.park_vacant(ref.generation)) return false;
+  if (refusing_.get() || !slot.word.park_vacant(ref.generation)) return false;
   endpoint.vacant.push(slot.index, links());
   // The same pairs as in park().
   if (endpoint.idle.waiting() != 0) [[unlikely]]

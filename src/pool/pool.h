@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -48,10 +49,18 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
   ~Pool();
 
-  /// Makes an endpoint that lives as long as the pool. \returns invalid_argument past max_endpoints.
-  [[nodiscard]] Result<Endpoint*> add_endpoint(std::string name, std::shared_ptr<const void> target);
-  /// Makes one that goes with its last hold and connection, and keeps no connection.
-  [[nodiscard]] EndpointHold add_passing_endpoint(std::string name, std::shared_ptr<const void> target);
+  // ---- endpoints (endpoints.cpp) ----
+
+  /// Holds the living endpoint of that key; an empty hold if there is none.
+  [[nodiscard]] EndpointHold find_endpoint(std::string_view key, AfterUse after_use);
+  /// Holds the endpoint of that key, which is made if there is none. An empty key always makes one, which no other call
+  /// finds: it serves its first holder alone, and its idle connections are closed with the hold.
+  [[nodiscard]] EndpointHold add_endpoint(std::string name, std::shared_ptr<const void> target, std::string key,
+                                          AfterUse after_use);
+  /// Whether anything counts against the limit of an endpoint that the caller holds.
+  [[nodiscard]] static bool has_connections(const Endpoint& endpoint) noexcept {
+    return endpoint.connections.get() != 0;
+  }
 
   // ---- leases (pool.cpp); what waits without blocking is an Acquisition ----
 
@@ -71,6 +80,9 @@ class Pool {
   /// Ends a lease: parks or closes its connection, or hands it to the first waiter. With a stream open, the stream's end
   /// does it. False: no such lease any more, nothing changed.
   bool release(LeaseRef ref, Reuse reuse) noexcept;
+
+  /// From now on the connection of that lease is closed when the lease ends, and serves no other.
+  static void close_after_lease(LeaseRef ref) noexcept { ref.slot->retire_at.set(TimePoint::min()); }
 
   /// The lease of that id; nothing if it ended.
   [[nodiscard]] std::optional<LeaseRef> find(ConnectionId id) const noexcept;
@@ -146,23 +158,12 @@ class Pool {
     bool live = false;
     bool goodbye = false;
   };
-  /// Keeps a passing endpoint for a step that touches it after its last connection ended, and ends it if that was all that
-  /// kept it. Begin it while there is a connection, end it with no lock held.
-  class InUse {
-   public:
-    InUse(Pool& pool, Endpoint& endpoint) noexcept : pool_(pool), endpoint_(endpoint) {
-      if (!endpoint_.kept()) endpoint_.users.add();
-    }
-    InUse(const InUse&) = delete;
-    InUse& operator=(const InUse&) = delete;
-    ~InUse() {
-      if (!endpoint_.kept()) pool_.leave_endpoint(endpoint_);
-    }
-
-   private:
-    Pool& pool_;
-    Endpoint& endpoint_;
-  };
+  /// Keeps an endpoint for a step that touches it after its last connection ended. Begin it while there is a connection, end
+  /// it with no lock held.
+  [[nodiscard]] EndpointHold hold(Endpoint& endpoint) noexcept {
+    endpoint.users.add();
+    return {*this, endpoint};
+  }
   enum class Reserved : std::uint8_t { yes, endpoint_limit, total_limit };
   struct Links {
     const Slab& slab;
@@ -245,18 +246,21 @@ class Pool {
     return (slot.seating.get() + 1) & 0x7fffffffU;  // tokens have 63 bits
   }
 
-  // Upkeep (upkeep.cpp).
+  // Endpoints (endpoints.cpp).
+  [[nodiscard]] EndpointHold hold_locked(Endpoint& endpoint, AfterUse after_use) noexcept;
   void leave_endpoint(Endpoint& endpoint) noexcept;
   [[nodiscard]] static bool deserted_locked(Endpoint& endpoint) noexcept;
-  void end_passing_locked(std::unique_ptr<Endpoint> endpoint);
-  void end_passing();
+  [[nodiscard]] std::shared_ptr<const void> retire_locked(Endpoint& endpoint);
+  void retire_deserted();
+  void close_unused();
   template <typename Visit>
   void for_each_endpoint_locked(Visit visit) const {
-    for (const auto& endpoint : endpoints_)
-      visit(*endpoint);
-    for (const auto& [key, endpoint] : passing_)
-      visit(*endpoint);
+    for (const auto& endpoint : endpoints_) {
+      if (endpoint->living) visit(*endpoint);
+    }
   }
+
+  // Upkeep (upkeep.cpp).
   void warm_up();
   [[nodiscard]] double jitter() noexcept;
 
@@ -282,11 +286,12 @@ class Pool {
   alignas(64) sync::Count total_;  // connections of all endpoints; touched by dial and close only
   sync::Count idle_total_;         // only if counts_idle_
 
-  // Guarded by endpoints_mutex_, under which alone passing endpoints end.
+  // Guarded by endpoints_mutex_, under which alone endpoints begin and end.
   mutable std::mutex endpoints_mutex_;
-  std::deque<std::unique_ptr<Endpoint>> endpoints_;
-  std::unordered_map<const Endpoint*, std::unique_ptr<Endpoint>> passing_;
-  std::vector<std::unique_ptr<Endpoint>> ended_;  // passing ones, for the next of them
+  std::deque<std::unique_ptr<Endpoint>> endpoints_;                    // all, the retired ones too
+  std::unordered_map<std::string_view, Endpoint*> endpoints_by_key_;   // the living ones that have a key, which it views
+  std::deque<Endpoint*> retired_;                                      // the longest unused first
+  EndpointStats retired_times_;                                        // the histograms of ended lives
 
   // Guarded by starved_mutex_: endpoints whose waiters are held up by the total limit, first come first served.
   std::mutex starved_mutex_;

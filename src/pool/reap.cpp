@@ -22,7 +22,7 @@ std::unique_ptr<Pooled> Pool::unseat_locked(Slot& slot) noexcept {
 // Closing, owned by the caller: nothing else takes `pooled`. A cell still linked somewhere stays as a tombstone.
 void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
-  const InUse in_use(*this, endpoint);
+  const EndpointHold kept = hold(endpoint);
   std::unique_ptr<Pooled> pooled;
   {
     std::lock_guard lock(endpoint.mutex);

@@ -40,6 +40,7 @@ PoolStats Pool::stats() const {
     stats.leases += count;
     if (count > 1) stats.reused += count - 1;
   });
+  stats.all = retired_times_;
   for (const EndpointStats& each : stats.endpoints)
     stats.all += each;
   stats.dials = tallies_.dials.get();

@@ -1,4 +1,4 @@
-// What is done from time to time: expiry, passing endpoints, warm connections, leaks.
+// What is done from time to time: expiry, warm connections, leaks.
 
 #include <algorithm>
 #include <deque>
@@ -43,46 +43,9 @@ std::size_t Pool::cleanup() {
 
 void Pool::maintain() {
   cleanup();
-  end_passing();
+  close_unused();
+  retire_deserted();
   if (!refusing_.get()) warm_up();
-}
-
-// ---- passing endpoints -----------------------------------------------------------------------------------------------
-
-void Pool::leave_endpoint(Endpoint& endpoint) noexcept {
-  endpoint.users.subtract();
-  // From here on another thread may end it: only what is still listed is looked at.
-  std::lock_guard lock(endpoints_mutex_);
-  const auto listed = passing_.find(&endpoint);
-  if (listed == passing_.end() || !deserted_locked(endpoint)) return;
-  end_passing_locked(std::move(listed->second));
-  passing_.erase(listed);
-}
-
-// Whether nobody can reach it any more: no hold, no connection, and (last, since they touch it after that) no step under
-// way. Nothing makes new ones where there are none.
-bool Pool::deserted_locked(Endpoint& endpoint) noexcept {
-  if (endpoint.connections.get() != 0 || endpoint.users.get() != 0) return false;
-  std::lock_guard lock(endpoint.mutex);
-  return !endpoint.starved;
-}
-
-// Never freed: a stale lease may still lead to it, and finds what the slot's word says.
-void Pool::end_passing_locked(std::unique_ptr<Endpoint> endpoint) {
-  endpoint->stand_for({}, nullptr);
-  ended_.push_back(std::move(endpoint));
-}
-
-void Pool::end_passing() {
-  std::lock_guard lock(endpoints_mutex_);
-  for (auto each = passing_.begin(); each != passing_.end();) {
-    if (deserted_locked(*each->second)) {
-      end_passing_locked(std::move(each->second));
-      each = passing_.erase(each);
-    } else {
-      ++each;
-    }
-  }
 }
 
 // ---- warm connections ------------------------------------------------------------------------------------------------
@@ -92,10 +55,10 @@ void Pool::warm_up() {
   std::vector<Endpoint*> warm;
   {
     std::lock_guard lock(endpoints_mutex_);
-    for (const auto& endpoint : endpoints_) {
-      std::lock_guard endpoint_lock(endpoint->mutex);
-      if (endpoint->min_idle > 0 && endpoint->warm_ups == 0) warm.push_back(endpoint.get());
-    }
+    for_each_endpoint_locked([&](Endpoint& endpoint) {
+      std::lock_guard endpoint_lock(endpoint.mutex);
+      if (endpoint.min_idle > 0 && endpoint.warm_ups == 0) warm.push_back(&endpoint);
+    });
   }
   if (warm.empty()) return;
   const Duration ahead = settings_.idle_timeout ? std::min(warm_ahead, *settings_.idle_timeout / 4) : warm_ahead;
@@ -126,12 +89,6 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   count = std::min(
       {count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
   if (refusing_.get()) return closed_error();
-  if (!endpoint.kept()) {
-    return Error::make(ErrorCode::invalid_argument, Phase::acquire,
-                       "the pool knows " + std::to_string(settings_.max_endpoints) +
-                           " endpoints, as many as it may (max_endpoints): it keeps no connection of " +
-                           endpoint.name());
-  }
   // As many waiters as connections wanted: the queue's own rules then count the idle ones, dial the rest at once, and
   // tell errors. All are given back together.
   sync::ThreadWaker waker;

@@ -46,13 +46,22 @@ template <typename Atomics = StdAtomics>
 class BasicCount {
  public:
   void add(std::uint32_t amount = 1) noexcept { value_.fetch_add(amount); }
-  void subtract(std::uint32_t amount = 1) noexcept { value_.fetch_sub(amount); }
+  /// \returns what is left.
+  std::uint32_t subtract(std::uint32_t amount = 1) noexcept { return value_.fetch_sub(amount) - amount; }
   [[nodiscard]] std::uint32_t get() const noexcept { return value_.load(); }
   /// One more, unless that would pass `limit`.
   [[nodiscard]] bool add_below(std::uint32_t limit) noexcept {
     std::uint32_t current = value_.load();
     do {
       if (current >= limit) return false;
+    } while (!value_.compare_exchange_weak(current, current + 1));
+    return true;
+  }
+  /// One more, unless there is none.
+  [[nodiscard]] bool add_unless_zero() noexcept {
+    std::uint32_t current = value_.load();
+    do {
+      if (current == 0) return false;
     } while (!value_.compare_exchange_weak(current, current + 1));
     return true;
   }
@@ -64,6 +73,19 @@ class BasicCount {
   typename Atomics::template Atomic<std::uint32_t> value_{0};
 };
 using Count = BasicCount<>;
+
+/// A pointer to something that was complete when the pointer was set, or null.
+template <typename T>
+class Published {
+ public:
+  // acquire: pairs with the release in set().
+  [[nodiscard]] T* get() const noexcept { return pointer_.load(std::memory_order_acquire); }
+  // release: pairs with the acquire in get().
+  void set(T* pointer) noexcept { pointer_.store(pointer, std::memory_order_release); }
+
+ private:
+  std::atomic<T*> pointer_{nullptr};
+};
 
 /// A flag of the same kind.
 template <typename Atomics = StdAtomics>

@@ -97,11 +97,12 @@ class ExchangeTest : public ::testing::Test {
  protected:
   explicit ExchangeTest(const PoolSettings& settings = {}) : core_(settings) {}
   [[nodiscard]] pool::Endpoint& endpoint(const HttpServer& server) {
-    return **core_.endpoint(*Origin::parse(server.url()), core_.intern({}));
+    return **handle_.use(*Origin::parse(server.url()));  // which the handle keeps
   }
   [[nodiscard]] Exchange open(const HttpServer& server, std::string_view method, std::vector<Header> headers = {}) {
     headers.insert(headers.begin(), {"Host", "test"});
-    auto exchange = Exchange::open(core_, pool::EndpointHold(endpoint(server)), {method, "/", headers});
+    auto use = handle_.use(*Origin::parse(server.url()));
+    auto exchange = Exchange::open(core_, std::move(use).value(), {method, "/", headers});
     EXPECT_TRUE(exchange.ok());
     return std::move(exchange).value();
   }
@@ -128,6 +129,7 @@ class ExchangeTest : public ::testing::Test {
   [[nodiscard]] std::uint64_t total() { return core_.pool().stats().all.total_connections; }
 
   Core core_;
+  Handle handle_{core_, core_.intern({}), pool::AfterUse::keep, Handle::Isolation::by_handle};
   CallOptions options_{patient().timeouts, {}, 0};
 };
 

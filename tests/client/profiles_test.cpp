@@ -66,12 +66,12 @@ TEST(Profiles, an_endpoint_keeps_its_profile_for_the_client_that_comes_next) {
   Core core({});
   auto client = core.intern(named("a.example"));
   const auto id = client->id();
-  const auto endpoint = core.endpoint(*Origin::parse(server.url()), client);
+  const auto endpoint = core.endpoint(*Origin::parse(server.url()), client, pool::AfterUse::keep);
   ASSERT_TRUE(endpoint.ok());
   client.reset();
   const auto next = core.intern(named("a.example"));
   EXPECT_EQ(next->id(), id);
-  EXPECT_EQ(&**core.endpoint(*Origin::parse(server.url()), next), &**endpoint);
+  EXPECT_EQ(&**core.endpoint(*Origin::parse(server.url()), next, pool::AfterUse::keep), &**endpoint);
 }
 
 TEST(ClientProfile, plain_http_needs_no_tls_settings_and_https_reports_what_is_wrong_with_them) {

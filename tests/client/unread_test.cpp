@@ -186,7 +186,8 @@ class StaleConnection : public ExchangeTest {
       server_ = std::make_unique<support::LoopbackServer>(std::move(handler));
     }
     const std::string url = scheme + "://localhost:" + std::to_string(server_->port());
-    endpoint_ = &**core_.endpoint(*Origin::parse(url), core_.intern(profile));
+    own_handle_.emplace(core_, core_.intern(profile), pool::AfterUse::keep, Handle::Isolation::by_handle);
+    use_ = std::move(own_handle_->use(*Origin::parse(url))).value();
     Exchange first = open("GET");
     ASSERT_TRUE(first.obtain(options_));
     ASSERT_TRUE(first.send("", options_));
@@ -194,7 +195,7 @@ class StaleConnection : public ExchangeTest {
   }
   [[nodiscard]] Exchange open(std::string_view method, std::vector<Header> headers = {}) {
     headers.insert(headers.begin(), {"Host", "test"});
-    auto exchange = Exchange::open(core_, pool::EndpointHold(*endpoint_), {method, "/", headers});
+    auto exchange = Exchange::open(core_, use_.share(), {method, "/", headers});
     EXPECT_TRUE(exchange.ok());
     return std::move(exchange).value();
   }
@@ -222,7 +223,8 @@ class StaleConnection : public ExchangeTest {
   std::promise<void> go_on_;
   std::promise<void> over_;
   support::CertificateAuthority authority_;
-  pool::Endpoint* endpoint_ = nullptr;
+  std::optional<Handle> own_handle_;
+  EndpointUse use_;
   std::unique_ptr<support::LoopbackServer> server_;  // last: its threads use the rest
 };
 
@@ -353,7 +355,7 @@ TEST_F(StaleConnection, a_streamed_body_without_a_piece_is_sent_again) {
 
 TEST_F(StaleConnection, on_a_lease_of_the_callers_the_lease_stays) {
   serve_until([](ServerConnection&) {});
-  const auto lease = core_.pool().try_lease(*endpoint_);
+  const auto lease = core_.pool().try_lease(*use_);
   ASSERT_TRUE(lease);
   const std::vector<Header> headers{{"Host", "test"}, {"Content-Length", "5"}};
   {

@@ -310,20 +310,20 @@ TEST_F(Hazards, at_the_total_limit_with_all_in_use_what_becomes_idle_is_found) {
   EXPECT_TRUE(pool_->release(*third, Reuse::yes()));
 }
 
-// A passing endpoint that ended is where a stale lease still leads.
-class StaleLeasesOfPassingEndpoints : public PoolTest {
+// A stale lease still leads to the object of a retired endpoint.
+class StaleLeasesOfRetiredEndpoints : public PoolTest {
  protected:
   /// The ref of a lease that ended with its endpoint.
   [[nodiscard]] LeaseRef stale() {
-    EndpointHold hold = pool_->add_passing_endpoint("passing", nullptr);
+    EndpointHold hold = pool_->add_endpoint("retired", nullptr, "retired", AfterUse::close);
     Lease lease = dialed(*hold);
     const LeaseRef ref = lease.ref();
-    lease.end(Reuse::yes());
+    lease.end(Reuse::no());
     return ref;
   }
 };
 
-TEST_F(StaleLeasesOfPassingEndpoints, are_harmless) {
+TEST_F(StaleLeasesOfRetiredEndpoints, are_harmless) {
   make();
   const LeaseRef ref = stale();
   EXPECT_EQ(pool_->stats().endpoints.size(), 1U);
@@ -334,10 +334,10 @@ TEST_F(StaleLeasesOfPassingEndpoints, are_harmless) {
   EXPECT_FALSE(pool_->find(ref.id()));
 }
 
-TEST_F(StaleLeasesOfPassingEndpoints, do_nothing_to_the_next_one) {
+TEST_F(StaleLeasesOfRetiredEndpoints, do_nothing_to_the_next_one) {
   make();
   const LeaseRef ref = stale();
-  EndpointHold next = pool_->add_passing_endpoint("next", nullptr);
+  EndpointHold next = pool_->add_endpoint("next", nullptr, "next", AfterUse::close);
   Lease lease = dialed(*next);
   EXPECT_EQ(next->name(), "next");
   pool_->disconnect(ref);
@@ -347,10 +347,10 @@ TEST_F(StaleLeasesOfPassingEndpoints, do_nothing_to_the_next_one) {
   EXPECT_EQ(describe(*next), "1 leased");
 }
 
-TEST_F(StaleLeasesOfPassingEndpoints, given_back_twice_by_two_threads_end_once) {
+TEST_F(StaleLeasesOfRetiredEndpoints, given_back_twice_by_two_threads_end_once) {
   make();
   for (int round = 0; round < 300; ++round) {
-    EndpointHold hold = pool_->add_passing_endpoint("passing", nullptr);
+    EndpointHold hold = pool_->add_endpoint("retired", nullptr, "retired", AfterUse::close);
     const LeaseRef ref = *pool_->try_lease(*hold);
     hold = EndpointHold();
     std::atomic<int> ended{0};

@@ -120,7 +120,7 @@ TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_is_closed_and_never_
 }
 
 TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_begins_to_drain) {
-  auto* const endpoint = pool_.add_endpoint("a", nullptr).value();
+  const EndpointHold endpoint = pool_.add_endpoint("a", nullptr, "a", AfterUse::keep);
   const auto busy = pool_.try_lease(*endpoint);
   ASSERT_TRUE(busy);
   LeaseLimit limit(1);

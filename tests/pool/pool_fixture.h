@@ -167,6 +167,7 @@ class PoolTest : public ::testing::Test {
  protected:
   ~PoolTest() override {
     if (pool_ == nullptr) return;
+    holds_.clear();
     pool_->close();
     while (dialer_.under_way() != 0)
       refuse_dial(Error::make(ErrorCode::pool_closed, Phase::connect, "the test ends"));
@@ -176,14 +177,13 @@ class PoolTest : public ::testing::Test {
   }
 
   Pool& make(const PoolSettings& settings = {}) {
+    holds_.clear();
     pool_ = std::make_unique<Pool>(settings, clock_, dialer_);
     a_ = endpoint("a");
     return *pool_;
   }
   [[nodiscard]] Endpoint* endpoint(const std::string& name) {
-    auto added = pool_->add_endpoint(name, nullptr);
-    EXPECT_TRUE(added.ok());
-    return *added;
+    return &*holds_.emplace_back(pool_->add_endpoint(name, nullptr, name, AfterUse::keep));
   }
 
   /// "2 leased, 1 idle, 1 dialing, 3 waiting"
@@ -296,6 +296,7 @@ class PoolTest : public ::testing::Test {
   ScriptedDialer dialer_;
   std::vector<std::shared_ptr<Record>> records_;
   std::unique_ptr<Pool> pool_;
+  std::vector<EndpointHold> holds_;  // of endpoint()
   Endpoint* a_ = nullptr;
 };
 

@@ -262,16 +262,6 @@ TEST_F(Limits, a_returned_connection_goes_to_a_waiter_even_if_none_may_be_idle) 
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(Limits, endpoints_are_bounded) {
-  PoolSettings settings;
-  settings.max_endpoints = 1;
-  make(settings);
-  const auto refused = pool_->add_endpoint("https://b:443", nullptr);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
-  EXPECT_NE(refused.error().detail.find("https://b:443"), std::string::npos);
-}
-
 class BareLeases : public PoolTest {};
 
 TEST_F(BareLeases, an_idle_connection_is_given_without_a_look) {

@@ -114,8 +114,10 @@ struct Caller final : sync::Waker {
 class Simulation : public ::testing::Test {
  protected:
   Simulation() : pool_(settings(), clock_, dialer_) {
-    for (std::size_t i = 0; i < endpoint_count; ++i)
-      endpoints_.push_back(*pool_.add_endpoint("endpoint-" + std::to_string(i), nullptr));
+    for (std::size_t i = 0; i < endpoint_count; ++i) {
+      const std::string name = "endpoint-" + std::to_string(i);
+      endpoints_.push_back(&*holds_.emplace_back(pool_.add_endpoint(name, nullptr, name, AfterUse::keep)));
+    }
   }
 
   [[nodiscard]] static PoolSettings settings() {
@@ -291,6 +293,7 @@ class Simulation : public ::testing::Test {
   Peers peers_;
   QueuingDialer dialer_;
   Pool pool_;
+  std::vector<EndpointHold> holds_;
   std::vector<Endpoint*> endpoints_;
   std::vector<LeaseRef> held_;
   std::vector<std::unique_ptr<Caller>> callers_;
