@@ -48,6 +48,12 @@ class Pool {
     return there != nullptr ? &**there : nullptr;
   }
 
+  /// A lease that Python knows by its id alone keeps the pool alive until it is given back. With the GIL.
+  void hold_for_lease() noexcept { Py_INCREF(object_); }
+  void release_for_lease() noexcept { Py_DECREF(object_); }
+  /// This very object of Python's; before the first lease.
+  void set_object(PyObject* object) noexcept { object_ = object; }
+
   /// Where the leases of core() were taken; null if the pool does not look for leaks.
   [[nodiscard]] LeaseOrigins* origins() noexcept { return origins_.get(); }
 
@@ -63,6 +69,7 @@ class Pool {
   void abandon_parents() noexcept;
   [[nodiscard]] client::EndpointUse look_up(nanobind::handle url);
 
+  PyObject* object_ = nullptr;              // borrowed
   unsigned epoch_ = net::fork_epoch() - 1;  // of core_; not this process's before the first use
   client::Core* core_ = nullptr;            // that what follows belongs to
   std::unique_ptr<client::Handle> handle_;  // of the pool's own TLS settings, for callers without one; null before the
@@ -76,7 +83,7 @@ class Handle {
  public:
   /// \param ssl_context what the profile's channels are of, or None; kept as long as the handle may dial.
   Handle(nanobind::object pool, Profile profile, nanobind::object ssl_context, std::optional<std::uint32_t> max_leases,
-         int connect_retries, nanobind::object error_factory);
+         int connect_retries, bool owns_pool, nanobind::object error_factory);
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
   ~Handle();
@@ -104,7 +111,10 @@ class Handle {
   const Profile profile_;
   const nanobind::object ssl_context_;
   void renew(client::Core& core);
+  [[nodiscard]] std::unique_ptr<client::Handle> make_native(client::Core& core,
+                                                            std::shared_ptr<const client::InternedProfile> profile) const;
 
+  const client::Handle::Isolation isolation_;
   pool::AfterUse after_use_ = pool::AfterUse::close;
   unsigned epoch_ = net::fork_epoch();  // of the core that native_ and limit belong to
   std::unique_ptr<client::Handle> native_;

@@ -198,6 +198,8 @@ class LeaseCall final : public Awaited {
       raise(outcome.error(), pool_.error_factory);
     }
     const std::string id = connection_id_text(outcome->id().value);
+    pool_.set_object(pool_object_.ptr());
+    pool_.hold_for_lease();
     if (LeaseOrigins* const origins = pool_.origins()) origins->note(outcome->id(), calling_place());
     return nb::str(id.data(), id.size());
   }

@@ -33,7 +33,7 @@ std::vector<SocketOption> options_from(nb::handle options) {
 }  // namespace
 
 Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std::optional<std::uint32_t> most,
-               int retries, nb::object factory)
+               int retries, bool owns_pool, nb::object factory)
     : pool_object(std::move(the_pool)),
       pool(nb::cast<Pool&>(pool_object)),
       error_factory(std::move(factory)),
@@ -41,11 +41,12 @@ Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std
       max_leases(most),
       limit(most ? std::make_unique<pool::LeaseLimit>(*most) : nullptr),
       profile_(std::move(profile)),
-      ssl_context_(std::move(ssl_context)) {
+      ssl_context_(std::move(ssl_context)),
+      isolation_(owns_pool ? client::Handle::Isolation::by_pool : client::Handle::Isolation::by_handle) {
   client::Core& core = pool.core();
   const auto interned = core.intern(profile_);
   if (auto tls = interned->tls(); !tls) raise_value_error(tls.error());  // as httpx does, not at the first request
-  native_ = std::make_unique<client::Handle>(core, interned, after_use_, client::Handle::Isolation::by_handle);
+  native_ = make_native(core, interned);
 }
 
 Handle::~Handle() {
@@ -53,11 +54,15 @@ Handle::~Handle() {
   if (exiting() || epoch_ != net::fork_epoch()) (void)native_.release();
 }
 
+std::unique_ptr<client::Handle> Handle::make_native(client::Core& core,
+                                                    std::shared_ptr<const client::InternedProfile> profile) const {
+  return std::make_unique<client::Handle>(core, std::move(profile), after_use_, isolation_);
+}
+
 void Handle::renew(client::Core& core) {
   epoch_ = net::fork_epoch();
   (void)native_.release();  // of the parent's core, as it may be locked
-  native_ = std::make_unique<client::Handle>(core, core.intern(profile_), after_use_,
-                                             client::Handle::Isolation::by_handle);
+  native_ = make_native(core, core.intern(profile_));
   // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
   if (max_leases) {
     (void)limit.release();
@@ -146,7 +151,7 @@ void bind_handle(nb::module_& module) {
           "__init__",
           [](Handle* self, nb::object the_pool, const TlsSettings& tls, std::string local_address,
              std::string unix_socket, nb::handle socket_options, nb::object ssl_context,
-             std::optional<std::uint32_t> max_leases, int connect_retries, nb::object factory) {
+             std::optional<std::uint32_t> max_leases, int connect_retries, bool owns_pool, nb::object factory) {
             if (!nb::isinstance<Pool>(the_pool)) throw nb::type_error("pool must be a _core.Pool");
             Profile profile{tls,    "", std::move(local_address), std::move(unix_socket), options_from(socket_options),
                             nullptr};
@@ -155,11 +160,11 @@ void bind_handle(nb::module_& module) {
               profile.channels = ContextFactory::of(ssl_context);
             }
             new (self) Handle(std::move(the_pool), std::move(profile), std::move(ssl_context), max_leases,
-                              connect_retries, std::move(factory));
+                              connect_retries, owns_pool, std::move(factory));
           },
           "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "",
           "socket_options"_a = nb::make_tuple(), "ssl_context"_a.none() = nb::none(),
-          "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "error_factory"_a.none() = nb::none())
+          "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "owns_pool"_a = false, "error_factory"_a.none() = nb::none())
       .def_prop_ro("open_leases", &Handle::open_leases)
       .def("keep_connections", &Handle::keep_connections)
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })

@@ -25,6 +25,7 @@ PyObject* give_out(Pool& self, client::Core& core, pool::LeaseRef ref) {
     throw nb::python_error();
   }
   write_connection_id(ref.id().value, PyUnicode_1BYTE_DATA(text));
+  self.hold_for_lease();
   if (LeaseOrigins* const origins = self.origins()) [[unlikely]]
     origins->note(ref.id(), calling_place());
   return text;
@@ -33,6 +34,7 @@ PyObject* give_out(Pool& self, client::Core& core, pool::LeaseRef ref) {
 /// Takes one back; false if it ended before.
 bool take_back(Pool& self, client::Core& core, pool::LeaseRef ref, pool::Reuse reuse) {
   if (!core.pool().release(ref, reuse)) return false;
+  self.release_for_lease();  // not the last: the caller of this method has one
   if (LeaseOrigins* const origins = self.origins()) [[unlikely]]
     origins->forget(ref.id());
   return true;
@@ -216,6 +218,7 @@ Pool& find_native(PyObject* self) {
     throw nb::python_error();
   }
   last_called = {self, nb::inst_ptr<Pool>(self)};
+  last_called.pool->set_object(self);
   return *last_called.pool;
 }
 

@@ -12,7 +12,7 @@
 
 namespace fastpool::bindings {
 
-/// The endpoints of URLs that Python asked for lately: at least the last 2,048, at most twice as many. Looked up first by the
+/// The endpoints of URLs that Python asked for lately: at least the last 1,024, at most twice as many. Looked up first by the
 /// string's address, in a small direct-mapped table; then by its own cached hash and its value. Both tables own references
 /// to their strings, or an address could come to mean another string. With the GIL only.
 ///
@@ -76,7 +76,7 @@ class RememberedEndpoints {
     }
   };
   using Uses = std::unordered_map<PyObject*, client::EndpointUse, HashOfStr, SameStr>;
-  static constexpr std::size_t most_young = 2048;
+  static constexpr std::size_t most_young = 1024;
   static constexpr Py_ssize_t longest = 1024;  // characters of a URL that is kept
   static constexpr std::size_t places = 256;
 

@@ -177,7 +177,11 @@ class Response:
 
 class Handle:
     """What a transport holds: a pool, how connections are to be made, and how errors are to be told. Counts its own
-    leases; closing it ends the waits at `max_leases` (pool closed) and breaks no stream."""
+    leases; closing it ends the waits at `max_leases` (pool closed) and breaks no stream.
+
+    Connections that a request authenticates (NTLM, Negotiate, Kerberos in `Authorization` or `Proxy-Authorization`) serve
+    this handle alone and are closed with it. Other idle connections are closed half a second after the last handle that
+    uses their endpoint, unless one of these handles keeps them."""
 
     def __init__(
         self,
@@ -190,8 +194,11 @@ class Handle:
         ssl_context: ssl.SSLContext | None = None,
         max_leases: int | None = None,
         connect_retries: int = 0,
+        owns_pool: bool = False,
         error_factory: ErrorFactory | None = None,
     ) -> None: ...
+    def keep_connections(self) -> None:
+        """Idle connections stay for the pool's idle timeout when this handle is closed. Before the first request."""
     @property
     def open_leases(self) -> int: ...
     @property

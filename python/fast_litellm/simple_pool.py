@@ -1,10 +1,12 @@
 """`SimpleConnectionPool`, and the functions on the process-wide pool "default".
 
-Pools are known by their names: the pool "default" carries litellm's calls, and whoever asks for that name gets it.
+Pools are known by their names. The pool "default" carries litellm's calls and lasts as long as the process, or until it
+is closed. Any other pool lasts while something refers to it: a variable, a transport, an open lease.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -48,12 +50,15 @@ __all__ = [
 ]
 
 _lock = new_rlock()
-# Guarded by _lock. A pool stays here until it is closed.
-_pools: dict[str, SimpleConnectionPool] = {}
+# Guarded by _lock: the pools that are not closed, by their names.
+_pools: weakref.WeakValueDictionary[str, SimpleConnectionPool] = weakref.WeakValueDictionary()
+# Guarded by _lock: keeps the pool "default" from its first use on.
+_default_pool: SimpleConnectionPool | None = None
 
 
 class SimpleConnectionPool(_core.Pool):
-    """A pool of connections, known by its name: equal names are the same pool, in the whole process.
+    """A pool of connections, known by its name: equal names are the same pool, in the whole process. Keep a reference to
+    it: a pool that nothing refers to and that has no open lease closes its connections and ends ("default" stays).
 
     Limits count connections (dialing, idle and leased ones); None means no limit. Times are in seconds. `verify`,
     `cert` and `trust_env` say how TLS is spoken on leases and in `request`, as in httpx. What is left out has the
@@ -120,6 +125,9 @@ class SimpleConnectionPool(_core.Pool):
             )
             self._options = options
             _pools[pool_name] = self
+            if pool_name == "default":
+                global _default_pool
+                _default_pool = self
 
     def _must_agree(self, given: dict[str, Any]) -> None:
         for name, value in given.items():
@@ -171,6 +179,8 @@ class SimpleConnectionPool(_core.Pool):
             if _pools.get(self.name) is self:
                 del _pools[self.name]
                 if self.name == "default":
+                    global _default_pool
+                    _default_pool = None
                     for name in _FUNCTIONS:
                         globals().pop(name, None)
 

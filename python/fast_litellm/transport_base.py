@@ -111,6 +111,7 @@ class Transport:
                 socket_options=options,
                 max_leases=max_leases,
                 connect_retries=retries,
+                owns_pool=self._owns_pool,
                 error_factory=library.error_factory,
             )
         except BaseException:

@@ -33,7 +33,7 @@ struct Client::State {
   [[nodiscard]] std::unique_ptr<client::Handle> make_handle() {
     client::Core& now = core.get();
     return std::make_unique<client::Handle>(now, now.intern(profile), pool::AfterUse::keep,
-                                            client::Handle::Isolation::by_handle);
+                                            client::Handle::Isolation::by_pool);
   }
 
   sync::EpochPointer<client::Handle> handle_;

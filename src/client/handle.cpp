@@ -20,7 +20,7 @@ void EndpointUse::release() noexcept {
 
 Result<bool> EndpointUse::isolate() {
   if (held_ == nullptr || held_->handle_.isolation_ == Handle::Isolation::none) return false;
-  if (held_->isolated_) return true;
+  if (held_->isolated_ || held_->handle_.isolation_ == Handle::Isolation::by_pool) return true;
   auto isolated = held_->handle_.isolate(*held_);
   if (!isolated) return std::move(isolated).error();
   *this = std::move(isolated).value();

@@ -68,8 +68,9 @@ class EndpointUse {
 
   /// Another use of the same.
   [[nodiscard]] EndpointUse share() const noexcept;
-  /// Moves the handle to an isolated endpoint of the same target, and this use with it, for a request that authenticates its
-  /// connection. False if the handle does not isolate, or there is none: the caller must close the connection.
+  /// For a request that authenticates its connection: moves the handle to an isolated endpoint of the same target, and this
+  /// use with it, unless the pool is the handle's own. False if the handle does not isolate, or there is none: the caller
+  /// must close the connection.
   [[nodiscard]] Result<bool> isolate();
   void release() noexcept;
   /// Forgets it without releasing it (its process is the parent's).
@@ -95,8 +96,9 @@ class EndpointUse {
 class Handle {
  public:
   enum class Isolation : std::uint8_t {
-    by_handle,  ///< one user's: connections that it authenticates serve it alone
-    none        ///< shared by callers that know nothing of each other: such connections serve one request
+    by_handle,  ///< other handles use the pool: connections that this one authenticates are kept apart
+    by_pool,    ///< the pool is this handle's own: its connections serve nothing else anyway
+    none        ///< callers that know nothing of each other share the handle: such connections serve one request
   };
 
   /// \param core outlives the handle. \param profile of that core's intern().

@@ -478,3 +478,60 @@ def test_wrong_types_are_type_errors(pool: SimpleConnectionPool) -> None:
     ):
         with pytest.raises(TypeError):
             call()
+
+
+# Pools that nothing refers to
+
+
+def test_a_pool_that_nothing_refers_to_ends(serve: Serve) -> None:
+    server = serve(serve_ok)
+    name = f"named-{uuid.uuid4()}"
+    assert SimpleConnectionPool(name).request(server.url, "GET", "/").status_code == 200
+    server.wait_until(lambda counts: counts.connections == 1 and counts.open == 0, "the end of its connection")
+    other = SimpleConnectionPool(name, max_connections=2)  # its settings are forgotten too
+    other.close()
+
+
+def test_a_lease_keeps_its_pool_alive(serve: Serve) -> None:
+    server = serve(serve_ok)
+    name = f"named-{uuid.uuid4()}"
+    held = SimpleConnectionPool(name).get_connection(server.url)
+    assert held is not None
+    gc.collect()
+    assert SimpleConnectionPool(name).request(held, "GET", "/").status_code == 200
+    gc.collect()
+    assert server.counts.open == 1
+    assert SimpleConnectionPool(name).return_connection(held) is True
+    server.wait_until(lambda counts: counts.open == 0, "the end of its connection")
+
+
+def test_a_transport_keeps_its_pool_alive(serve: Serve) -> None:
+    server = serve(serve_ok)
+    name = f"named-{uuid.uuid4()}"
+    with httpx.Client(transport=fast_litellm.HTTPTransport(pool=name)) as client:
+        for _ in range(3):
+            gc.collect()
+            assert client.get(server.url).status_code == 200
+        assert SimpleConnectionPool(name).get_stats()["connections_opened"] == 1
+    del client
+    gc.collect()
+    assert SimpleConnectionPool(name).get_stats()["connections_opened"] == 0
+
+
+def test_the_default_pool_stays(serve: Serve) -> None:
+    server = serve(serve_ok)
+    SimpleConnectionPool().request(server.url, "GET", "/")
+    gc.collect()
+    SimpleConnectionPool().request(server.url, "GET", "/")
+    assert server.connections == 1
+
+
+def test_many_origins_leave_nothing_behind(new_pool: NewPool) -> None:
+    pool = new_pool()
+    for number in range(20_000):
+        held = pool.get_connection(f"http://host-{number}.invalid")
+        assert held is not None
+        assert pool.return_connection(held)
+    pool.cleanup()
+    pool.cleanup()
+    assert len(pool.get_stats()["endpoints"]) < 10_000
