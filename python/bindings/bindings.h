@@ -111,8 +111,8 @@ class Handle {
   const Profile profile_;
   const nanobind::object ssl_context_;
   void renew(client::Core& core);
-  [[nodiscard]] std::unique_ptr<client::Handle> make_native(client::Core& core,
-                                                            std::shared_ptr<const client::InternedProfile> profile) const;
+  [[nodiscard]] std::unique_ptr<client::Handle> make_native(
+      client::Core& core, std::shared_ptr<const client::InternedProfile> profile) const;
 
   const client::Handle::Isolation isolation_;
   pool::AfterUse after_use_ = pool::AfterUse::close;

@@ -164,7 +164,8 @@ void bind_handle(nb::module_& module) {
           },
           "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "",
           "socket_options"_a = nb::make_tuple(), "ssl_context"_a.none() = nb::none(),
-          "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "owns_pool"_a = false, "error_factory"_a.none() = nb::none())
+          "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "owns_pool"_a = false,
+          "error_factory"_a.none() = nb::none())
       .def_prop_ro("open_leases", &Handle::open_leases)
       .def("keep_connections", &Handle::keep_connections)
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })

@@ -135,8 +135,8 @@ void Pool::adopt(client::Core& now) {
   Profile of_pool;
   of_pool.tls = default_tls;
   if (!default_ssl_context.is_none()) of_pool.channels = ContextFactory::of(default_ssl_context);
-  handle_ = std::make_unique<client::Handle>(now, now.intern(of_pool), pool::AfterUse::keep,
-                                             client::Handle::Isolation::none);
+  handle_ =
+      std::make_unique<client::Handle>(now, now.intern(of_pool), pool::AfterUse::keep, client::Handle::Isolation::none);
   if (holder.settings().leak_after) {
     // The parent's, if there is one, is left to its core, whose locks may be held. No lease of this core is open yet.
     auto fresh = std::make_unique<LeaseOrigins>();

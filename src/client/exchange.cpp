@@ -317,7 +317,8 @@ Error Exchange::fail(Error error) noexcept {
   error.bytes_sent = bytes_sent_;
   core_->count_error(error.code);
   if (error.phase == Phase::read_head && state_ == State::reading_body) error.phase = Phase::read_body;
-  if (endpoint_ && error.detail.find(endpoint_->name()) == std::string::npos) error.detail = endpoint_->name() + ": " + error.detail;
+  if (endpoint_ && error.detail.find(endpoint_->name()) == std::string::npos)
+    error.detail = endpoint_->name() + ": " + error.detail;
   state_ = State::ended;
   release(pool::Reuse::no());
   return error;

@@ -208,7 +208,7 @@ class Exchange {
   bool replayable_ = false;
   bool close_asked_ = false;
   bool authenticates_connection_ = false;  // \see authenticates_connection()
-  bool spent_ = false;  // the connection must not carry another request, whatever the response says
+  bool spent_ = false;                     // the connection must not carry another request, whatever the response says
   h1::EncodedHead framing_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t body_sent_ = 0;

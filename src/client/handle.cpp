@@ -124,7 +124,9 @@ Result<EndpointUse> Handle::isolate(const HeldEndpoint& shared) {
 // One use less; the last releases the hold. Hold no lock: the pool may close connections.
 void Handle::drop(HeldEndpoint& held) noexcept {
   if (held.uses_.subtract() != 0) return;
-  { const pool::EndpointHold released = std::exchange(held.hold_, pool::EndpointHold()); }
+  {
+    const pool::EndpointHold released = std::exchange(held.hold_, pool::EndpointHold());
+  }
   const std::lock_guard lock(mutex_);
   free_.push_back(&held);
 }

@@ -65,8 +65,8 @@ class Endpoint {
 
   // Guarded by the pool's endpoints_mutex_.
   bool living = false;
-  std::string key;                          ///< how others find it; empty: it serves only its first hold
-  AfterUse after_use = AfterUse::close;     ///< `keep` if one of its holds said so
+  std::string key;                            ///< how others find it; empty: it serves only its first hold
+  AfterUse after_use = AfterUse::close;       ///< `keep` if one of its holds said so
   TimePoint unused_since = TimePoint::max();  ///< when the last hold was released, if what is idle is to be closed then
 
   // Lock-free.

@@ -288,10 +288,10 @@ class Pool {
 
   // Guarded by endpoints_mutex_, under which alone endpoints begin and end.
   mutable std::mutex endpoints_mutex_;
-  std::deque<std::unique_ptr<Endpoint>> endpoints_;                    // all, the retired ones too
-  std::unordered_map<std::string_view, Endpoint*> endpoints_by_key_;   // the living ones that have a key, which it views
-  std::deque<Endpoint*> retired_;                                      // the longest unused first
-  EndpointStats retired_times_;                                        // the histograms of ended lives
+  std::deque<std::unique_ptr<Endpoint>> endpoints_;                   // all, the retired ones too
+  std::unordered_map<std::string_view, Endpoint*> endpoints_by_key_;  // the living ones that have a key, which it views
+  std::deque<Endpoint*> retired_;                                     // the longest unused first
+  EndpointStats retired_times_;                                       // the histograms of ended lives
 
   // Guarded by starved_mutex_: endpoints whose waiters are held up by the total limit, first come first served.
   std::mutex starved_mutex_;

@@ -8,14 +8,15 @@ namespace fastpool::client::test {
 namespace {
 
 TEST(ConnectionSchemes, are_ntlm_negotiate_and_kerberos_without_case) {
-  for (const char* value : {"NTLM TlRMTVNTUAAB", "ntlm", "Negotiate YIIZ", "NEGOTIATE", "Kerberos x", "  NTLM x", "\tntlm x",
-                            "Basic dTpw, NTLM x", "Digest username=\"a, b\", Negotiate x", "NTLM,Basic x"})
+  for (const char* value : {"NTLM TlRMTVNTUAAB", "ntlm", "Negotiate YIIZ", "NEGOTIATE", "Kerberos x", "  NTLM x",
+                            "\tntlm x", "Basic dTpw, NTLM x", "Digest username=\"a, b\", Negotiate x", "NTLM,Basic x"})
     EXPECT_TRUE(names_connection_scheme(value)) << value;
 }
 
 TEST(ConnectionSchemes, are_no_other_scheme_and_no_part_of_its_credentials) {
-  for (const char* value : {"", "  ", "Basic TlRMTQ==", "Bearer NTLM", "NTLMv2 x", "XNTLM x", "Digest realm=\"a, NTLM b\"",
-                            "Digest realm=\"a\\\", NTLM b\"", "Bearer negotiate", "Basic x,"})
+  for (const char* value :
+       {"", "  ", "Basic TlRMTQ==", "Bearer NTLM", "NTLMv2 x", "XNTLM x", "Digest realm=\"a, NTLM b\"",
+        "Digest realm=\"a\\\", NTLM b\"", "Bearer negotiate", "Basic x,"})
     EXPECT_FALSE(names_connection_scheme(value)) << value;
 }
 

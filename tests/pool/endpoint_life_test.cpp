@@ -40,7 +40,9 @@ TEST_F(EndpointLife, one_that_never_had_a_connection_is_retired_with_its_last_ho
   make();
   {
     const EndpointHold first = hold("p");
-    { const EndpointHold second = hold("p"); }
+    {
+      const EndpointHold second = hold("p");
+    }
     EXPECT_FALSE(retired());
   }
   EXPECT_TRUE(retired());

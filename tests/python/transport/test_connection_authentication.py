@@ -95,9 +95,7 @@ def test_a_lease_keeps_the_login_until_it_ends(new_pool: NewPool, server: Script
     until(lambda: pool.get_stats()["total_connections"] == 1)
 
 
-def test_other_schemes_share_connections(
-    new_pool: NewPool, make_client: MakeClient, server: ScriptedServer
-) -> None:
+def test_other_schemes_share_connections(new_pool: NewPool, make_client: MakeClient, server: ScriptedServer) -> None:
     pool = new_pool()
     for value in ("Bearer NTLM", "Basic TlRMTQ==", 'Digest realm="a, NTLM b"'):
         client = make_client(pool=pool)
