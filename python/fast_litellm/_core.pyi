@@ -179,9 +179,9 @@ class Handle:
     """What a transport holds: a pool, how connections are to be made, and how errors are to be told. Counts its own
     leases; closing it ends the waits at `max_leases` (pool closed) and breaks no stream.
 
-    Connections that a request authenticates (NTLM, Negotiate, Kerberos in `Authorization` or `Proxy-Authorization`) serve
-    this handle alone and are closed with it. Other idle connections are closed half a second after the last handle that
-    uses their endpoint, unless one of these handles keeps them."""
+    Connections that a request authenticates (NTLM, Negotiate, Kerberos in `Authorization` or `Proxy-Authorization`)
+    serve this handle alone and are closed with it. Other idle connections are closed half a second after the last
+    handle that uses their endpoint, unless one of these handles keeps them. `owns_pool`: no other handle uses it."""
 
     def __init__(
         self,

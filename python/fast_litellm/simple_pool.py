@@ -57,8 +57,8 @@ _default_pool: SimpleConnectionPool | None = None
 
 
 class SimpleConnectionPool(_core.Pool):
-    """A pool of connections, known by its name: equal names are the same pool, in the whole process. Keep a reference to
-    it: a pool that nothing refers to and that has no open lease closes its connections and ends ("default" stays).
+    """A pool of connections, known by its name: equal names are the same pool, in the whole process. Keep a reference
+    to it: a pool that nothing refers to and that has no open lease closes its connections and ends ("default" stays).
 
     Limits count connections (dialing, idle and leased ones); None means no limit. Times are in seconds. `verify`,
     `cert` and `trust_env` say how TLS is spoken on leases and in `request`, as in httpx. What is left out has the

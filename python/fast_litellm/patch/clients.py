@@ -176,7 +176,8 @@ class ClientPoints:
             if "tls_settings" in keywords:
                 keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
             ours = getattr(transports_for(self._library.httpx), side.transport)(**keywords, pool="default")
-            # litellm and the SDKs make a client for each tenant and event loop, and drop it: the next finds the connections.
+            # litellm and the SDKs make a client for each tenant and event loop, and drop it. The next one finds the
+            # connections.
             ours._handle.keep_connections()
         except Exception as error:  # the stock one has the last word: if it cannot either, its own error is to be seen
             counters.client_stock(f"refused: {type(error).__name__}: {error}")

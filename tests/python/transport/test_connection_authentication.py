@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -18,8 +18,8 @@ MakeClient = Callable[..., httpx.Client]
 
 
 @pytest.fixture(params=["plain", "tls"])
-def server(request: pytest.FixtureRequest, serve: Serve, certificates: Any) -> Iterator[ScriptedServer]:
-    yield serve(authenticate_connections, **({"tls": certificates.server} if request.param == "tls" else {}))
+def server(request: pytest.FixtureRequest, serve: Serve, certificates: Any) -> ScriptedServer:
+    return serve(authenticate_connections, **({"tls": certificates.server} if request.param == "tls" else {}))
 
 
 @pytest.mark.parametrize("scheme", ["NTLM", "ntlm", "Negotiate"])
