@@ -1,5 +1,5 @@
 # The project's commands: `make help`. Nothing is done twice: system packages are probed for, the virtual environment
-# follows pyproject.toml, the extension follows the C++ sources, and ninja does the rest.
+# follows locks/ and pyproject.toml, the extension follows the C++ sources, and ninja does the rest.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,10 +14,9 @@ SANITIZERS ?= $(if $(CI),asan tsan)
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.stamp-installed
 BUILT := $(VENV)/.stamp-built
-EXTRAS := litellm,cli,server,picture,test
+INSTALL := scripts/install.sh $(VENV)
 
 CXX_SOURCES := $(shell find CMakeLists.txt cmake include src python/bindings -type f 2>/dev/null)
 
@@ -46,19 +45,23 @@ system:
 $(BIN)/python: | system
 	@scripts/setup.sh venv
 
-# The dependencies, and with them the first build.
-$(INSTALLED): pyproject.toml | $(BIN)/python
-	@echo '== installing the package with its extras into $(VENV)'
-	@$(PIP) install --quiet --upgrade 'pip>=23.1'
-	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py)
-	@$(PIP) install --quiet --no-build-isolation --editable '.[$(EXTRAS)]'
+# The dependencies at their locked versions, and with them the first build.
+$(INSTALLED): pyproject.toml locks/build.txt locks/test.txt scripts/install.sh | $(BIN)/python
+	@echo '== installing locks/test.txt and the package into $(VENV)'
+	@$(INSTALL) locks build test
+	@$(INSTALL) package
 	@touch $@ $(BUILT)
+
+# What lint, docs and bench need besides.
+$(VENV)/.stamp-%: locks/%.txt $(INSTALLED)
+	@$(INSTALL) locks $*
+	@touch $@
 
 # Afterwards only the extension, by an incremental build in build/python/; not again right after the first one.
 $(BUILT): $(CXX_SOURCES) $(INSTALLED) | $(BIN)/python
 	@if [ ! -e $@ ] || [ -n "$$(find $(CXX_SOURCES) -newer $@ -print -quit)" ]; then \
 	  echo '== building the extension'; \
-	  $(PIP) install --quiet --no-build-isolation --no-deps --editable .; \
+	  $(INSTALL) package; \
 	fi
 	@touch $@
 
@@ -91,8 +94,7 @@ test-ubsan: | system ## the C++ tests under UndefinedBehaviorSanitizer
 # PART=pool, PART=http or PART=async: that part alone.
 PART ?=
 .PHONY: bench
-bench: $(BUILT) ## the pool beside other pools, requests and tasks beside raw system calls and other clients, litellm beside itself
-	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py bench)
+bench: $(BUILT) $(VENV)/.stamp-bench ## the pool beside other pools, requests and tasks beside raw system calls and other clients, litellm beside itself
 	@$(BIN)/python bench/run.py $(if $(PART),--only '$(PART)') $(BENCH_ARGS)
 
 .PHONY: stress
@@ -106,23 +108,26 @@ compat: $(BUILT) ## the matrix of older versions of litellm and the SDKs alone, 
 
 # --- quality ----------------------------------------------------------------------------------------------------------
 
-$(VENV)/.stamp-lint: pyproject.toml $(INSTALLED)
+.PHONY: lint format lint-tools
+lint-tools: $(VENV)/.stamp-lint
 	@scripts/setup.sh lint
-	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py lint)
-	@touch $@
-.PHONY: lint format
-lint: $(VENV)/.stamp-lint ## clang-format, clang-tidy, ruff, mypy: check only (LINT=fast leaves clang-tidy out)
+lint: lint-tools ## clang-format, clang-tidy, ruff, mypy: check only (LINT=fast leaves clang-tidy out)
 	@scripts/lint.sh check $(LINT)
-format: $(VENV)/.stamp-lint ## format C++ and Python
+format: lint-tools ## format C++ and Python
 	@scripts/lint.sh format
 
 .PHONY: docs
-docs: $(BUILT) ## the Python API and the pages of docs/, into build/docs
-	@$(PIP) install --quiet $$($(BIN)/python scripts/build_requirements.py docs)
+docs: $(BUILT) $(VENV)/.stamp-docs ## the Python API and the pages of docs/, into build/docs
 	@rm -rf build/docs
 	@FAST_LITELLM_ENABLED=false $(BIN)/python -m pdoc --output-directory build/docs/api fast_litellm
 	@cp -r docs/. README.md CONTRIBUTING.md CHANGELOG.md build/docs/
 	@echo 'build/docs/api/index.html'
+
+# Renews the locks; UPGRADE="litellm openai" these packages alone.
+UPGRADE ?=
+.PHONY: lock
+lock: | $(BIN)/python ## the exact versions in locks/, anew: the newest that pyproject.toml allows
+	@$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade $(UPGRADE))
 
 .PHONY: clean
 clean: ## remove what was built; .venv stays, but will be built anew

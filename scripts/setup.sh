@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the project needs from the machine. `make` calls it; each command can be run alone, any number of times.
 #
-#   scripts/setup.sh system    system packages: installs what is missing (Debian and Ubuntu), else says what is
+#   scripts/setup.sh system    system packages: installs what is missing (Debian and Ubuntu), else prints the command to run
 #   scripts/setup.sh lint      the same for clang-format and clang-tidy, which only `make lint` and `make format` need
 #   scripts/setup.sh python    prints the interpreter to use: $PYTHON, or the newest fit one that is found
 #   scripts/setup.sh venv      makes .venv with that interpreter, if it is not there
@@ -34,7 +34,8 @@ missing_packages() {
   have_header nghttp2/nghttp2.h || echo libnghttp2-dev
   { have_header gtest/gtest.h && have_library gtest; } || echo libgtest-dev
   { have_header benchmark/benchmark.h && have_library benchmark; } || echo libbenchmark-dev
-  have_header relacy/relacy.hpp || echo relacy-dev
+  # Only Debian and its relatives package it; CMake leaves the model checks out elsewhere.
+  have_header relacy/relacy.hpp || ! have_command apt-get || echo relacy-dev
   have_header boost/beast/http/basic_parser.hpp || echo boost
   { have_command nginx || [ -x /usr/sbin/nginx ]; } || echo nginx-light
   { have_command ss || [ -x /usr/sbin/ss ]; } || echo iproute2
@@ -66,11 +67,54 @@ boost_package() {
   echo libboost-dev
 }
 
+# The packages' names by package manager: Debian's as above, then dnf's (Fedora), apk's (Alpine), pacman's (Arch).
+OTHER_NAMES='
+g++              gcc-c++                 g++            gcc
+make             make                    make           make
+cmake            cmake                   cmake          cmake
+ninja-build      ninja-build             samurai        ninja
+ccache           ccache                  ccache         ccache
+pkg-config       pkgconf-pkg-config      pkgconf        pkgconf
+libssl-dev       openssl-devel           openssl-dev    openssl
+libnghttp2-dev   libnghttp2-devel        nghttp2-dev    libnghttp2
+libgtest-dev     gtest-devel             gtest-dev      gtest
+libbenchmark-dev google-benchmark-devel  benchmark-dev  benchmark
+boost            boost-devel             boost-dev      boost
+nginx-light      nginx                   nginx          nginx
+iproute2         iproute                 iproute2       iproute2
+python3          python3                 python3        python
+python3-venv     python3                 python3        python
+python3-dev      python3-devel           python3-dev    python
+'
+
+# Prints the command that installs these with the package manager that is here; nothing where a name is not known.
+other_command() {
+  local command wanted debian dnf apk pacman name names=
+  if have_command dnf; then command='dnf install' wanted=dnf
+  elif have_command apk; then command='apk add' wanted=apk
+  elif have_command pacman; then command='pacman -S --needed' wanted=pacman
+  else return 0
+  fi
+  for name in $1; do
+    while read -r debian dnf apk pacman; do
+      [ "$debian" = "$name" ] && break
+    done <<<"$OTHER_NAMES"
+    [ -n "$debian" ] || return 0
+    case "$names " in *" ${!wanted} "*) ;; *) names+=" ${!wanted}" ;; esac
+  done
+  echo "$command$names"
+}
+
 install_packages() {
-  local wanted="$1" what="$2" name names=()
+  local wanted="$1" what="$2" name names=() command
   [ -n "$wanted" ] || return 0
   say "missing $what: $(echo $wanted)"
-  have_command apt-get || die "no apt-get here: please install these yourself (names are Debian's): $(echo $wanted)"
+  if ! have_command apt-get; then
+    command=$(other_command "$wanted")
+    [ -z "$command" ] || die "no apt-get here: please run, as root,
+  $command"
+    die "no apt-get here: please install these yourself (names are Debian's): $(echo $wanted)"
+  fi
   [ "$(id -u)" = 0 ] || { have_command sudo && sudo -n true 2>/dev/null; } ||
     die "neither root nor sudo without a password: please run
   sudo apt-get install $(echo "$wanted" | sed 's/^boost$/libboost-dev/' | tr '\n' ' ')"
@@ -86,7 +130,7 @@ install_packages() {
 fit_python() {
   "$1" - >/dev/null 2>&1 <<'PYTHON'
 import ensurepip, os, sys, sysconfig, venv
-sys.exit(not (sys.version_info >= (3, 10) and os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))))
+sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 14) and os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))))
 PYTHON
 }
 
@@ -97,7 +141,7 @@ find_python() {
     command -v "$PYTHON"
     return
   fi
-  for candidate in python3 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
     if have_command "$candidate" && fit_python "$candidate"; then
       command -v "$candidate"
       return
@@ -108,9 +152,9 @@ find_python() {
 
 no_python() {
   if [ -n "${PYTHON:-}" ]; then
-    die "PYTHON=$PYTHON is not a Python >= 3.10 with venv and its C headers (Python.h)"
+    die "PYTHON=$PYTHON is not a Python from 3.10 to 3.14 with venv and its C headers (Python.h)"
   fi
-  die "found no Python >= 3.10 with venv and its C headers; install one (Debian: python3 python3-venv python3-dev) or name one: make PYTHON=/path/to/python"
+  die "found no Python from 3.10 to 3.14 with venv and its C headers; install one (Debian: python3 python3-venv python3-dev) or name one: make PYTHON=/path/to/python"
 }
 
 make_venv() {
