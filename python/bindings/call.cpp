@@ -178,7 +178,7 @@ class LeaseCall final : public Awaited {
       return;
     }
     forget();
-    give_up();
+    release_lease();
   }
 
  private:
@@ -203,8 +203,12 @@ class LeaseCall final : public Awaited {
     if (LeaseOrigins* const origins = pool_.origins()) origins->note(outcome->id(), calling_place());
     return nb::str(id.data(), id.size());
   }
-  void give_up() noexcept override {
+  /// Returns a lease that the caller has not taken to the pool.
+  void release_lease() noexcept {
     if (outcome_ && outcome_->ok()) core_.pool().release(outcome_->value(), pool::Reuse::unused());
+  }
+  void give_up() noexcept override {
+    release_lease();
     outcome_.reset();
   }
   void fail(Error error) noexcept override { outcome_ = std::move(error); }

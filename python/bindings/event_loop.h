@@ -57,8 +57,8 @@ class EventLoop {
 /// The same as Python has it. Its owner is whoever calls turn(), and nobody else holds it for long: a loop that is closed
 /// drops what it watches, so with this object ends what waits in the loop.
 struct LoopObject {
-  LoopObject(nanobind::object loop, nanobind::object new_future)
-      : loop(std::make_shared<EventLoop>(std::move(loop), std::move(new_future))) {}
+  LoopObject(nanobind::object asyncio_loop, nanobind::object new_future)
+      : loop(std::make_shared<EventLoop>(std::move(asyncio_loop), std::move(new_future))) {}
   ~LoopObject() { loop->end(); }
   LoopObject(const LoopObject&) = delete;
   LoopObject& operator=(const LoopObject&) = delete;

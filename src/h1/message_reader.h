@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <boost/beast/http/basic_parser.hpp>
+#include <boost/version.hpp>
 
 #include "h1/response_parser.h"
 
@@ -57,6 +58,9 @@ class MessageReader final : public boost::beast::http::basic_parser<false> {
   void on_request_impl(boost::beast::http::verb, string_view, string_view, int, error_code&) override {}
   void on_response_impl(int status, string_view reason, int version, error_code& code) override;
   void on_field_impl(field id, string_view name, string_view value, error_code& code) override;
+#if BOOST_VERSION >= 109000  // earlier releases report trailers by on_field_impl
+  void on_trailer_field_impl(field, string_view, string_view, error_code&) override {}
+#endif
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
   std::size_t on_body_impl(string_view body, error_code&) override;

@@ -29,7 +29,7 @@ Error refuse(std::string detail) {
   return Error::make(ErrorCode::invalid_argument, Phase::none, std::move(detail));
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return "'" + std::string(text) + "'";
 }
 
@@ -42,7 +42,7 @@ enum class Kind : std::uint8_t { file, directory };
 /// Whether it is there, readable, and what it should be. OpenSSL would say less, and of a directory nothing.
 Result<void> check_path(std::string_view role, const std::string& path, Kind kind) {
   const auto cannot = [&](int problem) {
-    return refuse("cannot read " + std::string(role) + " " + quoted(path) + ": " +
+    return refuse("cannot read " + std::string(role) + " " + in_quotes(path) + ": " +
                   std::generic_category().message(problem));
   };
   if (path.find('\0') != std::string::npos) return refuse(std::string(role) + ": the path holds a NUL");
@@ -77,10 +77,10 @@ Result<void> set_protocol(SSL_CTX* context, const TlsSettings& settings) {
   SSL_CTX_set_read_ahead(context, 1);
   SSL_CTX_set_default_read_buffer_len(context, read_ahead_size);
   if (!settings.cipher_list.empty() && SSL_CTX_set_cipher_list(context, settings.cipher_list.c_str()) != 1) {
-    return refuse("cipher list " + quoted(settings.cipher_list) + ": " + openssl_words());
+    return refuse("cipher list " + in_quotes(settings.cipher_list) + ": " + openssl_words());
   }
   if (!settings.groups.empty() && SSL_CTX_set1_groups_list(context, settings.groups.c_str()) != 1) {
-    return refuse("groups " + quoted(settings.groups) + ": not a list of groups that OpenSSL knows");
+    return refuse("groups " + in_quotes(settings.groups) + ": not a list of groups that OpenSSL knows");
   }
   if (settings.security_level > 5) return refuse("security level must be 0 to 5");
   if (settings.security_level >= 0) SSL_CTX_set_security_level(context, settings.security_level);
@@ -94,13 +94,13 @@ Result<void> set_trust(SSL_CTX* context, const TlsSettings& settings) {
   if (!settings.ca_file.empty()) {
     if (auto checked = check_path("CA file", settings.ca_file, Kind::file); !checked) return checked;
     if (SSL_CTX_load_verify_file(context, settings.ca_file.c_str()) != 1) {
-      return refuse("CA file " + quoted(settings.ca_file) + " holds no certificates in PEM: " + openssl_words());
+      return refuse("CA file " + in_quotes(settings.ca_file) + " holds no certificates in PEM: " + openssl_words());
     }
   }
   if (!settings.ca_directory.empty()) {
     if (auto checked = check_path("CA directory", settings.ca_directory, Kind::directory); !checked) return checked;
     if (SSL_CTX_load_verify_dir(context, settings.ca_directory.c_str()) != 1) {
-      return refuse("CA directory " + quoted(settings.ca_directory) + ": " + openssl_words());
+      return refuse("CA directory " + in_quotes(settings.ca_directory) + ": " + openssl_words());
     }
   }
   if (!settings.verify_peer) {
@@ -142,22 +142,22 @@ Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, Pas
   if (auto checked = check_path("client certificate", certificate, Kind::file); !checked) return checked;
   if (auto checked = check_path("private key", key, Kind::file); !checked) return checked;
   if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1) {
-    return refuse("client certificate " + quoted(certificate) + " cannot be used: " + openssl_words());
+    return refuse("client certificate " + in_quotes(certificate) + " cannot be used: " + openssl_words());
   }
   password.asked = false;
   if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
     const unsigned long code = take_last_error();
     if (ERR_GET_LIB(code) == ERR_LIB_X509 && ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH) {
-      return refuse("private key " + quoted(key) + " does not belong to client certificate " + quoted(certificate));
+      return refuse("private key " + in_quotes(key) + " does not belong to client certificate " + in_quotes(certificate));
     }
     if (password.asked && settings.private_key_password.empty()) {
-      return refuse("private key " + quoted(key) + " is encrypted and no password was given");
+      return refuse("private key " + in_quotes(key) + " is encrypted and no password was given");
     }
-    if (password.asked) return refuse("private key " + quoted(key) + " cannot be decrypted: wrong password?");
-    return refuse("private key " + quoted(key) + " cannot be used: " + reason_of(code));
+    if (password.asked) return refuse("private key " + in_quotes(key) + " cannot be decrypted: wrong password?");
+    return refuse("private key " + in_quotes(key) + " cannot be used: " + reason_of(code));
   }
   if (SSL_CTX_check_private_key(context) != 1) {
-    return refuse("private key " + quoted(key) + " does not belong to client certificate " + quoted(certificate));
+    return refuse("private key " + in_quotes(key) + " does not belong to client certificate " + in_quotes(certificate));
   }
   return {};
 }
@@ -165,7 +165,7 @@ Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, Pas
 Result<void> set_certificate(SSL_CTX* context, const TlsSettings& settings) {
   if (settings.certificate_file.empty()) {
     if (!settings.private_key_file.empty()) {
-      return refuse("private key " + quoted(settings.private_key_file) + " was given without a client certificate");
+      return refuse("private key " + in_quotes(settings.private_key_file) + " was given without a client certificate");
     }
     return {};
   }

@@ -1,14 +1,23 @@
 #include "tls/session_cache.h"
 
+#include <ctime>
 #include <utility>
 
 namespace fastpool::tls {
 
 namespace {
 
-bool usable(SSL_SESSION* session, long now) noexcept {
-  return SSL_SESSION_is_resumable(session) == 1 &&
-         now < SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session);
+/// Seconds since the epoch when the server issued the session.
+std::time_t issued_at(const SSL_SESSION* session) noexcept {
+#if OPENSSL_VERSION_NUMBER >= 0x30300000L  // 3.3 added the function whose predecessor 3.4 deprecates
+  return SSL_SESSION_get_time_ex(session);
+#else
+  return SSL_SESSION_get_time(session);
+#endif
+}
+
+bool usable(SSL_SESSION* session, std::time_t now) noexcept {
+  return SSL_SESSION_is_resumable(session) == 1 && now < issued_at(session) + SSL_SESSION_get_timeout(session);
 }
 
 bool single_use(const SSL_SESSION* session) noexcept {
