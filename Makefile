@@ -106,6 +106,12 @@ compat: $(BUILT) ## the matrix of older versions of litellm and the SDKs alone, 
 	@$(BIN)/python scripts/compat.py $(COMPAT_ARGS)
 	@$(if $(COMPAT_ARGS),,$(BIN)/python scripts/compat_sdks.py)
 
+# PLATFORMS="sid trixie:clang-19": these alone; PLATFORMS=--upgrade: with the newest packages. MIRROR: of Debian, if not apt's.
+PLATFORMS ?=
+.PHONY: platforms
+platforms: ## builds and tests in Debian 12, 13 and sid with each of their compilers, as root; prints one table
+	@$${PYTHON:-python3} scripts/platforms.py $(PLATFORMS)
+
 # --- quality ----------------------------------------------------------------------------------------------------------
 
 .PHONY: lint format lint-tools

@@ -45,7 +45,7 @@ class BlockingTest : public ::testing::Test {
   [[nodiscard]] static iovec piece(std::string& text) { return {text.data(), text.size()}; }
 
   NoWatch watch_;
-  const Interrupt none_;
+  const Interrupt none_{};
   std::array<char, 256> buffer_{};
 };
 
