@@ -77,11 +77,12 @@ def test_a_mock_of_an_sdks_method_is_seen_in_a_loop_after_another(
     class Mocked(Exception):
         pass
 
-    async def create(*_: Any, **__: Any) -> None:
+    async def post(*_: Any, **__: Any) -> None:
         raise Mocked("no request")
 
     asyncio.run(_ask(accelerated, giving_cookies))
-    monkeypatch.setattr(openai.resources.chat.completions.AsyncCompletions, "create", create)
+    # What every litellm calls in the end: older ones through `chat.completions`, which binds it at its first use.
+    monkeypatch.setattr(openai.AsyncOpenAI, "post", post)
     with pytest.raises(openai.OpenAIError, match="no request"):
         asyncio.run(_ask(accelerated, giving_cookies))
     assert len(giving_cookies.requests) == 1

@@ -16,7 +16,7 @@ ALL = tuple(shortcuts.SHORTCUTS)
 
 
 def _close(client: Any) -> None:
-    if isinstance(client, httpx.AsyncClient):
+    if hasattr(client, "aclose"):
         asyncio.run(client.aclose())
     else:
         client.close()
@@ -39,7 +39,9 @@ def test_the_sdks_own_clients(name: str, accelerated: Any) -> None:
     import openai
 
     sdk = getattr(openai, name)(api_key="sk-nothing")
-    assert shortcuts.names_on(sdk._client) == ALL
+    over_httpx = isinstance(sdk._client, (httpx.Client, httpx.AsyncClient))
+    # httpx2 looks for cookies only in a response that has some: that shortcut is not needed there.
+    assert shortcuts.names_on(sdk._client) == (ALL if over_httpx else tuple(name for name in ALL if name != "cookies"))
     _close(sdk._client)
 
 
