@@ -2,12 +2,15 @@
 
 litellm passes an `ssl.SSLContext` on every verified call, and a context cannot be read back whole: a client
 certificate, a CA directory and the curves stay hidden. What can be known: litellm keeps its contexts in a cache whose
-key is all that they are made from, (cafile, security level, curve). So a context is rebuilt only if
+key is all that they are made from: a CA file, a list of ciphers, a curve, and since 1.109 whether it is for HTTP/2. So
+a context is rebuilt only if
 
 1. it is found in that cache, by identity;
 2. the interpreter's TLS is its own: `ssl.SSLContext` and `ssl.create_default_context` were not replaced (truststore);
-3. it equals, in everything that can be read, the certificates included, one freshly made by the recipe below;
-4. nothing was loaded into it. Contexts born under our eyes carry an observer on each method that changes what cannot
+3. every part of its key is recognised by what it is (see `Recipe`): a part that a later litellm adds may stand for
+   something that cannot be read back;
+4. it equals, in everything that can be read, the certificates included, one freshly made by the recipe below;
+5. nothing was loaded into it. Contexts born under our eyes carry an observer on each method that changes what cannot
    be read; one that is older (fast_litellm was imported after litellm's first call) gets its observers when found, and
    is believed unless a client certificate is configured now, which httpx would have loaded into it.
 
@@ -26,8 +29,6 @@ from typing import Any, NamedTuple
 
 from ..locks import new_lock
 from .veto import Veto
-
-Key = tuple[Any, Any, Any]
 
 _UNSIGNED = 0xFFFFFFFFFFFFFFFF
 
@@ -55,6 +56,54 @@ class Refused(NamedTuple):
     reason: str
 
 
+class Recipe(NamedTuple):
+    """What a key of litellm's cache says, each part recognised by its content: the key's length and order are litellm's
+    to change."""
+
+    ca_file: str | None = None
+    #: What litellm calls a security level; None for litellm's own list.
+    ciphers: str | None = None
+    curve: str | None = None
+    #: The context is for clients of HTTP/2, which set ALPN on it. The recipe is the same, and a transport that speaks
+    #: HTTP/1.1 offers that alone, whichever context it was given.
+    http2: bool | None = None
+    #: Parts that are none of these, or the second of a kind.
+    unknown: tuple[object, ...] = ()
+
+
+def recipe_of(key: object) -> Recipe:
+    """Returns what `key` says. A part that is None or empty says nothing."""
+    if not isinstance(key, tuple):
+        return Recipe(unknown=(key,))
+    found: dict[str, Any] = {}
+    unknown: list[object] = []
+    for index, part in enumerate(key):
+        if part is None or part == "":
+            continue
+        kind = _kind_of(part, index)
+        if not kind or kind in found:
+            unknown.append(part)
+        else:
+            found[kind] = part
+    return Recipe(**found, unknown=tuple(unknown))
+
+
+def _kind_of(part: object, index: int) -> str:
+    """The field of `Recipe` that a part of a key belongs to; "" if none."""
+    if isinstance(part, bool):
+        return "http2"
+    if not isinstance(part, str):
+        return ""
+    if os.sep in part or os.path.exists(part):
+        return "ca_file"
+    if _usable_curve(part):
+        return "curve"
+    if _usable_ciphers(part):
+        return "ciphers"
+    # This OpenSSL does not know it; litellm has always had these two in their places, and leaves such a curve out.
+    return {1: "ciphers", 2: "curve"}.get(index, "")
+
+
 def interpreter_tls_is_original() -> bool:
     """False if something (truststore, a test) put its own in the place of the parts of `ssl` that httpx builds contexts
     with. Then even verify=True means something else than it says."""
@@ -75,29 +124,30 @@ def interpreter_tls_is_original() -> bool:
     )
 
 
-def make_context(key: Key, default_ciphers: str) -> ssl.SSLContext:
+def make_context(key: object, default_ciphers: str) -> ssl.SSLContext:
     """litellm's recipe, step by step. OSError or ssl.SSLError if the file or the ciphers cannot be used."""
-    cafile, security_level, curve = key
-    context = ssl.create_default_context(cafile=cafile)
+    recipe = recipe_of(key)
+    context = ssl.create_default_context(cafile=recipe.ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_ciphers(security_level, default_ciphers))
-    if _usable_curve(curve):
-        context.set_ecdh_curve(curve)
+    context.set_ciphers(recipe.ciphers or default_ciphers)
+    if recipe.curve and _usable_curve(recipe.curve):
+        context.set_ecdh_curve(recipe.curve)
     return context
 
 
-def settings_of(context: ssl.SSLContext, key: Key, default_ciphers: str) -> dict[str, Any]:
+def settings_of(context: ssl.SSLContext, key: object, default_ciphers: str) -> dict[str, Any]:
     """Keywords of _core.TlsSettings that speak TLS as `context`, made by `make_context(key, …)`, does."""
-    cafile, security_level, curve = key
+    recipe = recipe_of(key)
+    assert recipe.ca_file is not None
     return {
         "verify_peer": context.verify_mode is ssl.CERT_REQUIRED,
         "verify_hostname": context.check_hostname,
-        "ca_file": os.path.abspath(cafile),
+        "ca_file": os.path.abspath(recipe.ca_file),
         "verify_flags": int(context.verify_flags),
         "minimum_version": int(context.minimum_version),
         "maximum_version": max(0, int(context.maximum_version)),  # "the newest" is negative in Python, 0 in OpenSSL
-        "cipher_list": _ciphers(security_level, default_ciphers),
-        "groups": curve if _usable_curve(curve) else "",
+        "cipher_list": recipe.ciphers or default_ciphers,
+        "groups": recipe.curve if recipe.curve and _usable_curve(recipe.curve) else "",
         "security_level": context.security_level,
         "options": int(context.options) & _UNSIGNED,
     }
@@ -134,7 +184,7 @@ class ContextRecipes:
     """Knows litellm's contexts. Any thread may call it; it holds no context alive."""
 
     def __init__(
-        self, cache: Mapping[Key, ssl.SSLContext], default_ciphers: str, certificate_configured: Callable[[], bool]
+        self, cache: Mapping[Any, ssl.SSLContext], default_ciphers: str, certificate_configured: Callable[[], bool]
     ) -> None:
         self._cache = cache
         self._default_ciphers = default_ciphers
@@ -159,8 +209,8 @@ class ContextRecipes:
         """The native settings for one of litellm's contexts, or why there are none."""
         if not interpreter_tls_is_original():
             return Refused("the ssl module was replaced")
-        key = self._key_of(context)
-        if key is None or not _is_plain(context):
+        found = self._key_of(context)
+        if found is None or not _is_plain(context):
             return Refused("ssl context: not litellm's")
         if getattr(context, "keylog_filename", None):
             return Refused("ssl context: writes a key log")
@@ -171,35 +221,45 @@ class ContextRecipes:
             veto.reason = "ssl context: may hold a client certificate"
         if veto.reason:
             return Refused(veto.reason)
-        settings = self._prove(context, key)
-        return Refused("ssl context: differs from litellm's recipe") if settings is None else Rebuilt(settings, veto)
+        (key,) = found
+        proved = self._prove(context, key)
+        return proved if isinstance(proved, Refused) else Rebuilt(proved, veto)
 
     def knows(self, context: ssl.SSLContext) -> bool:
         """Whether litellm made it and shares it."""
         return self._key_of(context) is not None
 
-    def _key_of(self, context: ssl.SSLContext) -> Key | None:
-        return next((key for key, cached in list(self._cache.items()) if cached is context), None)
+    def _key_of(self, context: ssl.SSLContext) -> tuple[Any] | None:
+        """The key of a context in the cache, alone in a tuple: a key may be anything."""
+        return next(((key,) for key, cached in list(self._cache.items()) if cached is context), None)
 
-    def _prove(self, context: ssl.SSLContext, key: Key) -> dict[str, Any] | None:
+    def _prove(self, context: ssl.SSLContext, key: object) -> dict[str, Any] | Refused:
         """The settings, if the context is as the recipe says. Once that was seen in full, and as nothing that an
         observer would have told happened since, the attributes tell."""
         with self._lock:
             proved = self._proved.get(context)
         if proved is not None:
-            return proved[1] if attributes(context) == proved[0] else None
-        if not isinstance(key[0], str):
-            return None
+            return proved[1] if attributes(context) == proved[0] else _DIFFERS
+        recipe = recipe_of(key)
+        if recipe.unknown:
+            return _UNKNOWN
+        if recipe.ca_file is None:
+            return _DIFFERS
         try:
             fresh = make_context(key, self._default_ciphers)
         except (OSError, ValueError):  # ssl.SSLError is an OSError
-            return None
+            return _DIFFERS
         if fingerprint(context) != fingerprint(fresh):
-            return None
+            return _DIFFERS
         settings = settings_of(fresh, key, self._default_ciphers)
         with self._lock:
             self._proved[context] = (attributes(fresh), settings)
         return settings
+
+
+_DIFFERS = Refused("ssl context: differs from litellm's recipe")
+#: A key has a part that `Recipe` does not recognise.
+_UNKNOWN = Refused("unknown recipe")
 
 
 def _is_plain(context: object) -> bool:
@@ -224,14 +284,16 @@ def _put_observers(context: ssl.SSLContext, veto: Veto) -> None:
             setattr(context, name, observer(name))
 
 
-def _ciphers(security_level: object, default_ciphers: str) -> str:
-    return security_level if security_level and isinstance(security_level, str) else default_ciphers
-
-
-def _usable_curve(curve: object) -> bool:
-    """litellm logs a curve that this OpenSSL does not know, and goes on without it."""
-    if not curve or not isinstance(curve, str):
+def _usable_ciphers(ciphers: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(ciphers)
+    except (ValueError, ssl.SSLError):
         return False
+    return True
+
+
+def _usable_curve(curve: str) -> bool:
+    """litellm logs a curve that this OpenSSL does not know, and goes on without it."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ecdh_curve(curve)
     except (AttributeError, ValueError, ssl.SSLError):

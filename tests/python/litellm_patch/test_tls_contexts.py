@@ -92,6 +92,54 @@ def test_a_curve_that_openssl_does_not_know_is_left_out_as_litellm_does() -> Non
     assert settings_of(make_context(key, CIPHERS), key, CIPHERS)["groups"] == ""
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        (certifi.where(), None, None),  # litellm before 1.109
+        (certifi.where(), None, None, False),
+        (certifi.where(), None, None, True),
+        (certifi.where(), "DEFAULT@SECLEVEL=1", "prime256v1", False),
+        (certifi.where(), None, "no-such-curve", False),
+        (False, "prime256v1", "DEFAULT@SECLEVEL=1", certifi.where(), None),  # in whatever order, and however many
+    ],
+    ids=str,
+)
+def test_a_key_is_recognised_by_what_it_contains(key: Any) -> None:
+    rebuilt = Cache(key).rebuild()
+    assert isinstance(rebuilt, Rebuilt)
+    assert rebuilt.settings["ca_file"] == certifi.where()
+    assert rebuilt.settings["groups"] == ("prime256v1" if "prime256v1" in key else "")
+    assert rebuilt.settings["cipher_list"] == ("DEFAULT@SECLEVEL=1" if "DEFAULT@SECLEVEL=1" in key else CIPHERS)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        (certifi.where(), None, None, False, "something new"),
+        (certifi.where(), None, None, False, True),
+        (certifi.where(), None, None, False, 0),
+        (certifi.where(), None, None, False, frozenset({"h2"})),
+        (certifi.where(), None, None, certifi.where()),
+        (certifi.where(), "DEFAULT@SECLEVEL=1", None, "DEFAULT@SECLEVEL=0"),
+    ],
+    ids=str,
+)
+def test_a_key_with_a_part_that_is_not_known_is_an_unknown_recipe(key: Any) -> None:
+    assert Cache(key).refusal() == "unknown recipe"
+
+
+@pytest.mark.parametrize("key", [certifi.where(), frozenset({certifi.where()}), 7], ids=str)
+def test_a_key_of_another_kind_is_an_unknown_recipe(key: Any) -> None:
+    context = make_context(KEY, CIPHERS)
+    assert ContextRecipes({key: context}, CIPHERS, lambda: False).rebuild(context) == Refused("unknown recipe")
+
+
+def test_a_context_that_differs_from_what_its_key_says_is_refused() -> None:
+    context = make_context((certifi.where(), "DEFAULT@SECLEVEL=1", None, False), CIPHERS)
+    recipes = ContextRecipes({(certifi.where(), None, None, False): context}, CIPHERS, lambda: False)
+    assert recipes.rebuild(context) == Refused("ssl context: differs from litellm's recipe")
+
+
 def test_a_context_that_is_not_in_litellms_cache_is_refused() -> None:
     cache = Cache()
     stranger = make_context(KEY, CIPHERS)  # equal, but not that one
@@ -248,6 +296,35 @@ def test_a_client_certificate_of_litellms_settings_is_shown(
     # And by who was built on that context before: as with httpx's own transport.
     assert mode.do(before.get(f"{mutual.url}/x")).content == b"GET /x"
     assert told.stock_requests == {"ssl context: load_cert_chain was called on it": 1}
+
+
+def test_the_contexts_of_this_litellm_are_spoken_by_the_pools_own_tls(
+    accelerated: Any, mode: Any, told: Any, openai_server: Any, carried: Any
+) -> None:
+    handler = mode.handler(accelerated)
+    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert carried.requests == 1
+    assert told.accelerated == 1
+    assert told.tls_by_context == told.fallbacks == {}
+    mode.do(handler.close())
+
+
+def test_a_later_litellm_whose_keys_say_more_has_its_contexts_do_tls_and_that_is_counted(
+    accelerated: Any, mode: Any, told: Any, openai_server: Any, carried: Any
+) -> None:
+    from litellm.llms.custom_httpx import http_handler
+
+    contexts = http_handler._ssl_context_cache
+    http_handler.get_ssl_configuration()
+    (key, context), *_ = contexts.items()
+    contexts.clear()
+    contexts[(*key, "with something new")] = context
+    handler = mode.handler(accelerated, ssl_verify=context)
+    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert carried.requests == 1
+    assert told.tls_by_context == {"unknown recipe": 1}
+    assert told.fallbacks == told.stock_requests == {}
+    mode.do(handler.close())
 
 
 def test_a_context_of_the_users_does_tls_itself(
