@@ -12,6 +12,7 @@ import os
 import urllib.request
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from fast_litellm.counters import counters
@@ -87,7 +88,7 @@ def stand_in(
 
 def session_is_plain(session: Any) -> bool:
     """Whether a session that the caller shares does nothing that the pool does not: no headers, cookies, proxy,
-    passwords, observers or connector of its own."""
+    passwords or connector of its own, and no observers but litellm's, which tell of waits for aiohttp's pool."""
     import aiohttp
 
     connector = getattr(session, "connector", None)
@@ -96,6 +97,7 @@ def session_is_plain(session: Any) -> bool:
         and type(connector) is aiohttp.TCPConnector
         and not any(getattr(session, name, None) for name in _OF_A_SESSION)
         and not any(getattr(connector, name, None) for name in _OF_A_CONNECTOR)
+        and all(_is_litellms_trace(trace) for trace in getattr(session, "_trace_configs", None) or ())
         and getattr(connector, "_ssl", True) is True
         and type(getattr(connector, "_resolver", None)).__module__.startswith("aiohttp.")
         and (getattr(connector, "_socket_factory", None) or note_session).__module__.startswith(("litellm.", __name__))
@@ -111,9 +113,34 @@ _OF_A_SESSION = (
     "_default_proxy",
     "_middlewares",
     "_raise_for_status",
-    "_trace_configs",
 )
 _OF_A_CONNECTOR = ("_family", "_local_addr_infos")
+
+
+def _is_litellms_trace(trace: Any) -> bool:
+    """Whether a trace configuration calls functions of litellm alone. Since 1.109 litellm's own sessions have one."""
+    import aiohttp
+
+    if type(trace) is not aiohttp.TraceConfig:
+        return False
+    parts = dict(vars(trace))
+    make_context = parts.pop("_trace_config_ctx_factory", SimpleNamespace)
+    callbacks = [callback for signal in parts.values() for callback in signal]
+    return (
+        bool(callbacks)
+        and all(map(_is_of_litellm, callbacks))
+        and (make_context is SimpleNamespace or _is_of_litellm(make_context))
+    )
+
+
+def _is_of_litellm(called: Any) -> bool:
+    """Judged by the module that defines it; for a function that is where its globals are, which a wrapper around one
+    does not take over with its name."""
+    if type(called) is FunctionType:
+        module = str(called.__globals__.get("__name__"))
+    else:
+        module = called.__module__ if isinstance(called, type) else ""
+    return module.startswith("litellm.")
 
 
 def default_context() -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
 import subprocess
+import types
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -257,6 +259,97 @@ def test_a_shared_session_of_aiohttp_is_not_used_and_that_is_counted(
     assert carried.requests == 1
     assert told.not_used == {"shared_session": 1}
     assert told.fallbacks == {}
+
+
+#: A tracer as litellm makes one of for each of its sessions since 1.109.
+TRACER = """
+class Context(types.SimpleNamespace):
+    def __init__(self, trace_request_ctx=None):
+        super().__init__()
+
+async def waits(session, context, params):
+    heard.append(params)
+
+made = aiohttp.TraceConfig(trace_config_ctx_factory=Context)
+made.on_connection_queued_start.append(waits)
+made.on_request_start.append(waits)
+"""
+
+
+def test_a_shared_session_with_litellms_own_tracer_is_not_used_and_that_is_counted(
+    accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any, in_module: Any
+) -> None:
+    heard: list[Any] = []
+
+    async def call() -> bytes:
+        tracer = in_module("litellm.somewhere", TRACER, aiohttp=aiohttp, types=types, heard=heard)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracer]) as session:
+            handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler(shared_session=session)
+            content: bytes = (await handler.get(f"{origin.url}/x")).content
+            await handler.close()
+            return content
+
+    assert run(call()) == b"GET /x"
+    assert carried.requests == 1
+    assert told.not_used == {"shared_session": 1}
+    assert told.fallbacks == {}
+    assert heard == []
+
+
+def test_the_session_that_this_litellms_proxy_shares_is_a_plain_one(accelerated: Any, run: Any) -> None:
+    try:
+        from litellm.llms.custom_httpx.aiohttp_pool_diagnostics import build_pool_wait_trace_config
+    except ImportError:  # litellm before 1.109
+        tracers: list[aiohttp.TraceConfig] = []
+    else:
+        tracers = [build_pool_wait_trace_config()]
+
+    async def answer() -> bool:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(keepalive_timeout=15, ttl_dns_cache=300, limit=1000),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=tracers,
+        )
+        async with session:
+            return session_is_plain(session)
+
+    assert run(answer())
+
+
+@pytest.mark.parametrize("whose", ["added to litellm's", "beside litellm's", "in litellm's name", "its context"])
+def test_a_shared_session_with_a_tracer_of_the_callers_is_used(
+    whose: str, accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any, in_module: Any
+) -> None:
+    heard: list[Any] = []
+
+    async def mine(session: Any, context: Any, params: Any) -> None:
+        heard.append(params)
+
+    def context(trace_request_ctx: Any = None) -> types.SimpleNamespace:
+        heard.append(trace_request_ctx)
+        return types.SimpleNamespace()
+
+    async def call() -> None:
+        tracers = [in_module("litellm.somewhere", TRACER, aiohttp=aiohttp, types=types, heard=[])]
+        if whose == "its context":
+            tracers = [aiohttp.TraceConfig(trace_config_ctx_factory=context)]
+            tracers[0].on_request_start.append(in_module("litellm.somewhere", "async def made(*_): pass"))
+        elif whose == "added to litellm's":
+            tracers[0].on_request_start.append(mine)
+        elif whose == "beside litellm's":
+            tracers.append(aiohttp.TraceConfig())
+            tracers[1].on_request_start.append(mine)
+        else:
+            tracers[0].on_request_start[:] = [functools.wraps(tracers[0].on_request_start[0])(mine)]
+        async with aiohttp.ClientSession(trace_configs=tracers) as session:
+            handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler(shared_session=session)
+            await handler.get(f"{origin.url}/x")
+            await handler.close()
+
+    run(call())
+    assert len(heard) == 1
+    assert carried.requests == 0
+    assert told.fallbacks == {"shared_session: one of the caller's own making": 1}
 
 
 def test_a_shared_session_that_does_more_than_the_pool_would_is_used(
