@@ -49,9 +49,10 @@ class Application:
             counters.client_stock("proxy: not yet")
 
     def count_mounted_proxies(self, client: object) -> None:
-        """For a client that was given its proxies' transports ready-made."""
+        """For a client that was given its proxies' transports ready-made: httpx's, or litellm's own for HTTP/2."""
         for transport in getattr(client, "_mounts", {}).values():
-            if getattr(getattr(transport, "_pool", None), "_proxy_url", None):
+            proxied = getattr(getattr(transport, "_pool", None), "_proxy_url", None)
+            if proxied or type(transport).__module__.startswith("litellm."):
                 self.count_proxy(transport)
 
 
@@ -137,7 +138,8 @@ class ClientPoints:
         if (of_litellm or where.makes_its_transport) and type(given) is getattr(self._library.httpx, side.transport):
             settings = settings_of(given, self._library)
         if settings is None:
-            counters.client_stock("transport given")
+            # What litellm makes for HTTP/2 is a transport of its own, which spreads requests over several connections.
+            counters.client_stock("http2: not yet" if of_litellm and arguments.http2 else "transport given")
             return None
         arguments = arguments._replace(transport=None, http1=settings.http1, http2=settings.http2)
         if of_litellm:

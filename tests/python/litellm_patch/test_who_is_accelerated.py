@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -126,6 +127,58 @@ def test_http2_is_left_to_httpx_and_counted(accelerated: Any, in_module: Make, t
     client = in_module("litellm.somewhere", "made = make(http2=True)", make=mode.client_class)
     assert type(client._transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
     assert told.fallbacks == {"http2: not yet": 1}
+
+
+@pytest.mark.parametrize("told_by", ["setting", "variable"])
+def test_litellms_own_http2_is_left_to_it_and_counted(
+    told_by: str,
+    accelerated: Any,
+    mode: Any,
+    told: Any,
+    carried: Any,
+    openai_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    goes_through_the_pool: Through,
+) -> None:
+    if told_by == "setting":
+        monkeypatch.setattr(accelerated, "http2", True)
+    else:
+        monkeypatch.setenv("LITELLM_HTTP2", "true")
+    handler = mode.handler(accelerated)
+    assert not goes_through_the_pool(handler.client)
+    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
+    assert carried.requests == 0
+    assert told.fallbacks == {"http2: not yet": 1}
+    mode.do(handler.close())
+
+
+def test_the_proxies_of_litellms_own_http2_are_counted(
+    accelerated: Any, mode: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITELLM_HTTP2", "true")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    handler = mode.handler(accelerated)
+    assert told.fallbacks == {"http2: not yet": 1, "proxy: not yet": 1}
+    mode.do(handler.close())
+
+
+def test_http2_of_one_client_leaves_the_others_with_the_pool(
+    accelerated: Any, told: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As litellm 1.110 makes one for Vertex AI's vector stores."""
+    handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler
+    if "http2" in inspect.signature(handler).parameters:
+        own = handler(http2=True)
+    else:  # before 1.109
+        with monkeypatch.context() as patch:
+            patch.setenv("LITELLM_HTTP2", "true")
+            own = handler()
+    other = handler()
+    assert told.fallbacks == {"http2: not yet": 1}
+    assert told.accelerated == 1
+    assert told.tls_by_context == {}
+    run(own.close())
+    run(other.close())
 
 
 def test_what_httpx_itself_refuses_is_refused_with_httpxs_words(accelerated: Any, in_module: Make, told: Any) -> None:
