@@ -188,7 +188,9 @@ class ClientPoints:
         return side.make(self._library, ours, make_stock, (*decision.vetoes, self._application.removed))
 
     def _is_the_librarys_default(self, context: Any) -> bool:
-        if self._application.contexts.knows(context):
+        contexts = self._application.contexts
+        # A client certificate cannot be seen in a context. Since 1.109 litellm has it loaded into this one.
+        if contexts.knows(context) or contexts.certificate_configured():
             return False
         return fingerprint(context) == fingerprint(self._library.httpx.create_ssl_context())
 

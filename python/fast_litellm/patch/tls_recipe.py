@@ -188,7 +188,8 @@ class ContextRecipes:
     ) -> None:
         self._cache = cache
         self._default_ciphers = default_ciphers
-        self._certificate_configured = certificate_configured
+        #: Whether litellm passes a client certificate to httpx now.
+        self.certificate_configured = certificate_configured
         self._lock = new_lock()
         # guarded by _lock
         self._vetoes: weakref.WeakKeyDictionary[ssl.SSLContext, Veto] = weakref.WeakKeyDictionary()
@@ -217,7 +218,7 @@ class ContextRecipes:
         with self._lock:
             seen_from_birth = context in self._vetoes
         veto = self.observe(context)
-        if not veto.reason and not seen_from_birth and self._certificate_configured():
+        if not veto.reason and not seen_from_birth and self.certificate_configured():
             veto.reason = "ssl context: may hold a client certificate"
         if veto.reason:
             return Refused(veto.reason)

@@ -11,6 +11,7 @@ import certifi
 import httpx
 import pytest
 
+import fast_litellm
 from fast_litellm.patch.tls_recipe import (
     ContextRecipes,
     Rebuilt,
@@ -296,6 +297,34 @@ def test_a_client_certificate_of_litellms_settings_is_shown(
     # And by who was built on that context before: as with httpx's own transport.
     assert mode.do(before.get(f"{mutual.url}/x")).content == b"GET /x"
     assert told.stock_requests == {"ssl context: load_cert_chain was called on it": 1}
+
+
+def test_a_client_certificate_under_force_ipv4_is_shown_where_litellm_shows_it(
+    litellm: Any,
+    mode: Any,
+    mutual: ScriptedServer,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    goes_through_the_pool: Callable[[Any], bool],
+) -> None:
+    """Since 1.109 it is loaded into the context of the transport that litellm makes there; before, into none."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+    monkeypatch.setenv("SSL_CERTIFICATE", str(certificates.client.combined))
+    monkeypatch.setattr(litellm, "force_ipv4", True)
+
+    def ask() -> tuple[Any, bool]:
+        handler = mode.handler(litellm)
+        accelerated = goes_through_the_pool(handler.client)
+        try:
+            return mode.do(handler.get(f"{mutual.url}/x")).content, accelerated
+        except httpx.TransportError:
+            return "refused", accelerated
+        finally:
+            mode.do(handler.close())
+
+    stock, _ = ask()
+    assert fast_litellm.apply_acceleration()
+    assert ask() == (stock, True)
 
 
 def test_the_contexts_of_this_litellm_are_spoken_by_the_pools_own_tls(
