@@ -211,6 +211,7 @@ def _aiohttp_settings(litellm: ModuleType, made: Any, given: Mapping[str, Any]) 
         verify,
         local_address="0.0.0.0" if litellm.force_ipv4 and made.client is not session else None,
         socket_options=_keepalive_options(_module(_HANDLER)),
+        keepalive_expiry=_keepalive_expiry(_module(_HANDLER)),
         trust_env=bool(trust_env),
         looks_for_proxies=_looks_for_proxies,
         refusal=refusal,
@@ -233,6 +234,14 @@ def _keepalive_options(handlers: ModuleType | None) -> tuple[tuple[int, int, int
         if number is not None and isinstance(value, int):
             options.append((socket.IPPROTO_TCP, number, value))
     return tuple(options)
+
+
+def _keepalive_expiry(handlers: ModuleType | None) -> float | None:
+    """How long aiohttp would keep an idle connection, where AIOHTTP_KEEPALIVE_TIMEOUT says it; litellm's own default
+    (15 s since 1.108, 120 s before) binds nothing, as httpx's does not."""
+    value = getattr(handlers, "AIOHTTP_KEEPALIVE_TIMEOUT", None)
+    chosen = os.environ.get("AIOHTTP_KEEPALIVE_TIMEOUT") and isinstance(value, (int, float)) and value >= 0
+    return float(value) if chosen and value is not None else None
 
 
 def _observing(application: Application) -> Wrapper:

@@ -153,7 +153,11 @@ class ClientPoints:
             counters.client_stock(settings.refusal)
             return None
         extras = {"local_address": settings.local_address, "socket_options": settings.socket_options}
-        decision = self._decide(Arguments(settings.verify), {name: value for name, value in extras.items() if value})
+        limits = None
+        if settings.keepalive_expiry is not None:
+            limits = self._library.httpx.Limits(keepalive_expiry=settings.keepalive_expiry)
+        arguments = Arguments(settings.verify, limits=limits)
+        decision = self._decide(arguments, {name: value for name, value in extras.items() if value})
 
         def make(library: Library, ours: Any, make_stock: Callable[[], Any], vetoes: tuple[Veto, ...]) -> Any:
             return aiohttp_transport.stand_in(

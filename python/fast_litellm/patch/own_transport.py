@@ -21,6 +21,8 @@ class AiohttpSettings(NamedTuple):
     verify: Any
     local_address: str | None = None
     socket_options: tuple[tuple[int, int, int], ...] = ()
+    #: Seconds that this client's idle connections are kept, if the user chose it; None for the pool's own.
+    keepalive_expiry: float | None = None
     #: aiohttp's own trust_env: it then looks for proxies and passwords in the environment, with each request.
     trust_env: bool = False
     #: Whether litellm's transport, asked for a proxy now, would look for one in the environment.

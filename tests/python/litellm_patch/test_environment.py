@@ -18,6 +18,7 @@ import certifi
 import httpx
 import pytest
 
+from fast_litellm.litellm_patch import _keepalive_expiry
 from fast_litellm.patch.aiohttp_transport import environment_may_name_a_proxy, session_is_plain
 from peers.scripted import Connection, ScriptedServer, serve_ok
 
@@ -418,6 +419,21 @@ def test_keepalive_probes_that_litellm_is_told_to_set_are_set(
         return values
 
     assert run(option()) == (1, 61)
+
+
+@pytest.mark.parametrize(
+    ("variable", "constant", "expected"), [(None, 15, None), ("7", 7, 7.0), ("0", 0, 0.0), ("-1", -1, None)]
+)
+def test_an_idle_time_is_taken_over_where_the_user_chose_it(
+    variable: str | None, constant: int, expected: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIOHTTP_KEEPALIVE_TIMEOUT", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("AIOHTTP_KEEPALIVE_TIMEOUT", variable)
+    handlers = types.ModuleType("handlers")
+    handlers.AIOHTTP_KEEPALIVE_TIMEOUT = constant  # type: ignore[attr-defined]
+    assert _keepalive_expiry(handlers) == expected
+    assert _keepalive_expiry(types.ModuleType("without")) is None
 
 
 # Certificates.
