@@ -17,28 +17,35 @@ class NotRun(RuntimeError):
     """Something could not be tried; says what to do."""
 
 
-def environment(name: str, *requirements: str) -> str:
-    """The interpreter of the environment of this name with these packages from PyPI, made if need be, and kept."""
-    folder = FOLDER / name
-    python, stamp, log = folder / "bin" / "python", folder / "requirements.txt", FOLDER / f"{name}.log"
+def environment(name: str, *requirements: str, parent: Path = FOLDER, renew: bool = False) -> str:
+    """Returns the interpreter of the environment of this name with these packages from the index: the one that is kept
+    under `parent`, or a new one if there is none, if it was made for something else, or to `renew` it."""
+    folder = parent / name
+    python, stamp, log = folder / "bin" / "python", folder / "requirements.txt", parent / f"{name}.log"
     wanted = "\n".join((*requirements, f"# {sys.version.split()[0]}")) + "\n"
-    if not python.exists() or not stamp.exists() or stamp.read_text() != wanted:
+    if renew or not python.exists() or not stamp.exists() or stamp.read_text() != wanted:
         print(f"  installing: {', '.join(requirements)}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        with log.open("w") as output:
-            installed = subprocess.run([*pip, *requirements], stdout=output, stderr=output, check=False)
-        if installed.returncode:
-            last = log.read_text().strip().splitlines()[-1:] or ["pip said nothing"]
-            raise NotRun(
-                f"pip could not install it: {last[0][:300]}\n  All of its output: {log}. If the network was away, run "
-                f"`make compat` again; if the version is gone from PyPI, take another one in scripts/."
-            )
+        log.unlink(missing_ok=True)
+        install(python, log, *requirements)
         stamp.write_text(wanted)
     _copy_package(python)
     return str(python)
+
+
+def install(python: str | Path, log: Path, *arguments: str) -> None:
+    """Runs `pip install` with these arguments; its output is added to `log`. Raises `NotRun` if it fails."""
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *arguments]
+    with log.open("a") as output:
+        installed = subprocess.run(command, stdout=output, stderr=output, check=False)
+    if installed.returncode:
+        last = log.read_text().strip().splitlines()[-1:] or ["pip said nothing"]
+        raise NotRun(
+            f"pip could not install it: {last[0][:300]}\n  All of its output: {log}. If the network was away, run it "
+            f"again; if a version is gone from the index, take another one in scripts/."
+        )
 
 
 def _copy_package(python: Path) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .cells import Cell
+from .sdk_cells import SdkCell
 
 POOL = "pool"  # through the pool, and equal
 STOCK = "stock"  # equal, but not through the pool
@@ -42,7 +43,7 @@ class Verdict(NamedTuple):
         return ": ".join((self.state, "; ".join(self.notes))) if self.notes else self.state
 
 
-def judge(cell: Cell, outcomes: Mapping[str, Any]) -> Verdict:
+def judge(cell: Cell | SdkCell, outcomes: Mapping[str, Any]) -> Verdict:
     """`outcomes`: mode -> what `matrix.run` has of this cell."""
     stock, ours = outcomes["stock"], outcomes["accelerated"]
     counted, seen = ours["pool"], ours["requests"]
@@ -74,7 +75,7 @@ def judge(cell: Cell, outcomes: Mapping[str, Any]) -> Verdict:
     return Verdict(STOCK, (*(reasons or [amount]), *notes))
 
 
-def stock_fails(cell: Cell, outcomes: Mapping[str, Any]) -> bool:
+def stock_fails(cell: Cell | SdkCell, outcomes: Mapping[str, Any]) -> bool:
     """Whether litellm as it comes fails in a cell that it offers, and that is not about failing."""
     stock = outcomes["stock"]
     refused_at_once = not stock["requests"] and not outcomes["accelerated"]["requests"]

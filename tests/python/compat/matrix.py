@@ -21,6 +21,8 @@ from typing import Any
 from fast_litellm.server import EmbeddedServer, RequestRecord
 
 from .cells import CELLS, Cell
+from .reporting import STATUS
+from .sdk_cells import SDK_CELLS, SdkCell
 
 #: litellm as it comes; the same without its aiohttp transport, so that httpx's own is what speaks; ours.
 MODES = ("stock", "httpx", "accelerated")
@@ -49,13 +51,13 @@ class WorkerFailed(RuntimeError):
 
 
 class Worker:
-    """One worker process; see worker.py for what is said on the pipes."""
+    """One worker process; see `reporting.talk` for what is said on the pipes."""
 
-    def __init__(self, python: str, mode: str, api: EmbeddedServer, pictures: EmbeddedServer) -> None:
+    def __init__(self, python: str, program: str, mode: str, api: EmbeddedServer, pictures: EmbeddedServer) -> None:
         self.mode = mode
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [python, str(Path(__file__).with_name("worker.py"))],
+            [python, str(Path(__file__).with_name(program))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -77,8 +79,8 @@ class Worker:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def run(self, cell: Cell) -> dict[str, Any]:
-        self._say(cell.name)
+    def run(self, name: str) -> dict[str, Any]:
+        self._say(name)
         return self.answer()
 
     def finish(self) -> None:
@@ -145,25 +147,45 @@ def _environment(mode: str, api: EmbeddedServer) -> dict[str, str]:
 def run(
     python: str = sys.executable, cells: Sequence[Cell] = CELLS, progress: Callable[[str], None] = lambda text: None
 ) -> dict[str, Any]:
-    """Every cell in each mode. Returns {"versions", "python", "patch", "stderr": {mode: text},
-    "cells": {name: {mode: outcome}}}; an outcome is {"result", "pool", "requests"}, the last
-    one what the servers saw, see `RequestRecord.as_dict`."""
+    """Every cell of litellm in each mode. Returns {"versions", "python", "patch", "status", "stderr": {mode: text},
+    "cells": {name: {mode: outcome}}}. "patch" and "status": `get_patch_status()` before and after. An outcome is
+    {"result", "pool", "requests"}, the last one what the servers saw, see `RequestRecord.as_dict`."""
+    return _run(python, "worker.py", MODES, [cell.name for cell in cells], progress)
+
+
+def run_sdks(
+    python: str = sys.executable,
+    cells: Sequence[SdkCell] = SDK_CELLS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """The same for the SDKs by themselves. Stock is httpx's (or httpx2's) own transport there."""
+    report = _run(python, "sdk_worker.py", ("stock", "accelerated"), [cell.name for cell in cells], progress)
+    for outcomes in report["cells"].values():
+        outcomes["httpx"] = outcomes["stock"]
+    return report
+
+
+def _run(
+    python: str, program: str, modes: Sequence[str], names: Sequence[str], progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """`modes`: the accelerated one last."""
     with ExitStack() as stack:
         api = stack.enter_context(EmbeddedServer(tls=True, record=True))
         pictures = stack.enter_context(EmbeddedServer(tls=False, record=True))
-        workers = [stack.enter_context(Worker(python, mode, api, pictures)) for mode in MODES]
-        progress("importing litellm")
+        workers = [stack.enter_context(Worker(python, program, mode, api, pictures)) for mode in modes]
+        progress("importing")
         report: dict[str, Any] = workers[-1].answer()
         for worker in workers[:-1]:
             worker.answer()
         report["cells"] = {}
-        for cell in cells:
-            progress(cell.name)
-            outcomes = report["cells"][cell.name] = {}
+        for name in names:
+            progress(name)
+            outcomes = report["cells"][name] = {}
             for worker in workers:
-                outcome = worker.run(cell)
+                outcome = worker.run(name)
                 outcome["requests"] = [record.as_dict() for record in _seen(pictures, api)]
                 outcomes[worker.mode] = outcome
+        report["status"] = workers[-1].run(STATUS)
         # All at once, so that they end beside each other.
         for worker in workers:
             worker.finish()

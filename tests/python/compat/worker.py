@@ -1,22 +1,18 @@
 """The client of one matrix: litellm under some interpreter, stock or accelerated. A program, not a module.
 
-Takes one line of JSON with its settings on standard input, and says what it is; then a line with the name of a cell
-each, answered with a line of JSON: what the caller got, and what the pool counted. All else goes to stderr.
-
-`mode`: "stock", litellm as it comes; "httpx", the same without its aiohttp transport; "accelerated".
+What is said on its pipes: see `reporting.talk`. `mode`: "stock", litellm as it comes; "httpx", the same without its
+aiohttp transport; "accelerated".
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cells import CELLS, Cell
+from reporting import counts, difference, dump, dump_error, dump_hidden, talk, version_of
 
 KEY = "sk-matrix"
 #: provider -> prefix of the model for chats, for texts and pictures, for embeddings
@@ -63,39 +59,38 @@ class Client:
             litellm.disable_aiohttp_transport = True
 
     def introduction(self) -> dict[str, Any]:
-        versions = {name: _version(name) for name in ("litellm", "openai", "httpx", "httpcore", "aiohttp", "anyio")}
-        status = self._fast_litellm.get_patch_status() if self._fast_litellm else None
-        return {"versions": versions, "python": sys.version.split()[0], "patch": status}
+        versions = {name: version_of(name) for name in ("litellm", "openai", "httpx", "httpcore", "aiohttp", "anyio")}
+        return {"versions": versions, "python": sys.version.split()[0], "patch": self.status()}
 
     def run(self, cell: Cell) -> dict[str, Any]:
-        before = self._counts()
+        before = counts(self._fast_litellm)
         try:
             result = self._do(cell)
         except Exception as error:
-            result = _dump_error(error)
-        after = self._counts()
-        return {"result": result, "pool": _difference(before, after)}
+            result = dump_error(error)
+        after = counts(self._fast_litellm)
+        return {"result": result, "pool": difference(before, after)}
 
     def _do(self, cell: Cell) -> Any:
         operation = cell.operation.removeprefix("a") if cell.asynchronous else cell.operation
         litellm = self._litellm
         call = self._caller(cell)
         if operation == "completion":
-            return _dump(call(litellm.completion, litellm.acompletion, **self._chat(cell)))
+            return dump(call(litellm.completion, litellm.acompletion, **self._chat(cell)))
         if operation == "error":
-            return _dump(call(litellm.completion, litellm.acompletion, **self._chat(cell, "error-429")))
+            return dump(call(litellm.completion, litellm.acompletion, **self._chat(cell, "error-429")))
         if operation == "stream":
             return self._stream(cell)
         if operation == "embedding":
             inputs = [f"{cell.name}: one", "grüße 世界"]
-            return _dump(call(litellm.embedding, litellm.aembedding, input=inputs, **self._common(cell, 2)))
+            return dump(call(litellm.embedding, litellm.aembedding, input=inputs, **self._common(cell, 2)))
         if operation == "text_completion":
-            return _dump(litellm.text_completion(prompt=f"{cell.name}: grüße 世界", **self._common(cell, 1)))
+            return dump(litellm.text_completion(prompt=f"{cell.name}: grüße 世界", **self._common(cell, 1)))
         if operation == "image":
-            return _dump(call(litellm.completion, litellm.acompletion, **self._picture(cell)))
+            return dump(call(litellm.completion, litellm.acompletion, **self._picture(cell)))
         if operation == "router":
             router = self._router(cell)
-            return _dump(call(router.completion, router.acompletion, model="first", messages=_messages(cell)))
+            return dump(call(router.completion, router.acompletion, model="first", messages=_messages(cell)))
         raise ValueError(operation)
 
     def _caller(self, cell: Cell) -> Callable[..., Any]:
@@ -111,14 +106,14 @@ class Client:
 
         async def collect() -> list[Any]:
             answer = await self._litellm.acompletion(**keywords)
-            chunks = [_dump(chunk) async for chunk in answer]
-            return [*chunks, _dump_hidden(answer)]
+            chunks = [dump(chunk) async for chunk in answer]
+            return [*chunks, dump_hidden(answer)]
 
         if cell.asynchronous:
             return self._loop.run_until_complete(collect())
         answer = self._litellm.completion(**keywords)
-        chunks = [_dump(chunk) for chunk in answer]
-        return [*chunks, _dump_hidden(answer)]
+        chunks = [dump(chunk) for chunk in answer]
+        return [*chunks, dump_hidden(answer)]
 
     def _common(self, cell: Cell, kind: int, model: str = "some-model") -> dict[str, Any]:
         """Keywords of every call. `kind`: which of the provider's prefixes."""
@@ -154,15 +149,8 @@ class Client:
         deployments = [deployment("first", "error-500"), deployment("second", "some-model")]
         return self._litellm.Router(model_list=deployments, fallbacks=[{"first": ["second"]}], num_retries=0)
 
-    def _counts(self) -> dict[str, Any]:
-        if self._fast_litellm is None:
-            return {}
-        stats = self._fast_litellm.get_performance_stats()
-        return {
-            "requests": stats["pool"]["requests"],
-            "requests_stock": stats["requests_stock"],
-            "fallback_reasons": stats["fallback_reasons"],
-        }
+    def status(self) -> Any:
+        return self._fast_litellm.get_patch_status() if self._fast_litellm else None
 
     def close(self) -> None:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
@@ -173,69 +161,5 @@ def _messages(cell: Cell) -> list[dict[str, Any]]:
     return [{"role": "user", "content": f"{cell.name}: grüße 世界"}]
 
 
-def _dump(answer: Any) -> Any:
-    """All that the caller can see of an answer."""
-    dumped = answer.model_dump() if hasattr(answer, "model_dump") else answer
-    return {"type": type(answer).__name__, "fields": dumped, **_dump_hidden(answer)}
-
-
-def _dump_hidden(answer: Any) -> dict[str, Any]:
-    """What litellm attaches beside the fields: headers of the response, cost, and so on."""
-    params = getattr(answer, "_hidden_params", None)
-    hidden = {"hidden": params.model_dump() if hasattr(params, "model_dump") else params}
-    headers = getattr(answer, "_response_headers", None)
-    if headers is not None:
-        hidden["headers"] = headers if isinstance(headers, dict) else dict(headers)
-    return hidden
-
-
-def _dump_error(error: BaseException) -> dict[str, Any]:
-    response = getattr(error, "response", None)
-    headers = getattr(response, "headers", None)
-    return {
-        "error": type(error).__name__,
-        "message": str(error),
-        "status": getattr(error, "status_code", None),
-        "body": getattr(error, "body", None),
-        "headers": sorted(headers.items()) if headers is not None else None,
-        "retries": [getattr(error, name, None) for name in ("num_retries", "max_retries")],
-    }
-
-
-def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What was counted in between."""
-    added: dict[str, Any] = {}
-    for name, value in after.items():
-        if isinstance(value, dict):
-            counts = {key: count - before[name].get(key, 0) for key, count in value.items()}
-            added[name] = {key: count for key, count in counts.items() if count}
-        else:
-            added[name] = value - before[name]
-    return added
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def say(message: dict[str, Any]) -> None:
-        answers.write(json.dumps(message, default=repr) + "\n")
-        answers.flush()
-
-    client = Client(json.loads(sys.stdin.readline()))
-    say(client.introduction())
-    cells = {cell.name: cell for cell in CELLS}
-    for line in sys.stdin:
-        say(client.run(cells[line.strip()]))
-    client.close()
-
-
 if __name__ == "__main__":
-    main()
+    talk(Client, CELLS)

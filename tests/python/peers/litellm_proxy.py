@@ -38,17 +38,25 @@ general_settings:
 
 
 class LitellmProxy:
-    """`launcher` litellm --config ...; in a session of its own, so that whatever it leaves behind can be found."""
+    """`launcher` litellm --config ...; in a session of its own, so that whatever it leaves behind can be found.
+
+    `python`: the interpreter of the environment that has the proxy, if that is not this one."""
 
     def __init__(
-        self, folder: Path, upstream: EmbeddedServer, launcher: Sequence[str], workers: int, environment: dict[str, str]
+        self,
+        folder: Path,
+        upstream: EmbeddedServer,
+        launcher: Sequence[str],
+        workers: int,
+        environment: dict[str, str],
+        python: str = sys.executable,
     ) -> None:
         self.key = f"sk-{secrets.token_hex(32)}"
         self._folder = folder
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._workers = workers
-        self._command = [*launcher, *_litellm(), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
+        self._command = [*launcher, *_litellm(python), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
         self._command += ["--port", str(self._port), "--num_workers", str(workers)]
         # On a busy machine a worker imports for longer than the 5 s after which uvicorn would begin another.
         self._command += ["--timeout_worker_healthcheck", str(int(START))]
@@ -146,8 +154,8 @@ class LitellmProxy:
         process.wait(STOP)
 
 
-def _litellm() -> list[str]:
-    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+def _litellm(python: str) -> list[str]:
+    path = os.pathsep.join((os.path.dirname(python), os.environ.get("PATH", "")))
     command = shutil.which("litellm", path=path)
     assert command is not None, "the command litellm is missing: pip install 'fast-litellm[test]'"
     return [command]
