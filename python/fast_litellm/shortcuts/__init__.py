@@ -172,6 +172,23 @@ def states() -> dict[str, dict[str, int]]:
     return found
 
 
+def _reduce(client: Any, protocol: Any) -> Any:
+    """A client's `__reduce_ex__`: a copy, and one out of a pickle, is of the class that it had.
+
+    Reduced as one of that class, since its own `__reduce__` may ask for `type(self)`. A request that another thread
+    sends meanwhile goes httpx's way through the same transport.
+    """
+    quick: Any = type(client)
+    base = vars(quick).get("_fast_litellm_base")
+    if base is None:  # another thread is doing the same
+        return client.__reduce_ex__(protocol)
+    become(client, base)
+    try:
+        return client.__reduce_ex__(protocol)
+    finally:
+        become(client, quick)
+
+
 def _obstacle(base: type) -> str:
     """Why no class can be derived from this one unnoticed, or ""."""
     if type(base) is not type:
@@ -183,7 +200,7 @@ def _obstacle(base: type) -> str:
 
 
 def _derive(library: Library, base: type, names: tuple[str, ...]) -> type:
-    namespace: dict[str, Any] = {**hidden(base), "_fast_litellm_shortcuts": names}
+    namespace: dict[str, Any] = {**hidden(base), "_fast_litellm_shortcuts": names, "__reduce_ex__": _reduce}
     for name in names:
         for attribute, value in SHORTCUTS[name].make(library, base, namespace).items():
             original = inspect.getattr_static(base, attribute)
