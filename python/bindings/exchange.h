@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -67,14 +68,18 @@ struct GivenRequest {
 /// The pieces of a body that came together, as one bytes object; b"" for none.
 [[nodiscard]] nanobind::object joined_bytes(const std::vector<std::string_view>& pieces);
 
+/// "HTTP/1.1", or the other minor version that the peer speaks.
+[[nodiscard]] inline std::string http_version(const h1::ResponseHead& head) {
+  return "HTTP/1." + std::to_string(head.version_minor);
+}
+
 /// The properties of a response that both forms have.
 template <typename Class>
 void bind_response_parts(Class& type) {
   using Type = typename Class::Type;
   type.def_prop_ro("status", [](const Type& self) { return self.head().status; })
       .def_prop_ro("reason", [](const Type& self) { return bytes_of(self.head().reason); })
-      .def_prop_ro("http_version",
-                   [](const Type& self) { return bytes_of(self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"); })
+      .def_prop_ro("http_version", [](const Type& self) { return bytes_of(http_version(self.head())); })
       .def_prop_ro("headers", [](const Type& self) { return header_bytes(self.head().headers); })
       .def_prop_ro("closed", [](const Type& self) { return self.closed(); })
       .def_prop_ro("arrived", [](const Type& self) { return self.arrived(); })

@@ -1,6 +1,7 @@
 #include "bindings.h"
 #include "convert.h"
 #include "errors.h"
+#include "exchange.h"
 
 namespace nb = nanobind;
 
@@ -15,8 +16,7 @@ void bind_response(nb::module_& module) {
             const std::string& reason = self.head().reason;
             return nb::steal(PyUnicode_DecodeLatin1(reason.data(), static_cast<Py_ssize_t>(reason.size()), nullptr));
           })
-      .def_prop_ro("http_version",
-                   [](const Response& self) { return self.head().version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1"; })
+      .def_prop_ro("http_version", [](const Response& self) { return http_version(self.head()); })
       .def_prop_ro("headers", [](const Response& self) { return header_strings(self.head().headers); })
       .def_prop_ro("raw_headers", [](const Response& self) { return header_bytes(self.head().headers); })
       .def_prop_ro("content", [](const Response& self) { return self.content; })

@@ -1,54 +1,31 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/version.hpp>
 
+#include "h1/message_facts.h"
 #include "h1/response_parser.h"
 
 namespace fastpool::h1 {
 
-/// What Boost.Beast tells of one message (one head, interim or final, and the framed body behind it), checked where
-/// Beast is laxer than a shared connection can afford, and translated into plain values. Re-made for every message: Beast's
-/// parser serves one only.
+/// What Boost.Beast tells of one head, interim or final, checked where Beast is laxer than a shared connection can afford,
+/// and translated into plain values. Re-made for every message: Beast's parser serves one only.
 ///
-/// Beast itself refuses bad status lines, names and values, bare CRs, and most conflicts of framing. This class adds:
-/// Content-Length twice or as a list even where the values agree, every transfer coding but "chunked", codes under 100,
-/// control bytes in chunk extensions, and a bound on the line of a chunk's size.
+/// Beast refuses bad status lines, names and values, bare CRs, and most conflicts of framing. This class adds every transfer
+/// coding but "chunked" and codes under 100. What it refuses may still be read leniently; \see read_head_leniently.
 ///
-/// Owned by ResponseParser, used under it on one thread. Never copies body bytes: piece() looks into the input.
+/// Owned by ResponseParser, used under it on one thread.
 class MessageReader final : public boost::beast::http::basic_parser<false> {
  public:
-  enum class Framing : std::uint8_t { until_close, content_length, chunked };
+  /// \param head, facts where what the head says is written; both must outlive this object and be empty.
+  MessageReader(ResponseHead& head, MessageFacts& facts);
 
-  static constexpr std::size_t max_chunk_line_bytes = 16UL * 1024;  ///< the size of one chunk with its extensions
-
-  /// \param head where status line and headers go; must outlive this object.
-  MessageReader(ResponseHead& head, bool head_request);
-
-  struct Outcome {
-    std::size_t consumed = 0;
-    bool need_more = false;
-    const char* complaint = nullptr;  ///< what is wrong with the message, or null
-  };
-  /// Reads one whole head, from its status line to its empty line; `bytes` is exactly that.
-  [[nodiscard]] Outcome read_head(std::string_view bytes);
-  /// Reads one structural element of the body; the piece of body in it, if any, is piece(). Only while !is_done().
-  [[nodiscard]] Outcome read_body(std::string_view bytes);
-
-  [[nodiscard]] std::string_view piece() const noexcept { return piece_; }
-  [[nodiscard]] Framing framing() const noexcept { return framing_; }
-  /// Bytes of a content-length body that have not come yet.
-  [[nodiscard]] std::uint64_t missing_bytes() const noexcept { return missing_bytes_; }
-  /// Whether the headers allow another request behind this one (RFC 9112 section 9.3), its framing left aside.
-  [[nodiscard]] bool keeps_alive() const noexcept;
-  /// Whether the last chunk was seen: what follows are trailers.
-  [[nodiscard]] bool in_trailers() const noexcept { return in_trailers_; }
-  [[nodiscard]] long keep_alive_timeout() const noexcept { return keep_alive_timeout_; }
-  [[nodiscard]] long keep_alive_max() const noexcept { return keep_alive_max_; }
+  /// Reads one whole head, from its status line to its empty line; `bytes` is exactly that. Once.
+  /// \returns what is wrong with the head, or null.
+  [[nodiscard]] const char* read_head(std::string_view bytes);
 
  private:
   using error_code = boost::beast::error_code;
@@ -62,31 +39,19 @@ class MessageReader final : public boost::beast::http::basic_parser<false> {
   void on_trailer_field_impl(field, string_view, string_view, error_code&) override {}
 #endif
   void on_header_impl(error_code&) override {}
+  // Bodies are not read by Beast.
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
-  std::size_t on_body_impl(string_view body, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t size, string_view extensions, error_code& code) override;
-  std::size_t on_chunk_body_impl(std::uint64_t, string_view body, error_code&) override;
+  std::size_t on_body_impl(string_view, error_code&) override { return 0; }
+  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, string_view, error_code&) override { return 0; }
   void on_finish_impl(error_code&) override {}
 
   void complain(const char* complaint, error_code& code);
-  [[nodiscard]] const char* read_framing(field id, std::string_view value);
-  void read_connection(std::string_view value);
-  void read_keep_alive(std::string_view value);
-  [[nodiscard]] const char* explain_head(const error_code& code, std::string_view bytes) const;
-  [[nodiscard]] const char* explain_body(const error_code& code, std::string_view bytes) const;
-  [[nodiscard]] const char* check_waiting_chunk_line(std::string_view waiting) const;
+  [[nodiscard]] const char* explain(const error_code& code, std::string_view bytes) const;
 
   ResponseHead& head_;
-  std::string_view piece_;
+  MessageFacts& facts_;
   const char* complaint_ = nullptr;
-  std::uint64_t missing_bytes_ = 0;
-  long keep_alive_timeout_ = -1;
-  long keep_alive_max_ = -1;
-  Framing framing_ = Framing::until_close;
-  bool close_ = false;
-  bool keep_alive_ = false;
-  bool behind_chunk_ = false;  ///< the next chunk's size stands behind the CRLF that ends this one's data
-  bool in_trailers_ = false;
 };
 
 }  // namespace fastpool::h1

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
+#include "h1/chunk_reader.h"
+#include "h1/lenient_head.h"
+#include "h1/message_facts.h"
 #include "h1/message_reader.h"
 
 namespace fastpool::h1 {
@@ -18,14 +20,15 @@ constexpr const char* too_large = "status line, headers and trailers over 256 Ki
 /// The course of one response:
 ///
 ///     head --(1xx)--> head
-///     head --> body ------------> complete     content-length and chunked, read by MessageReader
+///     head --> sized -----------> complete     Content-Length
+///     head --> chunked ---------> complete     read by ChunkReader
 ///     head --> until_close -----> complete     only finish() completes it
 ///     head --> complete                        no body
 ///     any  --> failed
 ///
-/// A head goes to Beast only when it is there in full, so that what comes out never depends on how the bytes were
-/// split, and what need_more leaves behind is at most one head.
-// NOLINTBEGIN(bugprone-unchecked-optional-access): start(), called before all else, always makes a reader
+/// A head is parsed only when it is there in full, so that what comes out never depends on how the bytes were split, and
+/// what need_more leaves behind is at most one head. It goes to the strict parser (Beast) first; the lenient one looks at
+/// what that refuses, and at heads with lines that end in LF alone.
 class ResponseParser::Impl {
  public:
   void start(bool head_request) {
@@ -33,7 +36,7 @@ class ResponseParser::Impl {
     head_request_ = head_request;
     saw_bytes_ = false;
     ended_early_ = false;
-    persistent_ = false;
+    doubtful_ = false;
     interim_heads_ = 0;
     counted_bytes_ = 0;
     error_detail_.clear();
@@ -45,8 +48,10 @@ class ResponseParser::Impl {
     switch (stage_) {
       case Stage::head:
         return parse_head(input);
-      case Stage::body:
-        return parse_body(input);
+      case Stage::sized:
+        return parse_sized(input);
+      case Stage::chunked:
+        return parse_chunked(input);
       case Stage::until_close:
         if (input.empty()) return {};
         return {Event::body, input.size(), input};
@@ -63,39 +68,49 @@ class ResponseParser::Impl {
       case Stage::head:
         return end_early(saw_bytes_ ? "the peer closed the connection within the head of the response"
                                     : "the peer closed the connection before it sent any byte of a response");
-      case Stage::body:
-        if (!reader_->is_done()) return end_early_within_body();
-        stage_ = Stage::complete;
+      case Stage::sized:
+        if (missing_bytes_ != 0) {
+          return end_early("the peer closed the connection " + std::to_string(missing_bytes_) +
+                           " bytes before the end of the body");
+        }
+        break;
+      case Stage::chunked:
+        if (!chunks_.is_done()) return end_early("the peer closed the connection within a chunked body");
         break;
       case Stage::until_close:
-        stage_ = Stage::complete;
-        break;
       case Stage::complete:
         break;
       case Stage::failed:
         return {Event::error, 0, {}};
     }
+    stage_ = Stage::complete;
     return {Event::end, 0, {}};
   }
 
   [[nodiscard]] ResponseHead& head() noexcept { return head_; }
   [[nodiscard]] bool saw_bytes() const noexcept { return saw_bytes_; }
-  [[nodiscard]] bool reusable() const noexcept { return stage_ == Stage::complete && persistent_; }
+  [[nodiscard]] bool reusable() const noexcept {
+    return stage_ == Stage::complete && framed_ && !doubtful_ && !chunks_.doubtful() &&
+           facts_.keeps_alive(head_.version_minor);
+  }
   [[nodiscard]] bool ended_early() const noexcept { return ended_early_; }
-  [[nodiscard]] long keep_alive_timeout() const noexcept { return reader_->keep_alive_timeout(); }
-  [[nodiscard]] long keep_alive_max() const noexcept { return reader_->keep_alive_max(); }
+  [[nodiscard]] long keep_alive_timeout() const noexcept { return facts_.keep_alive_timeout; }
+  [[nodiscard]] long keep_alive_max() const noexcept { return facts_.keep_alive_max; }
   [[nodiscard]] const std::string& error_detail() const noexcept { return error_detail_; }
 
  private:
-  enum class Stage : std::uint8_t { head, body, until_close, complete, failed };
+  enum class Stage : std::uint8_t { head, sized, chunked, until_close, complete, failed };
 
   void start_message() {
     head_.status = 0;
     head_.version_minor = 1;
     head_.reason.clear();
     head_.headers.clear();
+    facts_ = {};
+    framed_ = false;
+    chunks_ = {};
     scanned_ = 0;
-    reader_.emplace(head_, head_request_);
+    bare_lf_ = false;
   }
 
   Step parse_head(std::string_view input) {
@@ -103,15 +118,14 @@ class ResponseParser::Impl {
     while (true) {
       const std::string_view rest = input.substr(consumed);
       if (const char* const complaint = check_prefix(rest)) return fail(complaint, consumed);
-      const std::optional<std::size_t> size = find_head_end(rest);
-      if (!size) return fail("a line of the head ends in LF without CR", consumed);
-      if (counted_bytes_ + (*size != 0 ? *size : rest.size()) > max_head_bytes) return fail(too_large, consumed);
-      if (*size == 0) return {Event::need_more, consumed, {}};
+      const std::size_t size = find_head_end(rest);
+      if (counted_bytes_ + (size != 0 ? size : rest.size()) > max_head_bytes) return fail(too_large, consumed);
+      if (size == 0) return {Event::need_more, consumed, {}};
 
-      const MessageReader::Outcome outcome = reader_->read_head(rest.substr(0, *size));
-      if (outcome.complaint != nullptr) return fail(outcome.complaint, consumed);
-      consumed += *size;
-      counted_bytes_ += *size;
+      if (const char* const complaint = read_head(rest.substr(0, size))) return fail(complaint, consumed);
+      consumed += size;
+      counted_bytes_ += size;
+      doubtful_ = doubtful_ || facts_.doubtful;
       if (head_.status >= 200 || head_.status == 101) break;
       if (++interim_heads_ > max_interim_heads) return fail("more than 100 interim (1xx) responses", consumed);
       start_message();
@@ -120,30 +134,53 @@ class ResponseParser::Impl {
     return {Event::head, consumed, {}};
   }
 
-  void enter_body() noexcept {
-    // Beast takes a 101 for a message without a body; what follows it is another protocol's.
-    if (head_.status == 101 || (!reader_->is_done() && reader_->framing() == MessageReader::Framing::until_close)) {
-      stage_ = Stage::until_close;
-      return;
-    }
-    stage_ = reader_->is_done() ? Stage::complete : Stage::body;
-    persistent_ = reader_->keeps_alive();
+  const char* read_head(std::string_view bytes) {
+    if (bare_lf_) return read_head_leniently(bytes, head_, facts_);
+    const char* const complaint = MessageReader(head_, facts_).read_head(bytes);
+    if (complaint == nullptr || read_head_leniently(bytes, head_, facts_) == nullptr) return nullptr;
+    return complaint;
   }
 
-  Step parse_body(std::string_view input) {
+  void enter_body() noexcept {
+    framed_ = true;
+    if (head_.status == 101) {  // what follows is another protocol's
+      framed_ = false;
+      stage_ = Stage::until_close;
+    } else if (head_request_ || head_.status == 204 || head_.status == 304) {
+      stage_ = Stage::complete;
+    } else if (facts_.framing == MessageFacts::Framing::chunked) {
+      stage_ = Stage::chunked;
+    } else if (facts_.framing == MessageFacts::Framing::content_length) {
+      missing_bytes_ = facts_.content_length;
+      stage_ = missing_bytes_ == 0 ? Stage::complete : Stage::sized;
+    } else {
+      framed_ = false;
+      stage_ = Stage::until_close;
+    }
+  }
+
+  Step parse_sized(std::string_view input) {
+    if (missing_bytes_ == 0) {
+      stage_ = Stage::complete;
+      return {Event::end, 0, {}};
+    }
+    if (input.empty()) return {};
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(missing_bytes_, input.size()));
+    missing_bytes_ -= size;
+    return {Event::body, size, input.substr(0, size)};
+  }
+
+  Step parse_chunked(std::string_view input) {
     std::size_t consumed = 0;
-    while (!reader_->is_done()) {
-      if (consumed == input.size()) return {Event::need_more, consumed, {}};
-      const MessageReader::Outcome outcome = reader_->read_body(input.substr(consumed));
+    while (!chunks_.is_done()) {
+      const ChunkReader::Outcome outcome = chunks_.read(input.substr(consumed));
       if (outcome.complaint != nullptr) return fail(outcome.complaint, consumed);
       consumed += outcome.consumed;
+      if (!chunks_.piece().empty()) return {Event::body, consumed, chunks_.piece()};
+      if (chunks_.in_trailers()) counted_bytes_ += outcome.consumed;
       const std::size_t waiting = outcome.need_more ? input.size() - consumed : 0;
-      // Only the framing of chunks and the trailers ever wait; trailers are consumed whole.
-      if (counted_bytes_ + (reader_->in_trailers() ? outcome.consumed : waiting) > max_head_bytes) {
-        return fail(too_large, consumed);
-      }
+      if (counted_bytes_ + waiting > max_head_bytes) return fail(too_large, consumed);
       if (outcome.need_more) return {Event::need_more, consumed, {}};
-      if (!reader_->piece().empty()) return {Event::body, consumed, reader_->piece()};
     }
     stage_ = Stage::complete;
     return {Event::end, consumed, {}};
@@ -156,15 +193,17 @@ class ResponseParser::Impl {
     return input.starts_with(name) ? "an HTTP version other than 1.0 and 1.1" : "bytes that are no HTTP/1.1 response";
   }
 
-  /// The size of the head at the front of `input`, 0 while its end has not come; nothing if a line ends in LF alone.
-  [[nodiscard]] std::optional<std::size_t> find_head_end(std::string_view input) noexcept {
+  /// The size of the head at the front of `input`, its empty line included; 0 while that has not come.
+  [[nodiscard]] std::size_t find_head_end(std::string_view input) noexcept {
     std::size_t position = std::min(scanned_, input.size());
     while (position < input.size()) {
       const void* const found = std::memchr(input.data() + position, '\n', input.size() - position);
       if (found == nullptr) break;
       const auto index = static_cast<std::size_t>(static_cast<const char*>(found) - input.data());
-      if (input[index - 1] != '\r') return std::nullopt;  // index > 0: the prefix has been checked
-      if (input[index - 2] == '\n') return index + 1;
+      // The prefix has been checked: two bytes stand before the first LF.
+      const bool bare = input[index - 1] != '\r';
+      bare_lf_ = bare_lf_ || bare;
+      if (input[bare ? index - 1 : index - 2] == '\n') return index + 1;
       position = index + 1;
     }
     scanned_ = input.size();
@@ -182,27 +221,22 @@ class ResponseParser::Impl {
     return fail(complaint, 0);
   }
 
-  Step end_early_within_body() {
-    if (reader_->framing() == MessageReader::Framing::chunked) {
-      return end_early("the peer closed the connection within a chunked body");
-    }
-    return end_early("the peer closed the connection " + std::to_string(reader_->missing_bytes()) +
-                     " bytes before the end of the body");
-  }
-
   ResponseHead head_;
-  std::optional<MessageReader> reader_;
+  MessageFacts facts_;
+  ChunkReader chunks_;
   std::string error_detail_;
-  std::size_t scanned_ = 0;        ///< bytes of the waiting head already searched for its end
-  std::size_t counted_bytes_ = 0;  ///< heads so far, interim ones included: what max_head_bytes bounds
+  std::uint64_t missing_bytes_ = 0;  ///< of a body of known length
+  std::size_t scanned_ = 0;          ///< bytes of the waiting head already searched for its end
+  std::size_t counted_bytes_ = 0;    ///< heads so far, interim ones included, and trailers: what max_head_bytes bounds
   int interim_heads_ = 0;
   Stage stage_ = Stage::head;
   bool head_request_ = false;
   bool saw_bytes_ = false;
   bool ended_early_ = false;
-  bool persistent_ = false;
+  bool bare_lf_ = false;   ///< a line of the head that is waiting ends in LF alone
+  bool framed_ = false;    ///< the response says where it ends
+  bool doubtful_ = false;  ///< a head, interim ones included, was read leniently
 };
-// NOLINTEND(bugprone-unchecked-optional-access)
 
 ResponseParser::ResponseParser() : impl_(std::make_unique<Impl>()) {
   impl_->start(false);

@@ -13,7 +13,7 @@ namespace fastpool::h1 {
 /// Status line and headers of a response, as they came.
 struct ResponseHead {
   int status = 0;
-  int version_minor = 1;  ///< 0 for HTTP/1.0, 1 for HTTP/1.1
+  int version_minor = 1;  ///< of HTTP/1.x, 0 to 9
   std::string reason;
   HeaderList headers;
 };
@@ -21,6 +21,9 @@ struct ResponseHead {
 /// Sans-IO parser of one HTTP/1.1 response (RFC 9112). The caller feeds bytes and acts on events; the parser never waits,
 /// never reads ahead of what it is given, and keeps views into the caller's buffer only in the Step that it returns.
 /// One parser serves many responses, one after the other: start() begins the next.
+///
+/// Reads what httpx's own parser (h11) reads; where that leaves doubt about the end of the response, the response is given and
+/// the connection is not reusable.
 class ResponseParser {
  public:
   enum class Event : std::uint8_t {
@@ -53,7 +56,7 @@ class ResponseParser {
   /// Whether any byte of a response (1xx included) was seen since start().
   [[nodiscard]] bool saw_bytes() const noexcept;
   /// After end: whether the connection may carry another request (keep-alive rules of RFC 9112 section 9.3, framed body,
-  /// no 101). Bytes left over are the caller's to notice.
+  /// no 101, nothing read leniently that leaves doubt about the framing). Bytes left over are the caller's to notice.
   [[nodiscard]] bool reusable() const noexcept;
   /// After finish() returned error: whether it was merely an early end (no protocol was broken, the peer went away).
   [[nodiscard]] bool ended_early() const noexcept;

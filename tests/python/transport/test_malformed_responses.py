@@ -26,15 +26,16 @@ MALFORMED = {
     "NUL in a header": OK + b"x: a\x00b\r\ncontent-length: 0\r\n\r\n",
     "bare CR in a header": OK + b"x: a\rb\r\ncontent-length: 0\r\n\r\n",
     "two different content-lengths": OK + b"content-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
-    "the same content-length twice": OK + b"content-length: 3\r\ncontent-length: 3\r\n\r\nabc",
     "content-length as a list": OK + b"content-length: 3, 4\r\n\r\nabcd",
     "a negative content-length": OK + b"content-length: -3\r\n\r\nabc",
     "a content-length with a sign": OK + b"content-length: +3\r\n\r\nabc",
     "a content-length beyond 64 bits": OK + b"content-length: 99999999999999999999\r\n\r\nabc",
-    "content-length with transfer-encoding": OK
-    + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-    "transfer-encoding with content-length": OK
-    + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "two different content-lengths with transfer-encoding": OK
+    + b"content-length: 3\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "another transfer-encoding with content-length": OK
+    + b"transfer-encoding: gzip, chunked\r\ncontent-length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "a chunk extension of garbage": OK + b"transfer-encoding: chunked\r\n\r\n3;,;\r\nabc\r\n0\r\n\r\n",
+    "a chunk size line that ends in LF": OK + b"transfer-encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
     "a chunk size that is no number": OK + b"transfer-encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n",
     "a negative chunk size": OK + b"transfer-encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
     "a chunk size beyond 64 bits": OK + b"transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc\r\n0\r\n\r\n",
