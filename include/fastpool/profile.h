@@ -47,7 +47,7 @@ struct Profile {
   TlsSettings tls;
   std::string server_name;    ///< overrides SNI and the name that the certificate must carry; empty: the origin's host
   std::string local_address;  ///< an IP address to bind to (its family restricts the dial); empty: any
-  std::string unix_socket;    ///< a path: connect there instead of to host and port
+  std::string unix_socket;    ///< a path, or "\0" and an abstract name: connect there instead of to host and port
   std::vector<SocketOption> socket_options;
   /// Another TLS engine, which then speaks it in place of `tls`; the same object in every profile that is to share
   /// connections. The first user of a connection does the handshake. Null: the library's own engine.

@@ -76,10 +76,13 @@ BodyView::~BodyView() {
   if (buffer_.obj != nullptr) PyBuffer_Release(&buffer_);
 }
 
-OptionalDuration duration_from(nb::handle seconds, const char* what) {
+namespace {
+
+OptionalDuration read_duration(nb::handle seconds, const char* what, bool clamp) {
   if (seconds.is_none()) return std::nullopt;
   const double value = PyFloat_AsDouble(seconds.ptr());
   if (value == -1.0 && PyErr_Occurred() != nullptr) throw nb::python_error();
+  if (value < 0 && clamp) return Duration::zero();
   if (std::isnan(value) || value < 0) {
     PyErr_Format(PyExc_ValueError, "%s must be None or a number of seconds >= 0, not %R", what, seconds.ptr());
     throw nb::python_error();
@@ -89,13 +92,23 @@ OptionalDuration duration_from(nb::handle seconds, const char* what) {
   return Duration(static_cast<Duration::rep>(value * 1e9));
 }
 
+}  // namespace
+
+OptionalDuration duration_from(nb::handle seconds, const char* what) {
+  return read_duration(seconds, what, false);
+}
+
+OptionalDuration duration_or_zero(nb::handle seconds, const char* what) {
+  return read_duration(seconds, what, true);
+}
+
 Timeouts timeouts_from_tuple(nb::handle timeouts) {
   if (!PyTuple_Check(timeouts.ptr()) || PyTuple_GET_SIZE(timeouts.ptr()) != 4)
     throw nb::type_error("timeouts are a tuple (connect, read, write, pool)");
-  return {duration_from(PyTuple_GET_ITEM(timeouts.ptr(), 0), "the connect timeout"),
-          duration_from(PyTuple_GET_ITEM(timeouts.ptr(), 1), "the read timeout"),
-          duration_from(PyTuple_GET_ITEM(timeouts.ptr(), 2), "the write timeout"),
-          duration_from(PyTuple_GET_ITEM(timeouts.ptr(), 3), "the pool timeout")};
+  return {duration_or_zero(PyTuple_GET_ITEM(timeouts.ptr(), 0), "the connect timeout"),
+          duration_or_zero(PyTuple_GET_ITEM(timeouts.ptr(), 1), "the read timeout"),
+          duration_or_zero(PyTuple_GET_ITEM(timeouts.ptr(), 2), "the write timeout"),
+          duration_or_zero(PyTuple_GET_ITEM(timeouts.ptr(), 3), "the pool timeout")};
 }
 
 Timeouts timeouts_from(nb::handle timeout) {

@@ -44,6 +44,8 @@ class BodyView {
 
 /// Seconds; None for no limit. ValueError for a negative or a NaN.
 [[nodiscard]] OptionalDuration duration_from(nanobind::handle seconds, const char* what);
+/// The same, but a negative number is 0.
+[[nodiscard]] OptionalDuration duration_or_zero(nanobind::handle seconds, const char* what);
 /// A number for all four, or (connect, read, write, pool), or None.
 [[nodiscard]] Timeouts timeouts_from(nanobind::handle timeout);
 /// (connect, read, write, pool).

@@ -3,11 +3,9 @@
 #include "exchange.h"
 
 #include <array>
-#include <cstring>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/un.h>
 
 #include "context_factory.h"
 #include "errors.h"
@@ -32,9 +30,11 @@ nb::object address_from(const net::SocketAddress& address) {
                           ntohl(ip->sin6_flowinfo), ip->sin6_scope_id);
   }
   if (address.family() == AF_UNIX) {
-    const auto* local = reinterpret_cast<const sockaddr_un*>(address.data());
-    const std::size_t length = address.size() - offsetof(sockaddr_un, sun_path);
-    return nb::str(local->sun_path, ::strnlen(local->sun_path, length));
+    const std::string_view path = address.unix_path();
+    if (path.starts_with('\0')) return bytes_of(path);
+    nb::object text = nb::steal(PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<Py_ssize_t>(path.size())));
+    if (!text.is_valid()) throw nb::python_error();
+    return text;
   }
   return nb::none();
 }

@@ -143,9 +143,9 @@ class Transport:
             if timeout:
                 get = timeout.get
                 timeouts = (get("connect"), get("read"), get("write"), get("pool"))
-            if len(extensions) > 1:
+            if len(extensions) > 1 or not timeout:
                 server_name = extensions.get("sni_hostname")
-                target = extensions.get("target", target)
+                target = _target(extensions.get("target", target))
         stream: Any = request.stream
         return (
             scheme,
@@ -181,6 +181,18 @@ class Transport:
         pool = "its own pool" if self._owns_pool else f"pool {self._native_pool.name!r}"
         handle = self._handle
         return f"<{type(self).__name__} on {pool}: {handle.request_count} requests, {handle.open_leases} open>"
+
+
+def _target(target: Any) -> bytes:
+    """As httpcore takes the `target` extension, with its errors."""
+    if isinstance(target, str):
+        try:
+            return target.encode("ascii")
+        except UnicodeEncodeError:
+            raise TypeError("target strings may not include unicode characters.") from None
+    if isinstance(target, bytes):
+        return target
+    raise TypeError(f"target must be bytes or str, but got {type(target).__name__}.")
 
 
 class _OpenLeases:

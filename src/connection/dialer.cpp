@@ -59,7 +59,7 @@ Dial::~Dial() {
 std::string Dial::target_text() const {
   std::string text = target_->origin.to_string();
   if (!target_->profile.unix_socket.empty()) {
-    text += " through unix:" + target_->profile.unix_socket;
+    text += " through unix:" + net::printable_unix_path(target_->profile.unix_socket);
   }
   return text;
 }

@@ -137,7 +137,11 @@ Result<Driver::ReadOutcome> Blocking::read(Connection& connection, std::span<cha
     if (auto outcome = read_outcome(connection.channel().read(buffer, IoMode::wait), connection)) return *outcome;
     if (interrupt_()) return interrupted(Phase::read_head, "reading");
     slice = clock.next_slice();
-    if (!slice) return read_timed_out();
+    if (slice) continue;
+    // What arrived while this thread was not running counts: the clock is looked at last.
+    auto last = read_arrived(connection, buffer);
+    if (!last || !last->pending) return last;
+    return read_timed_out();
   }
 }
 

@@ -177,6 +177,8 @@ Result<Driver::Written> LoopOperation::write(Connection& connection, std::span<i
   }
   EventLoop::Entry& entry = seat->entry();
   drop_written(pieces, 0);
+  // As httpx's asynchronous transports have it, whose await of a write is over before it begins.
+  if (!pieces.empty() && timeouts_.write && *timeouts_.write <= Duration::zero()) return write_timed_out();
   while (!pieces.empty()) {
     if (entry.writable) {
       const net::IoResult io = connection.channel().write(pieces, IoMode::dont_wait);
@@ -200,6 +202,9 @@ Result<Driver::Written> LoopOperation::write(Connection& connection, std::span<i
 }
 
 Result<Driver::ReadOutcome> LoopOperation::read(Connection& connection, std::span<char> buffer) {
+  // At the end of its time the socket itself is asked: a turn takes a bounded number of events, and the one of bytes that
+  // have arrived may be among those that are left.
+  if (expired_ && watched_ != nullptr) watched_->readable = true;
   auto outcome = read_arrived(connection, buffer);
   if (!outcome || !outcome->pending) {
     rest();

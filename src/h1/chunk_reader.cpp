@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* long_line = "a chunk size line over 16 KiB";
 constexpr const char* bad_size = "a malformed chunk size";
-constexpr const char* bad_extension = "a malformed chunk extension, or a space behind a chunk size";
+constexpr const char* bad_extension = "a malformed chunk extension";
 constexpr const char* control_byte = "a control byte in a chunk extension";
 constexpr const char* bare_cr = "a CR without LF in the framing of a chunk";
 constexpr const char* no_line_end = "no CRLF behind a chunk's data";
@@ -144,10 +144,12 @@ ChunkReader::Outcome ChunkReader::read_trailer(std::string_view bytes) {
     return {.consumed = end + 1};
   }
   const FieldLine field = read_field_line(line);
-  const bool good = field.kind == FieldLine::Kind::field ? !equals_ignoring_case(field.name, "content-length") &&
-                                                               !equals_ignoring_case(field.name, "transfer-encoding")
-                                                         : field.kind == FieldLine::Kind::continuation && trailer_seen_;
-  if (!good) return {.complaint = bad_trailer};
+  if (field.kind == FieldLine::Kind::malformed || (field.kind == FieldLine::Kind::continuation && !trailer_seen_)) {
+    return {.complaint = bad_trailer};
+  }
+  // Framing behind the body frames nothing, but shows a confused peer (RFC 9110 section 6.5.1).
+  doubtful_ = doubtful_ || equals_ignoring_case(field.name, "content-length") ||
+              equals_ignoring_case(field.name, "transfer-encoding");
   trailer_seen_ = true;
   return {.consumed = end + 1};
 }

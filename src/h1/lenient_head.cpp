@@ -8,14 +8,12 @@
 namespace fastpool::h1 {
 namespace {
 
-constexpr std::size_t max_folded_bytes = 4UL * 1024;
 constexpr const char* bad_version = "an HTTP version other than 1.0 and 1.1";
 constexpr const char* bad_status = "a malformed status code";
 constexpr const char* low_status = "a status code under 100";
 constexpr const char* bad_reason = "a control byte in the reason phrase";
 constexpr const char* bad_name = "a malformed header name (a space before the colon, or no colon)";
 constexpr const char* bad_value = "a control byte in a header value";
-constexpr const char* folded_too_long = "a folded header over 4 KiB";
 
 bool is_digit(char byte) noexcept {
   return byte >= '0' && byte <= '9';
@@ -106,7 +104,6 @@ const char* read_head_leniently(std::string_view bytes, ResponseHead& head, Mess
     std::string folded(line);
     for (; next.starts_with(' ') || next.starts_with('\t'); next = take_line(bytes, facts.doubtful)) {
       folded.append(" ").append(next.substr(std::min(next.find_first_not_of(" \t"), next.size())));
-      if (folded.size() > max_folded_bytes) return folded_too_long;
     }
     if (const char* const complaint = add_field(folded, head, facts)) return complaint;
     line = next;

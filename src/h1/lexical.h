@@ -69,4 +69,15 @@ void for_each_element(std::string_view list, Visit&& visit) {
   }
 }
 
+/// The one element that a comma-separated list consists of, however often it stands there; nothing if elements differ,
+/// empty ones included.
+[[nodiscard]] constexpr std::optional<std::string_view> same_element(std::string_view list) noexcept {
+  const std::string_view first = trim(list.substr(0, list.find(',')));
+  for (std::size_t comma = list.find(','); comma != std::string_view::npos; comma = list.find(',')) {
+    list.remove_prefix(comma + 1);
+    if (trim(list.substr(0, list.find(','))) != first) return std::nullopt;
+  }
+  return first;
+}
+
 }  // namespace fastpool::h1

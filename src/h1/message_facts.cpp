@@ -58,26 +58,22 @@ bool MessageFacts::keeps_alive(int version_minor) const noexcept {
 // The same length again, in another header or in a list, says nothing new (RFC 9110 section 8.6). "Same" is the same text,
 // as h11 has it.
 MessageFacts::Noted MessageFacts::note_length(std::string_view value) {
-  const std::string_view first = trim(value.substr(0, value.find(',')));
-  std::string_view rest = value;
-  for (std::size_t comma = rest.find(','); comma != std::string_view::npos; comma = rest.find(',')) {
-    rest.remove_prefix(comma + 1);
-    if (trim(rest.substr(0, rest.find(','))) != first) return {.complaint = repeated_length, .value = value};
-  }
-  const std::optional<std::uint64_t> length = parse_decimal(first);
+  const std::optional<std::string_view> text = same_element(value);
+  if (!text) return {.complaint = repeated_length, .value = value};
+  const std::optional<std::uint64_t> length = parse_decimal(*text);
   if (!length) return {.complaint = bad_length, .value = value};
   const bool repeated = length_digits_ != 0;
-  if (repeated && (*length != content_length || first.size() != length_digits_)) {
+  if (repeated && (*length != content_length || text->size() != length_digits_)) {
     return {.complaint = repeated_length, .value = value};
   }
   content_length = *length;
-  length_digits_ = first.size();
+  length_digits_ = text->size();
   if (framing == Framing::chunked) {
     doubtful = true;  // the coding determines the length (RFC 9112 section 6.3)
   } else {
     framing = Framing::content_length;
   }
-  return {.repeated = repeated, .value = first};
+  return {.repeated = repeated, .value = *text};
 }
 
 const char* MessageFacts::note_coding(std::string_view value) {

@@ -57,6 +57,7 @@ class Writer {
     next_ = std::copy(text.begin(), text.end(), next_);
     return *this;
   }
+  [[nodiscard]] const char* next() const noexcept { return next_; }
   void put(const Header& header) noexcept { put(header.name).put(": ").put(header.value).put("\r\n"); }
 
  private:
@@ -82,6 +83,11 @@ class FramingReader {
     }
   }
   [[nodiscard]] const EncodedHead& result() const noexcept { return result_; }
+  /// The Content-Length to be written in place of all that were given: no text for none; nothing if they go out as given.
+  [[nodiscard]] std::optional<std::string_view> length() const noexcept {
+    if (!length_.empty() && result_.framing == Framing::chunked) return std::string_view();
+    return rewrites_length_ ? std::optional(length_) : std::nullopt;
+  }
 
  private:
   const char* read_host() noexcept {
@@ -98,10 +104,14 @@ class FramingReader {
   }
 
   const char* read_length(std::string_view value) {
-    if (result_.framing == Framing::content_length) return "repeated Content-Length";
-    if (result_.framing == Framing::chunked) return "Content-Length beside Transfer-Encoding";
-    const std::optional<std::uint64_t> length = parse_decimal(trim(value));
+    const std::optional<std::string_view> text = same_element(value);
+    if (!text) return "conflicting Content-Length";
+    const std::optional<std::uint64_t> length = parse_decimal(*text);
     if (!length) return "a Content-Length that is not one number";
+    if (!length_.empty() && length_ != *text) return "conflicting Content-Length";
+    if (!length_.empty() || text->size() != trim(value).size()) rewrites_length_ = true;
+    length_ = *text;
+    if (result_.framing == Framing::chunked) return nullptr;
     result_.framing = Framing::content_length;
     result_.content_length = *length;
     return nullptr;
@@ -109,14 +119,19 @@ class FramingReader {
 
   const char* read_coding(std::string_view value) {
     if (result_.framing == Framing::chunked) return "repeated Transfer-Encoding";
-    if (result_.framing == Framing::content_length) return "Content-Length beside Transfer-Encoding";
     if (!equals_ignoring_case(trim(value), "chunked")) return "a Transfer-Encoding other than \"chunked\"";
     result_.framing = Framing::chunked;
     return nullptr;
   }
 
   EncodedHead result_;
+  std::string_view length_;       // the text of the Content-Length
+  bool rewrites_length_ = false;  // it was given more than once
 };
+
+bool is_length(const Header& header) noexcept {
+  return equals_ignoring_case(header.name, "content-length");
+}
 
 }  // namespace
 
@@ -144,10 +159,18 @@ Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::
   Writer writer(out.data() + before);
   writer.put(method).put(" ").put(target).put(version);
   if (host != nullptr) writer.put(*host);
+  std::optional<std::string_view> length = framing.length();
   for (const Header& header : headers) {
-    if (&header != host) writer.put(header);
+    if (&header == host) continue;
+    if (length && is_length(header)) [[unlikely]] {
+      if (!length->empty()) writer.put({header.name, *length});
+      length.emplace();
+      continue;
+    }
+    writer.put(header);
   }
   writer.put("\r\n");
+  out.resize(static_cast<std::size_t>(writer.next() - out.data()));  // less than was measured if lengths were left out
   return framing.result();
 }
 

@@ -23,11 +23,11 @@ struct EncodedHead {
 
 /// Appends "METHOD target HTTP/1.1", the headers exactly as given (order, case, duplicates), and the empty line to `out`;
 /// Host alone comes first wherever it was given (RFC 9110 section 7.2), as httpx's own transport sends it.
-/// Adds nothing on its own; \see complete_headers in client/.
+/// Adds nothing on its own; \see complete_headers in client/. Content-Length is left out beside Transfer-Encoding: chunked
+/// (RFC 9112 section 6.2), and written once where it was given several times with the same number.
 /// \returns local_protocol (phase write, nothing appended) for what would break the framing or smuggle: a method that
 /// is no token, a target with spaces or control bytes, a header name that is no token, a value with CR, LF or NUL,
-/// a repeated Host, conflicting or repeated Content-Length, Content-Length beside Transfer-Encoding,
-/// a Transfer-Encoding other than chunked.
+/// a repeated Host, conflicting Content-Lengths, a repeated Transfer-Encoding or one other than chunked.
 [[nodiscard]] Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::string_view target,
                                               std::span<const Header> headers);
 

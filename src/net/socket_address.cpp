@@ -91,12 +91,14 @@ std::optional<SocketAddress> SocketAddress::from_ip(std::string_view text, std::
 
 std::optional<SocketAddress> SocketAddress::from_unix_path(std::string_view path) noexcept {
   sockaddr_un address{};
-  if (path.empty() || path.size() >= sizeof(address.sun_path) || path.find('\0') != std::string_view::npos) {
-    return std::nullopt;
-  }
+  // An abstract name is all the bytes behind its NUL; a path ends at one.
+  const bool abstract = path.starts_with('\0');
+  const std::size_t size = abstract ? path.size() : path.size() + 1;
+  if (path.empty() || size > sizeof(address.sun_path)) return std::nullopt;
+  if (!abstract && path.find('\0') != std::string_view::npos) return std::nullopt;
   address.sun_family = AF_UNIX;
   std::memcpy(static_cast<char*>(address.sun_path), path.data(), path.size());
-  return wrap(address, offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  return wrap(address, offsetof(sockaddr_un, sun_path) + size);
 }
 
 const sockaddr* SocketAddress::data() const noexcept {
@@ -129,6 +131,19 @@ SocketAddress SocketAddress::with_port(std::uint16_t port) const noexcept {
   return *this;
 }
 
+std::string_view SocketAddress::unix_path() const noexcept {
+  if (family() != AF_UNIX || size() <= offsetof(sockaddr_un, sun_path)) return {};
+  const auto* const path = reinterpret_cast<const char*>(data()) + offsetof(sockaddr_un, sun_path);
+  const std::size_t length = size() - offsetof(sockaddr_un, sun_path);
+  return {path, path[0] == '\0' ? length : ::strnlen(path, length)};
+}
+
+std::string printable_unix_path(std::string_view path) {
+  std::string text(path);
+  std::ranges::replace(text, '\0', '@');
+  return text;
+}
+
 std::string SocketAddress::to_string() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (family() == AF_INET) {
@@ -143,9 +158,7 @@ std::string SocketAddress::to_string() const {
     return "[" + std::string(text.data()) + zone + "]:" + std::to_string(port());
   }
   if (family() == AF_UNIX) {
-    const auto address = as<sockaddr_un>(*this);
-    const auto* path = static_cast<const char*>(address.sun_path);
-    return "unix:" + std::string(path, ::strnlen(path, sizeof(address.sun_path)));
+    return "unix:" + printable_unix_path(unix_path());
   }
   return "unspecified";
 }

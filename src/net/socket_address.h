@@ -33,7 +33,8 @@ class SocketAddress {
   /// "192.0.2.1", "2001:db8::1", "fe80::1%eth0" (RFC 4007; the zone by name or number). No brackets, no names, no port.
   /// \returns nothing for all else.
   [[nodiscard]] static std::optional<SocketAddress> from_ip(std::string_view text, std::uint16_t port) noexcept;
-  /// A path in the file system. \returns nothing if it is empty, holds a NUL or is too long for sockaddr_un (107 bytes).
+  /// A path in the file system, or, behind a leading NUL, a name in the abstract namespace of Linux. \returns nothing if it
+  /// is empty, a path that holds a NUL, or too long for sockaddr_un (107 bytes besides a NUL).
   [[nodiscard]] static std::optional<SocketAddress> from_unix_path(std::string_view path) noexcept;
 
   [[nodiscard]] int family() const noexcept;
@@ -45,7 +46,10 @@ class SocketAddress {
   /// The same address with another port; unchanged if it is not an IP address.
   [[nodiscard]] SocketAddress with_port(std::uint16_t port) const noexcept;
 
-  /// For people: "192.0.2.1:443", "[2001:db8::1]:443", "unix:/path", "unspecified".
+  /// Of a Unix socket: its path or abstract name as from_unix_path() takes it; empty for all else. Valid as data() is.
+  [[nodiscard]] std::string_view unix_path() const noexcept;
+
+  /// For people: "192.0.2.1:443", "[2001:db8::1]:443", "unix:/path", "unix:@abstract", "unspecified".
   [[nodiscard]] std::string to_string() const;
 
   friend bool operator==(const SocketAddress& left, const SocketAddress& right) noexcept;
@@ -64,6 +68,9 @@ class SocketAddress {
   alignas(sockaddr_in6) std::array<std::byte, near_size> bytes_{};
   socklen_t length_ = 0;
 };
+
+/// A Unix socket's path for messages: an abstract name begins with '@'.
+[[nodiscard]] std::string printable_unix_path(std::string_view path);
 
 /// Whether `text` is an IPv4 or IPv6 address (no brackets): then it is no host name and SNI must not carry it.
 [[nodiscard]] bool is_ip_address(std::string_view text) noexcept;

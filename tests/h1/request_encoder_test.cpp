@@ -110,19 +110,43 @@ TEST(ARefusedHead, LeavesNothingEvenIfItsFirstHeadersWereGood) {
 }
 
 TEST(FramingThatCouldBeReadInTwoWays, IsRefused) {
-  EXPECT_EQ(refusal({{"Content-Length", "5"}, {"content-length", "5"}}), "the request has repeated Content-Length");
-  EXPECT_EQ(refusal({{"Content-Length", "5"}, {"Transfer-Encoding", "chunked"}}),
-            "the request has Content-Length beside Transfer-Encoding");
-  EXPECT_EQ(refusal({{"Transfer-Encoding", "chunked"}, {"Content-Length", "5"}}),
-            "the request has Content-Length beside Transfer-Encoding");
+  EXPECT_EQ(refusal({{"Content-Length", "5"}, {"content-length", "6"}}), "the request has conflicting Content-Length");
+  EXPECT_EQ(refusal({{"Content-Length", "5, 6"}}), "the request has conflicting Content-Length");
+  EXPECT_EQ(refusal({{"Content-Length", "5"}, {"Content-Length", "05"}}), "the request has conflicting Content-Length");
+  EXPECT_EQ(refusal({{"Transfer-Encoding", "chunked"}, {"Content-Length", "5"}, {"Content-Length", "6"}}),
+            "the request has conflicting Content-Length");
+  EXPECT_EQ(refusal({{"Content-Length", "x"}, {"Transfer-Encoding", "chunked"}}),
+            "the request has a Content-Length that is not one number");
   EXPECT_EQ(refusal({{"Transfer-Encoding", "chunked"}, {"Transfer-Encoding", "chunked"}}),
             "the request has repeated Transfer-Encoding");
   EXPECT_EQ(refusal({{"Host", "a"}, {"Host", "a"}}), "the request has repeated Host");
   for (const char* coding : {"", "gzip", "gzip, chunked", "chunked, chunked", "chunked;q=1", "identity"}) {
     EXPECT_EQ(refusal({{"Transfer-Encoding", coding}}), "the request has a Transfer-Encoding other than \"chunked\"");
   }
-  for (const char* length : {"", "-1", "+1", "1,1", "0x1", "1 1", "18446744073709551616", "five"}) {
+  for (const char* length : {"", "-1", "+1", ",", "0x1", "1 1", "18446744073709551616", "five"}) {
     EXPECT_EQ(refusal({{"Content-Length", length}}), "the request has a Content-Length that is not one number");
+  }
+}
+
+TEST(ALengthGivenMoreThanOnce, IsWrittenOnce) {
+  std::string out;
+  const std::vector<Header> headers = {{"A", "1"}, {"Content-Length", "5"}, {"B", "2"}, {"content-length", "5"}};
+  EXPECT_EQ(encoded(out, headers).content_length, 5U);
+  EXPECT_EQ(out, "POST /v1 HTTP/1.1\r\nA: 1\r\nContent-Length: 5\r\nB: 2\r\n\r\n");
+  out.clear();
+  EXPECT_EQ(encoded(out, {{"Content-Length", " 7 , 7"}, {"A", "1"}}).content_length, 7U);
+  EXPECT_EQ(out, "POST /v1 HTTP/1.1\r\nContent-Length: 7\r\nA: 1\r\n\r\n");
+}
+
+TEST(ALengthBesideChunks, IsLeftOut) {
+  for (const std::vector<Header>& headers :
+       {std::vector<Header>{{"Content-Length", "5"}, {"Transfer-Encoding", "Chunked"}, {"A", "1"}},
+        std::vector<Header>{{"Transfer-Encoding", "Chunked"}, {"content-length", "5, 5"}, {"A", "1"}},
+        std::vector<Header>{
+            {"Content-Length", "5"}, {"Transfer-Encoding", "Chunked"}, {"Content-Length", "5"}, {"A", "1"}}}) {
+    std::string out = "before|";
+    EXPECT_EQ(encoded(out, headers).framing, Framing::chunked);
+    EXPECT_EQ(out, "before|POST /v1 HTTP/1.1\r\nTransfer-Encoding: Chunked\r\nA: 1\r\n\r\n");
   }
 }
 

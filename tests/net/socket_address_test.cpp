@@ -28,6 +28,14 @@ TEST(SocketAddress, takes_paths_up_to_the_systems_length) {
   EXPECT_TRUE(SocketAddress::from_unix_path(std::string(107, 'p')).has_value());
   EXPECT_FALSE(SocketAddress::from_unix_path(std::string(108, 'p')).has_value());
   EXPECT_FALSE(SocketAddress::from_unix_path("").has_value());
+  EXPECT_FALSE(SocketAddress::from_unix_path(std::string_view("/a\0b", 4)).has_value());
+  const std::string abstract("\0a\0b", 4);
+  EXPECT_EQ(SocketAddress::from_unix_path(abstract)->unix_path(), abstract);
+  EXPECT_EQ(SocketAddress::from_unix_path(abstract)->to_string(), "unix:@a@b");
+  EXPECT_TRUE(SocketAddress::from_unix_path('\0' + std::string(107, 'p')).has_value());
+  EXPECT_FALSE(SocketAddress::from_unix_path('\0' + std::string(108, 'p')).has_value());
+  EXPECT_EQ(SocketAddress::from_unix_path("/run/some.sock")->unix_path(), "/run/some.sock");
+  EXPECT_EQ(SocketAddress::from_ip("127.0.0.1", 80)->unix_path(), "");
 }
 
 TEST(SocketAddress, changes_its_port_and_compares_as_a_value) {
