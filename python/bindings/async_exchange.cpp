@@ -141,6 +141,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
 nb::object start(nb::handle self, nb::handle loop, nb::handle scheme, nb::handle host, nb::handle port,
                  nb::handle method, nb::handle target, nb::handle headers, nb::handle content, nb::handle timeouts,
                  nb::handle server_name) {
+  refuse_inherited(nb::cast<const LoopObject&>(loop), nb::cast<Handle&>(self).error_factory);
   GivenRequest given = open_request(nb::cast<Handle&>(self), scheme, host, port, method, target, headers, content,
                                     timeouts, server_name);
   auto [object, exchange] = make_awaited<AsyncExchange>(nb::cast<const LoopObject&>(loop), nb::borrow(self),

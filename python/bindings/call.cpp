@@ -223,8 +223,11 @@ class LeaseCall final : public Awaited {
 
 }  // namespace
 
-nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
-                   nb::handle content, nb::handle timeout) {
+namespace {
+
+/// One try of request(); null if other code closed the library's descriptors and nothing was sent, unless it is the second.
+nb::object try_request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
+                       nb::handle content, nb::handle timeout, bool again) {
   const client::CallOptions base{timeouts_from(timeout), {}, 0};
   const BodyView body(content);
   Opened opened = open_call(self, connection, method, target, headers, body.view().size());
@@ -264,15 +267,27 @@ nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::han
       raised = without_gil.raised();
     }
     if (raised || out_of_memory) throw nb::python_error();
+    if (error && !again && opened.own_lease && error->code == ErrorCode::forked && error->bytes_sent == 0)
+      return nb::object();
     if (error) raise(*error, self.error_factory);
     bytes = builder->finish();
   }
   return response_of(exchange, std::move(bytes));
 }
 
+}  // namespace
+
+nb::object request(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
+                   nb::handle content, nb::handle timeout) {
+  nb::object response = try_request(self, connection, method, target, headers, content, timeout, false);
+  if (!response.is_valid()) response = try_request(self, connection, method, target, headers, content, timeout, true);
+  return response;
+}
+
 nb::object start_request(nb::handle self, nb::handle loop, nb::handle connection, nb::handle method, nb::handle target,
                          nb::handle headers, nb::handle content, nb::handle timeout) {
   Pool& pool = nb::cast<Pool&>(self);
+  refuse_inherited(nb::cast<const LoopObject&>(loop), pool.error_factory);
   const Timeouts timeouts = timeouts_from(timeout);
   std::size_t size = 0;
   {
@@ -288,6 +303,7 @@ nb::object start_request(nb::handle self, nb::handle loop, nb::handle connection
 
 nb::object start_lease(nb::handle self, nb::handle loop, nb::handle endpoint, nb::handle timeout) {
   Pool& pool = nb::cast<Pool&>(self);
+  refuse_inherited(nb::cast<const LoopObject&>(loop), pool.error_factory);
   Timeouts timeouts;
   timeouts.pool = duration_from(timeout, "timeout");
   static_cast<void>(pool.core());

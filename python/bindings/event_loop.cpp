@@ -177,12 +177,20 @@ void cut_off_event_loops() noexcept {
     loop->cut_off();
 }
 
+void refuse_inherited(const LoopObject& loop, const nb::object& error_factory) {
+  if (!loop.loop->core->inherited()) [[likely]]
+    return;
+  raise(Error::make(ErrorCode::forked, Phase::none, "other code has closed the descriptors of this event loop's part"),
+        error_factory);
+}
+
 void bind_event_loop(nb::module_& module) {
   using namespace nb::literals;
   bind_awaiting(module);
   nb::class_<LoopObject>(module, "EventLoop", nb::is_weak_referenceable())
       .def(nb::init<nb::object, nb::object>(), "loop"_a.none(), "new_future"_a.none() = nb::none())
       .def_prop_ro("descriptor", [](const LoopObject& self) { return self.loop->core->descriptor(); })
+      .def_prop_ro("inherited", [](const LoopObject& self) { return self.loop->core->inherited(); })
       .def("turn", [](const LoopObject& self) { self.loop->turn(); })
       .def("lingers", [](const LoopObject& self) { return self.loop->core->lingers(); })
       .def("close", [](const LoopObject& self) { self.loop->end(); });

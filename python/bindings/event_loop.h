@@ -66,6 +66,9 @@ struct LoopObject {
   const std::shared_ptr<EventLoop> loop;
 };
 
+/// Raises `forked` for a loop's core of an earlier epoch: the caller makes another one.
+void refuse_inherited(const LoopObject& loop, const nanobind::object& error_factory);
+
 /// The interpreter is gone, and with it all that the loops could do: they are woken no more.
 void cut_off_event_loops() noexcept;
 

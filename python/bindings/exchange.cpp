@@ -32,9 +32,9 @@ nb::object address_from(const net::SocketAddress& address) {
   if (address.family() == AF_UNIX) {
     const std::string_view path = address.unix_path();
     if (path.starts_with('\0')) return bytes_of(path);
-    nb::object text = nb::steal(PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<Py_ssize_t>(path.size())));
-    if (!text.is_valid()) throw nb::python_error();
-    return text;
+    nb::object decoded = nb::steal(PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<Py_ssize_t>(path.size())));
+    if (!decoded.is_valid()) throw nb::python_error();
+    return decoded;
   }
   return nb::none();
 }
@@ -94,7 +94,10 @@ class Exchange final : public HandledExchange {
     note_end();
   }
 
-  void obtain_and_send(std::optional<std::string_view> content) {
+  /// \param again it is the second try.
+  /// \returns false if other code closed the library's descriptors and nothing was sent: a new exchange opens its own.
+  bool obtain_and_send(std::optional<std::string_view> content, bool again) {
+    bool lost = false;
     in_use([&](const client::CallOptions& options) -> Result<void> {
       auto step = exchange_.obtain(options);
       note_origin();
@@ -102,8 +105,10 @@ class Exchange final : public HandledExchange {
         step = exchange_.send(*content, options);
         note_origin();  // after a retry another one
       }
-      return step;
+      lost = !step && !again && step.error().code == ErrorCode::forked && step.error().bytes_sent == 0;
+      return lost ? Result<void>() : step;
     });
+    return !lost;
   }
   bool write(nb::handle data) {
     const BodyView body(data);
@@ -202,12 +207,13 @@ GivenRequest open_request(Handle& self, nb::handle scheme, nb::handle host, nb::
 nb::object send(nb::handle self, nb::handle scheme, nb::handle host, nb::handle port, nb::handle method,
                 nb::handle target, nb::handle headers, nb::handle content, nb::handle timeouts,
                 nb::handle server_name) {
-  GivenRequest given = open_request(nb::cast<Handle&>(self), scheme, host, port, method, target, headers, content,
-                                    timeouts, server_name);
-  auto* const exchange = new Exchange(nb::borrow(self), std::move(given.exchange), given.timeouts);
-  nb::object result = nb::cast(exchange, nb::rv_policy::take_ownership);
-  exchange->obtain_and_send(given.body);
-  return result;
+  for (bool again = false;; again = true) {
+    GivenRequest given = open_request(nb::cast<Handle&>(self), scheme, host, port, method, target, headers, content,
+                                      timeouts, server_name);
+    auto* const exchange = new Exchange(nb::borrow(self), std::move(given.exchange), given.timeouts);
+    nb::object result = nb::cast(exchange, nb::rv_policy::take_ownership);
+    if (exchange->obtain_and_send(given.body, again)) return result;
+  }
 }
 
 void bind_exchange(nb::module_& module) {

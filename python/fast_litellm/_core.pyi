@@ -245,6 +245,9 @@ class EventLoop:
     def descriptor(self) -> int: ...
     def turn(self) -> None:
         """Does what there is to do, without waiting. Tasks of asyncio whose operation is done go on in it."""
+    @property
+    def inherited(self) -> bool:
+        """Whether its descriptors are a fork's parent's, or were closed by other code: it is of no use any more."""
     def lingers(self) -> bool:
         """Whether anything still waits; from now on `descriptor` gets readable too when nothing does any more."""
     def close(self) -> None:

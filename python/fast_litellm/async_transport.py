@@ -7,7 +7,8 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, ClassVar
 
 from . import _core
-from .event_loops import event_loop
+from .event_loops import event_loop, renewed_event_loop
+from .exceptions import Forked
 from .sync_transport import CONTENT
 from .transport_base import Transport
 
@@ -21,8 +22,11 @@ class AsyncTransport(Transport):
 
             return await asend_traced(self, request)
         arguments = self._arguments(request)
-        exchange = self._start(event_loop(), *arguments)
-        await exchange
+        try:
+            exchange = self._start(event_loop(), *arguments)
+            await exchange
+        except Forked as error:
+            exchange = await again(self, arguments, error)
         if arguments[CONTENT] is None:
             await _send_pieces(exchange, request.stream, self._library.AsyncByteStream)
         return self._response(exchange)
@@ -75,6 +79,15 @@ class _Pieces:
     def __del__(self) -> None:
         if self._exchange is not None and not self._exchange.closed:
             self._exchange.abandon()
+
+
+async def again(transport: Transport, arguments: Any, error: Forked) -> _core.AsyncExchange:
+    """A second try after other code has closed the pool's descriptors, if nothing was sent; else raises `error`."""
+    if getattr(error, "bytes_sent", 1):
+        raise error
+    exchange = transport._start(renewed_event_loop(), *arguments)
+    await exchange
+    return exchange
 
 
 async def write_pieces(exchange: _core.AsyncExchange, stream: AsyncIterable[bytes]) -> None:

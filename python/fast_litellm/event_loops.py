@@ -32,6 +32,20 @@ def event_loop() -> _core.EventLoop:
     return core if core is not None else _adopt(loop)
 
 
+def renewed_event_loop() -> _core.EventLoop:
+    """Another core for the running loop, after other code has closed the descriptors of the one it had."""
+    loop: Any = _get_running_loop()
+    if loop is None or ("trio" in sys.modules and _in_trio()):
+        loop = sys.modules["trio"].lowlevel.current_trio_token()
+    known = _known.get(id(loop))
+    core = known() if known is not None else None
+    if core is not None and core.inherited:
+        del _known[id(loop)]
+        if isinstance(loop, AbstractEventLoop):
+            loop.remove_reader(core.descriptor)
+    return event_loop()
+
+
 def _adopt(loop: AbstractEventLoop) -> _core.EventLoop:
     core = _core.EventLoop(weakref.ref(loop))
     loop.add_reader(core.descriptor, core.turn)

@@ -19,7 +19,8 @@ class PoolClosed(RuntimeError):
 
 
 class Forked(RuntimeError):
-    """The lease or response belongs to the process that forked this one; make a new request here."""
+    """The lease or response belongs to the process that forked this one, or other code in this process has closed its
+    socket (`os.closerange`). Make a new request."""
 
 
 class StaleLease(ValueError):

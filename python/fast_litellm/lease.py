@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _core
-from .exceptions import StaleLease, error_factory
+from .exceptions import Forked, StaleLease, error_factory
 
 if TYPE_CHECKING:
     from .simple_pool import SimpleConnectionPool
@@ -65,10 +65,14 @@ class Lease:
         self._release()
 
     async def __aenter__(self) -> AsyncLease:
-        from .event_loops import event_loop  # asyncio, for those who use it
+        from .event_loops import event_loop, renewed_event_loop  # asyncio, for those who use it
 
         self._must_not_be_open()
-        self._hold(await self._pool.start_lease(event_loop(), self._endpoint, self._timeout))
+        try:
+            held = await self._pool.start_lease(event_loop(), self._endpoint, self._timeout)
+        except Forked:
+            held = await self._pool.start_lease(renewed_event_loop(), self._endpoint, self._timeout)
+        self._hold(held)
         return AsyncLease(self)
 
     async def __aexit__(

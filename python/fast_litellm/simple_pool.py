@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .config import default_pool_settings
-from .exceptions import error_factory
+from .exceptions import Forked, error_factory
 from .lease import Lease
 from .locks import new_rlock
 from .tls import Cert, Verify, engine_from
@@ -156,7 +156,15 @@ class SimpleConnectionPool(_core.Pool):
         timeout: float | _core.TimeoutTuple | None = 5.0,
     ) -> _core.Response:
         """`request`, for asyncio (uvloop) and trio."""
-        return await self.start_request(_event_loop(), connection, method, target, headers, content, timeout)
+        try:
+            return await self.start_request(_event_loop(), connection, method, target, headers, content, timeout)
+        except Forked as error:
+            # Other code has closed the pool's descriptors. A lease is lost with them.
+            if getattr(error, "bytes_sent", 1) or "://" not in connection:
+                raise
+        from .event_loops import renewed_event_loop
+
+        return await self.start_request(renewed_event_loop(), connection, method, target, headers, content, timeout)
 
     def drain(self, timeout: float | None = 30.0) -> bool:
         """Ends the pool gracefully. New leases and requests are refused with `PoolClosed`, those that are queued

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import _core, trace
-from .async_transport import AsyncResponseBody, write_pieces
+from .async_transport import AsyncResponseBody, again, write_pieces
 from .event_loops import event_loop
+from .exceptions import Forked
 from .network_stream import NetworkStream
 from .sync_transport import SyncResponseBody
 
@@ -115,8 +116,11 @@ class _AsyncSteps(_Steps):
     exchange: _core.AsyncExchange
 
     async def obtain(self) -> None:
-        exchange = self.transport._start(event_loop(), *self.arguments)
-        await exchange
+        try:
+            exchange = self.transport._start(event_loop(), *self.arguments)
+            await exchange
+        except Forked as error:
+            exchange = await again(self.transport, self.arguments, error)
         self.exchange = exchange
 
     async def send_head(self) -> None:

@@ -26,6 +26,8 @@ struct Client::State {
     return handle_.get(net::fork_epoch(), [this] { return make_handle(); }).use(*origin);
   }
 
+  [[nodiscard]] Result<Response> send(const Request& request, const RequestOptions& options);
+
   client::CoreHolder core;
   const Profile profile;
 
@@ -59,7 +61,15 @@ Client::Client(PoolSettings settings, Profile profile)
 Client::~Client() = default;
 
 Result<Response> Client::send(const Request& request, const RequestOptions& options) {
-  auto endpoint = state_->endpoint(request.url);
+  auto response = state_->send(request, options);
+  // Other code closed the library's descriptors, and nothing was sent: the second try opens new ones.
+  if (!response && response.error().code == ErrorCode::forked && response.error().bytes_sent == 0) [[unlikely]]
+    response = state_->send(request, options);
+  return response;
+}
+
+Result<Response> Client::State::send(const Request& request, const RequestOptions& options) {
+  auto endpoint = this->endpoint(request.url);
   if (!endpoint) return std::move(endpoint).error();
   const std::string target = target_of(request.url);
   std::vector<Header> headers;
@@ -69,8 +79,8 @@ Result<Response> Client::send(const Request& request, const RequestOptions& opti
   client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());
 
   const client::CallOptions call{options.timeouts, options.interrupt, 0};
-  auto exchange = client::Exchange::open(state_->core.get(), std::move(endpoint).value(),
-                                         {request.method, target, completed.headers()});
+  auto exchange =
+      client::Exchange::open(core.get(), std::move(endpoint).value(), {request.method, target, completed.headers()});
   if (!exchange) return std::move(exchange).error();
   if (auto obtained = exchange->obtain(call); !obtained) return std::move(obtained).error();
   if (auto sent = exchange->send(request.body, call); !sent) return std::move(sent).error();

@@ -76,6 +76,7 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   // driver::Reactor::Listener
   void on_hang_up(std::uint64_t token) override { pool_.on_hang_up(token); }
   void on_tick(TimePoint now) override;
+  void on_loss() override { pool_.close(); }
   // connection::HangUpWatch
   void watch(int descriptor, std::uint64_t token) noexcept override { reactor_.watch(descriptor, token); }
   void unwatch(int descriptor) noexcept override { reactor_.unwatch(descriptor); }

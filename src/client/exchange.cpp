@@ -108,10 +108,16 @@ int Exchange::descriptor() const noexcept {
   return holds() && epoch_ == net::fork_epoch() ? connection().channel().descriptor() : -1;
 }
 
+Error Exchange::lost_error() {
+  return Error::make(
+      ErrorCode::forked, Phase::none,
+      "this exchange belongs to the parent process, or other code has closed its socket: make the request "
+      "anew");
+}
+
 std::optional<Error> Exchange::check_process() const {
   if (epoch_ == net::fork_epoch()) return std::nullopt;
-  return Error::make(ErrorCode::forked, Phase::none,
-                     "this exchange belongs to the parent process; make the request anew in the child");
+  return lost_error();
 }
 
 // ---- operations ------------------------------------------------------------------------------------------------------
@@ -315,6 +321,9 @@ void Exchange::abandon() noexcept {
 // Ends the exchange and tells where it happened.
 Error Exchange::fail(Error error) noexcept {
   error.bytes_sent = bytes_sent_;
+  // What failed because the descriptors are gone: while nothing was sent, a new exchange may try anew.
+  if (epoch_ != net::fork_epoch() && bytes_sent_ == 0 && error.code != ErrorCode::interrupted) [[unlikely]]
+    error = lost_error();
   core_->count_error(error.code);
   if (error.phase == Phase::read_head && state_ == State::reading_body) error.phase = Phase::read_body;
   if (endpoint_ && error.detail.find(endpoint_->name()) == std::string::npos)

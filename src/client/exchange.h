@@ -189,6 +189,7 @@ class Exchange {
   void start_connecting() noexcept;
   void note_connection();
   [[nodiscard]] std::optional<Error> check_process() const;
+  [[nodiscard]] static Error lost_error();
   void complete() noexcept;
   void release(pool::Reuse reuse) noexcept;
   void drop_connection() noexcept;

@@ -12,6 +12,7 @@
 
 #include "client/exchange.h"
 #include "client/receive_buffer.h"
+#include "net/descriptor.h"
 
 namespace fastpool::client {
 
@@ -64,7 +65,12 @@ std::optional<Result<bool>> Exchange::advance(Driver& driver) {
         turn = prove(driver);
         break;
     }
-    if (turn == Turn::wait) return std::nullopt;
+    if (turn == Turn::wait) {
+      if (epoch_ == net::fork_epoch()) [[likely]]
+        return std::nullopt;
+      // Other code closed the library's descriptors, and what it waits for will never come.
+      turn = done(fail(lost_error()));
+    }
     if (turn == Turn::done) {
       step_ = Step::settled;
       operation_ = Operation::none;

@@ -48,6 +48,8 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   void cut_off() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   /// Whether operations still wait; from now on descriptor() gets readable too when the last of them does no more.
+  /// Whether it is of an earlier epoch (net::fork_epoch()): its descriptors are not ours any more.
+  [[nodiscard]] bool inherited() const noexcept { return epoch_ != net::fork_epoch(); }
   [[nodiscard]] bool lingers() noexcept {
     lingers_ = true;
     return !waiting_.empty();

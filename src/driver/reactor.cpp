@@ -3,19 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <optional>
 #include <set>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <sys/epoll.h>
 
-#include "net/background_thread.h"
+#include "driver/reactor_thread.h"
 #include "net/descriptor.h"
 #include "net/epoll.h"
 #include "pool/interfaces.h"
@@ -24,12 +22,11 @@ namespace fastpool::driver {
 
 namespace {
 
-/// One epoll set serves all. The top bit of its tokens tells the reactor's own from those of watch(); below it stands the
+/// One epoll set serves a reactor. The top bit of its tokens tells the reactor's own from those of watch(); below it stands the
 /// number of an interest, never a pointer, so that an event for something already gone finds nothing.
 constexpr std::uint64_t kOwnToken = std::uint64_t{1} << 63;
-constexpr std::uint64_t kWakeToken = ~std::uint64_t{0};
 
-/// How long the thread sleeps between tries to open its epoll set while the process is out of descriptors.
+/// How long until the next try to open the epoll set while the process is out of descriptors.
 constexpr Duration kDescriptorRetry = std::chrono::milliseconds{50};
 
 TimePoint later(TimePoint now, Duration by) {
@@ -43,8 +40,8 @@ Error closed_error(const connection::Target& target) {
 
 }  // namespace
 
-/// Shared by the Reactor, its thread, and (weakly) the look-ups under way.
-struct Reactor::State : std::enable_shared_from_this<State> {
+/// Shared by the Reactor, the thread, and (weakly) the look-ups under way.
+struct Reactor::State final : ReactorThread::Member, std::enable_shared_from_this<State> {
   using Command = std::function<void(State&)>;
 
   /// A dial under way, and the face that the reactor shows to it.
@@ -95,11 +92,8 @@ struct Reactor::State : std::enable_shared_from_this<State> {
 
   // Guarded by `mutex`.
   std::mutex mutex;
-  std::condition_variable wake_without_eventfd;
-  std::condition_variable ended;
   std::deque<Command> commands;
-  std::thread thread;
-  bool running = false;   ///< the thread exists and has not come to its end
+  bool running = false;   ///< listed at the thread, and has not had its last round
   bool stopping = false;  ///< stop() was called
   bool closed = false;    ///< nothing is taken into `commands` any more
 
@@ -107,7 +101,6 @@ struct Reactor::State : std::enable_shared_from_this<State> {
 
   // Opened once under `mutex`, never replaced after that.
   net::Epoll epoll;
-  net::EventFd wake;
 
   // The reactor's thread only.
   std::unordered_map<std::uint64_t, std::unique_ptr<Entry>> dials;
@@ -117,22 +110,29 @@ struct Reactor::State : std::enable_shared_from_this<State> {
   TimePoint next_tick = TimePoint::max();
   bool stop_seen = false;
   bool has_epoll = false;  ///< `epoll` is open, learnt under `mutex`
-  bool abandoned = false;  ///< stopped on its own thread: the listener may be gone
+  bool detached = false;   ///< stopped on the reactor's thread: the listener may be gone
+  bool over = false;       ///< it had its last round
 
   [[nodiscard]] bool inherited() const noexcept { return epoch != net::fork_epoch(); }
 
   // Any thread.
-  bool open_descriptors_locked() noexcept;
+  bool open_epoll_locked() noexcept;
   bool start_locked();
   bool enqueue(Command command);
   void stop();
 
   // The reactor's thread only.
-  void run();
+  [[nodiscard]] TimePoint round() override;
+  [[nodiscard]] bool ended() const noexcept override { return over; }
+  [[nodiscard]] bool abandoned() const noexcept override { return detached; }
+  [[nodiscard]] const net::Epoll& events() const noexcept override { return epoll; }
+  void lose() override;
+  void tick_after(TimePoint now) noexcept;
   void run_commands();
   void run_timers();
+  void handle_events();
   void handle(const epoll_event& event);
-  void wait_for_events(TimePoint until);
+  void end();
   void begin(std::shared_ptr<const connection::Target> target, pool::DialTimes when, connection::DialDone done);
   void settle(std::uint64_t id);
   void end_dials_and_close();
@@ -143,7 +143,9 @@ struct Reactor::State : std::enable_shared_from_this<State> {
 Reactor::State::State(Listener& hears, Duration interval, std::shared_ptr<net::Resolver> names)
     : listener(hears),
       tick_interval(interval),
-      resolver(names != nullptr ? std::move(names) : std::make_shared<net::Resolver>()) {}
+      resolver(names != nullptr ? std::move(names) : std::make_shared<net::Resolver>()) {
+  tick_after(Clock::now());
+}
 
 // What a dial asks for -------------------------------------------------------------------------------------------------
 
@@ -273,9 +275,7 @@ void Reactor::State::run_timers() {
 
 void Reactor::State::handle(const epoll_event& event) {
   const std::uint64_t token = event.data.u64;
-  if (token == kWakeToken) {
-    wake.drain();
-  } else if ((token & kOwnToken) == 0) {
+  if ((token & kOwnToken) == 0) {
     listener.on_hang_up(token);
   } else if (const auto found = interests.find(token & ~kOwnToken); found != interests.end()) {
     const Interest interest = found->second;
@@ -283,62 +283,58 @@ void Reactor::State::handle(const epoll_event& event) {
   }
 }
 
-void Reactor::State::wait_for_events(TimePoint until) {
-  const TimePoint now = Clock::now();
-  {
-    std::unique_lock lock(mutex);
-    has_epoll = open_descriptors_locked();
-    if (!has_epoll) {
-      wake_without_eventfd.wait_until(lock, std::min(until, now + kDescriptorRetry),
-                                      [this] { return stopping || !commands.empty(); });
-    }
-    if (stopping || !commands.empty()) {
-      until = now;  // what came before the eventfd could be opened gave no signal
-    }
-  }
+void Reactor::State::handle_events() {
   if (!has_epoll) {
     return;
   }
-  OptionalDuration timeout;
-  if (until != TimePoint::max()) {
-    timeout = std::max(Duration::zero(), Duration(until - now));
-  }
   std::array<epoll_event, 64> buffer;
-  for (const epoll_event& event : epoll.wait(buffer, timeout)) {
-    if (abandoned) {
+  for (const epoll_event& event : epoll.wait(buffer, Duration::zero())) {
+    if (detached) {
       return;
     }
     handle(event);
   }
 }
 
-void Reactor::State::run() {
-  const auto tick_after = [this](TimePoint now) {
-    next_tick = tick_interval > Duration::zero() ? later(now, tick_interval) : TimePoint::max();
-  };
-  tick_after(Clock::now());
-  for (;;) {
-    run_commands();
-    if (stop_seen) {
-      break;
-    }
-    run_timers();
-    if (const TimePoint now = Clock::now(); !abandoned && now >= next_tick) {
-      tick_after(now);  // first: the listener may ask for a sooner one
-      listener.on_tick(now);
-    }
-    if (abandoned) {
-      break;
-    }
-    wait_for_events(timers.empty() ? next_tick : std::min(next_tick, timers.begin()->first));
+void Reactor::State::tick_after(TimePoint now) noexcept {
+  next_tick = tick_interval > Duration::zero() ? later(now, tick_interval) : TimePoint::max();
+}
+
+TimePoint Reactor::State::round() {
+  {
+    const std::lock_guard lock(mutex);
+    has_epoll = open_epoll_locked();
   }
+  handle_events();
+  run_commands();
+  if (!stop_seen) {
+    run_timers();
+  }
+  if (const TimePoint now = Clock::now(); !detached && !stop_seen && now >= next_tick) {
+    tick_after(now);  // first: the listener may ask for a sooner one
+    listener.on_tick(now);
+  }
+  if (detached || stop_seen) {
+    end();
+    return TimePoint::max();
+  }
+  const TimePoint wanted = timers.empty() ? next_tick : std::min(next_tick, timers.begin()->first);
+  return has_epoll ? wanted : std::min(wanted, later(Clock::now(), kDescriptorRetry));
+}
+
+void Reactor::State::end() {
   end_dials_and_close();
   const std::lock_guard lock(mutex);
-  if (abandoned && thread.joinable()) {
-    thread.detach();
-  }
   running = false;
-  ended.notify_all();
+  over = true;
+}
+
+void Reactor::State::lose() {
+  stop_seen = true;
+  end();
+  if (!detached) {
+    listener.on_loss();
+  }
 }
 
 /// Until there is neither a dial nor a command left, since a callback may dial again.
@@ -359,15 +355,9 @@ void Reactor::State::end_dials_and_close() {
 
 // Any thread -----------------------------------------------------------------------------------------------------------
 
-bool Reactor::State::open_descriptors_locked() noexcept {
-  if (!wake.valid()) {
-    wake = net::EventFd::open();
-  }
-  if (wake.valid() && !epoll.valid()) {
-    net::Epoll opened = net::Epoll::open();
-    if (opened.valid() && opened.add(wake.descriptor(), EPOLLIN, kWakeToken) == 0) {
-      epoll = std::move(opened);
-    }
+bool Reactor::State::open_epoll_locked() noexcept {
+  if (!epoll.valid()) {
+    epoll = net::Epoll::open();
   }
   return epoll.valid();
 }
@@ -376,15 +366,10 @@ bool Reactor::State::start_locked() {
   if (running || stopping) {
     return running && !closed;
   }
-  open_descriptors_locked();  // if it fails the thread tries again, and dials fail with what their sockets say
-  std::optional<std::thread> started =
-      net::start_background_thread("fastpool-reactor", [self = shared_from_this()] { self->run(); });
-  if (!started) {
-    return false;
-  }
-  thread = std::move(*started);
-  running = true;
-  return true;
+  static_cast<void>(
+      open_epoll_locked());  // if it fails a round tries again, and dials fail with what their sockets say
+  running = ReactorThread::add(shared_from_this());
+  return running;
 }
 
 bool Reactor::State::enqueue(Command command) {
@@ -393,36 +378,27 @@ bool Reactor::State::enqueue(Command command) {
     return false;
   }
   commands.push_back(std::move(command));
-  if (wake.valid()) {
-    wake.signal();
-  }
-  wake_without_eventfd.notify_one();
+  ReactorThread::notify(*this);
   return true;
 }
 
 void Reactor::State::stop() {
-  std::unique_lock lock(mutex);
-  stopping = true;
-  if (!running) {
-    closed = true;
-    return;
+  {
+    const std::lock_guard lock(mutex);
+    stopping = true;
+    if (!running) {
+      closed = true;
+      return;
+    }
   }
-  if (thread.get_id() == std::this_thread::get_id()) {
-    lock.unlock();
+  if (ReactorThread::is_current()) {
     end_dials_and_close();
-    abandoned = true;
+    detached = true;
+    ReactorThread::notify(*this);
     return;
   }
-  if (wake.valid()) {
-    wake.signal();
-  }
-  wake_without_eventfd.notify_one();
-  ended.wait(lock, [this] { return !running; });
-  if (thread.joinable()) {
-    std::thread finished = std::move(thread);
-    lock.unlock();
-    finished.join();
-  }
+  ReactorThread::notify(*this);
+  ReactorThread::wait_for_end(*this);
 }
 
 Reactor::Reactor(Listener& listener, Duration tick_interval, std::shared_ptr<net::Resolver> resolver) {
@@ -468,7 +444,7 @@ void Reactor::watch(int descriptor, std::uint64_t token) {
   }
   {
     const std::lock_guard lock(state_->mutex);
-    if (!state_->start_locked() || !state_->open_descriptors_locked()) {
+    if (!state_->start_locked() || !state_->open_epoll_locked()) {
       return;  // the peek at checkout still finds what this would have told
     }
   }

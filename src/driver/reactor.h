@@ -11,9 +11,9 @@
 
 namespace fastpool::driver {
 
-/// The background thread for cold work: dialing, TLS handshakes, watching sockets for a hang-up, periodic expiry. Never on
-/// the path of a request on a live connection. Starts its thread at the first dial, watch or post; all signals are blocked
-/// in it. Every method may be called from any thread, the reactor's own included.
+/// Cold work in the background: dialing, TLS handshakes, watching sockets for a hang-up, periodic expiry. Never on the path of a
+/// request on a live connection. Joins the process's one ReactorThread at the first dial, watch or post. Every method may be
+/// called from any thread, the reactor's own included.
 ///
 /// In the child of a fork the inherited reactor is dead: its locks may be held and its descriptors are closed. There dial()
 /// ends at once with pool_closed, all else does nothing, and the destructor leaves the memory alone.
@@ -25,6 +25,9 @@ class Reactor {
     virtual void on_hang_up(std::uint64_t token) = 0;
     /// About every `tick_interval`, once the thread runs, and when tick_at() asked for it.
     virtual void on_tick(TimePoint now) = 0;
+    /// The descriptors of the process were closed by other code (net::descriptors_lost()). All dials have ended; this is the
+    /// last call.
+    virtual void on_loss() {}
   };
 
   /// \param listener outlives the reactor; called on the reactor's thread only.

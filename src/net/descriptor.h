@@ -22,17 +22,27 @@ class Descriptor {
 
   [[nodiscard]] int get() const noexcept { return number_; }
   [[nodiscard]] bool valid() const noexcept { return number_ >= 0; }
-  /// Whether it was opened before the fork that made this process: then get() is not ours to use.
+  /// Whether it is of an earlier epoch, opened before a fork or a loss: then get() is not ours to use.
   [[nodiscard]] bool inherited() const noexcept;
   void reset() noexcept;
+  /// fork_epoch() when it was opened.
+  [[nodiscard]] unsigned epoch() const noexcept { return epoch_; }
 
  private:
   int number_ = -1;
   unsigned epoch_ = 0;  ///< fork_epoch() when it was opened
 };
 
-/// Counts the forks that led to this process; a change tells an object that it was inherited. Lock-free.
+/// Counts the forks that led to this process, and the losses of its descriptors; a change tells an object that its descriptors
+/// are not ours to use any more. Lock-free.
 [[nodiscard]] unsigned fork_epoch() noexcept;
+
+/// Whether other code has closed the library's descriptors (`os.closerange` in a program that becomes a daemon). Then a new
+/// epoch begins, as in the child of a fork: descriptors from before are neither used nor closed, since their numbers may
+/// belong to the application by now. Costs one system call, on a file of the library's own that nothing else names.
+[[nodiscard]] bool descriptors_lost() noexcept;
+/// The same after a system call on a socket of the library's has failed: EBADF and ENOTSOCK mean that the number is not ours.
+void note_socket_error(int os_error, unsigned epoch) noexcept;
 /// Installs, once, the fork handlers: a fork waits for those inside sync::ForkGate, and in the child they close the inherited
 /// descriptors (plain close: no bytes, no epoll_ctl) and advance fork_epoch(). Called by whatever opens the first
 /// descriptor or calls OpenSSL first.

@@ -117,14 +117,17 @@ short wait_until_ready(int descriptor, short events, Duration at_most) noexcept 
   return ::ppoll(&waiting, 1, count > 0 ? &limit : nullptr, nullptr) > 0 ? waiting.revents : short{0};
 }
 
-Liveness peek(int descriptor) noexcept {
+Liveness peek(const Descriptor& socket) noexcept {
+  if (socket.inherited()) return Liveness::dead;
   char byte = 0;
   while (true) {
-    const ssize_t seen = ::recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t seen = ::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (seen > 0) return Liveness::unexpected;
     if (seen == 0) return Liveness::dead;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return Liveness::alive;
-    if (errno != EINTR) return Liveness::dead;
+    if (errno == EINTR) continue;
+    note_socket_error(errno, socket.epoch());
+    return Liveness::dead;
   }
 }
 

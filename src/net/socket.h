@@ -65,7 +65,7 @@ void shutdown_both(int descriptor) noexcept;
 [[nodiscard]] short wait_until_ready(int descriptor, short events, Duration at_most) noexcept;
 
 /// A look at what came in without waiting and without taking it: one system call.
-[[nodiscard]] Liveness peek(int descriptor) noexcept;
+[[nodiscard]] Liveness peek(const Descriptor& socket) noexcept;
 
 /// The socket's own address and its peer's; unspecified on failure.
 [[nodiscard]] SocketAddress local_address(int descriptor) noexcept;

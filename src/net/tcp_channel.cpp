@@ -16,15 +16,20 @@ namespace {
 /// What a system call that returned -1 means for the caller, or nothing: do it again.
 /// A signal shows as want_*: in IoMode::wait the caller looks at its signals then. A call that never waits has not been
 /// waiting for one, so it goes on.
-bool interpret(IoStatus want, IoMode mode, IoResult& result) noexcept {
+bool interpret(IoStatus want, IoMode mode, unsigned epoch, IoResult& result) noexcept {
   if (errno == EINTR && mode == IoMode::dont_wait) return false;
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
     result.status = want;
   } else {
     result.status = IoStatus::error;
     result.os_error = errno;
+    note_socket_error(errno, epoch);
   }
   return true;
+}
+
+IoResult not_ours() noexcept {
+  return {.status = IoStatus::error, .os_error = EBADF};
 }
 
 }  // namespace
@@ -32,6 +37,8 @@ bool interpret(IoStatus want, IoMode mode, IoResult& result) noexcept {
 TcpChannel::TcpChannel(Descriptor socket) noexcept : socket_(std::move(socket)) {}
 
 IoResult TcpChannel::read(std::span<char> buffer, IoMode mode) noexcept {
+  if (socket_.inherited()) [[unlikely]]
+    return not_ours();
   const int flags = mode == IoMode::dont_wait ? MSG_DONTWAIT : 0;
   while (true) {
     const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), flags);
@@ -40,11 +47,13 @@ IoResult TcpChannel::read(std::span<char> buffer, IoMode mode) noexcept {
       return {.status = IoStatus::ok, .bytes = bytes, .emptied = bytes < buffer.size()};
     }
     if (got == 0) return {IoStatus::end, 0, 0};
-    if (IoResult result; interpret(IoStatus::want_read, mode, result)) return result;
+    if (IoResult result; interpret(IoStatus::want_read, mode, socket_.epoch(), result)) return result;
   }
 }
 
 IoResult TcpChannel::write(std::span<const iovec> pieces, IoMode mode) noexcept {
+  if (socket_.inherited()) [[unlikely]]
+    return not_ours();
   const int flags = MSG_NOSIGNAL | (mode == IoMode::dont_wait ? MSG_DONTWAIT : 0);
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());  // sendmsg only reads it
@@ -55,12 +64,12 @@ IoResult TcpChannel::write(std::span<const iovec> pieces, IoMode mode) noexcept 
       written_ += static_cast<std::uint64_t>(sent);
       return {IoStatus::ok, static_cast<std::size_t>(sent), 0};
     }
-    if (IoResult result; interpret(IoStatus::want_write, mode, result)) return result;
+    if (IoResult result; interpret(IoStatus::want_write, mode, socket_.epoch(), result)) return result;
   }
 }
 
 Liveness TcpChannel::peek() noexcept {
-  return net::peek(socket_.get());
+  return net::peek(socket_);
 }
 
 void TcpChannel::shutdown() noexcept {

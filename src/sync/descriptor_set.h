@@ -69,14 +69,17 @@ class DescriptorSet {
   std::atomic<std::size_t> top_{0};  ///< words that were ever used; only rises
 };
 
-/// Counts the forks that led to this process. Any thread reads; only the fork handler in the child advances.
+/// Counts the forks that led to this process, and the losses of its descriptors. Any thread may call anything.
 class ForkCounter {
  public:
   [[nodiscard]] unsigned current() const noexcept {
-    // relaxed: it changes only while the process has a single thread, before any other is started
+    // relaxed: pairs with nothing. After a fork the process has a single thread; after a loss a late reader is one that came
+    // just before it.
     return count_.load(std::memory_order_relaxed);
   }
   void advance() noexcept { count_.fetch_add(1); }
+  /// \returns whether this call ended that epoch.
+  bool advance_from(unsigned epoch) noexcept { return count_.compare_exchange_strong(epoch, epoch + 1); }
 
  private:
   std::atomic<unsigned> count_{0};

@@ -4,6 +4,8 @@
 
 #include <sys/socket.h>
 
+#include "net/descriptor.h"
+
 namespace fastpool::tls {
 
 namespace {
@@ -11,6 +13,10 @@ namespace {
 /// Makes a system call; one that may wait for the peer holds up no fork meanwhile. OpenSSL has nothing locked in its BIO.
 template <typename Call>
 ssize_t call_system(const SocketIo& io, Call call) noexcept {
+  if (io.epoch != net::fork_epoch()) [[unlikely]] {
+    errno = EBADF;
+    return -1;
+  }
   if (io.mode == SocketIo::Mode::dont_wait) return call();
   const sync::ForkGate::Recess outside;
   return call();
@@ -31,6 +37,7 @@ bool note_failure(SocketIo& io, BIO* bio, int retry_flag) noexcept {
     BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
   } else {
     io.os_error = errno;
+    net::note_socket_error(errno, io.epoch);
   }
   return false;
 }

@@ -16,6 +16,7 @@ struct SocketIo {
   };
 
   int descriptor = -1;
+  unsigned epoch = 0;  ///< of the descriptor; in a later one (net::fork_epoch()) every call fails with EBADF
   Mode mode = Mode::dont_wait;
   bool peer_closed = false;   ///< recv gave 0
   int os_error = 0;           ///< errno of the last failure since begin(), other than "would block"

@@ -188,6 +188,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   state->ssl.reset(SSL_new(context->state_->handle.get()));
   if (state->ssl == nullptr) return refuse("OpenSSL: " + reason_of(take_last_error()));
   state->io.descriptor = socket.get();
+  state->io.epoch = socket.epoch();
   BioHandle bio = make_socket_bio(state->io);
   if (bio == nullptr) return refuse("OpenSSL: " + reason_of(take_last_error()));
   SSL* ssl = state->ssl.get();
@@ -321,7 +322,7 @@ Liveness TlsChannel::peek() noexcept {
   if (!state.established || state.broken || state.read_end) return Liveness::dead;
   SSL* ssl = state.ssl.get();
   if (SSL_has_pending(ssl) == 0) {
-    const Liveness raw = net::peek(state.socket.get());
+    const Liveness raw = net::peek(state.socket);
     if (raw != Liveness::unexpected) return raw;
   }
   // session tickets or key updates are taken and seen to; anything for the application stays, and is unexpected

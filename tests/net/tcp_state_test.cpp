@@ -89,7 +89,7 @@ TEST_F(TcpStateTest, skipping_takes_what_is_there_and_does_not_wait) {
   send(theirs_, "some bytes");
   ASSERT_TRUE(wait_for_hang_up(ours_.get(), true, long_enough));
   EXPECT_EQ(skip_to_end(ours_.get()), StreamEnd::open);
-  EXPECT_EQ(peek(ours_.get()), Liveness::alive) << "nothing is left";
+  EXPECT_EQ(peek(ours_), Liveness::alive) << "nothing is left";
 }
 
 TEST_F(TcpStateTest, a_peer_that_goes_on_sending_has_no_end) {
