@@ -61,8 +61,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
       stop(Error::make(ErrorCode::read_failed, Phase::read_body, "the response was closed by another task"));
       return;
     }
-    exchange_.close();
-    note_end();
+    close_exchange();
   }
 
   /// Whoever read it, reads no more.

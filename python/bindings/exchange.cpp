@@ -2,11 +2,14 @@
 
 #include "exchange.h"
 
+#include <algorithm>
 #include <array>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 
+#include "client/receive_buffer.h"
 #include "context_factory.h"
 #include "errors.h"
 #include "gil.h"
@@ -130,8 +133,7 @@ class Exchange final : public HandledExchange {
   }
   void close() {
     if (busy_) return;  // another thread is in it; its own end will do
-    exchange_.close();
-    note_end();
+    close_exchange();
   }
 
  private:
@@ -144,6 +146,52 @@ nb::object HandledExchange::address(net::SocketAddress connection::Addresses::* 
   const auto& addresses = exchange_.addresses();
   if (busy_ || !addresses) return nb::none();
   return address_from((*addresses).*which);
+}
+
+template <typename Step>
+net::IoResult HandledExchange::in_hand(Step step) {
+  if (in_hand_) {
+    raise(Error::make(ErrorCode::local_protocol, Phase::none, "another thread is using this connection"),
+          handle_.error_factory);
+  }
+  in_hand_ = true;
+  const Result<net::IoResult> io = step();
+  in_hand_ = false;
+  if (std::exchange(closing_, false)) close_exchange();
+  if (!io) raise(io.error(), handle_.error_factory);
+  return io.value();
+}
+
+namespace {
+
+long events_for(net::IoStatus status) noexcept {
+  return status == net::IoStatus::want_write ? POLLOUT : POLLIN;
+}
+
+}  // namespace
+
+nb::object HandledExchange::receive(std::size_t most) {
+  most = std::min(most, client::receive_buffer_size);
+  nb::object bytes = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(most)));
+  if (!bytes.is_valid()) throw nb::python_error();
+  if (most == 0) return bytes;
+  const net::IoResult io = in_hand([&] { return exchange_.receive({PyBytes_AS_STRING(bytes.ptr()), most}); });
+  // A peer that ends without TLS's goodbye has ended all the same: what follows is not HTTP's to judge.
+  if (io.status == net::IoStatus::want_read || io.status == net::IoStatus::want_write) {
+    return nb::int_(events_for(io.status));
+  }
+  PyObject* const whole = bytes.release().ptr();
+  PyObject* cut = whole;
+  const std::size_t size = io.status == net::IoStatus::ok ? io.bytes : 0;
+  if (_PyBytes_Resize(&cut, static_cast<Py_ssize_t>(size)) != 0) throw nb::python_error();
+  return nb::steal(cut);
+}
+
+long HandledExchange::transmit(nb::handle data) {
+  const BodyView body(data);
+  if (body.view().empty()) return 0;
+  const net::IoResult io = in_hand([&] { return exchange_.transmit(body.view()); });
+  return io.status == net::IoStatus::ok ? static_cast<long>(io.bytes) : -events_for(io.status);
 }
 
 nb::object HandledExchange::ssl_object() const {

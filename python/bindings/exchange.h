@@ -30,6 +30,14 @@ class HandledExchange {
   [[nodiscard]] nanobind::object tls_session() const;
   [[nodiscard]] nanobind::object address(net::SocketAddress connection::Addresses::* which) const;
 
+  // Of a connection that was handed over (101, CONNECT). Neither waits.
+  [[nodiscard]] bool switched() const noexcept { return exchange_.switched(); }
+  /// At most `most` bytes that have come, b"" at the peer's end; an int, if nothing has come: the events to poll for.
+  /// Throws Python errors.
+  [[nodiscard]] nanobind::object receive(std::size_t most);
+  /// How many of the bytes the system took; negative, if none: the events to poll for. Throws Python errors.
+  [[nodiscard]] long transmit(nanobind::handle data);
+
  protected:
   HandledExchange(nanobind::object handle, client::Exchange&& exchange)
       : handle_object_(std::move(handle)),
@@ -42,6 +50,15 @@ class HandledExchange {
 
   /// Once the exchange has no connection any more, or will get none.
   void note_end() noexcept { origin_.forget(); }
+  /// Ends the exchange at once, or once the thread that is in receive() or transmit() leaves it.
+  void close_exchange() {
+    if (in_hand_) {
+      closing_ = true;
+      return;
+    }
+    exchange_.close();
+    note_end();
+  }
   void note_origin() { origin_.note(exchange_.connection_id()); }
 
   const nanobind::object handle_object_;
@@ -50,7 +67,12 @@ class HandledExchange {
   bool busy_ = false;
 
  private:
+  template <typename Step>
+  net::IoResult in_hand(Step step);
+
   LeaseOrigin origin_;
+  bool in_hand_ = false;  // receive() or transmit() is under way: a context's TLS gives away the GIL meanwhile
+  bool closing_ = false;  // and is to close it behind itself
 };
 
 /// A request as a transport gives it, with what its views look into.
@@ -83,6 +105,9 @@ void bind_response_parts(Class& type) {
       .def_prop_ro("headers", [](const Type& self) { return header_bytes(self.head().headers); })
       .def_prop_ro("closed", [](const Type& self) { return self.closed(); })
       .def_prop_ro("arrived", [](const Type& self) { return self.arrived(); })
+      .def_prop_ro("switched", [](const Type& self) { return self.switched(); })
+      .def("receive", [](Type& self, std::size_t most) { return self.receive(most); })
+      .def("transmit", [](Type& self, nanobind::handle data) { return self.transmit(data); })
       .def_prop_ro("fresh", [](const Type& self) { return self.fresh(); })
       .def_prop_ro("descriptor", [](const Type& self) { return self.descriptor(); })
       .def_prop_ro("ssl_object", [](const Type& self) { return self.ssl_object(); })

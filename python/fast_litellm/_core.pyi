@@ -279,6 +279,10 @@ class AsyncExchange:
     @property
     def arrived(self) -> bool: ...
     @property
+    def switched(self) -> bool: ...
+    def receive(self, most: int) -> bytes | int: ...
+    def transmit(self, data: bytes | bytearray | memoryview) -> int: ...
+    @property
     def fresh(self) -> bool: ...
     @property
     def descriptor(self) -> int: ...
@@ -333,6 +337,14 @@ class Exchange:
     @property
     def arrived(self) -> bool:
         """Whether the whole body is here: reading it waits for nothing."""
+    @property
+    def switched(self) -> bool:
+        """Whether the connection was handed over: 101 Switching Protocols, or 2xx to CONNECT."""
+    def receive(self, most: int) -> bytes | int:
+        """Of a connection that was handed over, without a wait: at most so many bytes, b"" at the end; if nothing
+        has come, the events to poll for."""
+    def transmit(self, data: bytes | bytearray | memoryview) -> int:
+        """How many bytes of it the system took, without a wait; negative, if none: the events to poll for."""
     @property
     def fresh(self) -> bool:
         """Whether the connection was dialed for this exchange."""

@@ -73,6 +73,7 @@ class _Pieces:
             raise
         piece = await begun
         if not piece:
+            self._exchange = None  # a connection that was handed over is not its to end
             raise StopAsyncIteration
         return piece
 

@@ -1,35 +1,241 @@
-"""httpx's `network_stream` extension."""
+"""httpx's `network_stream` extension: what can be known of a response's connection, and, once the peer has agreed to
+another protocol (101 Switching Protocols, 2xx to CONNECT), the connection itself, as httpcore's streams have it.
+
+The core reads and writes without waiting; waits are here: `poll` for threads, anyio for event loops. One thread or task
+may read while another writes, and any may close.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
+import select
 import socket
-from typing import Any
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import _core
 from .tls_session import TlsSession
+
+if TYPE_CHECKING:
+    from .tls_stream import AsyncTLSStream, TLSStream
+
+_NOT_HANDED_OVER = (
+    "this connection is the pool's: it can be read and written only after 101 Switching Protocols, or 2xx to CONNECT"
+)
+#: httpcore's exceptions for the core's codes.
+_ERRORS = {"read_failed": "ReadError", "write_failed": "WriteError"}
 
 
 class NetworkStream:
-    """What can be known of the connection while the response is open."""
+    """What both kinds have in common. Owned by its response; a connection that was handed over ends with `close()` of
+    either, and never goes back to the pool."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("_exchange", "_lock", "_socket")
+    #: httpcore, or httpcore2: whose exceptions are raised.
+    _core_name: ClassVar[str] = "httpcore"
 
-    def __init__(self, exchange: _core.Exchange | _core.AsyncExchange) -> None:
+    def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
 
     def get_extra_info(self, info: str) -> Any:
         """`client_addr` and `server_addr` as `socket` gives them; `socket`: a duplicate, the caller's to close, None
         once the whole body has arrived; `ssl_object`: the `ssl.SSLObject` that speaks TLS, for looking only, or a
-        `TlsSession`, which looks like one, where the core speaks it. None for anything else."""
+        `TlsSession`, which looks like one, where the core speaks it; `is_readable`: whether a read would find
+        something, the end included. None for anything else."""
+        exchange = self._exchange
         if info == "client_addr":
-            return self._exchange.local_address
+            return exchange.local_address
         if info == "server_addr":
-            return self._exchange.peer_address
+            return exchange.peer_address
         if info == "ssl_object":
-            facts = self._exchange.tls_session
-            return self._exchange.ssl_object if facts is None else TlsSession(*facts)
-        if info != "socket":
+            facts = exchange.tls_session
+            return exchange.ssl_object if facts is None else TlsSession(*facts)
+        if info not in ("socket", "is_readable"):
             return None
-        descriptor = self._exchange.descriptor
+        descriptor = exchange.descriptor
+        if info == "is_readable":
+            return descriptor < 0 or _wait(descriptor, select.POLLIN, 0)
         return None if descriptor < 0 else socket.socket(fileno=os.dup(descriptor))
+
+    def error(self, name: str, *arguments: Any) -> Exception:
+        """An exception of httpcore's."""
+        error: Exception = getattr(importlib.import_module(self._core_name), name)(*arguments)
+        return error
+
+    def _attempt(self, step: Callable[[Any], Any], argument: Any) -> Any:
+        """A step of the core, with httpcore's exceptions."""
+        if not self._exchange.switched and not self._exchange.closed:
+            raise RuntimeError(_NOT_HANDED_OVER)
+        try:
+            return step(argument)
+        except Exception as error:
+            name = _ERRORS.get(getattr(error, "code", ""))
+            if name is None:
+                raise
+            raise self.error(name, *error.args) from error
+
+    def _waitable(self, failure: str) -> socket.socket:
+        """A duplicate of the socket, so that its number stays this connection's while somebody waits for it."""
+        waitable: socket.socket | None = getattr(self, "_socket", None)
+        if waitable is None:
+            descriptor = self._exchange.descriptor
+            if descriptor < 0:
+                raise self.error(failure, "the connection was closed")
+            waitable = self._socket = socket.socket(fileno=os.dup(descriptor))
+        return waitable
+
+    def __del__(self) -> None:
+        waitable: socket.socket | None = getattr(self, "_socket", None)
+        if waitable is not None:
+            waitable.close()
+
+
+class SyncNetworkStream(NetworkStream):
+    """As `httpcore.NetworkStream`. Any thread."""
+
+    __slots__ = ()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """At least one byte, b"" at the peer's end. Raises httpcore's ReadError and ReadTimeout."""
+        deadline = Deadline(timeout)
+        while True:
+            with self._held():
+                data: bytes | int = self._attempt(self._exchange.receive, max_bytes)
+            if isinstance(data, bytes):
+                return data
+            if not deadline.wait(self._waitable("ReadError"), data):
+                raise self.error("ReadTimeout", "timed out")
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """All of it; the timeout is for each piece that the system takes. Raises httpcore's WriteError and
+        WriteTimeout."""
+        unsent = memoryview(buffer).cast("B")
+        deadline = Deadline(timeout)
+        while unsent:
+            with self._held():
+                written: int = self._attempt(self._exchange.transmit, unsent)
+            if written >= 0:
+                unsent = unsent[written:]
+                deadline = Deadline(timeout)
+            elif not deadline.wait(self._waitable("WriteError"), -written):
+                raise self.error("WriteTimeout", "timed out")
+
+    def close(self) -> None:
+        self._exchange.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> TLSStream:
+        """TLS over this connection, through a tunnel for example. Raises httpcore's ConnectError and ConnectTimeout."""
+        from .tls_stream import TLSStream
+
+        stream = TLSStream(self, ssl_context, server_hostname)
+        try:
+            stream.shake_hands(timeout)
+        except BaseException:
+            self.close()
+            raise
+        return stream
+
+    def _held(self) -> threading.Lock:
+        # Made when it is needed first: most responses hand nothing over.
+        lock: threading.Lock | None = getattr(self, "_lock", None)
+        if lock is None:
+            with _making_locks:
+                lock = getattr(self, "_lock", None)
+                if lock is None:
+                    lock = self._lock = threading.Lock()
+        return lock
+
+
+class AsyncNetworkStream(NetworkStream):
+    """As `httpcore.AsyncNetworkStream`. Used by one event loop."""
+
+    __slots__ = ()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """At least one byte, b"" at the peer's end. Raises httpcore's ReadError and ReadTimeout."""
+        import anyio
+        import anyio.lowlevel
+
+        await anyio.lowlevel.checkpoint()
+        try:
+            with anyio.fail_after(timeout):
+                while True:
+                    data: bytes | int = self._attempt(self._exchange.receive, max_bytes)
+                    if isinstance(data, bytes):
+                        return data
+                    await _await_ready(self._waitable("ReadError"), data)
+        except TimeoutError as error:
+            raise self.error("ReadTimeout") from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """All of it. Raises httpcore's WriteError and WriteTimeout."""
+        import anyio
+        import anyio.lowlevel
+
+        await anyio.lowlevel.checkpoint()
+        unsent = memoryview(buffer).cast("B")
+        try:
+            with anyio.fail_after(timeout):
+                while unsent:
+                    written: int = self._attempt(self._exchange.transmit, unsent)
+                    if written >= 0:
+                        unsent = unsent[written:]
+                    else:
+                        await _await_ready(self._waitable("WriteError"), -written)
+        except TimeoutError as error:
+            raise self.error("WriteTimeout") from error
+
+    async def aclose(self) -> None:
+        self._exchange.end()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> AsyncTLSStream:
+        """TLS over this connection, through a tunnel for example. Raises httpcore's ConnectError and ConnectTimeout."""
+        from .tls_stream import AsyncTLSStream
+
+        stream = AsyncTLSStream(self, ssl_context, server_hostname)
+        try:
+            await stream.shake_hands(timeout)
+        except BaseException:
+            await self.aclose()
+            raise
+        return stream
+
+
+_making_locks = threading.Lock()
+
+
+class Deadline:
+    """Of one operation of a thread."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def wait(self, waitable: socket.socket, events: int) -> bool:
+        """Until the socket is ready. False: it was not in time."""
+        return _wait(waitable.fileno(), events, self.left())
+
+
+def _wait(descriptor: int, events: int, timeout: float | None) -> bool:
+    poller = select.poll()
+    poller.register(descriptor, events)
+    return bool(poller.poll(None if timeout is None else timeout * 1000))
+
+
+async def _await_ready(waitable: socket.socket, events: int) -> None:
+    import anyio
+
+    which = "writable" if events == select.POLLOUT else "readable"
+    # Before 4.7 under its longer name alone.
+    await (getattr(anyio, f"wait_{which}", None) or getattr(anyio, f"wait_socket_{which}"))(waitable)

@@ -82,7 +82,7 @@ class _Steps:
 
     @property
     def network_stream(self) -> NetworkStream:
-        return NetworkStream(self.exchange)
+        return self.transport._network_stream(self.exchange)
 
     def _head(self) -> trace.Head:
         exchange = self.exchange

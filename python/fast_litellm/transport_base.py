@@ -48,6 +48,7 @@ class Transport:
 
     _library: ClassVar[HTTPLibrary]
     _response_stream: ClassVar[Any]
+    _network_stream: ClassVar[type[NetworkStream]]
     #: Whether the library's own transport of this kind calls a TLS context's wrap_socket (and not wrap_bio).
     _by_socket: ClassVar[bool] = False
 
@@ -168,7 +169,7 @@ class Transport:
             extensions={
                 "http_version": exchange.http_version,
                 "reason_phrase": exchange.reason,
-                "network_stream": NetworkStream(exchange),
+                "network_stream": self._network_stream(exchange),
             },
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .async_transport import AsyncResponseBody, AsyncTransport
 from .http_library import library_of
+from .network_stream import AsyncNetworkStream, SyncNetworkStream
 from .sync_transport import SyncResponseBody, SyncTransport
 from .traced_transport import TracedAsyncBody, TracedSyncBody
 from .transport_base import Transport
@@ -43,6 +44,11 @@ def transports_for(module: ModuleType) -> Transports:
     def stream(name: str, body: type, base: type) -> type[Any]:
         return type(name, (body, base), {"__module__": __name__})
 
+    core = "httpcore" + module.__name__.removeprefix("httpx")
+
+    def network(base: type) -> type[Any]:
+        return type(base.__name__, (base,), {"__module__": __name__, "__slots__": (), "_core_name": core})
+
     def transport(name: str, ours: type, base: type, **members: type) -> type[Any]:
         documented = {
             "__doc__": Transport.__doc__,
@@ -59,6 +65,7 @@ def transports_for(module: ModuleType) -> Transports:
             module.BaseTransport,
             _response_stream=stream("ResponseStream", SyncResponseBody, library.SyncByteStream),
             _traced_stream=stream("TracedStream", TracedSyncBody, library.SyncByteStream),
+            _network_stream=network(SyncNetworkStream),
         ),
         transport(
             "AsyncHTTPTransport",
@@ -66,6 +73,7 @@ def transports_for(module: ModuleType) -> Transports:
             module.AsyncBaseTransport,
             _response_stream=stream("AsyncResponseStream", AsyncResponseBody, library.AsyncByteStream),
             _traced_stream=stream("AsyncTracedStream", TracedAsyncBody, library.AsyncByteStream),
+            _network_stream=network(AsyncNetworkStream),
         ),
     )
 

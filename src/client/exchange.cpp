@@ -1,5 +1,7 @@
 #include "client/exchange.h"
 
+#include <cerrno>
+
 #include "client/connection_authentication.h"
 #include "client/receive_buffer.h"
 #include "driver/blocking.h"
@@ -76,6 +78,7 @@ Result<void> Exchange::prepare(const RequestView& request) {
   close_asked_ = framing_.close;
   head_request_ = request.method == "HEAD";
   authenticates_connection_ = authenticates_connection(request.headers);
+  connect_request_ = request.method == "CONNECT";
   replayable_ = h1::is_idempotent(request.method);
   if (!replayable_) {
     for (const Header& header : request.headers) {
@@ -208,7 +211,7 @@ void Exchange::begin_read(std::vector<std::string_view>& pieces) {
     result_ = true;
   } else if (auto error = std::exchange(body_error_, std::nullopt)) {
     result_ = fail(*std::move(error));
-  } else if (state_ == State::complete) {
+  } else if (state_ == State::complete || state_ == State::switched) {
     result_ = false;
   } else if (state_ != State::reading_body) {
     result_ =
@@ -250,6 +253,35 @@ Result<void> Exchange::finish(const CallOptions& options) {
 Result<bool> Exchange::read(std::vector<std::string_view>& pieces, const CallOptions& options) {
   begin_read(pieces);
   return run(options);
+}
+
+// ---- after a switch of protocols -------------------------------------------------------------------------------------
+
+Result<net::IoResult> Exchange::receive(std::span<char> buffer) {
+  if (!switched() || !holds() || check_process()) {
+    return Error::make(ErrorCode::read_failed, Phase::read_body, "the connection was closed", EBADF);
+  }
+  if (pending_.empty()) {
+    return handed_over(ErrorCode::read_failed, Phase::read_body,
+                       connection().channel().read(buffer, net::IoMode::dont_wait));
+  }
+  const std::size_t size = pending_.copy(buffer.data(), buffer.size());
+  pending_.erase(0, size);
+  return net::IoResult{.bytes = size};
+}
+
+Result<net::IoResult> Exchange::transmit(std::string_view bytes) {
+  if (!switched() || !holds() || check_process()) {
+    return Error::make(ErrorCode::write_failed, Phase::write, "the connection was closed", EBADF);
+  }
+  const iovec piece{const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: sendmsg reads only
+  return handed_over(ErrorCode::write_failed, Phase::write,
+                     connection().channel().write(std::span(&piece, 1), net::IoMode::dont_wait));
+}
+
+Result<net::IoResult> Exchange::handed_over(ErrorCode code, Phase phase, const net::IoResult& io) {
+  if (io.status == net::IoStatus::error) return driver::failure(code, phase, io, connection());
+  return io;
 }
 
 // ---- ending ----------------------------------------------------------------------------------------------------------

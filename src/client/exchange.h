@@ -98,10 +98,23 @@ class Exchange {
 
   /// Whether all of the body is here, or was read.
   [[nodiscard]] bool body_arrived() const noexcept {
-    return state_ == State::body_arrived || state_ == State::complete;
+    return state_ == State::body_arrived || state_ == State::complete || state_ == State::switched;
   }
   /// Whether the next read() needs no I/O.
-  [[nodiscard]] bool read_is_ready() const noexcept { return !arrived_.empty() || state_ == State::complete; }
+  [[nodiscard]] bool read_is_ready() const noexcept {
+    return !arrived_.empty() || state_ == State::complete || state_ == State::switched;
+  }
+
+  // ---- after a switch of protocols ----
+
+  /// Whether the connection was handed over: the peer agreed to another protocol (101), or opened a tunnel (2xx to CONNECT).
+  /// There is no body then, and the connection is the caller's until close(); it never goes back to the pool.
+  [[nodiscard]] bool switched() const noexcept { return state_ == State::switched; }
+  /// Reads from such a connection without waiting; what came with the head comes first. The status is never `error`: that
+  /// is a read_failed, also after close().
+  [[nodiscard]] Result<net::IoResult> receive(std::span<char> buffer);
+  /// Writes to it without waiting; `bytes` of the result may fall short of all. As receive(); write_failed.
+  [[nodiscard]] Result<net::IoResult> transmit(std::string_view bytes);
 
   /// Ends it: a rest of the body that has already arrived (at most 64 KiB) is drained without waiting and the connection
   /// kept, else it is closed. Idempotent.
@@ -136,7 +149,16 @@ class Exchange {
     [[nodiscard]] explicit operator bool() const noexcept { return ref.slot != nullptr; }
     pool::LeaseRef take() noexcept { return std::exchange(ref, pool::LeaseRef{}); }
   };
-  enum class State : std::uint8_t { ready, sending, reading_head, reading_body, body_arrived, complete, ended };
+  enum class State : std::uint8_t {
+    ready,
+    sending,
+    reading_head,
+    reading_body,
+    body_arrived,
+    complete,
+    switched,
+    ended
+  };
   enum class Operation : std::uint8_t { none, obtain, send, write, finish, read };
   /// Where the operation stands; \see advance().
   enum class Step : std::uint8_t { settled, enter, look, acquire, handshake, listen, write, head, body, next, prove };
@@ -176,6 +198,8 @@ class Exchange {
   [[nodiscard]] Turn part_written();
   [[nodiscard]] Turn head_failed(Error error);
   [[nodiscard]] Turn head_read();
+  [[nodiscard]] Turn switch_protocols();
+  [[nodiscard]] Result<net::IoResult> handed_over(ErrorCode code, Phase phase, const net::IoResult& io);
   [[nodiscard]] Turn begin_again(Error error);
   [[nodiscard]] Turn judge_unread(Unread verdict);
   void prepare_part();
@@ -206,6 +230,7 @@ class Exchange {
   unsigned epoch_;
   State state_ = State::ready;
   bool head_request_ = false;
+  bool connect_request_ = false;
   bool replayable_ = false;
   bool close_asked_ = false;
   bool authenticates_connection_ = false;  // \see authenticates_connection()

@@ -247,6 +247,8 @@ Exchange::Turn Exchange::head_failed(Error error) {
 // What came of the body with the head is taken apart here; what is wrong with it is told to whoever reads it. A response
 // without a body is complete, before anybody reads; of one whose body has come whole the lease ends as it is read.
 Exchange::Turn Exchange::head_read() {
+  const int status = head().status;
+  if (status == 101 || (connect_request_ && status / 100 == 2)) return switch_protocols();
   state_ = State::reading_body;
   current_.swap(pending_);
   pending_.clear();
@@ -258,6 +260,18 @@ Exchange::Turn Exchange::head_read() {
   } else if (*progress == Progress::end && arrived_.empty()) {
     complete();
   }
+  return done(true);
+}
+
+// The connection speaks another protocol from here on: what came behind the head (pending_) is that protocol's.
+Exchange::Turn Exchange::switch_protocols() {
+  spent_ = true;
+  if (head().status == 101 && !framing_.upgrade) {
+    return done(fail(Error::make(ErrorCode::remote_protocol, Phase::read_head,
+                                 "101 Switching Protocols, which the request did not ask for")));
+  }
+  connection().leave_event_loop();
+  state_ = State::switched;
   return done(true);
 }
 

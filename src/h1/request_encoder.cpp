@@ -72,6 +72,9 @@ class FramingReader {
     switch (header.name.size()) {
       case 4:
         return equals_ignoring_case(header.name, "host") ? read_host() : nullptr;
+      case 7:
+        if (equals_ignoring_case(header.name, "upgrade") && !trim(header.value).empty()) result_.upgrade = true;
+        return nullptr;
       case 10:
         return equals_ignoring_case(header.name, "connection") ? read_connection(header.value) : nullptr;
       case 14:

@@ -19,6 +19,7 @@ struct EncodedHead {
   std::uint64_t content_length = 0;  ///< with Framing::content_length
   bool close = false;                ///< the caller asked for "Connection: close"
   bool has_host = false;
+  bool upgrade = false;  ///< the caller offers another protocol ("Upgrade")
 };
 
 /// Appends "METHOD target HTTP/1.1", the headers exactly as given (order, case, duplicates), and the empty line to `out`;

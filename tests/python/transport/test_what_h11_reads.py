@@ -101,6 +101,7 @@ AT_THE_BORDER = {
     "a body until the close": b"HTTP/1.1 200 OK\nx: y\n\nall of\n\nthis",
     "no body for 304": b"HTTP/1.1 304 Not Modified\ncontent-length: 5\n\n",
     "an early end": b"HTTP/1.1 200 OK\ncontent-length: 5\n\nok",
+    "101 that was not asked for": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nok",
     "an early end of chunks": CHUNKED + b"\r\n2 \r\nok\r\n",
 }
 
