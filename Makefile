@@ -102,9 +102,12 @@ stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times
 	@scripts/stress.sh
 
 .PHONY: compat
-compat: $(BUILT) ## the matrix of older versions of litellm and the SDKs alone, each in an environment of its own; writes docs/compatibility.md
+compat: $(BUILT) ## the matrix of versions of litellm, the SDKs alone and the proxy, each in an environment of its own; writes docs/compatibility.md
 	@$(BIN)/python scripts/compat.py $(COMPAT_ARGS)
-	@$(if $(COMPAT_ARGS),,$(BIN)/python scripts/compat_sdks.py)
+
+.PHONY: canary
+canary: $(BUILT) ## the newest litellm, SDKs, httpx2, aiohttp, uvloop and trio of the index: what is lost under them, as one table
+	@$(BIN)/python scripts/canary.py $(CANARY_ARGS)
 
 # PLATFORMS="sid trixie:clang-19": these alone; PLATFORMS=--upgrade: with the newest packages. MIRROR: of Debian, if not apt's.
 PLATFORMS ?=

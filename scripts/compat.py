@@ -1,10 +1,11 @@
-"""`make compat`: the matrix of compatibility for older versions of litellm, each in an environment of its own.
+"""`make compat`: the matrix of compatibility for versions of litellm, of the SDKs by themselves, and of the LiteLLM
+proxy, each in an environment of its own.
 
-    .venv/bin/python scripts/compat.py [--only 1.80.17 ...] [--table docs/compatibility.md]
+    .venv/bin/python scripts/compat.py [--only 1.80.17 sdks-httpx2 ...] [--table docs/compatibility.md]
 
 The environments are made under .cache/compat by this interpreter, with packages from PyPI, and kept; they get a copy of
-this package with the extension as it was built last. The versions installed here are the last column. Ends with status
-1 if a cell differs, or a version could not be run.
+this package with the extension as it was built last. The versions installed here are the last column, if they are not
+among the others. Ends with status 1 if a cell differs, or a version could not be run.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import json
 import sys
 import time
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 from environments import FOLDER, ROOT, NotRun, environment
 
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
+from compat_run import judged
+from compat_sdks import PROXIES, SDKS, Tried, proxy, sdks
 from compat_table import Result, table
 
 from compat import comparing, matrix
-from compat.cells import CELLS, Cell
+from compat.cells import CELLS
 
 #: litellm, and what of its time goes with it. Pillow: for pictures to Ollama.
 VERSIONS = {
@@ -33,13 +37,13 @@ VERSIONS = {
     "1.90.7": ("openai>=2.20,<3", "httpx==0.28.1", "pillow"),
     "1.100.5": ("openai>=2.20,<3", "httpx==0.28.1", "pillow"),
     "1.106.2": ("openai>=2.20,<3", "httpx==0.28.1", "pillow"),
-    "1.108.14": ("openai==3.57.0", "httpx==0.28.1", "pillow"),
+    "1.108.7": ("openai==3.57.0", "httpx==0.28.1", "pillow"),
     "1.110.2": ("openai==3.57.0", "httpx==0.28.1", "pillow"),
 }
 HERE = "here"
 
 
-def run(python: str, version: str) -> Result:
+def run(python: str, name: str) -> Result:
     def progress(text: str) -> None:
         if sys.stdout.isatty():
             print(f"\r\033[K  {text}", end="", flush=True)
@@ -48,13 +52,10 @@ def run(python: str, version: str) -> Result:
     try:
         report = matrix.run(python, progress=progress)
         progress("")
-        verdicts = {cell.name: comparing.judge(cell, report["cells"][cell.name]) for cell in CELLS}
-        for cell in CELLS:
-            if comparing.stock_fails(cell, report["cells"][cell.name]):
-                verdicts[cell.name] = alone(python, cell, verdicts[cell.name])
+        verdicts = judged(python, report)
     except matrix.WorkerFailed as error:
         raise NotRun(f"{error}\n  To see it by itself: {python} -c 'import fast_litellm, litellm'") from None
-    (FOLDER / f"litellm-{version}.json").write_text(json.dumps(report, indent=1))
+    (FOLDER / f"litellm-{name}.json").write_text(json.dumps(report, indent=1))
     points = report["patch"]["points"]
     result = Result(report["versions"], sorted(name for name in points if points[name] == "missing"), verdicts)
     counts = Counter(verdict.state for verdict in verdicts.values())
@@ -69,38 +70,39 @@ def run(python: str, version: str) -> Result:
     return result
 
 
-def alone(python: str, cell: Cell, before: comparing.Verdict) -> comparing.Verdict:
-    """litellm as it comes fails in this cell; perhaps only after what was called before it in the same process."""
-    verdict = comparing.judge(cell, matrix.run(python, [cell])["cells"][cell.name])
-    if verdict.state not in (comparing.POOL, comparing.STOCK):
-        return before
-    return verdict._replace(notes=(*verdict.notes, f"in a process of its own; after other calls {before.notes[0]}"))
-
-
 def main() -> int:
+    installed_here = f"{HERE}: litellm {version('litellm')}"
+    columns = [*VERSIONS, *([] if version("litellm") in VERSIONS else [HERE])]
+    beside = {**dict.fromkeys(SDKS, sdks), **{f"proxy-{each}": proxy for each in PROXIES}}
     parser = argparse.ArgumentParser(prog="make compat", description="The matrix of compatibility.")
-    parser.add_argument("--only", nargs="+", choices=[*VERSIONS, HERE], help="these versions alone; writes no table")
+    everything = [*VERSIONS, HERE, *beside]
+    parser.add_argument("--only", nargs="+", choices=everything, help="these versions alone; writes no table")
     parser.add_argument("--table", type=Path, default=ROOT / "docs" / "compatibility.md", help="where to write it")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     results: dict[str, Result] = {}
+    tried: dict[str, Tried] = {}
     failed: dict[str, str] = {}
-    names = arguments.only or [*VERSIONS, HERE]
+    names = arguments.only or [*columns, *beside]
     for number, name in enumerate(names, 1):
-        title = "the versions installed here" if name == HERE else f"litellm {name}"
+        title = {HERE: installed_here}.get(name, name if name in beside else f"litellm {name}")
         print(f"[{number}/{len(names)}] {title}", flush=True)
         try:
-            results[name] = run(
-                sys.executable if name == HERE else environment(f"litellm-{name}", f"litellm=={name}", *VERSIONS[name]),
-                name,
-            )
-        except NotRun as error:
+            if name in beside:
+                tried[name] = beside[name](name.removeprefix("proxy-"))
+                print(f"  {tried[name]}", flush=True)
+            elif name == HERE:
+                results[name] = run(sys.executable, name)
+            else:
+                results[name] = run(environment(f"litellm-{name}", f"litellm=={name}", *VERSIONS[name]), name)
+        except (NotRun, matrix.WorkerFailed, AssertionError) as error:
             failed[name] = str(error)
             print(f"  could not be run: {error}", flush=True)
     if not arguments.only:
-        arguments.table.write_text(table([*VERSIONS, HERE], results, failed), encoding="utf-8")
+        arguments.table.write_text(table(columns, results, tried, failed), encoding="utf-8")
         print(f"written: {arguments.table}")
-    return 1 if failed or any(result.count(comparing.DIFFERS) for result in results.values()) else 0
+    differ = any(result.count(comparing.DIFFERS) for result in results.values())
+    return 1 if failed or differ or any(one.outcome.is_loss for one in tried.values()) else 0
 
 
 if __name__ == "__main__":

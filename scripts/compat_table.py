@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from compat_sdks import Tried
+
 from compat import comparing
 from compat.cells import CELLS, DESCRIPTIONS, OPERATIONS, PROVIDERS, Cell
 
@@ -38,8 +40,8 @@ INTRODUCTION = f"""# Compatibility
 
 Written by `make compat` with Python {sys.version_info[0]}.{sys.version_info[1]}; do not edit.
 
-Every call below is made three times against the embedded server, in processes of their own: by litellm as it comes, by
-litellm without its aiohttp transport, and by litellm accelerated. *Through the pool, equal* means:
+Every call of litellm below is made three times against the embedded server, in processes of their own: by litellm as
+it comes, by litellm without its aiohttp transport, and by litellm accelerated. *Through the pool, equal* means:
 
 - the pool counted each request that the server saw, and none went through another transport;
 - the caller got what litellm as it comes gives, field for field, with the hidden parameters, the headers of the
@@ -49,7 +51,7 @@ litellm without its aiohttp transport, and by litellm accelerated. *Through the 
 - the same as litellm as it comes sends, where that is aiohttp, but for the case of header names and for a
   `content-type: application/octet-stream` that aiohttp adds to bodies without one.
 
-`make test` runs the same for the versions that are installed here, the last row.
+`make test` runs the same for the versions that are installed; `make canary` for the newest of the index.
 
 ## Versions
 """
@@ -60,6 +62,13 @@ to patch.
 
 *yes*: through the pool, equal. **stock**: equal, but not through the pool. *not offered*: litellm refuses before it
 sends anything."""
+
+
+SDKS_INTRODUCTION = """Chats, streams, embeddings and an error of the openai and anthropic SDKs by themselves,
+blocking and on asyncio, uvloop and trio, stock and accelerated, compared in the same way. From openai 3 and anthropic 1
+on they use httpx2."""
+PROXY_INTRODUCTION = """The proxy as `fast-litellm run litellm ...` with two workers, 64 requests at a time, every fourth
+streamed: each answer is checked, and the workers' pools count as many requests as were sent."""
 
 
 class Notes:
@@ -88,8 +97,41 @@ def entry(verdict: comparing.Verdict, notes: Notes) -> str:
     return f"{word} {notes.refer(*(EXPLANATIONS.get(note, note) for note in verdict.notes[:3]))}".strip()
 
 
-def table(names: Sequence[str], results: Mapping[str, Result], failed: Mapping[str, str]) -> str:
-    """`names`: the columns, oldest first; of each either the result, or why there is none."""
+def rows_beside(tried: Mapping[str, Tried], failed: Mapping[str, str], notes: Notes) -> list[str]:
+    """The SDKs by themselves and the LiteLLM proxy: one table for each kind, by the packages that its versions name."""
+    lines: list[str] = []
+    for title, introduction, prefix in (
+        ("The SDKs without litellm", SDKS_INTRODUCTION, "sdks-"),
+        ("The LiteLLM proxy", PROXY_INTRODUCTION, "proxy-"),
+    ):
+        mine = {name: one for name, one in tried.items() if name.startswith(prefix)}
+        packages = next(iter(mine.values())).versions if mine else {}
+        columns = [*packages, "calls", "through the pool, equal", "clients with the pool's own TLS"]
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            introduction,
+            "",
+            f"| {' | '.join(columns)} |",
+            "| --- |" + " --- |" * (len(columns) - 1),
+        ]
+        for one in mine.values():
+            outcome = one.outcome
+            row: list[object] = [version or "none" for version in one.versions.values()]
+            row += [outcome.calls, outcome.carried, f"{outcome.native} of {outcome.clients}"]
+            entry_of_it = "| " + " | ".join(map(str, row)) + " |"
+            lines.append(
+                entry_of_it.removesuffix(" |") + f" {notes.refer(*outcome.differences, *one.notes)}".rstrip() + " |"
+            )
+        lines += [f"| {name} | not run {notes.refer(why)} |" for name, why in failed.items() if name.startswith(prefix)]
+    return lines
+
+
+def table(
+    names: Sequence[str], results: Mapping[str, Result], tried: Mapping[str, Tried], failed: Mapping[str, str]
+) -> str:
+    """`names`: the columns, oldest first; of each the result, or why there is none. `tried`: of `compat_sdks`."""
     notes = Notes()
     titles = [(results[name].versions["litellm"] if name in results else name) or name for name in names]
     summary = [
@@ -108,6 +150,7 @@ def table(names: Sequence[str], results: Mapping[str, Result], failed: Mapping[s
         row += [*counts, result.count(comparing.NOT_OFFERED), missing]
         summary.append("| " + " | ".join(map(str, row)) + " |")
 
+    summary += rows_beside(tried, failed, notes)
     sections = []
     for provider in PROVIDERS:
         sections += ["", f"### {PROVIDER_NAMES[provider]}", ""]

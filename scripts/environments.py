@@ -37,7 +37,8 @@ def environment(name: str, *requirements: str, parent: Path = FOLDER, renew: boo
 
 def install(python: str | Path, log: Path, *arguments: str) -> None:
     """Runs `pip install` with these arguments; its output is added to `log`. Raises `NotRun` if it fails."""
-    command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *arguments]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    command += ["--no-compile", *arguments]  # what is imported is compiled then; litellm has thousands of modules more
     with log.open("a") as output:
         installed = subprocess.run(command, stdout=output, stderr=output, check=False)
     if installed.returncode:
