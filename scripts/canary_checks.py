@@ -118,6 +118,7 @@ def _of_status(status: dict[str, Any]) -> list[str]:
     """What of `get_patch_status()` is a loss."""
     missing = sorted(name for name, state in status["points"].items() if state == "missing")
     return [
+        *([] if status["accelerated_clients"] else ["no client was accelerated"]),
         *(f"{name} is missing" for name in missing),
         *(f"TLS of {count} clients by a context: {reason}" for reason, count in status["tls_by_context"].items()),
         *(f"{count} clients not accelerated: {reason}" for reason, count in status["fallback_reasons"].items()),

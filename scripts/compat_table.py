@@ -67,8 +67,8 @@ sends anything."""
 SDKS_INTRODUCTION = """Chats, streams, embeddings and an error of the openai and anthropic SDKs by themselves,
 blocking and on asyncio, uvloop and trio, stock and accelerated, compared in the same way. From openai 3 and anthropic 1
 on they use httpx2."""
-PROXY_INTRODUCTION = """The proxy as `fast-litellm run litellm ...` with two workers, 64 requests at a time, every fourth
-streamed: each answer is checked, and the workers' pools count as many requests as were sent."""
+PROXY_INTRODUCTION = """The proxy as `fast-litellm run litellm ...` with two workers, 64 requests at a time, a quarter
+of them streamed: each answer is checked, and the workers' pools count as many requests as were sent."""
 
 
 class Notes:
