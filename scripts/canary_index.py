@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,8 +11,9 @@ from pathlib import Path
 from environments import NotRun, install
 
 
-def newest(package: str) -> str:
-    """Returns the newest version that pip would install for this Python. Raises `NotRun` if the index has none."""
+def newest(requirement: str) -> str:
+    """Returns the newest version of a package that pip would install for this Python, and that satisfies a requirement
+    such as "trio" or "trio>=0.30". Raises `NotRun` if the index has none."""
     command = [
         sys.executable,
         "-m",
@@ -24,10 +24,10 @@ def newest(package: str) -> str:
         "--dry-run",
         "--no-deps",
     ]
-    command += ["--ignore-installed", "--report", "-", package]
+    command += ["--ignore-installed", "--report", "-", requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NotRun(f"the index does not say which {package} is the newest: {done.stderr.strip()[-300:]}")
+        raise NotRun(f"the index does not say which {requirement} is the newest: {done.stderr.strip()[-300:]}")
     return str(json.loads(done.stdout)["install"][0]["metadata"]["version"])
 
 
@@ -45,29 +45,31 @@ def installed(python: str, names: Iterable[str]) -> dict[str, str]:
 
 def install_proxy(python: str, log: Path, litellm: str) -> list[str]:
     """Installs what the LiteLLM proxy requires, for `litellm`, a requirement such as "litellm==1.110.2", which is there
-    already. Returns what is to be said of it.
+    already. Returns what is to be said of it. Raises `NotRun` if it cannot be installed.
 
-    litellm names a distribution that not every index has. What is not there is left out, and the rest installed by
-    name; litellm itself has the proxy's code. Raises `NotRun` if that fails too."""
-    name, _, version = litellm.partition("==")
+    litellm pins distributions that not every index has. Of such a one its newest version is taken, or it is left out,
+    and the rest installed by name; litellm itself has the proxy's code."""
+    wanted, notes = [], []
+    for requirement in _requirements_of_the_proxy(python):
+        name, pinned, _ = requirement.partition("==")
+        if not pinned or _is_there(requirement):
+            wanted.append(requirement)
+            continue
+        notes.append(f"the index has no {requirement}, which litellm[proxy] names")
+        if _is_there(name):
+            wanted.append(name)
+    if not notes:
+        name, _, version = litellm.partition("==")
+        wanted = [f"{name}[proxy]=={version}"]
+    install(python, log, litellm, *wanted)
+    return notes
+
+
+def _is_there(requirement: str) -> bool:
     try:
-        install(python, log, f"{name}[proxy]=={version}")
-        return []
+        return bool(newest(requirement))
     except NotRun:
-        pass
-    wanted = _requirements_of_the_proxy(python)
-    left_out: list[str] = []
-    while True:
-        try:
-            install(python, log, litellm, *wanted)
-            break
-        except NotRun:
-            missing = re.findall(r"No matching distribution found for ([A-Za-z0-9._-]+)", log.read_text())[-1:]
-            if not missing or missing[0] in left_out:
-                raise
-            left_out += missing
-            wanted = [one for one in wanted if re.split(r"[^A-Za-z0-9._-]", one)[0] != missing[0]]
-    return [f"the index has no {name}, which litellm[proxy] names" for name in left_out]
+        return False
 
 
 def _requirements_of_the_proxy(python: str) -> list[str]:
