@@ -115,12 +115,13 @@ def _outcome(report: dict[str, Any], verdicts: dict[str, comparing.Verdict]) -> 
 
 
 def _of_status(status: dict[str, Any]) -> list[str]:
-    """What of `get_patch_status()` is a loss."""
+    """What of `get_patch_status()` is a loss: not a client that neither litellm nor an SDK made ("bare httpx")."""
+    stock = {reason: count for reason, count in status["fallback_reasons"].items() if reason != "bare httpx"}
     missing = sorted(name for name, state in status["points"].items() if state == "missing")
     return [
         *([] if status["accelerated_clients"] else ["no client was accelerated"]),
         *(f"{name} is missing" for name in missing),
         *(f"TLS of {count} clients by a context: {reason}" for reason, count in status["tls_by_context"].items()),
-        *(f"{count} clients not accelerated: {reason}" for reason, count in status["fallback_reasons"].items()),
+        *(f"{count} clients not accelerated: {reason}" for reason, count in stock.items()),
         *(f"{count} requests not by the pool: {reason}" for reason, count in status["requests_stock"].items()),
     ]
