@@ -36,6 +36,7 @@ VERSIONS = {
     "1.80.17": ("openai==2.15.0", "httpx==0.28.1", "pillow"),
     "1.90.7": ("openai>=2.20,<3", "httpx==0.28.1", "pillow"),
     "1.100.5": ("openai>=2.20,<3", "httpx==0.28.1", "pillow"),
+    "1.106.2": ("openai>=2.20,<3", "httpx==0.28.1", "pillow"),
     "1.108.7": ("openai==3.57.0", "httpx==0.28.1", "pillow"),
     "1.110.2": ("openai==3.57.0", "httpx==0.28.1", "pillow"),
 }

@@ -71,6 +71,20 @@ SIDES = (
 )
 
 
+def _later(original: Function, client: Any, keywords: Mapping[str, Any]) -> Callable[[], Any]:
+    """Makes the stock transport of `client` when it is first needed. Holds no client: litellm's handlers close theirs
+    only where nothing else refers to it, and a client in a cycle would keep its connections until a collection."""
+    kind: Any = type(client)
+    reference = weakref.ref(client)
+
+    def make() -> Any:
+        living = reference()
+        # Only its transport is left, in somebody's hands. httpx makes one from the arguments alone.
+        return original(kind.__new__(kind) if living is None else living, **keywords)
+
+    return make
+
+
 class ClientPoints:
     """The points of one library, for one application. Constructed under the patch's lock; then any thread."""
 
@@ -98,7 +112,7 @@ class ClientPoints:
                 except TypeError:  # an httpx that passes more than we know
                     counters.client_stock("httpx passes unknown arguments")
                     return original(client, *args, **keywords)
-                chosen = self._transport_for(side, where, arguments, lambda: original(client, *args, **keywords))
+                chosen = self._transport_for(side, where, arguments, _later(original, client, keywords))
                 if chosen is None:
                     return original(client, *args, **keywords)
                 self._application.shortcuts.put_on(client)

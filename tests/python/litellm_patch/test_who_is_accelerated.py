@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+
+import fast_litellm
 
 Through = Callable[[Any], bool]
 Make = Callable[..., Any]
@@ -120,6 +125,37 @@ def test_litellms_network_mock_stays_a_mock(
     monkeypatch.setattr(accelerated, "network_mock", True, raising=False)
     assert complete(accelerated).choices
     assert counted.requests == 0
+
+
+def test_nothing_of_ours_keeps_a_client_that_was_dropped(
+    accelerated: Any, mode: Any, told: Any, goes_through_the_pool: Through
+) -> None:
+    """litellm's handlers close their client at their end if they alone refer to it, by its count of references."""
+    handler = mode.handler(accelerated)
+    client = weakref.ref(handler.client)
+    assert told.accelerated == 1
+    gc.collect()
+    gc.disable()
+    try:
+        del handler
+        for _ in range(100 if mode.is_async else 0):
+            mode.run(asyncio.sleep(0))  # for a task of litellm's that closes it
+        assert client() is None
+    finally:
+        gc.enable()
+
+
+def test_the_transport_of_a_client_that_is_gone_can_still_go_the_stock_way(
+    accelerated: Any, in_module: Make, told: Any, openai_server: Any
+) -> None:
+    client = in_module("litellm.somewhere", "made = httpx.Client()")
+    transport = client._transport
+    del client
+    gc.collect()
+    fast_litellm.remove_acceleration()
+    with httpx.Client(transport=transport) as other:
+        assert other.get(f"{openai_server.base_url}/models").status_code == 200
+    assert told.stock_requests == {"removed": 1}
 
 
 def test_http2_is_left_to_httpx_and_counted(accelerated: Any, in_module: Make, told: Any, mode: Any) -> None:
