@@ -52,10 +52,7 @@ class Outcome(NamedTuple):
 
 def litellm_calls(python: str) -> Outcome:
     report = matrix.run(python)
-    verdicts = judged(python, report)
-    # Where litellm itself refuses (Anthropic has no embeddings) there is nothing to carry.
-    offered = {name: verdict for name, verdict in verdicts.items() if verdict.state != comparing.NOT_OFFERED}
-    return _outcome(report, offered)
+    return _outcome(report, judged(python, report))
 
 
 def sdk_calls(python: str) -> Outcome:
@@ -102,6 +99,9 @@ def _requests(reports: Sequence[dict[str, Any] | None]) -> int:
 
 
 def _outcome(report: dict[str, Any], verdicts: dict[str, comparing.Verdict]) -> Outcome:
+    # Where litellm itself refuses (Anthropic has no embeddings), or the SDK (older ones know no trio), there is nothing
+    # to carry.
+    verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.state != comparing.NOT_OFFERED}
     carried = sum(verdict.state == comparing.POOL for verdict in verdicts.values())
     differences = [f"{name} {verdict}"[:300] for name, verdict in verdicts.items() if verdict.state != comparing.POOL]
     status = report["status"]

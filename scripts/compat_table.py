@@ -150,7 +150,6 @@ def table(
         row += [*counts, result.count(comparing.NOT_OFFERED), missing]
         summary.append("| " + " | ".join(map(str, row)) + " |")
 
-    summary += rows_beside(tried, failed, notes)
     sections = []
     for provider in PROVIDERS:
         sections += ["", f"### {PROVIDER_NAMES[provider]}", ""]
@@ -159,6 +158,7 @@ def table(
             cell = Cell(provider, operation).name
             entries = [entry(results[name].verdicts[cell], notes) if name in results else "?" for name in names]
             sections.append(f"| {DESCRIPTIONS[operation]} | {' | '.join(entries)} |")
+    sections += rows_beside(tried, failed, notes)
     return "\n".join(
         [INTRODUCTION, *summary, "", CELLS_INTRODUCTION, *sections, "", "## Notes", "", *notes.lines(), ""]
     )

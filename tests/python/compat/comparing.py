@@ -25,7 +25,7 @@ from .sdk_cells import SdkCell
 POOL = "pool"  # through the pool, and equal
 STOCK = "stock"  # equal, but not through the pool
 DIFFERS = "differs"
-NOT_OFFERED = "not offered"  # litellm refuses before it sends anything
+NOT_OFFERED = "not offered"  # litellm or the SDK refuses before it sends anything
 
 #: Of the embedded server's answers; any other time is litellm's own.
 _SERVERS_NOW = 1_700_000_000

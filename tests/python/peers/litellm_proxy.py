@@ -66,6 +66,11 @@ class LitellmProxy:
             "UPSTREAM": upstream.base_url,
             "SSL_CERT_FILE": upstream.ca_file,
             "PROBE_FOLDER": str(folder / "probes"),
+            # It looks for nothing on the network, and waits for none of that.
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+            "LITELLM_LOCAL_BLOG_POSTS": "True",
+            "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
