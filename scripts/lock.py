@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--upgrade", nargs="*", default=[], metavar="PACKAGE", help="these alone; otherwise all")
     FOLDER.mkdir(parents=True, exist_ok=True)
     resolver = Resolver(parser.parse_args().upgrade)
-    changes = (f"--overrides={LOCKS / 'overrides.txt'}", f"--excludes={LOCKS / 'excludes.txt'}")
+    changes = [f"--{name}={LOCKS / name}.txt" for name in ("constraints", "overrides", "excludes")]
     test = resolver.lock("test", PROJECT, *changes, *(f"--extra={name}" for name in TEST_EXTRAS))
     build = resolver.lock("build", "locks/build.in", f"--constraints={test}")
     pool = resolver.lock("pool", PROJECT, "locks/pool.in", f"--constraints={test}", "--extra=server")
