@@ -27,7 +27,7 @@ constexpr bool threads_after_fork = true;
 #endif
 
 TEST(Fork, the_child_makes_its_own_connection_and_the_parents_goes_on) {
-  if (!threads_after_fork) GTEST_SKIP() << "needs a thread in the child";
+  if (!threads_after_fork) GTEST_SKIP() << "case: needs a thread in the child, which ThreadSanitizer does not start";
   const HttpServer server;
   Client client;
   ASSERT_TRUE(client.send(request("GET", server.url()), patient()).ok());

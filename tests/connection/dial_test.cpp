@@ -161,7 +161,7 @@ TEST(DialTest, the_next_address_is_tried_at_once_when_one_refuses) {
 TEST(DialTest, both_families_are_raced) {
   RawListener v6("::1", 0);
   if (!v6.usable()) {
-    GTEST_SKIP() << "this machine has no ::1";
+    GTEST_SKIP() << "machine: no ::1";
   }
   v6.swallow();
   RawListener v4("127.0.0.1", 8, v6.port());
@@ -348,7 +348,7 @@ TEST(DialTest, a_socket_that_connected_to_itself_counts_as_refused) {
   const Result<Dialed> result = dial.take_result();
   ASSERT_FALSE(result.ok());
   if (result.error().os_error == ENOPROTOOPT) {
-    GTEST_SKIP() << "this kernel cannot fix the local port of a socket";
+    GTEST_SKIP() << "machine: this kernel cannot fix the local port of a socket";
   }
   EXPECT_EQ(result.error().os_error, ECONNREFUSED) << result.error().detail;
 }

@@ -12,7 +12,7 @@ import pytest
 from fast_litellm.server import EmbeddedServer
 from support.certificates import Certificates, make_certificates
 
-pytest_plugins = ["peers.fixtures"]
+pytest_plugins = ["peers.fixtures", "support.skips_plugin"]
 
 # Before anything imports litellm: no look-up of its tables on the network, no .env file, no proxy between the tests
 # and their servers on loopback.

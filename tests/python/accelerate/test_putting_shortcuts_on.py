@@ -189,7 +189,7 @@ def test_the_clients_of_the_sdks_get_all(package: str, name: str) -> None:
     base_client = pytest.importorskip(f"{package}._base_client")
     client = getattr(base_client, name)()
     if not isinstance(client, (httpx.Client, httpx.AsyncClient)):
-        pytest.skip("of another library")
+        pytest.skip("case: of another library")
     assert shortcuts.names_on(shortcuts.put_on(client)) == ALL
     assert isinstance(client, getattr(base_client, name))
     if isinstance(client, httpx.Client):

@@ -493,7 +493,7 @@ def test_a_copy_and_what_comes_out_of_a_pickle_are_plain(streamed: Callable[[boo
 @pytest.mark.parametrize("name", _NAMES)
 def test_whoever_replaces_a_method_of_responses_is_called(name: str, asynchronous: bool) -> None:
     if name.startswith("a") != asynchronous:
-        pytest.skip("of the other kind")
+        pytest.skip("case: of the other kind")
     seen = []
     original = getattr(httpx.Response, name)
 

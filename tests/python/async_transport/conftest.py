@@ -71,7 +71,7 @@ def make_async_transport(certificates: Certificates) -> MakeAsyncTransport:
     def make(**arguments: Any) -> httpx.AsyncBaseTransport:
         if STOCK:
             if "pool" in arguments:
-                pytest.skip("httpx's own transport takes no pool")
+                pytest.skip("case: httpx's own transport takes no pool")
             arguments.setdefault("verify", ssl.create_default_context(cafile=str(certificates.ca_file)))
             return httpx.AsyncHTTPTransport(**arguments)
         arguments.setdefault("verify", str(certificates.ca_file))

@@ -27,7 +27,7 @@ from support.sockets import sockets_to
 
 Serve = Callable[..., ScriptedServer]
 
-pytestmark = pytest.mark.skipif(STOCK, reason="of ours")
+pytestmark = pytest.mark.skipif(STOCK, reason="case: of ours")
 
 _HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -158,7 +158,7 @@ def test_who_reads_a_response_that_another_threads_loop_closes_is_told(serve: Se
 async def test_who_reads_beside_another_task_is_refused_and_takes_nothing_from_it(serve: Serve) -> None:
     """Also where the other one's piece is here already, and only the task has not gone on yet."""
     if sniffio.current_async_library() == "trio":
-        pytest.skip("its tasks go on in any order")
+        pytest.skip("case: its tasks go on in any order")
     gates = {"/neighbour": Gate(), "/reader": Gate()}
 
     async def script(connection: Connection) -> None:

@@ -255,7 +255,7 @@ async def test_a_response_that_comes_with_the_cancellation_is_lost_without_a_tra
         assert (await async_client.get(f"{server.url}/{number}")).text == f"/{number}"
 
 
-@pytest.mark.skipif(STOCK, reason="httpx loses connections now and then")
+@pytest.mark.skipif(STOCK, reason="case: httpx loses connections now and then")
 async def test_requests_cancelled_at_any_moment_lose_nothing(
     make_async_client: MakeAsyncClient, serve: Serve, certificates: Certificates
 ) -> None:

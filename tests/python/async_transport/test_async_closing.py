@@ -20,7 +20,7 @@ NewPool = Callable[..., SimpleConnectionPool]
 
 #: What a request may end with whose client is closed.
 ENDED = (httpx.TransportError, RuntimeError)
-refuses = pytest.mark.skipif(STOCK, reason="httpx refuses to close a pool with requests in flight")
+refuses = pytest.mark.skipif(STOCK, reason="case: httpx refuses to close a pool with requests in flight")
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

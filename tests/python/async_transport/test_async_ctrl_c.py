@@ -15,7 +15,7 @@ from support.certificates import Certificates
 
 Serve = Callable[..., ScriptedServer]
 
-pytestmark = pytest.mark.skipif(STOCK, reason="a child of ours")
+pytestmark = pytest.mark.skipif(STOCK, reason="case: a child of ours")
 
 _PROGRAM = """
     import asyncio, contextlib, gc, sys, httpx

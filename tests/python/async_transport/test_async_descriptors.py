@@ -57,7 +57,7 @@ async def test_requests_that_were_cancelled_leave_no_descriptor_and_no_entry_in_
     new_client: MakeClient, certificates: Certificates, nginx: Nginx, place: str
 ) -> None:
     if STOCK and place.startswith("write"):
-        pytest.skip("of what httpx's own transport writes the kernel may take less than the wait looks for")
+        pytest.skip("case: of what httpx's own transport writes the kernel may take less than the wait looks for")
     client = new_client()
     await client.get(nginx.urls.plain)  # whatever this loop and the process need once
     await client.aclose()
@@ -108,7 +108,7 @@ async def test_streams_that_were_left_or_dropped_leave_no_descriptor_and_no_entr
     assert _watched_for_this_loop() == ["eventfd", "timerfd"]
 
 
-@pytest.mark.skipif(STOCK, reason="httpx's connections belong to a loop")
+@pytest.mark.skipif(STOCK, reason="case: httpx's connections belong to a loop")
 @pytest.mark.parametrize("first", BACKENDS)
 @pytest.mark.parametrize("second", BACKENDS)
 def test_a_connection_that_moves_to_another_loop_leaves_the_first_ones_set(

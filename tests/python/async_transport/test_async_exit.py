@@ -122,7 +122,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_interpreter_exits_in_order(serve: Serve, certificates: Certificates, name: str, backend: str) -> None:
     if (backend == "trio" and name != "daemon threads with loops") or (backend == "uvloop" and "asyncio.run" in name):
-        pytest.skip("needs asyncio's interface")
+        pytest.skip("case: needs asyncio's interface")
     pytest.importorskip(backend)
 
     async def script(connection: Connection) -> None:

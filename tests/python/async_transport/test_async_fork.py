@@ -16,7 +16,7 @@ from support.certificates import Certificates
 
 Serve = Callable[..., ScriptedServer]
 
-pytestmark = pytest.mark.skipif(STOCK, reason="httpx shares its sockets with the child")
+pytestmark = pytest.mark.skipif(STOCK, reason="case: httpx shares its sockets with the child")
 
 _PRELUDE = """
     import asyncio, gc, os, sys, traceback, warnings, httpx

@@ -234,7 +234,7 @@ async def test_requests_may_be_gathered_and_awaited_as_they_end(
 
 
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="machine: new in Python 3.12")
 async def test_eager_tasks_work(async_client: httpx.AsyncClient, serve: Serve, backend: str) -> None:
     server = serve(serve_ok)
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)

@@ -59,7 +59,7 @@ async def test_no_more_than_max_keepalive_connections_stay_open(
     await until(lambda: server.counts.open == 2, "all but two connections close")
 
 
-@pytest.mark.skipif(STOCK, reason="httpx closes what has expired at the next request")
+@pytest.mark.skipif(STOCK, reason="case: httpx closes what has expired at the next request")
 async def test_an_idle_connection_goes_when_its_keepalive_expires(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:

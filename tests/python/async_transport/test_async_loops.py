@@ -23,7 +23,7 @@ from support.sockets import open_descriptors
 
 Serve = Callable[..., ScriptedServer]
 
-pytestmark = pytest.mark.skipif(STOCK, reason="httpx's connections belong to a loop")
+pytestmark = pytest.mark.skipif(STOCK, reason="case: httpx's connections belong to a loop")
 
 
 @pytest.fixture

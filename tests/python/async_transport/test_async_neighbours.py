@@ -168,7 +168,7 @@ async def test_a_task_that_cancels_its_neighbours_leaves_nobody_asleep(
     assert leases(client) == 0
 
 
-@pytest.mark.skipif(STOCK, reason="httpx refuses to close a pool with requests in flight")
+@pytest.mark.skipif(STOCK, reason="case: httpx refuses to close a pool with requests in flight")
 async def test_a_task_that_closes_the_client_leaves_nobody_asleep(
     make_async_client: MakeAsyncClient, together: Together
 ) -> None:

@@ -79,7 +79,7 @@ async def test_a_request_makes_no_task(
     assert all(seen <= {*mine, asking} for seen in tasks)
 
 
-@pytest.mark.skipif(STOCK, reason="httpx reuses no connection there")
+@pytest.mark.skipif(STOCK, reason="case: httpx reuses no connection there")
 def test_asyncios_debug_mode_finds_nothing_wrong(
     make_async_client: Callable[..., httpx.AsyncClient], serve: Serve, certificates: Certificates
 ) -> None:

@@ -19,7 +19,7 @@ from support.certificates import Certificates
 Serve = Callable[..., ScriptedServer]
 NewPool = Callable[..., SimpleConnectionPool]
 
-pytestmark = pytest.mark.skipif(STOCK, reason="httpx has no such thing")
+pytestmark = pytest.mark.skipif(STOCK, reason="case: httpx has no such thing")
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

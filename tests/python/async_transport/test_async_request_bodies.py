@@ -175,7 +175,9 @@ async def test_a_body_unlike_its_content_length_is_refused(async_client: httpx.A
     assert (await async_client.get(f"{server.url}/next")).text == "GET /next"
 
 
-@pytest.mark.parametrize("then", ["closes", pytest.param("drains", marks=pytest.mark.skipif(STOCK, reason="see name"))])
+@pytest.mark.parametrize(
+    "then", ["closes", pytest.param("drains", marks=pytest.mark.skipif(STOCK, reason="case: see name"))]
+)
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("form", ["whole", "endless"])
 async def test_an_answer_before_the_end_of_the_body_is_the_answer(

@@ -55,7 +55,7 @@ async def test_a_response_streams_as_it_comes(
     assert seen == [b"data0", b"data1", b"data2", b"data3"]
 
 
-@pytest.mark.skipif(STOCK, reason="httpx hands over each chunk for itself")
+@pytest.mark.skipif(STOCK, reason="case: httpx hands over each chunk for itself")
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_chunks_that_came_together_are_handed_over_together(
     async_client: httpx.AsyncClient, serve: Serve, certificates: Certificates, tls: bool
@@ -207,7 +207,7 @@ async def _long_or_mine(connection: Connection) -> None:
         await connection.respond(b"mine")
 
 
-@pytest.mark.skipif(STOCK, reason="httpx closes a connection whose response was not read")
+@pytest.mark.skipif(STOCK, reason="case: httpx closes a connection whose response was not read")
 async def test_a_short_rest_that_is_there_already_does_not_cost_the_connection(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:
@@ -223,7 +223,7 @@ async def test_a_short_rest_that_is_there_already_does_not_cost_the_connection(
     assert server.connections == 1
 
 
-@pytest.mark.skipif(STOCK, reason="httpx keeps the connection of a dropped response until its pool is closed")
+@pytest.mark.skipif(STOCK, reason="case: httpx keeps the connection of a dropped response until its pool is closed")
 async def test_a_response_that_is_dropped_unread_gives_its_connection_up(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
@@ -239,7 +239,7 @@ async def test_a_response_that_is_dropped_unread_gives_its_connection_up(
     assert (await client.get(f"{server.url}/short")).text == "mine"
 
 
-@pytest.mark.skipif(STOCK, reason="httpx keeps the connection of a dropped response until its pool is closed")
+@pytest.mark.skipif(STOCK, reason="case: httpx keeps the connection of a dropped response until its pool is closed")
 async def test_an_iteration_that_is_dropped_gives_its_connection_up(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:

@@ -154,7 +154,7 @@ async def test_a_timeout_of_one_request_does_not_stick_to_the_connection(
     assert server.connections == 1
 
 
-@pytest.mark.skipif(STOCK, reason="httpx may give up what has arrived")
+@pytest.mark.skipif(STOCK, reason="case: httpx may give up what has arrived")
 async def test_an_answer_that_came_in_time_is_no_timeout_though_the_loop_stood_still(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:

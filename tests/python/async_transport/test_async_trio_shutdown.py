@@ -92,7 +92,7 @@ def test_a_shielded_request_that_is_cancelled_at_last_keeps_trio_no_longer(
     trio.run(client.aclose)
 
 
-@pytest.mark.skipif(STOCK, reason="httpx has no loop's side of its own")
+@pytest.mark.skipif(STOCK, reason="case: httpx has no loop's side of its own")
 def test_who_waits_when_the_loops_side_ends_gets_an_error(make_async_client: MakeAsyncClient, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()

@@ -53,7 +53,7 @@ def test_the_proxy_answers_through_the_pool_and_stops_cleanly(openai_server: Emb
         assert "never retrieved" not in proxy.log()
 
 
-@pytest.mark.skipif(REQUESTS < 2000, reason="it starts for half a minute; `make stress` runs it")
+@pytest.mark.skipif(REQUESTS < 2000, reason="elsewhere: it starts for half a minute; `make stress` runs it")
 def test_turned_off_the_proxy_answers_without_the_package(openai_server: EmbeddedServer, tmp_path: Path) -> None:
     with LitellmProxy(tmp_path / "proxy", openai_server, LAUNCHER, WORKERS, {"FAST_LITELLM_ENABLED": "false"}) as proxy:
         assert asyncio.run(send_all(proxy, REQUESTS)) == {}

@@ -60,15 +60,15 @@ def _start(*command: str) -> subprocess.CompletedProcess[str]:
 def link() -> None:
     """Skips where no such link can be made. A continuous integration that has root and TUN must be able to make it."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        pytest.skip("a link with delay needs root")
+        pytest.skip("machine: a link with delay needs root")
     if not Path("/dev/net/tun").exists():
-        pytest.skip("a link with delay needs /dev/net/tun")
+        pytest.skip("machine: a link with delay needs /dev/net/tun")
     probe = _start("true")
     if probe.returncode != 0:
         reason = f"no link with delay can be made here: {probe.stderr.strip()}"
         if os.environ.get("CI"):
             pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip(f"machine: {reason}")
 
 
 @pytest.fixture(scope="module")
