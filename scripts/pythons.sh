@@ -3,6 +3,7 @@
 #
 #   scripts/pythons.sh list       interpreters from 3.10 to 3.14 with venv and their C headers, one per exact version: on
 #                                 PATH and of pyenv; or just $PYTHONS ("3.12.1 3.13.0", or paths), each of which must fit
+#   scripts/pythons.sh missing    the supported versions of which list has none, one line each
 #   scripts/pythons.sh install    for each a virtual environment in build/stress/<version> with the package, as it stands
 #                                 in this checkout, and what the tests of pool and transport need; prints their pythons
 set -euo pipefail
@@ -69,8 +70,17 @@ install() {
   echo "$PWD/$folder/bin/python"
 }
 
+missing() {
+  local found minor
+  found=$(list)
+  for minor in 10 11 12 13 14; do
+    grep -q "^3\.$minor\." <<<"$found" || echo "3.$minor"
+  done
+}
+
 case "${1:-}" in
   list) list ;;
+  missing) missing ;;
   install)
     found=$(list)
     [ -n "$found" ] || die "found no CPython from 3.10 to 3.14 with venv and its C headers"
@@ -79,7 +89,7 @@ case "${1:-}" in
     done <<<"$found"
     ;;
   *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -38,6 +38,10 @@ install_pythons() {
     failed=1
   fi
   [ -z "$found" ] || mapfile -t pythons <<<"$found"
+  [ -z "${PYTHONS:-}" ] || return 0
+  for found in $(scripts/pythons.sh missing); do
+    results+=("Python $found: not run, this machine has none")
+  done
 }
 
 version_of() { basename "$(dirname "$(dirname "$1")")"; }
