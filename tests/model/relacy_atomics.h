@@ -5,14 +5,22 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <source_location>
 
 #include <fastpool/timeouts.h>
 
 namespace fastpool::model {
 
-[[nodiscard]] inline rl::debug_info info_of(const std::source_location& where) {
-  return {"", where.file_name(), static_cast<unsigned>(where.line())};
+/// The place of a call. std::source_location does the same, but Clang 14 and 15 lack it over libstdc++.
+struct Place {
+  [[nodiscard]] static constexpr Place current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    return {file, line};
+  }
+  const char* file;
+  unsigned line;
+};
+
+[[nodiscard]] inline rl::debug_info info_of(const Place& where) {
+  return {"", where.file, where.line};
 }
 
 /// Which order is used where the shipped code says one. `as_written` is what is shipped; the others are mutants.
@@ -57,7 +65,7 @@ template <Orders orders>
 template <typename T, Orders orders>
 class RelacyAtomic {
  public:
-  using Where = std::source_location;
+  using Where = Place;
   using Order = std::memory_order;
 
   RelacyAtomic() : RelacyAtomic(T{}) {}
@@ -132,12 +140,8 @@ template <typename T>
 class Plain {
  public:
   explicit Plain(T value = T{}) : value_(value) {}
-  [[nodiscard]] T get(std::source_location where = std::source_location::current()) const {
-    return value_(info_of(where)).load();
-  }
-  void set(T value, std::source_location where = std::source_location::current()) {
-    value_(info_of(where)).store(value);
-  }
+  [[nodiscard]] T get(Place where = Place::current()) const { return value_(info_of(where)).load(); }
+  void set(T value, Place where = Place::current()) { value_(info_of(where)).store(value); }
 
  private:
   rl::var<T> value_;
@@ -148,7 +152,7 @@ class Plain {
 struct RelacyFutex {
   template <typename Word>
   [[nodiscard]] static bool wait(Word& word, std::uint32_t expected, TimePoint deadline) {
-    const rl::debug_info info = info_of(std::source_location::current());
+    const rl::debug_info info = info_of(Place::current());
     rl::context& context = rl::ctx();
     context.sched();
     {
@@ -162,15 +166,14 @@ struct RelacyFutex {
   static void wake_one(Word& word) {
     rl::context& context = rl::ctx();
     context.sched();
-    word.cell().wake(context, 1, info_of(std::source_location::current()));
+    word.cell().wake(context, 1, info_of(Place::current()));
   }
 };
 
 /// The scoped lock of a model.
 class Lock {
  public:
-  explicit Lock(rl::mutex& mutex, std::source_location where = std::source_location::current())
-      : mutex_(mutex), info_(info_of(where)) {
+  explicit Lock(rl::mutex& mutex, Place where = Place::current()) : mutex_(mutex), info_(info_of(where)) {
     mutex_.lock(info_);
   }
   Lock(const Lock&) = delete;
