@@ -2,7 +2,7 @@
 
 /// \file
 /// The one closed set of errors, and Result<T>, which carries either a value or an Error. Nothing in this library throws
-/// on the way of a request: exceptions begin at the borders of other languages.
+/// on the way of a request, not even for want of memory: exceptions begin at the borders of other languages.
 
 #include <cstddef>
 #include <cstdint>
@@ -34,9 +34,10 @@ enum class ErrorCode : std::uint8_t {
   local_protocol,    ///< the caller's request breaks HTTP (a body longer than its Content-Length, a bad header)
   remote_protocol,   ///< the peer's bytes break HTTP
   interrupted,       ///< a signal handler of the caller asked to stop
+  out_of_memory,  ///< there is no memory for the request or its response; `bytes_sent` says whether it may be processed
 };
 
-inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCode::interrupted) + 1;
+inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCode::out_of_memory) + 1;
 
 /// Where a request was when it failed.
 enum class Phase : std::uint8_t { none, acquire, resolve, connect, tls_handshake, write, read_head, read_body };

@@ -2,11 +2,9 @@
 
 #include "call.h"
 
-#include <algorithm>
-#include <charconv>
-
 #include "awaited.h"
 #include "bytes_builder.h"
+#include "client/expected_size.h"
 #include "client/headers.h"
 #include "connection_id_text.h"
 #include "convert.h"
@@ -55,12 +53,10 @@ Opened open_call(Pool& self, nb::handle connection, nb::handle method, nb::handl
   return {std::move(opened).value(), !lease};
 }
 
-/// How large the body will be, if the head says so. A promise is not memory: beyond this the object grows with what comes.
+constexpr std::size_t most_expected = std::size_t{256} << 20U;
+
 std::size_t expected_size(const client::Exchange& exchange) {
-  std::size_t expected = 0;
-  const std::string_view length = exchange.head().headers.find("content-length");
-  (void)std::from_chars(length.data(), length.data() + length.size(), expected);
-  return std::min<std::size_t>(expected, std::size_t{256} << 20U);
+  return client::expected_size(exchange.head(), most_expected);
 }
 
 nb::object response_of(client::Exchange& exchange, nb::object body) {

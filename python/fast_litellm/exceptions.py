@@ -50,6 +50,7 @@ TABLE: dict[str, type[Exception] | str] = {
     "local_protocol": "LocalProtocolError",
     "remote_protocol": "RemoteProtocolError",
     "interrupted": "ReadError",
+    "out_of_memory": MemoryError,
 }
 
 #: Callers take these two for "nothing was sent, try again"; once a byte was, they must not see them.

@@ -1,9 +1,14 @@
 #include <fastpool/client.h>
 
+#include <new>
+#include <optional>
+#include <stdexcept>
+
 #include <fastpool/origin.h>
 
 #include "client/core_holder.h"
 #include "client/exchange.h"
+#include "client/expected_size.h"
 #include "client/handle.h"
 #include "client/headers.h"
 #include "net/descriptor.h"
@@ -26,12 +31,19 @@ struct Client::State {
     return handle_.get(net::fork_epoch(), [this] { return make_handle(); }).use(*origin);
   }
 
-  [[nodiscard]] Result<Response> send(const Request& request, const RequestOptions& options);
+  [[nodiscard]] Result<Response> send(std::optional<client::Exchange>& exchange, const Request& request,
+                                      const RequestOptions& options);
 
   client::CoreHolder core;
   const Profile profile;
 
  private:
+  /// close() breaks the connections of requests under way: that is no failure of the server's.
+  [[nodiscard]] Error failed(Error error) {
+    const bool broke = error.code == ErrorCode::read_failed || error.code == ErrorCode::write_failed;
+    if (broke && core.get().pool().closed()) error.code = ErrorCode::pool_closed;
+    return error;
+  }
   [[nodiscard]] std::unique_ptr<client::Handle> make_handle() {
     client::Core& now = core.get();
     return std::make_unique<client::Handle>(now, now.intern(profile), pool::AfterUse::keep,
@@ -42,6 +54,16 @@ struct Client::State {
 };
 
 namespace {
+
+// Beyond this a body grows as it comes: a length is a promise.
+constexpr std::size_t most_reserved = std::size_t{64} << 20U;
+
+Error out_of_memory(std::uint64_t bytes_sent) noexcept {
+  Error error;  // words may need memory too
+  error.code = ErrorCode::out_of_memory;
+  error.bytes_sent = bytes_sent;
+  return error;
+}
 
 // "/path?query" of a URL; "/" where there is none. A fragment never goes out (RFC 9110 section 4.2.3).
 std::string target_of(std::string_view url) {
@@ -61,14 +83,23 @@ Client::Client(PoolSettings settings, Profile profile)
 Client::~Client() = default;
 
 Result<Response> Client::send(const Request& request, const RequestOptions& options) {
-  auto response = state_->send(request, options);
-  // Other code closed the library's descriptors, and nothing was sent: the second try opens new ones.
-  if (!response && response.error().code == ErrorCode::forked && response.error().bytes_sent == 0) [[unlikely]]
-    response = state_->send(request, options);
-  return response;
+  std::optional<client::Exchange> exchange;  // to say, after an exception, what was sent
+  try {
+    auto response = state_->send(exchange, request, options);
+    // Other code closed the library's descriptors, and nothing was sent: the second try opens new ones.
+    if (!response && response.error().code == ErrorCode::forked && response.error().bytes_sent == 0) [[unlikely]] {
+      exchange.reset();
+      response = state_->send(exchange, request, options);
+    }
+    return response;
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {  // beyond what a string can hold
+  }
+  return out_of_memory(exchange ? exchange->bytes_sent() : 0);
 }
 
-Result<Response> Client::State::send(const Request& request, const RequestOptions& options) {
+Result<Response> Client::State::send(std::optional<client::Exchange>& exchange, const Request& request,
+                                     const RequestOptions& options) {
   auto endpoint = this->endpoint(request.url);
   if (!endpoint) return std::move(endpoint).error();
   const std::string target = target_of(request.url);
@@ -79,18 +110,21 @@ Result<Response> Client::State::send(const Request& request, const RequestOption
   client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());
 
   const client::CallOptions call{options.timeouts, options.interrupt, 0};
-  auto exchange =
+  auto opened =
       client::Exchange::open(core.get(), std::move(endpoint).value(), {request.method, target, completed.headers()});
-  if (!exchange) return std::move(exchange).error();
-  if (auto obtained = exchange->obtain(call); !obtained) return std::move(obtained).error();
-  if (auto sent = exchange->send(request.body, call); !sent) return std::move(sent).error();
+  if (!opened) return std::move(opened).error();
+  exchange.emplace(std::move(opened).value());
+  if (auto obtained = exchange->obtain(call); !obtained) return failed(std::move(obtained).error());
+  if (auto sent = exchange->send(request.body, call); !sent) return failed(std::move(sent).error());
 
   Response response;
   std::vector<std::string_view> pieces;
   for (;;) {
     auto more = exchange->read(pieces, call);
-    if (!more) return std::move(more).error();
+    if (!more) return failed(std::move(more).error());
     if (!*more) break;
+    if (response.body.empty() && !exchange->body_arrived())
+      response.body.reserve(client::expected_size(exchange->head(), most_reserved));
     for (const std::string_view piece : pieces)
       response.body.append(piece);
   }
@@ -101,10 +135,14 @@ Result<Response> Client::State::send(const Request& request, const RequestOption
 }
 
 Result<std::uint32_t> Client::warm(std::string_view url, std::uint32_t count, const RequestOptions& options) {
-  auto endpoint = state_->endpoint(url);
-  if (!endpoint) return std::move(endpoint).error();
-  return state_->core.get().pool().warm(**endpoint, count,
-                                        {options.timeouts.pool, options.timeouts.connect, true, options.interrupt});
+  try {
+    auto endpoint = state_->endpoint(url);
+    if (!endpoint) return std::move(endpoint).error();
+    return state_->core.get().pool().warm(**endpoint, count,
+                                          {options.timeouts.pool, options.timeouts.connect, true, options.interrupt});
+  } catch (const std::bad_alloc&) {
+    return out_of_memory(0);
+  }
 }
 
 PoolStats Client::stats() const {

@@ -1,6 +1,7 @@
 #include "client/core.h"
 
 #include <functional>
+#include <new>
 
 namespace fastpool::client {
 
@@ -62,7 +63,14 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
         std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this)),
         report);
   };
-  reactor_.dial(std::move(target), times.deadline, done, times.start);
+  try {
+    reactor_.dial(std::move(target), times.deadline, done, times.start);
+  } catch (const std::bad_alloc&) {  // it was not begun, and its waiters must not wait for it
+    Error error;
+    error.code = ErrorCode::out_of_memory;
+    error.phase = Phase::connect;
+    pool_.dial_done(slot, std::move(error), {});
+  }
 }
 
 void Core::on_tick(TimePoint) {

@@ -1,6 +1,7 @@
 #include "client/exchange.h"
 
 #include <cerrno>
+#include <new>
 
 #include "client/connection_authentication.h"
 #include "client/receive_buffer.h"
@@ -358,8 +359,14 @@ Error Exchange::fail(Error error) noexcept {
     error = lost_error();
   core_->count_error(error.code);
   if (error.phase == Phase::read_head && state_ == State::reading_body) error.phase = Phase::read_body;
-  if (endpoint_ && error.detail.find(endpoint_->name()) == std::string::npos)
-    error.detail = endpoint_->name() + ": " + error.detail;
+  try {
+    const bool broke = error.code == ErrorCode::read_failed || error.code == ErrorCode::write_failed;
+    if (broke && core_->pool().closed()) error.detail = "the pool was closed while the request was under way";
+    if (error.code == ErrorCode::out_of_memory) error.detail = "no memory for the request or its response";
+    if (endpoint_ && error.detail.find(endpoint_->name()) == std::string::npos)
+      error.detail = endpoint_->name() + ": " + error.detail;
+  } catch (const std::bad_alloc&) {  // then without these words
+  }
   state_ = State::ended;
   release(pool::Reuse::no());
   return error;

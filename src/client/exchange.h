@@ -173,6 +173,7 @@ class Exchange {
   [[nodiscard]] Result<bool> run(const CallOptions& options);
 
   // Steps (exchange_steps.cpp).
+  [[nodiscard]] std::optional<Result<bool>> take_steps(driver::Driver& driver);
   [[nodiscard]] Turn enter(driver::Driver& driver);
   [[nodiscard]] Turn look();
   [[nodiscard]] Turn acquire(driver::Driver& driver);

@@ -9,6 +9,7 @@
 // A step that would wait leaves everything as it is and is taken again.
 
 #include <array>
+#include <new>
 
 #include "client/exchange.h"
 #include "client/receive_buffer.h"
@@ -28,6 +29,17 @@ iovec piece_of(std::string_view text) noexcept {
 }  // namespace
 
 std::optional<Result<bool>> Exchange::advance(Driver& driver) {
+  try {
+    return take_steps(driver);
+  } catch (const std::bad_alloc&) {
+    step_ = Step::settled;
+    operation_ = Operation::none;
+    const bool reading = state_ == State::reading_head || state_ == State::reading_body;
+    return fail(Error::make(ErrorCode::out_of_memory, reading ? Phase::read_body : Phase::write, {}));
+  }
+}
+
+std::optional<Result<bool>> Exchange::take_steps(Driver& driver) {
   read_timeout_ = driver.timeouts().read;
   for (;;) {
     Turn turn = Turn::done;

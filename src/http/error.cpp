@@ -38,6 +38,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "remote_protocol";
     case ErrorCode::interrupted:
       return "interrupted";
+    case ErrorCode::out_of_memory:
+      return "out_of_memory";
   }
   return "unknown";
 }

@@ -279,8 +279,84 @@ TEST(Client, closing_ends_a_request_that_waits_for_its_answer) {
       std::async(std::launch::async, [&] { return client.send(request("POST", server.url(), "x"), patient()); });
   asked.get_future().wait();
   client.close();
-  EXPECT_FALSE(waiting.get().ok());
+  const auto ended = waiting.get();
+  ASSERT_FALSE(ended.ok());
+  EXPECT_EQ(ended.error().code, ErrorCode::pool_closed);
+  EXPECT_GT(ended.error().bytes_sent, 0U) << "the server may have read it";
+  EXPECT_NE(ended.error().detail.find("the pool was closed"), std::string::npos) << ended.error().detail;
   EXPECT_EQ(client.stats().all.total_connections, 0U);
+}
+
+TEST(Client, closing_ends_a_request_whose_body_is_still_coming) {
+  std::promise<void> begun;
+  const HttpServer server([&](ServerConnection& connection, int) {
+    (void)read_request(connection);
+    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    begun.set_value();
+    connection.read_to_end();
+  });
+  Client client;
+  auto waiting = std::async(std::launch::async, [&] { return client.send(request("GET", server.url()), patient()); });
+  begun.get_future().wait();
+  client.close();
+  EXPECT_EQ(waiting.get().error().code, ErrorCode::pool_closed);
+}
+
+TEST(Client, a_switch_of_protocols_is_a_response_without_a_body_and_its_connection_ends) {
+  const HttpServer server([](ServerConnection& connection, int) {
+    (void)read_request(connection);
+    connection.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nnot a body");
+    connection.read_to_end();
+  });
+  Client client;
+  Request upgrade = request("GET", server.url());
+  upgrade.headers = {{"Upgrade", "x"}, {"Connection", "upgrade"}};
+  const auto response = client.send(upgrade, patient());
+  ASSERT_TRUE(response.ok()) << response.error().detail;
+  EXPECT_EQ(response->status, 101);
+  EXPECT_EQ(response->body, "");
+  EXPECT_EQ(client.stats().all.total_connections, 0U);
+
+  const auto unasked = client.send(request("GET", server.url()), patient());
+  ASSERT_FALSE(unasked.ok());
+  EXPECT_EQ(unasked.error().code, ErrorCode::remote_protocol);
+}
+
+TEST(Client, an_answer_in_doubt_is_given_and_its_connection_ends) {
+  const HttpServer server([](ServerConnection& connection, int) {
+    while (read_request(connection))
+      connection.write("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+  });
+  Client client;
+  const auto response = client.send(request("POST", server.url(), "paid for"), patient());
+  ASSERT_TRUE(response.ok()) << response.error().detail;
+  EXPECT_EQ(response->body, "ok");
+  EXPECT_EQ(client.stats().all.total_connections, 0U);
+}
+
+TEST(Client, chunks_that_the_caller_asks_for_go_out_without_a_length) {
+  std::promise<Seen> seen;
+  const HttpServer server([&](ServerConnection& connection, int) {
+    seen.set_value(read_request(connection));
+    connection.write(ok("thanks"));
+  });
+  Client client;
+  Request chunked = request("POST", server.url(), "hello");
+  chunked.headers = {{"Transfer-Encoding", "chunked"}};
+  ASSERT_TRUE(client.send(chunked, patient()).ok());
+  const Seen got = seen.get_future().get();
+  EXPECT_EQ(got.head.find("Content-Length"), std::string::npos) << got.head;
+  EXPECT_EQ(got.body, "5\r\nhello\r\n0\r\n\r\n");
+}
+
+TEST(Client, a_negative_timeout_is_no_time_and_an_idle_connection_needs_none) {
+  const HttpServer server;
+  Client client;
+  ASSERT_TRUE(client.send(request("GET", server.url()), patient()).ok());
+  RequestOptions hasty = patient();
+  hasty.timeouts.pool = hasty.timeouts.connect = seconds(-1);
+  EXPECT_TRUE(client.send(request("GET", server.url()), hasty).ok());
+  EXPECT_EQ(server.connections(), 1);
 }
 
 /// Threads send, and each gets the answers to its own requests.

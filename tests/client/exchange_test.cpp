@@ -1,5 +1,7 @@
 // One request on one lease: streamed bodies, wrong lengths, leaving early.
 
+#include <array>
+
 #include <sys/socket.h>
 
 #include "client/client_fixture.h"
@@ -263,6 +265,38 @@ TEST_F(Leaving, one_that_was_moved_leaves_nothing_behind) {
   Exchange moved = std::move(exchange);
   EXPECT_EQ(read_all(moved), "hello");
   EXPECT_EQ(idle(), 1U);
+}
+
+TEST_F(Leaving, a_connection_that_was_handed_over_is_the_callers_until_the_end) {
+  const HttpServer server([](ServerConnection& connection, int) {
+    (void)read_request(connection);
+    connection.write("HTTP/1.1 200 Established\r\nContent-Length: 9\r\n\r\nfirst");
+    connection.write(connection.read_exactly(5));
+    connection.read_to_end();
+  });
+  Exchange exchange = open(server, "CONNECT");
+  ASSERT_TRUE(exchange.obtain(options_));
+  ASSERT_TRUE(exchange.send("", options_));
+  EXPECT_TRUE(exchange.switched());
+  EXPECT_EQ(read_all(exchange), "") << "there is no body";
+  EXPECT_TRUE(exchange.holds());
+
+  EXPECT_EQ(exchange.transmit("there")->bytes, 5U);
+  std::string heard;
+  std::array<char, 3> buffer{};
+  while (heard.size() < 10) {
+    const auto io = exchange.receive(buffer);
+    ASSERT_TRUE(io.ok()) << io.error().detail;
+    if (io->status == net::IoStatus::want_read) continue;
+    ASSERT_EQ(io->status, net::IoStatus::ok);
+    heard.append(buffer.data(), io->bytes);
+  }
+  EXPECT_EQ(heard, "firstthere");
+
+  exchange.close();
+  EXPECT_EQ(total(), 0U);
+  EXPECT_EQ(exchange.receive(buffer).error().code, ErrorCode::read_failed);
+  EXPECT_EQ(exchange.transmit("x").error().code, ErrorCode::write_failed);
 }
 
 TEST_F(Leaving, an_error_names_the_origin_and_is_counted) {

@@ -58,6 +58,7 @@ def test_the_rows_are_httpxs_exceptions() -> None:
         "stale_lease": exceptions.StaleLease,
         "invalid_argument": ValueError,
         "unsupported": exceptions.NotOffered,
+        "out_of_memory": MemoryError,
     }
     for code, kind in expected.items():
         assert type(error_factory(code, "none", 0, 0, "x")) is kind
