@@ -11,6 +11,7 @@ import fast_litellm._core
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".cache" / "compat"
+LOCKS = ROOT / "locks" / "compat"
 
 
 class NotRun(RuntimeError):
@@ -19,17 +20,20 @@ class NotRun(RuntimeError):
 
 def environment(name: str, *requirements: str, parent: Path = FOLDER, renew: bool = False) -> str:
     """Returns the interpreter of the environment of this name with these packages from the index: the one that is kept
-    under `parent`, or a new one if there is none, if it was made for something else, or to `renew` it."""
+    under `parent`, or a new one if there is none, if it was made for something else, or to `renew` it. An environment
+    of `make compat` has the versions that locks/compat/ names."""
     folder = parent / name
     python, stamp, log = folder / "bin" / "python", folder / "requirements.txt", parent / f"{name}.log"
-    wanted = "\n".join((*requirements, f"# {sys.version.split()[0]}")) + "\n"
+    lock = LOCKS / f"{name}.txt"
+    locked = lock.exists() and parent == FOLDER
+    wanted = "\n".join((*requirements, f"# {sys.version.split()[0]}", lock.read_text() if locked else "")) + "\n"
     if renew or not python.exists() or not stamp.exists() or stamp.read_text() != wanted:
         print(f"  installing: {', '.join(requirements)}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         log.unlink(missing_ok=True)
-        install(python, log, *requirements)
+        install(python, log, *requirements, *(["--constraint", str(lock)] if locked else []))
         stamp.write_text(wanted)
     _copy_package(python)
     return str(python)

@@ -9,12 +9,14 @@ only after all of them were resolved.
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "locks"
@@ -29,6 +31,8 @@ TEST_EXTRAS = ("litellm", "cli", "server", "picture", "test")
 #: Installed on top of the test environment, so they hold only what it lacks.
 LAYERS = ("lint", "docs", "bench")
 PROJECT = "pyproject.toml"
+#: Combinations of `make compat` that no older Python can install.
+COMPAT_FROM = {"sdks-httpx2": "3.11"}
 
 
 def tool() -> Path:
@@ -51,6 +55,17 @@ class Resolver:
 
     def lock(self, name: str, *arguments: str) -> Path:
         """Resolves into build/lock/NAME.txt; what is not upgraded keeps the version that locks/NAME.txt has."""
+        return self._compile(name, PYTHONS[0], *arguments, "--generate-hashes")
+
+    def constrain(self, name: str, requirements: list[str], python: str) -> Path:
+        """Resolves a combination of `make compat`, from this Python on: versions alone, since pip gets them as
+        constraints."""
+        source = FOLDER / f"{name}.in"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("".join(f"{one}\n" for one in requirements))
+        return self._compile(name, python, str(source), "--no-annotate")
+
+    def _compile(self, name: str, python: str, *arguments: str) -> Path:
         output, present = FOLDER / f"{name}.txt", LOCKS / f"{name}.txt"
         output.unlink(missing_ok=True)
         if present.exists():
@@ -58,8 +73,7 @@ class Resolver:
         print(f"== {name}", flush=True)
         self._run(
             *("pip", "compile", *arguments, *self._upgrade, "--output-file", str(output)),
-            *("--universal", "--python-version", PYTHONS[0], "--generate-hashes"),
-            *("--custom-compile-command", "make lock"),
+            *("--universal", "--python-version", python, "--custom-compile-command", "make lock"),
         )
         return output
 
@@ -90,6 +104,26 @@ def subtract(lock: Path, below: Path) -> None:
     lock.write_text(header + "".join(entry for entry in entries(lock) if entry.split()[0] not in installed))
 
 
+def constants(script: str) -> dict[str, Any]:
+    """The literals that a script assigns to names, read without running it: it needs the built package."""
+    found = {}
+    for node in ast.parse((ROOT / "scripts" / script).read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    return found
+
+
+def combinations() -> dict[str, list[str]]:
+    """The environments of `make compat`, by name."""
+    litellm, sdks = constants("compat.py")["VERSIONS"], constants("compat_sdks.py")
+    return {f"litellm-{version}": [f"litellm=={version}", *others] for version, others in litellm.items()} | {
+        name: [*requirements, *sdks["TESTING"]] for name, requirements in sdks["SDKS"].items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make lock", description="Renews the lock files.")
     parser.add_argument("--upgrade", nargs="*", default=[], metavar="PACKAGE", help="these alone; otherwise all")
@@ -106,9 +140,15 @@ def main() -> None:
         locks.append(layer)
     for lock in locks:
         resolver.check_wheels(lock)
-    for lock in locks:
-        shutil.copyfile(lock, LOCKS / lock.name)
-    print(f"renewed: {', '.join(sorted(lock.name for lock in locks))}")
+    compat = [
+        resolver.constrain(f"compat/{name}", requirements, COMPAT_FROM.get(name, PYTHONS[0]))
+        for name, requirements in combinations().items()
+    ]
+    shutil.rmtree(LOCKS / "compat", ignore_errors=True)
+    (LOCKS / "compat").mkdir()
+    for lock in (*locks, *compat):
+        shutil.copyfile(lock, LOCKS / lock.relative_to(FOLDER))
+    print(f"renewed: {', '.join(str(lock.relative_to(FOLDER)) for lock in (*locks, *compat))}")
 
 
 if __name__ == "__main__":
