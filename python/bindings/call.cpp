@@ -10,6 +10,7 @@
 #include "convert.h"
 #include "errors.h"
 #include "gil.h"
+#include "replaced_sockets.h"
 
 namespace nb = nanobind;
 
@@ -25,6 +26,7 @@ struct Opened {
 
 Opened open_call(Pool& self, nb::handle connection, nb::handle method, nb::handle target, nb::handle headers,
                  std::size_t body_size) {
+  refuse_replaced_sockets();
   client::Core& core = self.core();
   HeaderText text;
   std::vector<Header> given = headers_from(headers, text);
@@ -298,6 +300,7 @@ nb::object start_request(nb::handle self, nb::handle loop, nb::handle connection
 }
 
 nb::object start_lease(nb::handle self, nb::handle loop, nb::handle endpoint, nb::handle timeout) {
+  refuse_replaced_sockets();
   Pool& pool = nb::cast<Pool&>(self);
   refuse_inherited(nb::cast<const LoopObject&>(loop), pool.error_factory);
   Timeouts timeouts;

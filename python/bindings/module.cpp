@@ -11,6 +11,7 @@
 #include "gil.h"
 #include "leak_reports.h"
 #include "net/descriptor.h"
+#include "replaced_sockets.h"
 
 namespace nb = nanobind;
 using namespace fastpool::bindings;
@@ -24,6 +25,7 @@ NB_MODULE(_core, module) {
   note_main_thread();
 
   bind_errors(module);
+  bind_replaced_sockets(module);
   bind_pool(module);
   bind_response(module);
   bind_handle(module);

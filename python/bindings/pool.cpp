@@ -10,6 +10,7 @@
 #include "event_loop.h"
 #include "gil.h"
 #include "leak_reports.h"
+#include "replaced_sockets.h"
 
 namespace nb = nanobind;
 
@@ -37,6 +38,7 @@ std::size_t cleanup(Pool& self) {
 }
 
 std::uint32_t warm(Pool& self, nb::handle endpoint, std::uint32_t count, nb::handle timeout) {
+  refuse_replaced_sockets();
   client::Core& core = self.core();
   const client::EndpointUse there = self.endpoint(endpoint);
   const OptionalDuration wait = duration_from(timeout, "timeout");

@@ -10,6 +10,7 @@
 #include "convert.h"
 #include "errors.h"
 #include "gil.h"
+#include "replaced_sockets.h"
 
 namespace nb = nanobind;
 
@@ -134,6 +135,7 @@ PyObject* get_connection(Pool& self, PyObject* const* given, Py_ssize_t position
     url = arguments.first;
     if (arguments.named != nullptr) wait = duration_from(arguments.named, "timeout");
   }
+  refuse_replaced_sockets();
   client::Core& core = self.core();
   // The good case has no wait in it, so the GIL stays.
   if (pool::Endpoint* const known = self.known_endpoint(url)) [[likely]] {
@@ -200,6 +202,7 @@ bool look_at(client::Core& core, pool::LeaseRef ref) {
 }
 
 PyObject* health_check(Pool& self, PyObject* const* given, Py_ssize_t positional, PyObject* names) {
+  refuse_replaced_sockets();
   client::Core& core = self.core();
   const pool::LeaseRef ref = given_lease("health_check", core, given, positional, names);
   return truth(ref && look_at(core, ref));

@@ -364,3 +364,6 @@ class Exchange:
     def peer_address(self) -> Any: ...
 
 def fork_epoch() -> int: ...
+def sockets_replaced() -> bool:
+    """Whether something stands in the place of Python's own `socket` now, see `replaced_sockets`. Next to nothing,
+    unless something of it was written since the last call."""

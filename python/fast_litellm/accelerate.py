@@ -89,7 +89,7 @@ class _Side(NamedTuple):
 
     library: Library
     stock: type
-    ours: Any  # None if there is none for this library
+    ours: Any
     accelerated: Callable[..., Any]
     leaving: type
 
@@ -104,18 +104,14 @@ class _Side(NamedTuple):
             name, accelerated, leaving = "AsyncHTTPTransport", instrumentation.async_accelerated, _AsyncLeaving
         else:
             name, accelerated, leaving = "HTTPTransport", instrumentation.accelerated, _Leaving
-        classes_for = getattr(transports, "transports_for", None)
-        if classes_for is not None:
-            ours = getattr(classes_for(library.httpx), name, None)
-        else:
-            ours = getattr(transports, name, None) if library.name == "httpx" else None
+        ours = getattr(transports.pooled_transports_for(library.httpx), name)
         return cls(library, getattr(library.httpx, name), ours, accelerated, leaving)
 
     def is_ours(self, transport: Any) -> bool:
         from . import instrumentation
 
         kinds: tuple[type, ...] = (instrumentation.AcceleratedTransport, instrumentation.AsyncAcceleratedTransport)
-        return isinstance(transport, kinds) or (self.ours is not None and isinstance(transport, self.ours))
+        return isinstance(transport, (*kinds, self.ours))
 
 
 def _successor(side: _Side, transport: Any, verify: Any, cert: Any) -> Any:
@@ -152,8 +148,6 @@ def _successor(side: _Side, transport: Any, verify: Any, cert: Any) -> Any:
 
 
 def _not_served(side: _Side, settings: HttpxSettings, pool: Any) -> str:
-    if side.ours is None:
-        return f"{side.library.name}'s {side.stock.__name__}: not yet"
     if settings.http2:
         return "http2: not yet"
     if not settings.http1:

@@ -27,6 +27,11 @@ class StaleLease(ValueError):
     """The connection id is not, or no longer, a lease."""
 
 
+class SocketsReplaced(RuntimeError):
+    """Python's own `socket` was replaced (by gevent, eventlet, a test's guard), and connections of the pool would pass
+    by what stands there."""
+
+
 class NotOffered(NotImplementedError, ValueError):
     """Understood, but not offered (yet)."""
 

@@ -1,26 +1,29 @@
 """The rule on mocks and tracers, and the transports of accelerated clients, which obey it.
 
 respx, pytest-httpx, vcrpy and OpenTelemetry's instrumentation of httpx work by replacing methods of httpx's transports
-or of httpcore's pools and connections; pytest-socket and gevent replace parts of `socket`; others replace aiohttp's
-methods, under litellm's own transport. A transport that does not pass through those places would send real, paid
-requests from a mocked test-suite. So each request looks whether these places, the *seams*, still hold the libraries'
-own functions; if not, it goes through the stock transport.
+or of httpcore's pools and connections; pytest-socket and gevent replace parts of `socket` (`replaced_sockets.py`);
+others replace aiohttp's methods, under litellm's own transport. A transport that does not pass through those places
+would send real, paid requests from a mocked test-suite. So each request looks whether these places, the *seams*, still
+hold the libraries' own functions; if not, it goes through the stock transport. `obeying_transport.py` has the same for
+`HTTPTransport` and `AsyncHTTPTransport`.
 """
 
 from __future__ import annotations
 
-import _socket
 import functools
-import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
+from . import pool_view
+from ._core import sockets_replaced
 from .counters import counters
 from .locks import new_lock
+from .passing import passing_for
 from .patch.libraries import Library, of_module
 from .patch.veto import Veto
+from .unwrapping import Unwrapping
 
 _UNKNOWN = object()  # equal to nothing that a seam can hold
 
@@ -39,20 +42,6 @@ def is_function_beside(sibling: object) -> Judge:
     return lambda value: type(value) is FunctionType and value.__code__.co_filename == file
 
 
-def _is_original_socket(value: object) -> bool:
-    beside = is_function_beside(socket.has_dualstack_ipv6)
-    return isinstance(value, type) and value.__module__ == "socket" and beside(value.__dict__.get("__init__"))
-
-
-def _socket_places() -> list[Place]:
-    sockets = is_function_beside(socket.has_dualstack_ipv6)
-    return [
-        (socket, "socket", _is_original_socket),
-        (socket, "create_connection", sockets),
-        (socket, "getaddrinfo", sockets),
-    ]
-
-
 class Seams:
     """The places where others hook in, and what they hold while nobody does.
 
@@ -61,12 +50,14 @@ class Seams:
     """
 
     def __init__(self, places: Iterable[Place]) -> None:
-        self._places = (*places, *_socket_places())
+        self._places = tuple(places)
         self._expected: tuple[tuple[Any, str, object], ...] = ()
         self._learn()
 
     def untouched(self) -> bool:
-        """True while every seam holds the library's own. A few attribute reads."""
+        """True while every seam, and Python's `socket`, holds its own. A few attribute reads."""
+        if sockets_replaced():
+            return False
         for owner, name, original in self._expected:
             if getattr(owner, name) is not original:
                 return self._learn()
@@ -78,8 +69,6 @@ class Seams:
         for owner, name, is_original in self._places:
             value = getattr(owner, name, None)
             expected.append((owner, name, value if is_original(value) else _UNKNOWN))
-        # The class inherits connect from C; a guard (pytest-socket's list of hosts) puts its own on the class.
-        expected.append((socket.socket, "connect", _socket.socket.connect))
         self._expected = tuple(expected)
         return all(getattr(owner, name, None) is value for owner, name, value in expected)
 
@@ -107,10 +96,27 @@ def async_places(library: Library) -> list[Place]:
     ]
 
 
+class LibrarySeams(NamedTuple):
+    """The seams of one kind of transport."""
+
+    all: Seams
+    #: Without the first, the method of the library's transport class.
+    below: Seams
+    is_own: Judge  # of a value of that first one
+
+    @classmethod
+    def of(cls, places: list[Place]) -> LibrarySeams:
+        return cls(Seams(places), Seams(places[1:]), places[0][2])
+
+
 @functools.cache
-def _seams_of(httpx: ModuleType) -> tuple[Seams, Seams]:
-    library = of_module(httpx)
-    return Seams(places(library)), Seams(async_places(library))
+def seams_of(httpx: ModuleType) -> LibrarySeams:
+    return LibrarySeams.of(places(of_module(httpx)))
+
+
+@functools.cache
+def async_seams_of(httpx: ModuleType) -> LibrarySeams:
+    return LibrarySeams.of(async_places(of_module(httpx)))
 
 
 def _methods(owner: Any, sibling: str, *names: str) -> list[Place]:
@@ -127,25 +133,24 @@ def _anyio() -> list[Place]:
     return [(anyio, "connect_tcp", beside)]
 
 
-class _Accelerated:
-    """What an accelerated client has as its transport: ours, and the stock one beside it, made when first needed.
+class Obeying:
+    """What a transport that obeys the rule has: the stock one beside it, made when first needed.
 
-    Owned by the client; any thread may send through it. It never decides for more than one request: when the mock or
-    the tracer is gone, the next request goes through the pool again.
+    Any thread may send through it. It never decides for more than one request: when the mock or the tracer is gone, the
+    next request goes through the pool again.
     """
 
-    def __init__(
+    def _obey(
         self,
         library: Library,
-        seams: Seams,
-        ours: Any,
+        seams: Seams | LibrarySeams,
         make_stock: Callable[[], Any],
         vetoes: tuple[Veto, ...] = (),
     ) -> None:
-        self._ours = ours
         self._make_stock = make_stock
         self._vetoes = vetoes
-        self._untouched = seams.untouched
+        self._seams = seams
+        self._untouched = (seams.all if isinstance(seams, LibrarySeams) else seams).untouched
         self._other_scheme: type[Exception] = library.httpx.UnsupportedProtocol
         self._lock = new_lock()
         self._stock: Any = None  # written under _lock
@@ -159,60 +164,138 @@ class _Accelerated:
                 return veto.reason
         return ""
 
+    def _obstacle_below(self, function: Any) -> str:
+        """The same without the library's transport class, where `function` stands now."""
+        assert isinstance(self._seams, LibrarySeams)
+        if not (self._seams.is_own(function) and self._seams.below.untouched()):
+            return "instrumented"
+        return next((veto.reason for veto in self._vetoes if veto.reason), "")
+
     def _stock_for(self, reason: str) -> Any:
         counters.request_stock(reason)
+        return self._stock_transport()
+
+    def _stock_transport(self) -> Any:
         with self._lock:
             if self._stock is None:
                 self._stock = self._make_stock()
             return self._stock
 
-    @property
-    def _pool(self) -> _BothPools:
-        """litellm asks an evicted client's `_transport._pool.connections` whether any is busy before it closes it."""
-        return _BothPools(self._ours, self._stock)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} over {self._ours!r}>"
+    def _stock_made(self) -> Any:
+        with self._lock:
+            return self._stock
 
 
-class AcceleratedTransport(_Accelerated):
+class SyncObeying(Obeying):
     """For an `httpx.Client`."""
+
+    def _pooled(self, request: Any) -> Any:
+        raise NotImplementedError
 
     def handle_request(self, request: Any) -> Any:
         reason = self._obstacle()
         if not reason:
             try:
-                return self._ours.handle_request(request)
+                return self._pooled(request)
             except self._other_scheme:  # nothing was sent: a WebSocket's, perhaps, which the stock transport speaks
                 reason = "scheme: not http"
         return self._stock_for(reason).handle_request(request)
 
-    def close(self) -> None:
-        self._ours.close()
-        with self._lock:
-            stock = self._stock
-        if stock is not None:
-            stock.close()
+    def _handle_below(self, function: Any, request: Any) -> Any:
+        """`handle_request` where a tracer was taken off this transport, and `function` is what that had wrapped."""
+        reason = self._obstacle_below(function)
+        if not reason:
+            try:
+                return self._pooled(request)
+            except self._other_scheme:
+                reason = "scheme: not http"
+        stock = self._stock_for(reason)
+        return function.__get__(stock, type(stock))(request)
 
 
-class AsyncAcceleratedTransport(_Accelerated):
+class AsyncObeying(Obeying):
     """For an `httpx.AsyncClient`, on any event loop."""
+
+    def _pooled(self, request: Any) -> Awaitable[Any]:
+        raise NotImplementedError
 
     async def handle_async_request(self, request: Any) -> Any:
         reason = self._obstacle()
         if not reason:
             try:
-                return await self._ours.handle_async_request(request)
+                return await self._pooled(request)
             except self._other_scheme:
                 reason = "scheme: not http"
         return await self._stock_for(reason).handle_async_request(request)
+
+    async def _handle_below(self, function: Any, request: Any) -> Any:
+        reason = self._obstacle_below(function)
+        if not reason:
+            try:
+                return await self._pooled(request)
+            except self._other_scheme:
+                reason = "scheme: not http"
+        stock = self._stock_for(reason)
+        return await function.__get__(stock, type(stock))(request)
+
+
+class Accelerated(Obeying):
+    """What an accelerated client has as its transport: ours, and the stock one beside it. Owned by the client."""
+
+    def __init__(
+        self,
+        library: Library,
+        seams: Seams | LibrarySeams,
+        ours: Any,
+        make_stock: Callable[[], Any],
+        vetoes: tuple[Veto, ...] = (),
+    ) -> None:
+        self._obey(library, seams, make_stock, vetoes)
+        self._ours = ours
+        self._library_passed_for = library if isinstance(seams, LibrarySeams) else None
+        self._view: pool_view.PoolView | None = None
+
+    @property
+    def _pool(self) -> pool_view.PoolView:
+        """What litellm, the SDKs' own tests and hacks of users look at inside httpx's transports."""
+        if self._view is None:
+            library = self._library_passed_for
+            self._view = pool_view.PoolView(self) if library is None else pool_view.passing(library.core, self)
+        return self._view
+
+    def _change(self, reason: str) -> None:
+        """The stock transport was changed by hand: from now on it takes the requests."""
+        self._vetoes = (*self._vetoes, Veto(reason))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} over {self._ours!r}>"
+
+
+class AcceleratedTransport(Accelerated, SyncObeying):
+    """For an `httpx.Client`."""
+
+    def _pooled(self, request: Any) -> Any:
+        return self._ours.handle_request(request)
+
+    def close(self) -> None:
+        self._ours.close()
+        stock = self._stock_made()
+        if stock is not None:
+            stock.close()
+
+
+class AsyncAcceleratedTransport(Accelerated, AsyncObeying):
+    """For an `httpx.AsyncClient`, on any event loop."""
+
+    def _pooled(self, request: Any) -> Awaitable[Any]:
+        begun: Awaitable[Any] = self._ours.handle_async_request(request)
+        return begun
 
     async def aclose(self) -> None:
         try:
             await self._ours.aclose()
         finally:
-            with self._lock:
-                stock = self._stock
+            stock = self._stock_made()
             if stock is not None:
                 await stock.aclose()
 
@@ -220,17 +303,21 @@ class AsyncAcceleratedTransport(_Accelerated):
 def accelerated(
     library: Library, ours: Any, make_stock: Callable[[], Any], vetoes: tuple[Veto, ...] = ()
 ) -> AcceleratedTransport:
-    """The transport of a client of `library`: `ours` while nothing stands against it, else what `make_stock` makes."""
-    kind = of_library(AcceleratedTransport, library.httpx.BaseTransport)
-    made: AcceleratedTransport = kind(library, _seams_of(library.httpx)[0], ours, make_stock, vetoes)
+    """The transport of a client of `library`: `ours` while nothing stands against it, else what `make_stock` makes.
+    Whoever asks it takes it for the library's own."""
+    kind = _passing(AcceleratedTransport, library.httpx.BaseTransport, library.httpx.HTTPTransport, "handle_request")
+    made: AcceleratedTransport = kind(library, seams_of(library.httpx), ours, make_stock, vetoes)
     return made
 
 
 def async_accelerated(
     library: Library, ours: Any, make_stock: Callable[[], Any], vetoes: tuple[Veto, ...] = ()
 ) -> AsyncAcceleratedTransport:
-    kind = of_library(AsyncAcceleratedTransport, library.httpx.AsyncBaseTransport)
-    made: AsyncAcceleratedTransport = kind(library, _seams_of(library.httpx)[1], ours, make_stock, vetoes)
+    httpx = library.httpx
+    kind = _passing(
+        AsyncAcceleratedTransport, httpx.AsyncBaseTransport, httpx.AsyncHTTPTransport, "handle_async_request"
+    )
+    made: AsyncAcceleratedTransport = kind(library, async_seams_of(httpx), ours, make_stock, vetoes)
     return made
 
 
@@ -240,23 +327,16 @@ def of_library(kind: type, base: type) -> Any:
     return type(kind.__name__, (kind, base), {"__doc__": kind.__doc__, "__module__": __name__})
 
 
-class _BothPools:
-    """The connections that requests of one client are using, in our pool and in the stock transport's own."""
-
-    def __init__(self, *transports: Any) -> None:
-        self._transports = transports
-
-    @property
-    def connections(self) -> list[Any]:
-        found: list[Any] = []
-        for transport in self._transports:
-            found += getattr(getattr(transport, "_pool", None), "connections", ())
-            # litellm's aiohttp transport: what its connector handed out.
-            connector = getattr(getattr(transport, "client", None), "connector", None)
-            found += [_Busy() for _ in getattr(connector, "_acquired", ())]
-        return found
-
-
-class _Busy:
-    def is_idle(self) -> bool:
-        return False
+@functools.cache
+def _passing(kind: Any, base: type, stock: type, method: str) -> Any:
+    """The same, passing for the library's own transport class `stock`."""
+    return type(
+        kind.__name__,
+        (kind, base),
+        {
+            "__doc__": kind.__doc__,
+            "__module__": __name__,
+            method: Unwrapping(getattr(kind, method), stock),
+            **passing_for(stock),
+        },
+    )

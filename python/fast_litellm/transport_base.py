@@ -127,7 +127,7 @@ class Transport:
         }
         self._send = self._handle.send
         self._start = self._handle.start
-        self._pool = _OpenLeases(self._handle)
+        self._pool = OpenLeases(self._handle)
 
     def _arguments(self, request: Any) -> RequestArguments:
         """What the core is to know of a request."""
@@ -196,7 +196,7 @@ def _target(target: Any) -> bytes:
     raise TypeError(f"target must be bytes or str, but got {type(target).__name__}.")
 
 
-class _OpenLeases:
+class OpenLeases:
     """What litellm reads of a transport (`_pool.connections`, each with `is_idle()`) before it closes an evicted
     client: the connections that requests of this transport are using now."""
 
@@ -208,6 +208,9 @@ class _OpenLeases:
     @property
     def connections(self) -> list[_OpenLease]:
         return [_OpenLease()] * self._handle.open_leases
+
+    #: httpcore's name for the requests that are under way.
+    _requests = connections
 
 
 class _OpenLease:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .async_transport import AsyncResponseBody, AsyncTransport
 from .http_library import library_of
 from .network_stream import AsyncNetworkStream, SyncNetworkStream
+from .obeying_transport import AsyncObeyingTransport, SyncObeyingTransport
 from .sync_transport import SyncResponseBody, SyncTransport
 from .traced_transport import TracedAsyncBody, TracedSyncBody
 from .transport_base import Transport
+from .unwrapping import Unwrapping
 
 if TYPE_CHECKING:
     import httpx
@@ -40,6 +42,27 @@ def transports_for(module: ModuleType) -> Transports:
     signature = signature.replace(
         parameters=[limits if each.name == "limits" else each for each in signature.parameters.values()]
     )
+    pooled = pooled_transports_for(module)
+
+    def transport(name: str, ours: Any, method: str) -> type[Any]:
+        documented = {
+            "__doc__": Transport.__doc__,
+            "__module__": __name__,
+            "__signature__": signature,  # with the library's own default for limits
+            method: Unwrapping(getattr(ours, method), getattr(module, name)),
+        }
+        return type(name, (ours, getattr(pooled, name)), documented)
+
+    return Transports(
+        transport("HTTPTransport", SyncObeyingTransport, "handle_request"),
+        transport("AsyncHTTPTransport", AsyncObeyingTransport, "handle_async_request"),
+    )
+
+
+@functools.cache
+def pooled_transports_for(module: ModuleType) -> Transports:
+    """Their bases, which send through the pool whatever is in place: for `instrumentation`'s transports, which look."""
+    library = library_of(module)
 
     def stream(name: str, body: type, base: type) -> type[Any]:
         return type(name, (body, base), {"__module__": __name__})
@@ -50,17 +73,13 @@ def transports_for(module: ModuleType) -> Transports:
         return type(base.__name__, (base,), {"__module__": __name__, "__slots__": (), "_core_name": core})
 
     def transport(name: str, ours: type, base: type, **members: type) -> type[Any]:
-        documented = {
-            "__doc__": Transport.__doc__,
-            "__module__": __name__,
-            "__signature__": signature,  # with the library's own default for limits
-            "_library": library,
-        }
-        return type(name, (ours, base), {**documented, **members})
+        return type(
+            name, (ours, base), {"__doc__": ours.__doc__, "__module__": __name__, "_library": library, **members}
+        )
 
     return Transports(
         transport(
-            "HTTPTransport",
+            "PooledTransport",
             SyncTransport,
             module.BaseTransport,
             _response_stream=stream("ResponseStream", SyncResponseBody, library.SyncByteStream),
@@ -68,7 +87,7 @@ def transports_for(module: ModuleType) -> Transports:
             _network_stream=network(SyncNetworkStream),
         ),
         transport(
-            "AsyncHTTPTransport",
+            "AsyncPooledTransport",
             AsyncTransport,
             module.AsyncBaseTransport,
             _response_stream=stream("AsyncResponseStream", AsyncResponseBody, library.AsyncByteStream),

@@ -191,11 +191,11 @@ class ClientPoints:
         keywords = dict(decision.keywords)
         try:
             from fast_litellm import _core
-            from fast_litellm.transports import transports_for
+            from fast_litellm.transports import pooled_transports_for
 
             if "tls_settings" in keywords:
                 keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
-            ours = getattr(transports_for(self._library.httpx), side.transport)(**keywords, pool="default")
+            ours = getattr(pooled_transports_for(self._library.httpx), side.transport)(**keywords, pool="default")
             # litellm and the SDKs make a client for each tenant and event loop, and drop it. The next one finds the
             # connections.
             ours._handle.keep_connections()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-_CLASS: Any = object.__dict__["__class__"]  # the descriptor itself: our classes put a property in front of it
+from ..passing import become, passing_for
+
+__all__ = ["attributes", "become", "hidden"]
 
 
 def attributes(base: Any) -> dict[str, Any]:
@@ -19,10 +21,5 @@ def attributes(base: Any) -> dict[str, Any]:
 
 
 def hidden(base: Any) -> dict[str, Any]:
-    """The same, and for everybody who asks an instance, it is what it was. (type() cannot be told.)"""
-    return {**attributes(base), "__class__": property(lambda _: base, _CLASS.__set__)}
-
-
-def become(instance: Any, kind: type) -> None:
-    """Gives an instance its class, also where that is hidden."""
-    _CLASS.__set__(instance, kind)
+    """The same, and for everybody who asks an instance, it is what it was."""
+    return {**attributes(base), **passing_for(base)}

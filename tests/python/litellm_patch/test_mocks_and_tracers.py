@@ -124,6 +124,26 @@ def test_opentelemetry(
     assert told.instrumented == 1
 
 
+@under_httpx
+def test_opentelemetry_taken_off_one_client_is_off_there_and_on_elsewhere(
+    accelerated: Any, openai_server: Any, told: Any, carried: Any, spans: Callable[[], list[str]], mode: Any
+) -> None:
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.httpx")
+    off, on = mode.handler(accelerated), mode.handler(accelerated, timeout=31.0)
+    assert off.client is not on.client
+    url = f"{openai_server.base_url}/models"
+    assert mode.do(off.client.get(url)).status_code == 200
+    assert len(spans()) == told.instrumented == 1
+    instrumentation.HTTPXClientInstrumentor.uninstrument_client(off.client)
+    assert mode.do(off.client.get(url)).status_code == 200
+    assert len(spans()) == told.instrumented == 1
+    assert carried.requests == 1
+    assert mode.do(on.client.get(url)).status_code == 200
+    assert len(spans()) == told.instrumented == 2
+    for handler in (off, on):
+        mode.close(handler.client)
+
+
 def test_opentelemetry_of_httpx_leaves_what_stands_for_aiohttp_in_the_pool(
     accelerated: Any, openai_server: Any, told: Any, spans: Callable[[], list[str]], run: Any
 ) -> None:

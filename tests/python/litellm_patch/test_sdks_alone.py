@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 import fast_litellm
-from peers.scripted import Connection, ScriptedServer
+from peers.scripted import Connection, Gate, ScriptedServer
 
 Run = Callable[..., Any]
 
@@ -104,6 +104,30 @@ def test_its_calls_go_through_the_pool(
     assert carried.requests == 3
     assert server.connections == 1
     assert counts() == (1, {}, {})
+    sdk.do(client.close())
+
+
+def test_its_transport_shows_what_the_sdks_own_tests_look_at(sdk: Sdk, serve: Callable[..., ScriptedServer]) -> None:
+    """The suites of openai and anthropic count `_pool._requests` of what has to be httpx's transport."""
+    gate = Gate()
+
+    async def half(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab")
+        await gate.passed()
+
+    client = sdk.client(serve(half).url)
+    transport = client._client._transport
+    assert isinstance(transport, sdk.transport[0])
+    core = importlib.import_module(sdk.library.__name__.replace("httpx", "httpcore"))
+    assert isinstance(transport._pool, core.AsyncConnectionPool if sdk.is_async else core.ConnectionPool)
+    assert len(transport._pool._requests) == 0
+    request = client._client.build_request("GET", "/")
+    response = sdk.do(client._client.send(request, stream=True))
+    assert len(transport._pool._requests) == 1
+    sdk.do(response.aclose() if sdk.is_async else response.close())
+    assert len(transport._pool._requests) == 0
+    gate.open()
     sdk.do(client.close())
 
 
