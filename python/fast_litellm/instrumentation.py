@@ -14,7 +14,7 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import pool_view
 from ._core import sockets_replaced
@@ -96,27 +96,32 @@ def async_places(library: Library) -> list[Place]:
     ]
 
 
-class LibrarySeams(NamedTuple):
-    """The seams of one kind of transport."""
+class LibrarySeams:
+    """The seams of one kind of transport, of which the first is the method of the library's transport class."""
 
-    all: Seams
-    #: Without the first, the method of the library's transport class.
-    below: Seams
-    is_own: Judge  # of a value of that first one
+    def __init__(self, places: list[Place]) -> None:
+        self.untouched = Seams(places).untouched
+        self._untouched_below = Seams(places[1:]).untouched
+        self._is_own = places[0][2]
+        self._own: object = None  # what was last found to be
 
-    @classmethod
-    def of(cls, places: list[Place]) -> LibrarySeams:
-        return cls(Seams(places), Seams(places[1:]), places[0][2])
+    def untouched_below(self, method: object) -> bool:
+        """The same for a caller who found `method` on the library's class: whatever has been put there since."""
+        if method is not self._own:
+            if not self._is_own(method):
+                return False
+            self._own = method
+        return self._untouched_below()
 
 
 @functools.cache
 def seams_of(httpx: ModuleType) -> LibrarySeams:
-    return LibrarySeams.of(places(of_module(httpx)))
+    return LibrarySeams(places(of_module(httpx)))
 
 
 @functools.cache
 def async_seams_of(httpx: ModuleType) -> LibrarySeams:
-    return LibrarySeams.of(async_places(of_module(httpx)))
+    return LibrarySeams(async_places(of_module(httpx)))
 
 
 def _methods(owner: Any, sibling: str, *names: str) -> list[Place]:
@@ -149,27 +154,22 @@ class Obeying:
     ) -> None:
         self._make_stock = make_stock
         self._vetoes = vetoes
-        self._seams = seams
-        self._untouched = (seams.all if isinstance(seams, LibrarySeams) else seams).untouched
+        self._untouched = seams.untouched
+        self._untouched_below = seams.untouched_below if isinstance(seams, LibrarySeams) else None
         self._other_scheme: type[Exception] = library.httpx.UnsupportedProtocol
         self._lock = new_lock()
         self._stock: Any = None  # written under _lock
 
-    def _obstacle(self) -> str:
-        """Why the next request goes through the stock transport; empty if it goes through the pool."""
-        if not self._untouched():
+    def _obstacle(self, method: Any = None) -> str:
+        """Why the next request goes through the stock transport; empty if it goes through the pool. `method`: what the
+        library's class had when the caller looked the method up (`unwrapping.py`); None: what it has now."""
+        below = self._untouched_below
+        if not (self._untouched() if method is None or below is None else below(method)):
             return "instrumented"
         for veto in self._vetoes:
             if veto.reason:
                 return veto.reason
         return ""
-
-    def _obstacle_below(self, function: Any) -> str:
-        """The same without the library's transport class, where `function` stands now."""
-        assert isinstance(self._seams, LibrarySeams)
-        if not (self._seams.is_own(function) and self._seams.below.untouched()):
-            return "instrumented"
-        return next((veto.reason for veto in self._vetoes if veto.reason), "")
 
     def _stock_for(self, reason: str) -> Any:
         counters.request_stock(reason)
@@ -193,24 +193,17 @@ class SyncObeying(Obeying):
         raise NotImplementedError
 
     def handle_request(self, request: Any) -> Any:
-        reason = self._obstacle()
+        return self._send_as(request)
+
+    def _send_as(self, request: Any, method: Any = None) -> Any:
+        reason = self._obstacle(method)
         if not reason:
             try:
                 return self._pooled(request)
             except self._other_scheme:  # nothing was sent: a WebSocket's, perhaps, which the stock transport speaks
                 reason = "scheme: not http"
-        return self._stock_for(reason).handle_request(request)
-
-    def _handle_below(self, function: Any, request: Any) -> Any:
-        """`handle_request` where a tracer was taken off this transport, and `function` is what that had wrapped."""
-        reason = self._obstacle_below(function)
-        if not reason:
-            try:
-                return self._pooled(request)
-            except self._other_scheme:
-                reason = "scheme: not http"
         stock = self._stock_for(reason)
-        return function.__get__(stock, type(stock))(request)
+        return (stock.handle_request if method is None else method.__get__(stock, type(stock)))(request)
 
 
 class AsyncObeying(Obeying):
@@ -220,23 +213,17 @@ class AsyncObeying(Obeying):
         raise NotImplementedError
 
     async def handle_async_request(self, request: Any) -> Any:
-        reason = self._obstacle()
-        if not reason:
-            try:
-                return await self._pooled(request)
-            except self._other_scheme:
-                reason = "scheme: not http"
-        return await self._stock_for(reason).handle_async_request(request)
+        return await self._send_as(request)
 
-    async def _handle_below(self, function: Any, request: Any) -> Any:
-        reason = self._obstacle_below(function)
+    async def _send_as(self, request: Any, method: Any = None) -> Any:
+        reason = self._obstacle(method)
         if not reason:
             try:
                 return await self._pooled(request)
             except self._other_scheme:
                 reason = "scheme: not http"
         stock = self._stock_for(reason)
-        return await function.__get__(stock, type(stock))(request)
+        return await (stock.handle_async_request if method is None else method.__get__(stock, type(stock)))(request)
 
 
 class Accelerated(Obeying):
@@ -336,7 +323,7 @@ def _passing(kind: Any, base: type, stock: type, method: str) -> Any:
         {
             "__doc__": kind.__doc__,
             "__module__": __name__,
-            method: Unwrapping(getattr(kind, method), stock),
+            method: Unwrapping(method, kind._send_as, stock),
             **passing_for(stock),
         },
     )

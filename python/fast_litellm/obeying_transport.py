@@ -58,8 +58,8 @@ class _ObeyingTransport(Obeying, Transport):
         self._send = self._start = handle.send
         self._pool = OpenLeases(handle)
 
-    def _obstacle(self) -> str:
-        return "" if self._closed else super()._obstacle()  # closed: says so itself
+    def _obstacle(self, method: Any = None) -> str:
+        return "" if self._closed else super()._obstacle(method)  # closed: says so itself
 
     def _close(self) -> None:
         self._closed = True

@@ -49,7 +49,7 @@ def transports_for(module: ModuleType) -> Transports:
             "__doc__": Transport.__doc__,
             "__module__": __name__,
             "__signature__": signature,  # with the library's own default for limits
-            method: Unwrapping(getattr(ours, method), getattr(module, name)),
+            method: Unwrapping(method, ours._send_as, getattr(module, name)),
         }
         return type(name, (ours, getattr(pooled, name)), documented)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -183,6 +184,15 @@ def test_a_copy_of_the_transport_sends_as_the_transport_does(kind: Kind, server:
     assert isinstance(other, kind.transport)
     client._transport = other
     assert kind.do(client.get(server.url)).text == "GET /"
+    kind.close(client)
+
+
+@pytest.mark.parametrize("way", ["accelerate", "transport"])
+def test_the_method_of_an_asynchronous_transport_is_a_coroutine_function(kind: Kind, way: str) -> None:
+    client = _client(kind, way)
+    method = getattr(client._transport, "handle_async_request" if kind.asynchronous else "handle_request")
+    assert inspect.iscoroutinefunction(method) == kind.asynchronous
+    assert method.__name__ == getattr(kind.transport, method.__name__).__name__
     kind.close(client)
 
 

@@ -116,6 +116,17 @@ def both_and_one_after_the_other_off(traced: Traced, client: Any) -> list[int]:
     return found
 
 
+def on_one_and_then_everywhere(traced: Traced, client: Any) -> list[int]:
+    traced.on(client)
+    found = [traced.spans(client)]
+    traced.everywhere()
+    found.append(traced.spans(client))
+    traced.off(client)
+    found.append(traced.spans(client))
+    traced.nowhere()
+    return [*found, traced.spans(client)]
+
+
 def off_before_on(traced: Traced, client: Any) -> list[int]:
     traced.off(client)
     found = [traced.spans(client)]
@@ -133,7 +144,15 @@ def twice_everywhere(traced: Traced, client: Any) -> list[int]:
 
 @pytest.mark.parametrize("way", ["accelerate", "transport"])
 @pytest.mark.parametrize(
-    "steps", [taken_off_one, put_on_one_again, both_and_one_after_the_other_off, off_before_on, twice_everywhere]
+    "steps",
+    [
+        taken_off_one,
+        put_on_one_again,
+        both_and_one_after_the_other_off,
+        on_one_and_then_everywhere,
+        off_before_on,
+        twice_everywhere,
+    ],
 )
 def test_a_client_has_the_spans_that_a_stock_one_has(traced: Traced, steps: Steps, way: str) -> None:
     found = []
