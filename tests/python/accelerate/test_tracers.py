@@ -26,7 +26,7 @@ class Traced:
         self.asynchronous = asynchronous
         self._kind = getattr(instrumentation, library.upper() + "ClientInstrumentor", None)
         if self._kind is None:
-            pytest.skip(f"this instrumentation knows no {library}")
+            pytest.skip(f"case: this instrumentation knows no {library}")
         self._exporter = InMemorySpanExporter()
         self._provider = TracerProvider()
         self._provider.add_span_processor(SimpleSpanProcessor(self._exporter))
