@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace fastpool {
@@ -11,6 +12,24 @@ namespace fastpool {
 namespace net {
 class ChannelFactory;
 }
+namespace tls {
+class SettingsFiles;
+}
+
+/// What the files that TlsSettings name held when they were read; empty: they are read when a context is created.
+/// Equal if the contents are. A cheap copy of an immutable object.
+class TlsFiles {
+ public:
+  TlsFiles() = default;
+  explicit TlsFiles(std::shared_ptr<const tls::SettingsFiles> read) noexcept : read_(std::move(read)) {}
+  [[nodiscard]] explicit operator bool() const noexcept { return read_ != nullptr; }
+  [[nodiscard]] const std::shared_ptr<const tls::SettingsFiles>& get() const noexcept { return read_; }
+
+  friend bool operator==(const TlsFiles& left, const TlsFiles& right) noexcept;
+
+ private:
+  std::shared_ptr<const tls::SettingsFiles> read_;
+};
 
 /// How TLS is to be spoken. Two connections may be shared only if these are equal. The defaults verify everything:
 /// chain and host name, TLS 1.2 or later.
@@ -30,6 +49,7 @@ struct TlsSettings {
   std::string groups;            ///< OpenSSL's SSL_CTX_set1_groups_list syntax; empty: default
   int security_level = -1;       ///< OpenSSL security level; -1: as built (a "@SECLEVEL" in cipher_list counts too)
   std::uint64_t options = 0;     ///< SSL_OP_* added to the library's own
+  TlsFiles files;                ///< what the files above held; in place of the files, once they were read
 
   friend bool operator==(const TlsSettings&, const TlsSettings&) = default;
 };

@@ -108,7 +108,9 @@ class Handle {
   bool closed = false;                      // with the GIL
 
  private:
-  const Profile profile_;
+  [[nodiscard]] std::optional<Error> prepare(client::Core& core);
+
+  Profile profile_;  // with its files read
   const nanobind::object ssl_context_;
   void renew(client::Core& core);
   [[nodiscard]] std::unique_ptr<client::Handle> make_native(
@@ -133,6 +135,7 @@ void forget_pool(const Pool& gone) noexcept;
 
 void bind_pool(nanobind::module_& module);
 void bind_response(nanobind::module_& module);
+void bind_tls_settings(nanobind::module_& module);
 void bind_handle(nanobind::module_& module);
 
 /// A whole response, as Pool.request() gives it.

@@ -1,10 +1,11 @@
-// _core.Handle and _core.TlsSettings.
+// _core.Handle.
 
 #include "bindings.h"
 #include "context_factory.h"
 #include "errors.h"
 #include "exchange.h"
 #include "gil.h"
+#include "tls/settings_files.h"
 
 namespace nb = nanobind;
 
@@ -44,9 +45,26 @@ Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std
       ssl_context_(std::move(ssl_context)),
       isolation_(owns_pool ? client::Handle::Isolation::by_pool : client::Handle::Isolation::by_handle) {
   client::Core& core = pool.core();
+  std::optional<Error> refused;
+  {
+    const WithoutGil without_gil;
+    refused = prepare(core);
+  }
+  if (refused) raise_value_error(*refused);
+}
+
+/// Reads the files of the TLS settings and creates the context now, as httpx does, not at the first request.
+std::optional<Error> Handle::prepare(client::Core& core) {
+  if (!profile_.channels) {
+    auto read = tls::with_files_read(profile_.tls);
+    if (!read) return std::move(read).error();
+    profile_.tls = std::move(read).value();
+  }
   const auto interned = core.intern(profile_);
-  if (auto tls = interned->tls(); !tls) raise_value_error(tls.error());  // as httpx does, not at the first request
+  profile_ = interned->profile();  // handles of equal settings share the bytes
+  if (auto tls = interned->tls(); !tls) return std::move(tls).error();
   native_ = make_native(core, interned);
+  return std::nullopt;
 }
 
 Handle::~Handle() {
@@ -98,54 +116,6 @@ void Handle::close() noexcept {
 
 void bind_handle(nb::module_& module) {
   using namespace nb::literals;
-  nb::class_<TlsSettings>(module, "TlsSettings")
-      .def(
-          "__init__",
-          [](TlsSettings* self, bool verify_peer, bool verify_hostname, std::string ca_file, std::string ca_directory,
-             std::string certificate_file, std::string private_key_file, std::string private_key_password,
-             std::uint64_t verify_flags, int minimum_version, int maximum_version, std::string cipher_list,
-             std::string groups, int security_level, std::uint64_t options) {
-            new (self) TlsSettings{verify_peer,
-                                   verify_hostname,
-                                   std::move(ca_file),
-                                   std::move(ca_directory),
-                                   std::move(certificate_file),
-                                   std::move(private_key_file),
-                                   std::move(private_key_password),
-                                   verify_flags,
-                                   minimum_version,
-                                   maximum_version,
-                                   std::move(cipher_list),
-                                   std::move(groups),
-                                   security_level,
-                                   options};
-          },
-          nb::kw_only(), "verify_peer"_a = true, "verify_hostname"_a = true, "ca_file"_a = "", "ca_directory"_a = "",
-          "certificate_file"_a = "", "private_key_file"_a = "", "private_key_password"_a = "", "verify_flags"_a = 0,
-          "minimum_version"_a = 0x0303, "maximum_version"_a = 0, "cipher_list"_a = "", "groups"_a = "",
-          "security_level"_a = -1, "options"_a = 0)
-      .def_ro("verify_peer", &TlsSettings::verify_peer)
-      .def_ro("verify_hostname", &TlsSettings::verify_hostname)
-      .def_ro("ca_file", &TlsSettings::ca_file)
-      .def_ro("ca_directory", &TlsSettings::ca_directory)
-      .def_ro("certificate_file", &TlsSettings::certificate_file)
-      .def_ro("private_key_file", &TlsSettings::private_key_file)
-      .def_ro("private_key_password", &TlsSettings::private_key_password)
-      .def_ro("verify_flags", &TlsSettings::verify_flags)
-      .def_ro("minimum_version", &TlsSettings::minimum_version)
-      .def_ro("maximum_version", &TlsSettings::maximum_version)
-      .def_ro("cipher_list", &TlsSettings::cipher_list)
-      .def_ro("groups", &TlsSettings::groups)
-      .def_ro("security_level", &TlsSettings::security_level)
-      .def_ro("options", &TlsSettings::options)
-      .def("__eq__",
-           [](const TlsSettings& self, nb::handle other) {
-             return nb::isinstance<TlsSettings>(other) && self == nb::cast<const TlsSettings&>(other);
-           })
-      .def("__hash__", [](const TlsSettings& self) {
-        return std::hash<std::string>{}(self.ca_file + self.certificate_file + self.cipher_list);
-      });
-
   nb::class_<Handle>(module, "Handle", nb::is_weak_referenceable())
       .def(
           "__init__",

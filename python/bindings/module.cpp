@@ -28,6 +28,7 @@ NB_MODULE(_core, module) {
   bind_replaced_sockets(module);
   bind_pool(module);
   bind_response(module);
+  bind_tls_settings(module);
   bind_handle(module);
   bind_exchange(module);
   bind_event_loop(module);

@@ -26,8 +26,16 @@ class CoreError(Exception):
     os_error: int
     detail: str
 
+class TlsFiles:
+    """What the files of a TlsSettings held when they were read. Equal, and of equal hash, if the contents are."""
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over all of it."""
+
 class TlsSettings:
-    """Mirror of fastpool::TlsSettings; every field is a keyword and an attribute."""
+    """Mirror of fastpool::TlsSettings; every field is a keyword and an attribute. `files`: what the files hold, which
+    then are not opened any more; None: a Handle reads them when it is constructed. Equal only if `files` are."""
 
     def __init__(
         self,
@@ -46,7 +54,12 @@ class TlsSettings:
         groups: str = "",
         security_level: int = -1,
         options: int = 0,
+        files: TlsFiles | None = None,
     ) -> None: ...
+    def read(self) -> TlsSettings:
+        """The same with `files` as they are now; itself if it has them. ValueError for a file that cannot be read."""
+    @property
+    def files(self) -> TlsFiles | None: ...
     @property
     def verify_peer(self) -> bool: ...
     @property

@@ -96,7 +96,8 @@ def _is_pythons_own(context: object, method: str) -> bool:
 
 def settings_from(verify: Verify = True, cert: Cert | None = None, trust_env: bool = True) -> _core.TlsSettings:
     """The settings for httpx's arguments of the same names, by httpx's rules: `verify=True` means SSL_CERT_FILE, else
-    SSL_CERT_DIR (both only with `trust_env`), else certifi's bundle.
+    SSL_CERT_DIR (both only with `trust_env`), else certifi's bundle. They hold what the files hold now: settings of
+    other contents under the same names are not equal, and share nothing.
 
     Raises TypeError for an `ssl.SSLContext` or a replaced `ssl` module (see `engine_from`), OSError naming a file that
     cannot be read.
@@ -121,11 +122,9 @@ def _trust_locations(verify: Verify, trust_env: bool) -> tuple[str, str] | None:
         )
     if verify is not True:
         return _bundle(os.fspath(verify), "verify")
-    if trust_env:
-        for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-            if path := os.environ.get(variable):
-                # httpx takes either variable for what its name says.
-                return _bundle(path, variable, directory=variable == "SSL_CERT_DIR")
+    named = _trust_locations_of_environment() if trust_env else None
+    if named is not None:
+        return named
     import certifi
 
     return _bundle(certifi.where(), "certifi")
@@ -137,14 +136,37 @@ def is_original_context_class() -> bool:
     return context.__module__ == "ssl" and [base.__module__ for base in context.__bases__] == ["_ssl"]
 
 
+def trust_now(trust_env: bool) -> object:
+    """Equal for as long as what `verify=True` may go by has not changed: the files that the environment names, else
+    certifi's bundle and OpenSSL's default places. None if a file cannot be read."""
+    try:
+        named = _trust_locations_of_environment() if trust_env else None
+        if named is not None:
+            return _core.TlsSettings(ca_file=named[0], ca_directory=named[1]).read().files
+        import certifi
+
+        return _core.TlsSettings(ca_file=certifi.where()).read().files, _core.TlsSettings().read().files
+    except (ImportError, OSError, ValueError):
+        return None
+
+
+def _trust_locations_of_environment() -> tuple[str, str] | None:
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if path := os.environ.get(variable):
+            # httpx takes either variable for what its name says.
+            return _bundle(path, variable, directory=variable == "SSL_CERT_DIR")
+    return None
+
+
 def _bundle(path: str, source: str, directory: bool | None = None) -> tuple[str, str]:
-    is_directory = os.path.isdir(path)
+    # SSL_CERT_DIR may name several, as OpenSSL has it.
+    there = [each for each in (path.split(os.pathsep) if directory else [path]) if os.path.isdir(each)]
     if directory is None:
-        directory = is_directory
-    if directory and not is_directory:
+        directory = bool(there)
+    if directory and not there:
         raise NotADirectoryError(errno.ENOTDIR, f"the CA directory of {source} is not a directory", path)
     if directory:
-        if not os.access(path, os.R_OK | os.X_OK):
+        if not any(os.access(each, os.R_OK | os.X_OK) for each in there):
             raise PermissionError(errno.EACCES, f"the CA directory of {source} cannot be read", path)
         return "", path
     _check_readable(path, f"the CA bundle of {source}")
@@ -178,7 +200,6 @@ def _check_readable(path: str, what: str) -> None:
         raise type(error)(error.errno, f"{what} cannot be read: {error.strerror}", path) from None
 
 
-@functools.lru_cache(maxsize=256)
 def _settings(locations: tuple[str, str] | None, certificate: tuple[str, str, str]) -> _core.TlsSettings:
     ca_file, ca_directory = locations or ("", "")
     certificate_file, private_key_file, private_key_password = certificate
@@ -191,7 +212,7 @@ def _settings(locations: tuple[str, str] | None, certificate: tuple[str, str, st
         private_key_file=private_key_file,
         private_key_password=private_key_password,
         **_defaults(),
-    )
+    ).read()
 
 
 @functools.cache

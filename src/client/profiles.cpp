@@ -32,6 +32,11 @@ Result<std::shared_ptr<tls::Context>> InternedProfile::tls() const {
   return tls_;
 }
 
+bool InternedProfile::outgrown() const {
+  const std::lock_guard lock(mutex_);
+  return tls_ != nullptr && tls_->outgrown();
+}
+
 void abandon(std::shared_ptr<const InternedProfile> parents) {
   if (parents != nullptr) (void)new std::shared_ptr<const InternedProfile>(std::move(parents));
 }
@@ -42,7 +47,7 @@ std::shared_ptr<const InternedProfile> Profiles::intern(const Profile& profile) 
   const auto [first, last] = known_.equal_range(hash);
   for (auto each = first; each != last; ++each) {
     auto living = each->second.lock();
-    if (living && living->profile() == profile) return living;
+    if (living && living->profile() == profile && !living->outgrown()) return living;
   }
   if (known_.size() >= sweep_at_) {
     std::erase_if(known_, [](const auto& each) { return each.second.expired(); });

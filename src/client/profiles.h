@@ -30,6 +30,9 @@ class InternedProfile {
   /// OpenSSL refuses, such as an unreadable file.
   [[nodiscard]] Result<std::shared_ptr<tls::Context>> tls() const;
 
+  /// Whether its context is to serve no further client (\see tls::Context::outgrown()).
+  [[nodiscard]] bool outgrown() const;
+
  private:
   const Id id_;
   const Profile profile_;

@@ -2,18 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
-#include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "tls/context_state.h"
+#include "tls/pem_loading.h"
+#include "tls/settings_files.h"
 
 namespace fastpool::tls {
 
@@ -35,26 +31,6 @@ std::string in_quotes(std::string_view text) {
 
 std::string openssl_words() {
   return reason_of(take_last_error());
-}
-
-enum class Kind : std::uint8_t { file, directory };
-
-/// Whether it is there, readable, and what it should be. OpenSSL would say less, and of a directory nothing.
-Result<void> check_path(std::string_view role, const std::string& path, Kind kind) {
-  const auto cannot = [&](int problem) {
-    return refuse("cannot read " + std::string(role) + " " + in_quotes(path) + ": " +
-                  std::generic_category().message(problem));
-  };
-  if (path.find('\0') != std::string::npos) return refuse(std::string(role) + ": the path holds a NUL");
-  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (opened < 0) return cannot(errno);
-  struct stat status{};
-  const int failed = ::fstat(opened, &status) == 0 ? 0 : errno;
-  ::close(opened);
-  if (failed != 0) return cannot(failed);
-  if (kind == Kind::file && S_ISDIR(status.st_mode)) return cannot(EISDIR);
-  if (kind == Kind::directory && !S_ISDIR(status.st_mode)) return cannot(ENOTDIR);
-  return {};
 }
 
 Result<void> set_protocol(SSL_CTX* context, const TlsSettings& settings) {
@@ -90,25 +66,22 @@ Result<void> set_protocol(SSL_CTX* context, const TlsSettings& settings) {
   return {};
 }
 
-Result<void> set_trust(SSL_CTX* context, const TlsSettings& settings) {
-  if (!settings.ca_file.empty()) {
-    if (auto checked = check_path("CA file", settings.ca_file, Kind::file); !checked) return checked;
-    if (SSL_CTX_load_verify_file(context, settings.ca_file.c_str()) != 1) {
-      return refuse("CA file " + in_quotes(settings.ca_file) + " holds no certificates in PEM: " + openssl_words());
+Result<void> set_trust(SSL_CTX* context, const TlsSettings& settings, const SettingsFiles& files) {
+  X509_STORE* const store = SSL_CTX_get_cert_store(context);
+  if (files.ca_file() && add_trust_anchors(store, *files.ca_file()) == 0 && !settings.ca_file.empty()) {
+    return refuse("CA file " + in_quotes(settings.ca_file) + " holds no certificates in PEM: " + openssl_words());
+  }
+  for (const SettingsFiles::Hashed& each : files.hashed())
+    add_hashed(store, each);
+  for (const std::string& directory : files.ca_directories()) {
+    if (SSL_CTX_load_verify_dir(context, directory.c_str()) != 1) {
+      return refuse("CA directory " + in_quotes(directory) + ": " + openssl_words());
     }
   }
-  if (!settings.ca_directory.empty()) {
-    if (auto checked = check_path("CA directory", settings.ca_directory, Kind::directory); !checked) return checked;
-    if (SSL_CTX_load_verify_dir(context, settings.ca_directory.c_str()) != 1) {
-      return refuse("CA directory " + in_quotes(settings.ca_directory) + ": " + openssl_words());
-    }
-  }
+  ERR_clear_error();  // of default places and directories, where OpenSSL too skips what it cannot use
   if (!settings.verify_peer) {
     SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
     return {};
-  }
-  if (settings.ca_file.empty() && settings.ca_directory.empty() && SSL_CTX_set_default_verify_paths(context) != 1) {
-    return refuse("OpenSSL's default trust anchors: " + openssl_words());
   }
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, note_verification);
   if (settings.verify_flags != 0) {
@@ -136,20 +109,18 @@ int give_no_password(char*, int, int, void*) noexcept {
   return -1;
 }
 
-Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, Password& password) {
+Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, const SettingsFiles& files,
+                              Password& password) {
   const std::string& certificate = settings.certificate_file;
   const std::string& key = settings.private_key_file.empty() ? certificate : settings.private_key_file;
-  if (auto checked = check_path("client certificate", certificate, Kind::file); !checked) return checked;
-  if (auto checked = check_path("private key", key, Kind::file); !checked) return checked;
-  if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1) {
+  if (!use_certificate_chain(context, files.certificate())) {
     return refuse("client certificate " + in_quotes(certificate) + " cannot be used: " + openssl_words());
   }
   password.asked = false;
-  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
+  if (!use_private_key(context, files.private_key())) {
     const unsigned long code = take_last_error();
     if (ERR_GET_LIB(code) == ERR_LIB_X509 && ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH) {
-      return refuse("private key " + in_quotes(key) + " does not belong to client certificate " +
-                    in_quotes(certificate));
+      return refuse("private key " + in_quotes(key) + " does not belong to client certificate " + in_quotes(certificate));
     }
     if (password.asked && settings.private_key_password.empty()) {
       return refuse("private key " + in_quotes(key) + " is encrypted and no password was given");
@@ -163,7 +134,7 @@ Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, Pas
   return {};
 }
 
-Result<void> set_certificate(SSL_CTX* context, const TlsSettings& settings) {
+Result<void> set_certificate(SSL_CTX* context, const TlsSettings& settings, const SettingsFiles& files) {
   if (settings.certificate_file.empty()) {
     if (!settings.private_key_file.empty()) {
       return refuse("private key " + in_quotes(settings.private_key_file) + " was given without a client certificate");
@@ -173,10 +144,19 @@ Result<void> set_certificate(SSL_CTX* context, const TlsSettings& settings) {
   Password password{settings.private_key_password};
   SSL_CTX_set_default_passwd_cb(context, give_password);
   SSL_CTX_set_default_passwd_cb_userdata(context, &password);
-  auto loaded = load_certificate(context, settings, password);
+  auto loaded = load_certificate(context, settings, files, password);
   SSL_CTX_set_default_passwd_cb(context, give_no_password);
   SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
   return loaded;
+}
+
+/// How many certificates and revocation lists a context has in memory.
+int trusted_objects(SSL_CTX* context) {
+  X509_STORE* const store = SSL_CTX_get_cert_store(context);
+  X509_STORE_lock(store);
+  const int count = sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
+  X509_STORE_unlock(store);
+  return count;
 }
 
 /// \returns 1: the reference is ours now.
@@ -195,6 +175,12 @@ Context::~Context() = default;
 Result<std::shared_ptr<Context>> Context::create(const TlsSettings& settings) {
   net::install_fork_handler();
   sync::ForkGate::at_thread_end(&OPENSSL_thread_stop);  // else OpenSSL does it itself, outside
+  std::shared_ptr<const SettingsFiles> files = settings.files.get();
+  if (files == nullptr) {
+    auto read = SettingsFiles::read(settings, SettingsFiles::Directories::left_to_openssl);
+    if (!read) return std::move(read).error();
+    files = std::move(read).value();
+  }
   const OpenSslSection inside;
   ERR_clear_error();
   auto state = std::make_unique<State>();
@@ -205,13 +191,20 @@ Result<std::shared_ptr<Context>> Context::create(const TlsSettings& settings) {
   state->verify_hostname = settings.verify_peer && settings.verify_hostname;
 
   if (auto done = set_protocol(context, settings); !done) return std::move(done).error();
-  if (auto done = set_trust(context, settings); !done) return std::move(done).error();
-  if (auto done = set_certificate(context, settings); !done) return std::move(done).error();
+  if (auto done = set_trust(context, settings, *files); !done) return std::move(done).error();
+  if (auto done = set_certificate(context, settings, *files); !done) return std::move(done).error();
 
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context, store_session);
+  if (files->directories_read() && !files->ca_directories().empty()) state->trusted_at_first = trusted_objects(context);
   ERR_clear_error();
   return std::shared_ptr<Context>(new Context(std::move(state)));
+}
+
+bool Context::outgrown() const {
+  if (!state_->trusted_at_first) return false;
+  const OpenSslSection inside;
+  return trusted_objects(state_->handle.get()) != *state_->trusted_at_first;
 }
 
 }  // namespace fastpool::tls

@@ -10,7 +10,7 @@ Result<std::shared_ptr<Context>> ContextCache::get(const TlsSettings& settings) 
   std::erase_if(known_, [](const Known& known) { return known.context.expired(); });
   for (const Known& known : known_) {
     if (known.settings != settings) continue;
-    if (auto living = known.context.lock()) return living;
+    if (auto living = known.context.lock(); living != nullptr && !living->outgrown()) return living;
   }
   auto made = Context::create(settings);
   if (made) known_.push_back({settings, *made});

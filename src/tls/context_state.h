@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "tls/context.h"
@@ -14,6 +15,7 @@ struct Context::State {
   SslContextHandle handle;
   bool verify_peer = true;
   bool verify_hostname = true;
+  std::optional<int> trusted_at_first;  ///< certificates and revocation lists, if OpenSSL may add others of a directory
   SessionCache sessions;
 };
 

@@ -93,7 +93,10 @@ def _context_of(arguments: Arguments, library: Library) -> Any:
     Nobody but the library makes anything of its default; so all clients have the same one, and share connections.
     """
     if arguments.verify is True and not arguments.cert:
-        surroundings = (ssl.SSLContext, ssl.create_default_context, *map(os.environ.get, _SSL_VARIABLES))
+        from fast_litellm.tls import trust_now
+
+        variables = map(os.environ.get, _SSL_VARIABLES)
+        surroundings = (ssl.SSLContext, ssl.create_default_context, *variables, trust_now(arguments.trust_env))
         return _default_context(library, arguments.trust_env, surroundings)
     return library.httpx.create_ssl_context(verify=arguments.verify, cert=arguments.cert, trust_env=arguments.trust_env)
 

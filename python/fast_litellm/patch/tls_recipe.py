@@ -247,12 +247,15 @@ class ContextRecipes:
         if recipe.ca_file is None:
             return _DIFFERS
         try:
+            before = _files_of(recipe.ca_file)
             fresh = make_context(key, self._default_ciphers)
+            files = _files_of(recipe.ca_file)
         except (OSError, ValueError):  # ssl.SSLError is an OSError
             return _DIFFERS
-        if fingerprint(context) != fingerprint(fresh):
+        if fingerprint(context) != fingerprint(fresh) or before != files:
             return _DIFFERS
-        settings = settings_of(fresh, key, self._default_ciphers)
+        # The settings trust what the context does, whatever becomes of the file.
+        settings = {**settings_of(fresh, key, self._default_ciphers), "files": files}
         with self._lock:
             self._proved[context] = (attributes(fresh), settings)
         return settings
@@ -261,6 +264,13 @@ class ContextRecipes:
 _DIFFERS = Refused("ssl context: differs from litellm's recipe")
 #: A key has a part that `Recipe` does not recognise.
 _UNKNOWN = Refused("unknown recipe")
+
+
+def _files_of(ca_file: str) -> Any:
+    """What the CA file of a context holds now, for `_core.TlsSettings`."""
+    from fast_litellm import _core
+
+    return _core.TlsSettings(ca_file=os.path.abspath(ca_file)).read().files
 
 
 def _is_plain(context: object) -> bool:

@@ -4,10 +4,12 @@ use: httpx, or httpx2 (openai >= 3 and anthropic >= 1)."""
 from __future__ import annotations
 
 import importlib
+import shutil
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,6 +17,7 @@ import pytest
 
 import fast_litellm
 from peers.scripted import Connection, Gate, ScriptedServer
+from support.certificates import Certificates
 
 Run = Callable[..., Any]
 
@@ -146,6 +149,40 @@ def test_tls_as_the_environment_says(sdk: Sdk, openai_server: Any, carried: Any)
     assert sdk.do(client._client.get(f"{openai_server.base_url}/models")).status_code == 200
     assert carried.requests == 1
     sdk.do(client.close())
+
+
+@pytest.mark.parametrize("engine", ["native", "context"])
+def test_a_client_goes_by_what_the_named_bundle_held_when_it_was_made(
+    sdk: Sdk,
+    serve: Callable[..., ScriptedServer],
+    certificates: Certificates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    carried: Any,
+    engine: str,
+) -> None:
+    if engine == "context":  # the library's own context then speaks TLS
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    bundle = tmp_path / "ca.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    server = serve(answer, tls=certificates.server)
+
+    def client_that_trusts(ca_file: Path) -> Any:
+        shutil.copy(ca_file, bundle)
+        return sdk.client(server.url)
+
+    before = client_that_trusts(certificates.ca_file)
+    assert sdk.ask(before) == "answered"
+    after = client_that_trusts(certificates.unknown_ca_file)
+    with pytest.raises(sdk.module.APIConnectionError):
+        sdk.ask(after)
+    assert sdk.ask(before) == "answered"
+    back = client_that_trusts(certificates.ca_file)
+    assert sdk.ask(back) == "answered"
+    assert carried.requests == 4
+    assert server.connections == 1  # `before` and `back` share one; the refused handshake is not counted
+    for client in (before, after, back):
+        sdk.do(client.close())
 
 
 def test_a_context_of_the_users_does_tls_itself(sdk: Sdk, openai_server: Any, carried: Any, counts: Any) -> None:

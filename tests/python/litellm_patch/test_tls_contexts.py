@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 import fast_litellm
+from fast_litellm import _core
 from fast_litellm.patch.tls_recipe import (
     ContextRecipes,
     Rebuilt,
@@ -190,6 +192,22 @@ def test_a_context_whose_bundle_changed_on_disk_since_is_refused(tmp_path: Path)
     assert cache.refusal() == "ssl context: differs from litellm's recipe"
     bundle.unlink()
     assert cache.refusal() == "ssl context: differs from litellm's recipe"
+
+
+def test_settings_keep_what_the_context_trusts_when_its_bundle_changes(tmp_path: Path) -> None:
+    """Stock clients on a context that litellm keeps go on trusting what was loaded into it."""
+    trustme = pytest.importorskip("trustme")
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    cache = Cache((str(bundle), None, None))
+    first = cache.rebuild()
+    assert isinstance(first, Rebuilt)
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    second = cache.rebuild()
+    assert isinstance(second, Rebuilt)
+    assert second.settings == first.settings
+    now = _core.TlsSettings(ca_file=str(bundle)).read().files
+    assert second.settings["files"] != now
 
 
 def test_a_client_certificate_loaded_into_it_is_seen(client_certificate: str) -> None:
@@ -384,6 +402,35 @@ def test_a_key_log_that_the_user_asked_for_is_written(
     assert told.stock_requests == {}
     assert "CLIENT" in (tmp_path / "keys").read_text()
     mode.do(handler.close())
+
+
+@pytest.mark.parametrize("patched", [False, True], ids=["stock", "patched"])
+def test_a_handler_trusts_what_litellms_cached_context_does(
+    litellm: Any,
+    mode: Any,
+    serve: Callable[..., ScriptedServer],
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    patched: bool,
+) -> None:
+    if patched:
+        assert fast_litellm.apply_acceleration()
+    bundle = tmp_path / "ca.pem"
+    shutil.copy(certificates.ca_file, bundle)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    server = serve(serve_ok, tls=certificates.server)
+    before = mode.handler(litellm)
+    assert mode.do(before.get(f"{server.url}/x")).content == b"GET /x"
+    shutil.copy(certificates.unknown_ca_file, bundle)
+    after = mode.handler(litellm)
+    assert mode.do(after.get(f"{server.url}/x")).content == b"GET /x"  # litellm's cache is by name
+    litellm.llms.custom_httpx.http_handler._ssl_context_cache.clear()
+    fresh = mode.handler(litellm)
+    with pytest.raises(httpx.TransportError, match=r"certificate"):
+        mode.do(fresh.get(f"{server.url}/x"))
+    for handler in (before, after, fresh):
+        mode.do(handler.close())
 
 
 def test_an_unknown_issuer_is_refused_through_the_pool_too(
