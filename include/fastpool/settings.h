@@ -19,7 +19,9 @@ struct PoolSettings {
   OptionalDuration max_lifetime = std::chrono::hours(1);      ///< +- 10 %, so that a fleet does not reconnect at once
   Duration dial_timeout =
       std::chrono::seconds(60);  ///< the endpoint's own cap on a dial; a longer connect timeout of a waiter extends it
-  OptionalDuration leak_after;   ///< a lease held longer is reported, once; absent: leaks are not looked for
+  Duration dns_lifetime = std::chrono::seconds(
+      5);  ///< a look-up serves dials for so long, unless its addresses all fail; zero: each dial looks up
+  OptionalDuration leak_after;  ///< a lease held longer is reported, once; absent: leaks are not looked for
 };
 
 }  // namespace fastpool

@@ -181,8 +181,8 @@ void bind_pool(nb::module_& module) {
       .def(
           "__init__",
           [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle,
-             nb::handle idle_timeout, nb::handle lifetime, nb::handle leak_after, std::optional<TlsSettings> tls,
-             nb::object ssl_context, nb::object factory) {
+             nb::handle idle_timeout, nb::handle lifetime, nb::handle leak_after, nb::handle dns_lifetime,
+             std::optional<TlsSettings> tls, nb::object ssl_context, nb::object factory) {
             PoolSettings settings;
             settings.max_connections_per_endpoint =
                 limit_from(per_endpoint, settings.max_connections_per_endpoint, "max_connections_per_endpoint");
@@ -191,14 +191,16 @@ void bind_pool(nb::module_& module) {
             settings.idle_timeout = duration_from(idle_timeout, "idle_timeout");
             settings.max_lifetime = duration_from(lifetime, "max_lifetime");
             settings.leak_after = duration_from(leak_after, "leak_after");
+            settings.dns_lifetime = duration_from(dns_lifetime, "dns_lifetime").value_or(settings.dns_lifetime);
             if (!ssl_context.is_none()) tls.reset();  // the context knows
             new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(ssl_context),
                             std::move(factory));
           },
           "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = 500, "max_connections"_a.none() = 0,
           "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0,
-          "max_lifetime"_a.none() = 3600.0, "leak_after"_a.none() = nb::none(), "default_tls"_a.none() = nb::none(),
-          "default_ssl_context"_a.none() = nb::none(), "error_factory"_a.none() = nb::none())
+          "max_lifetime"_a.none() = 3600.0, "leak_after"_a.none() = nb::none(), "dns_lifetime"_a = 5.0,
+          "default_tls"_a.none() = nb::none(), "default_ssl_context"_a.none() = nb::none(),
+          "error_factory"_a.none() = nb::none())
       .def_prop_ro("name", [](const Pool& self) { return self.name; })
       .def("cleanup", &cleanup)
       .def("get_stats", &get_stats)

@@ -106,6 +106,7 @@ class Pool:
         idle_timeout: float | None = 120.0,
         max_lifetime: float | None = 3600.0,
         leak_after: float | None = None,
+        dns_lifetime: float = 5.0,
         default_tls: TlsSettings | None = None,
         default_ssl_context: ssl.SSLContext | None = None,
         error_factory: ErrorFactory | None = None,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         idle_timeout: float | None
         max_lifetime: float | None
         leak_after: float | None
+        dns_lifetime: float
 
 
 FILE_VARIABLE = "FAST_LITELLM_FEATURE_CONFIG"
@@ -71,6 +72,13 @@ def _seconds(given: object) -> "float | None":
     return _limit(float, given)
 
 
+def _seconds_or_zero(given: object) -> float:
+    value = float(str(given).strip())
+    if not 0 <= value < 2**32:  # also refuses nan and infinity
+        raise ValueError
+    return value
+
+
 #: In the order of the table in docs/httpx.md.
 HTTPX_SHORTCUTS = ("cookies", "urls", "headers", "requests", "auth", "single", "streams", "bodies")
 
@@ -91,6 +99,7 @@ _EXPECTED: "dict[Callable[[object], object], str]" = {
     _shortcuts: "true, false or some of " + ", ".join(HTTPX_SHORTCUTS),
     _count: "a whole number above 0, or none",
     _seconds: "a number of seconds above 0, or none",
+    _seconds_or_zero: "a number of seconds, 0 or more",
 }
 
 
@@ -155,6 +164,9 @@ SETTINGS = {
     "pool.leak_after": Setting(
         _seconds, "none", "seconds after which a lease that was not given back is reported, once; `none`: never"
     ),
+    "pool.dns_lifetime": Setting(
+        _seconds_or_zero, "5", "seconds that the addresses of a name serve new connections; `0`: each looks them up"
+    ),
 }
 
 
@@ -188,6 +200,7 @@ def default_pool_settings() -> "PoolSettings":
         "idle_timeout": _value("pool.idle_timeout"),
         "max_lifetime": _value("pool.max_lifetime"),
         "leak_after": _value("pool.leak_after"),
+        "dns_lifetime": _value("pool.dns_lifetime"),
     }
 
 

@@ -72,6 +72,9 @@ class SimpleConnectionPool(_core.Pool):
     `leak_after`: a lease held longer than so many seconds is told once, as a warning of the logger "fast_litellm" that
     says where it was taken; None: leases are not watched.
 
+    `dns_lifetime`: for how many seconds the addresses of a name serve new connections; they are looked up again before
+    that if none of them can be connected to. 0: each connection looks them up, or shares a look-up that is under way.
+
     Any thread may call any method; the GIL is released wherever a method waits.
     """
 
@@ -91,6 +94,7 @@ class SimpleConnectionPool(_core.Pool):
         idle_timeout: float | EllipsisType | None = ...,
         max_lifetime: float | EllipsisType | None = ...,
         leak_after: float | EllipsisType | None = ...,
+        dns_lifetime: float | EllipsisType = ...,
         verify: Verify | EllipsisType = ...,
         cert: Cert | EllipsisType | None = ...,
         trust_env: bool | EllipsisType = ...,
@@ -104,6 +108,7 @@ class SimpleConnectionPool(_core.Pool):
             "idle_timeout": _limit("idle_timeout", idle_timeout, 0),
             "max_lifetime": _limit("max_lifetime", max_lifetime, 0),
             "leak_after": _limit("leak_after", leak_after, 0),
+            "dns_lifetime": _seconds("dns_lifetime", dns_lifetime),
             "verify": verify,
             "cert": cert,
             "trust_env": trust_env,
@@ -226,6 +231,12 @@ def _limit(name: str, value: float | EllipsisType | None, least: int) -> float |
     if not value >= least:  # refuses nan too
         raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value}")
     return value
+
+
+def _seconds(name: str, value: float | EllipsisType) -> float | EllipsisType | None:
+    if value is None:
+        raise TypeError(f"{name} must be a number of seconds, not None")
+    return _limit(name, value, 0)
 
 
 _FUNCTIONS = {

@@ -29,6 +29,7 @@ Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
   auto made = std::make_shared<InternedTarget>();
   made->origin = origin;
   made->profile = profile->profile();
+  made->dns_lifetime = pool_.settings().dns_lifetime;
   made->interned = profile;
   if (origin.scheme == Scheme::https) {
     auto tls = profile->tls();

@@ -91,21 +91,31 @@ void Dial::start(TimePoint now) {
     return begin_race(std::span(&*address, 1), now);
   }
   stage_ = Stage::resolving;
-  host_.resolve(target_->origin.host);
+  host_.resolve(target_->origin.host, target_->dns_lifetime);
 }
 
-void Dial::on_resolved(Result<net::AddressList> addresses, TimePoint now) {
+void Dial::on_resolved(Result<net::AddressList> addresses, net::CacheEntry entry, TimePoint now) {
   if (finished() || stage_ != Stage::resolving) {
     return;
   }
-  timings_.resolve = now - stage_started_;
+  timings_.resolve += now - stage_started_;
+  cached_ = entry;
   if (!addresses) {
     Error error = std::move(addresses).error();
     error.phase = Phase::resolve;
     error.detail = "cannot connect to " + target_text() + ": " + error.detail;
     return finish(std::move(error));
   }
-  begin_race(addresses.value(), now);
+  net::AddressList untried = std::move(addresses).value();
+  std::erase_if(untried, [this](const net::SocketAddress& address) {
+    return std::any_of(failures_.begin(), failures_.end(), [&](const FailedAttempt& failure) {
+      return failure.address == address.with_port(target_->origin.port);
+    });
+  });
+  if (untried.empty()) {
+    return finish(race_error(target_text(), failures_));
+  }
+  begin_race(untried, now);
 }
 
 void Dial::begin_race(std::span<const net::SocketAddress> addresses, TimePoint now) {
@@ -137,9 +147,25 @@ void Dial::advance_race(TimePoint now) {
       case RaceMove::wait:
         return;
       case RaceMove::give_up:
-        return finish(race_error(target_text(), failures_));
+        return give_up(now);
     }
   }
+}
+
+void Dial::give_up(TimePoint now) {
+  const bool tried = std::any_of(failures_.begin(), failures_.end(),
+                                 [](const FailedAttempt& failure) { return failure.step == "connect"; });
+  if (cached_ == 0 || resolved_again_ || !tried) {
+    return finish(race_error(target_text(), failures_));
+  }
+  resolved_again_ = true;
+  timings_.connect += now - stage_started_;
+  stage_ = Stage::resolving;
+  stage_started_ = now;
+  next_address_ = 0;
+  addresses_.clear();
+  host_.forget(target_->origin.host, std::exchange(cached_, 0));
+  host_.resolve(target_->origin.host, target_->dns_lifetime);
 }
 
 void Dial::start_attempt(TimePoint now) {
@@ -213,7 +239,7 @@ void Dial::on_ready(int descriptor, TimePoint now) {
 
 void Dial::win(Attempt attempt, TimePoint now) {
   close_sockets();
-  timings_.connect = now - stage_started_;
+  timings_.connect += now - stage_started_;
   stage_started_ = now;
   peer_ = attempt.address;
   const std::string& server_name =
@@ -310,6 +336,9 @@ TimePoint Dial::next_timer() const noexcept {
 Error Dial::timeout_error(TimePoint now) const {
   Phase phase = Phase::resolve;
   std::string doing = "resolving '" + target_->origin.host + "'";
+  if (!failures_.empty()) {
+    doing += " again";
+  }
   if (stage_ == Stage::connecting) {
     phase = Phase::connect;
     doing = "connecting to ";
@@ -319,12 +348,12 @@ Error Dial::timeout_error(TimePoint now) const {
     for (const Attempt& attempt : attempts_) {
       doing += (&attempt == &attempts_.front() ? "" : ", ") + attempt.address.to_string();
     }
-    if (!failures_.empty()) {
-      doing += " (failed before: " + describe(failures_) + ")";
-    }
   } else if (stage_ == Stage::handshaking) {
     phase = Phase::tls_handshake;
     doing = "in the TLS handshake with " + peer_.to_string();
+  }
+  if (!failures_.empty() && stage_ != Stage::handshaking) {
+    doing += " (failed before: " + describe(failures_) + ")";
   }
   return Error::make(
       ErrorCode::connect_timeout, phase,
@@ -333,6 +362,9 @@ Error Dial::timeout_error(TimePoint now) const {
 
 void Dial::finish(Result<Dialed> result) {
   close_sockets();
+  if (!result && cached_ != 0) {
+    host_.forget(target_->origin.host, std::exchange(cached_, 0));
+  }
   result_.emplace(std::move(result));
 }
 

@@ -27,6 +27,7 @@ struct Target {
   Origin origin;
   Profile profile;
   std::shared_ptr<tls::Context> tls;  ///< null for http, and where the profile brings its own engine
+  Duration dns_lifetime{};            ///< of a cached look-up; zero: each dial looks up
 };
 
 /// How long the parts of a dial took; absent parts are zero.
@@ -52,8 +53,10 @@ using DialDone = std::function<void(Result<Dialed>)>;
 class DialHost {
  public:
   virtual ~DialHost() = default;
-  /// Looks the name up and later calls Dial::on_resolved once.
-  virtual void resolve(const std::string& host) = 0;
+  /// Looks the name up and later calls Dial::on_resolved once. \param max_age of an answer from the cache.
+  virtual void resolve(const std::string& host, Duration max_age) = 0;
+  /// Drops an answer from the cache, since it led nowhere.
+  virtual void forget(const std::string& host, net::CacheEntry entry) = 0;
   /// From now on Dial::on_ready is called while the descriptor has one of `events` (EPOLLIN, EPOLLOUT; level-triggered), or
   /// an error or hang-up. Replaces an earlier interest. \returns 0 or an errno value.
   [[nodiscard]] virtual int set_interest(int descriptor, std::uint32_t events) = 0;
@@ -67,6 +70,8 @@ class DialHost {
 ///   start -> resolving -> connecting -> handshaking -> finished
 ///      \________(IP address, Unix socket)___^ \____(no TLS)____^      any -> finished: error, deadline, abort()
 ///
+/// If addresses from the cache all fail, the name may have moved: it is looked up again, once, and what is new is tried.
+///
 /// Owned by its driver and used by one thread; not movable, since sockets under way refer to it through the host.
 class Dial {
  public:
@@ -78,7 +83,8 @@ class Dial {
   ~Dial();
 
   void start(TimePoint now);
-  void on_resolved(Result<net::AddressList> addresses, TimePoint now);
+  /// \param entry what to forget if the addresses lead nowhere; 0: they are not from the cache.
+  void on_resolved(Result<net::AddressList> addresses, net::CacheEntry entry, TimePoint now);
   /// Harmless for a descriptor that is not (or no longer) of this dial.
   void on_ready(int descriptor, TimePoint now);
   /// Harmless when early.
@@ -104,6 +110,7 @@ class Dial {
 
   void begin_race(std::span<const net::SocketAddress> addresses, TimePoint now);
   void advance_race(TimePoint now);
+  void give_up(TimePoint now);
   void start_attempt(TimePoint now);
   void fail_attempt(const net::SocketAddress& address, int os_error, std::string_view step, TimePoint now);
   void win(Attempt attempt, TimePoint now);
@@ -130,6 +137,8 @@ class Dial {
   TimePoint hold_until_{};  ///< no attempt before this: a Unix socket whose backlog was full gives no event
   std::vector<Attempt> attempts_;
   std::vector<FailedAttempt> failures_;
+  net::CacheEntry cached_ = 0;  ///< what `addresses_` are from, until it is forgotten
+  bool resolved_again_ = false;
 
   // While handshaking.
   net::SocketAddress peer_;

@@ -54,7 +54,8 @@ struct Reactor::State final : ReactorThread::Member, std::enable_shared_from_thi
           done(std::move(callback)),
           dial(*this, std::move(target), when.deadline) {}
 
-    void resolve(const std::string& host) override;
+    void resolve(const std::string& host, Duration max_age) override;
+    void forget(const std::string& host, net::CacheEntry entry) override { state.resolver->forget(host, entry); }
     [[nodiscard]] int set_interest(int descriptor, std::uint32_t events) override;
     void drop_interest(int descriptor) override;
 
@@ -149,13 +150,14 @@ Reactor::State::State(Listener& hears, Duration interval, std::shared_ptr<net::R
 
 // What a dial asks for -------------------------------------------------------------------------------------------------
 
-void Reactor::State::Entry::resolve(const std::string& host) {
+void Reactor::State::Entry::resolve(const std::string& host, Duration max_age) {
   // The answer may come on a resolver's thread, long after this dial or even the reactor is gone.
   state.resolver->resolve(
-      host, Clock::now(), [weak = state.weak_from_this(), number = id](Result<net::AddressList> found) {
+      host, Clock::now(), max_age,
+      [weak = state.weak_from_this(), number = id](Result<net::AddressList> found, net::CacheEntry from) {
         if (const std::shared_ptr<State> alive = weak.lock()) {
-          alive->enqueue([number, found = std::move(found)](State& self) mutable {
-            self.drive(number, [&found](Entry& entry) { entry.dial.on_resolved(std::move(found), Clock::now()); });
+          alive->enqueue([number, found = std::move(found), from](State& self) mutable {
+            self.drive(number, [&](Entry& entry) { entry.dial.on_resolved(std::move(found), from, Clock::now()); });
           });
         }
       });

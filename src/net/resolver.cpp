@@ -91,11 +91,15 @@ struct Resolver::State {
   struct Flight {
     std::string host;
     TimePoint asked;
+    Duration max_age{};  ///< the longest of its callers
     std::vector<ResolveDone> callers;
   };
   struct Cached {
     AddressList addresses;
-    TimePoint expires;
+    TimePoint asked;
+    Duration max_age{};  ///< of the look-up's callers: nobody else may want it for longer
+    CacheEntry entry = 0;
+    [[nodiscard]] bool outlived(TimePoint now) const noexcept { return now - asked >= max_age; }
   };
 
   State(LookUp function, Settings chosen) : look_up(std::move(function)), settings(chosen) {}
@@ -111,30 +115,31 @@ struct Resolver::State {
   /// What a new caller of the same name may join. A flight that clear_cache() disowned is not in it.
   std::unordered_map<std::string, std::shared_ptr<Flight>> flights;
   std::unordered_map<std::string, Cached> cache;
+  CacheEntry last_entry = 0;
   std::size_t threads = 0;
   std::size_t idle_threads = 0;
   bool closed = false;
 
   static void run(const std::shared_ptr<State>& state);
   void run_one(std::unique_lock<std::mutex>& lock);
-  void keep(const std::string& host, const AddressList& addresses, TimePoint asked);
+  void keep(const Flight& flight, const AddressList& addresses);
   static bool start_thread(const std::shared_ptr<State>& state);
 };
 
-/// Makes room by dropping what has expired and, if nothing has, the name that will expire first.
-void Resolver::State::keep(const std::string& host, const AddressList& addresses, TimePoint asked) {
-  if (settings.cache_names == 0) {
+/// Makes room by dropping what nobody wants any more and, if that is nothing, the oldest.
+void Resolver::State::keep(const Flight& flight, const AddressList& addresses) {
+  if (settings.cache_names == 0 || flight.max_age <= Duration::zero()) {
     return;
   }
-  if (cache.size() >= settings.cache_names && !cache.contains(host)) {
-    std::erase_if(cache, [asked](const auto& entry) { return entry.second.expires <= asked; });
+  if (cache.size() >= settings.cache_names && !cache.contains(flight.host)) {
+    std::erase_if(cache, [&flight](const auto& entry) { return entry.second.outlived(flight.asked); });
     if (cache.size() >= settings.cache_names) {
       cache.erase(std::min_element(cache.begin(), cache.end(), [](const auto& left, const auto& right) {
-        return left.second.expires < right.second.expires;
+        return left.second.asked < right.second.asked;
       }));
     }
   }
-  cache.insert_or_assign(host, Cached{addresses, asked + settings.cache_lifetime});
+  cache.insert_or_assign(flight.host, Cached{addresses, flight.asked, flight.max_age, ++last_entry});
 }
 
 void Resolver::State::run_one(std::unique_lock<std::mutex>& lock) {
@@ -146,13 +151,13 @@ void Resolver::State::run_one(std::unique_lock<std::mutex>& lock) {
   if (const auto entry = flights.find(flight->host); entry != flights.end() && entry->second == flight) {
     flights.erase(entry);
     if (found) {
-      keep(flight->host, found.value(), flight->asked);
+      keep(*flight, found.value());
     }
   }
   std::vector<ResolveDone> callers = std::move(flight->callers);
   lock.unlock();
   for (const ResolveDone& done : callers) {
-    done(found);
+    done(found, 0);
   }
   callers.clear();  // what they captured goes without the lock too
   lock.lock();
@@ -202,40 +207,45 @@ Resolver::~Resolver() {
   }
   for (const auto& flight : unbegun) {
     for (const ResolveDone& done : flight->callers) {
-      done(Error::make(ErrorCode::pool_closed, Phase::resolve, "the resolver was closed"));
+      done(Error::make(ErrorCode::pool_closed, Phase::resolve, "the resolver was closed"), 0);
     }
   }
 }
 
-void Resolver::resolve(const std::string& host, TimePoint now, ResolveDone done) {
+void Resolver::resolve(const std::string& host, TimePoint now, Duration max_age, ResolveDone done) {
   if (const std::optional<SocketAddress> numeric = SocketAddress::from_ip(host, 0)) {
-    done(AddressList{*numeric});
+    done(AddressList{*numeric}, 0);
     return;
   }
   if (const std::string why = refusal(host); !why.empty()) {
     Error error = resolve_error(host, why);
     error.final = true;
-    done(std::move(error));
+    done(std::move(error), 0);
     return;
   }
 
   std::unique_lock lock(state_->mutex);
   if (const auto cached = state_->cache.find(host); cached != state_->cache.end()) {
-    if (now < cached->second.expires) {
+    if (now - cached->second.asked < max_age) {
       AddressList addresses = cached->second.addresses;
+      const CacheEntry entry = cached->second.entry;
       lock.unlock();
-      done(std::move(addresses));
+      done(std::move(addresses), entry);
       return;
     }
-    state_->cache.erase(cached);
+    if (cached->second.outlived(now)) {
+      state_->cache.erase(cached);
+    }
   }
   if (const auto joined = state_->flights.find(host); joined != state_->flights.end()) {
+    joined->second->max_age = std::max(joined->second->max_age, max_age);
     joined->second->callers.push_back(std::move(done));
     return;
   }
   auto flight = std::make_shared<State::Flight>();
   flight->host = host;
   flight->asked = now;
+  flight->max_age = max_age;
   flight->callers.push_back(std::move(done));
   state_->flights.emplace(host, flight);
   state_->queue.push_back(flight);
@@ -249,12 +259,19 @@ void Resolver::resolve(const std::string& host, TimePoint now, ResolveDone done)
         state_->queue.pop_back();
         state_->flights.erase(host);
         lock.unlock();
-        flight->callers.front()(resolve_error(host, "no thread could be started for the look-up", EAGAIN));
+        flight->callers.front()(resolve_error(host, "no thread could be started for the look-up", EAGAIN), 0);
         return;
       }
     }
   }
   state_->work.notify_one();
+}
+
+void Resolver::forget(const std::string& host, CacheEntry entry) {
+  const std::lock_guard lock(state_->mutex);
+  if (const auto cached = state_->cache.find(host); cached != state_->cache.end() && cached->second.entry == entry) {
+    state_->cache.erase(cached);
+  }
 }
 
 void Resolver::clear_cache() {

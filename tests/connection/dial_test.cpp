@@ -58,7 +58,11 @@ int option(int descriptor, int level, int name) {
 /// Keeps what a dial asked for and brings it real readiness, with the test's own time.
 class Host final : public DialHost {
  public:
-  void resolve(const std::string& host) override { asked.push_back(host); }
+  void resolve(const std::string& host, Duration max_age) override {
+    asked.push_back(host);
+    last_max_age = max_age;
+  }
+  void forget(const std::string& host, net::CacheEntry entry) override { forgotten.emplace_back(host, entry); }
   int set_interest(int descriptor, std::uint32_t events) override {
     interests[descriptor] = events;
     most_interests = std::max(most_interests, interests.size());
@@ -87,6 +91,8 @@ class Host final : public DialHost {
   }
 
   std::vector<std::string> asked;
+  Duration last_max_age{};
+  std::vector<std::pair<std::string, net::CacheEntry>> forgotten;
   std::map<int, std::uint32_t> interests;
   std::size_t most_interests = 0;
 };
@@ -128,7 +134,7 @@ TEST(DialTest, a_silent_first_address_loses_to_the_second_after_250_ms) {
   dial.start(kNow);
   EXPECT_EQ(host.asked, std::vector<std::string>{"two.test"});
   EXPECT_EQ(dial.next_timer(), kDeadline);
-  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), kNow + 10ms);
+  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), 0, kNow + 10ms);
   ASSERT_EQ(host.interests.size(), 1U);
   EXPECT_EQ(dial.next_timer(), kNow + 260ms);
   dial.on_timer(kNow + 259ms);
@@ -150,7 +156,7 @@ TEST(DialTest, the_next_address_is_tried_at_once_when_one_refuses) {
   Host host;
   Dial dial(host, target_of("two.test", listener.port()), kDeadline);
   dial.start(kNow);
-  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), kNow);
+  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), 0, kNow);
   host.pump(dial, kNow);  // no timer was needed
   const Result<Dialed> result = dial.take_result();
   ASSERT_TRUE(result.ok()) << result.error().detail;
@@ -169,7 +175,7 @@ TEST(DialTest, both_families_are_raced) {
   Host host;
   Dial dial(host, target_of("both.test", v6.port()), kDeadline);
   dial.start(kNow);
-  dial.on_resolved(ips({"::1", "::1", "127.0.0.1"}), kNow);
+  dial.on_resolved(ips({"::1", "::1", "127.0.0.1"}), 0, kNow);
   dial.on_timer(kNow + kAttemptDelay);  // the second attempt is of the other family
   host.pump(dial, kNow + kAttemptDelay);
   const Result<Dialed> result = dial.take_result();
@@ -182,7 +188,7 @@ TEST(DialTest, refused_by_every_address_is_a_final_error_that_names_each) {
   Host host;
   Dial dial(host, target_of("two.test", port), kDeadline);
   dial.start(kNow);
-  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), kNow);
+  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), 0, kNow);
   if (!dial.finished()) {
     host.pump(dial, kNow);
   }
@@ -197,13 +203,105 @@ TEST(DialTest, refused_by_every_address_is_a_final_error_that_names_each) {
                                        ": Connection refused, 127.0.0.2:" + text + ": Connection refused)");
 }
 
+TEST(DialTest, when_all_cached_addresses_fail_the_name_is_looked_up_again_and_what_is_new_is_tried) {
+  RawListener listener("127.0.0.2");
+  Host host;
+  auto target = target_of("moved.test", listener.port());
+  target->dns_lifetime = 5s;
+  Dial dial(host, target, kDeadline);
+  dial.start(kNow);
+  EXPECT_EQ(host.last_max_age, Duration(5s));
+  dial.on_resolved(ips({"127.0.0.1", "127.0.0.3"}), 7, kNow + 1ms);
+  while (host.asked.size() == 1)
+    host.pump(dial, kNow + 2ms, true);
+  ASSERT_FALSE(dial.finished());
+  EXPECT_EQ(host.forgotten, (std::vector<std::pair<std::string, net::CacheEntry>>{{"moved.test", 7}}));
+  EXPECT_EQ(host.asked, (std::vector<std::string>{"moved.test", "moved.test"}));
+  EXPECT_EQ(dial.next_timer(), kDeadline);
+  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), 0, kNow + 3ms);
+  host.pump(dial, kNow + 4ms);
+  const Result<Dialed> result = dial.take_result();
+  ASSERT_TRUE(result.ok()) << result.error().detail;
+  EXPECT_EQ(net::peer_address(result->channel->descriptor()), listener.address());
+  EXPECT_EQ(result->timings.resolve, 2ms);
+  EXPECT_EQ(host.forgotten.size(), 1U);
+}
+
+TEST(DialTest, addresses_that_have_just_failed_are_not_tried_again_and_the_name_is_looked_up_twice_at_most) {
+  const std::uint16_t port = refusing_port();
+  Host host;
+  Dial same(host, target_of("same.test", port), kDeadline);
+  same.start(kNow);
+  same.on_resolved(ips({"127.0.0.1"}), 7, kNow);
+  while (host.asked.size() == 1)
+    host.pump(same, kNow, true);
+  same.on_resolved(ips({"127.0.0.1"}), 0, kNow);
+  ASSERT_TRUE(same.finished());
+  const std::string text = std::to_string(port);
+  EXPECT_EQ(same.take_result().error().detail,
+            "cannot connect to http://same.test:" + text + " (127.0.0.1:" + text + ": Connection refused)");
+
+  Host another;
+  Dial twice(another, target_of("twice.test", port), kDeadline);
+  twice.start(kNow);
+  twice.on_resolved(ips({"127.0.0.1"}), 7, kNow);
+  while (another.asked.size() == 1)
+    another.pump(twice, kNow, true);
+  twice.on_resolved(ips({"127.0.0.2"}), 8, kNow);  // what another dial has looked up meanwhile
+  if (!twice.finished()) another.pump(twice, kNow);
+  EXPECT_EQ(twice.take_result().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(another.asked.size(), 2U);
+  EXPECT_EQ(another.forgotten,
+            (std::vector<std::pair<std::string, net::CacheEntry>>{{"twice.test", 7}, {"twice.test", 8}}));
+}
+
+TEST(DialTest, addresses_that_were_looked_up_just_now_are_believed) {
+  Host host;
+  Dial dial(host, target_of("dead.test", refusing_port()), kDeadline);
+  dial.start(kNow);
+  dial.on_resolved(ips({"127.0.0.1"}), 0, kNow);
+  if (!dial.finished()) host.pump(dial, kNow);
+  EXPECT_FALSE(dial.take_result().ok());
+  EXPECT_EQ(host.asked.size(), 1U);
+  EXPECT_TRUE(host.forgotten.empty());
+}
+
+TEST(DialTest, a_timeout_drops_the_cached_answer) {
+  RawListener silent("127.0.0.1", 0);
+  silent.swallow();
+  Host host;
+  Dial dial(host, target_of("silent.test", silent.port()), kNow + 2s);
+  dial.start(kNow);
+  dial.on_resolved(ips({"127.0.0.1"}), 9, kNow);
+  dial.on_timer(kNow + 2s);
+  ASSERT_TRUE(dial.finished());
+  EXPECT_EQ(dial.take_result().error().code, ErrorCode::connect_timeout);
+  EXPECT_EQ(host.forgotten, (std::vector<std::pair<std::string, net::CacheEntry>>{{"silent.test", 9}}));
+}
+
+TEST(DialTest, a_timeout_while_the_name_is_looked_up_again_says_so) {
+  Host host;
+  const std::uint16_t port = refusing_port();
+  Dial dial(host, target_of("moved.test", port), kNow + 2s);
+  dial.start(kNow);
+  dial.on_resolved(ips({"127.0.0.1"}), 9, kNow);
+  while (host.asked.size() == 1)
+    host.pump(dial, kNow, true);
+  dial.on_timer(kNow + 2s);
+  const std::string text = std::to_string(port);
+  EXPECT_EQ(dial.take_result().error().detail,
+            "no connection to http://moved.test:" + text +
+                " after 2.000 s, still resolving 'moved.test' again (failed before: 127.0.0.1:" + text +
+                ": Connection refused)");
+}
+
 TEST(DialTest, an_unknown_name_is_final_and_names_the_origin) {
   Host host;
   Dial dial(host, target_of("unknown.test", 80), kDeadline);
   dial.start(kNow);
   Error unknown = Error::make(ErrorCode::resolve_failed, Phase::resolve, "cannot resolve 'unknown.test': no such name");
   unknown.final = true;
-  dial.on_resolved(unknown, kNow);
+  dial.on_resolved(unknown, 0, kNow);
   const Result<Dialed> result = dial.take_result();
   EXPECT_EQ(result.error().code, ErrorCode::resolve_failed);
   EXPECT_TRUE(result.error().final);
@@ -222,7 +320,7 @@ TEST(DialTest, a_timeout_says_that_the_name_was_still_being_resolved) {
   EXPECT_EQ(result.error().code, ErrorCode::connect_timeout);
   EXPECT_EQ(result.error().phase, Phase::resolve);
   EXPECT_EQ(result.error().detail, "no connection to http://slow.test:80 after 2.000 s, still resolving 'slow.test'");
-  dial.on_resolved(ips({"127.0.0.1"}), kNow + 3s);  // too late, and harmless
+  dial.on_resolved(ips({"127.0.0.1"}), 0, kNow + 3s);  // too late, and harmless
   EXPECT_TRUE(host.interests.empty());
 }
 
@@ -232,7 +330,7 @@ TEST(DialTest, a_timeout_names_the_addresses_that_were_being_connected_to_and_th
   Host host;
   Dial dial(host, target_of("two.test", silent.port()), kNow + 2s);
   dial.start(kNow);
-  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), kNow);
+  dial.on_resolved(ips({"127.0.0.1", "127.0.0.2"}), 0, kNow);
   host.pump(dial, kNow, true);
   dial.on_timer(kNow + 2s);
   ASSERT_TRUE(dial.finished());
@@ -253,7 +351,7 @@ TEST(DialTest, a_local_address_is_bound_to_and_restricts_the_family) {
   Host host;
   Dial dial(host, target, kDeadline);
   dial.start(kNow);
-  dial.on_resolved(ips({"::1", "127.0.0.1"}), kNow);
+  dial.on_resolved(ips({"::1", "127.0.0.1"}), 0, kNow);
   host.pump(dial, kNow);
   const Result<Dialed> result = dial.take_result();
   ASSERT_TRUE(result.ok()) << result.error().detail;
@@ -404,7 +502,7 @@ class TlsDialTest : public testing::Test {
     Dial one(host, target, kDeadline);
     one.start(kNow);
     if (!host.asked.empty()) {
-      one.on_resolved(ips({"127.0.0.1"}), kNow);
+      one.on_resolved(ips({"127.0.0.1"}), 0, kNow);
     }
     host.pump(one, kNow);
     EXPECT_TRUE(host.interests.empty());

@@ -64,22 +64,80 @@ class Names {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-std::future<Result<AddressList>> ask(Resolver& resolver, const std::string& host, TimePoint now = kNow) {
+constexpr Duration kMaxAge = 5s;
+
+std::future<Result<AddressList>> ask(Resolver& resolver, const std::string& host, TimePoint now = kNow,
+                                     Duration max_age = kMaxAge) {
   auto promise = std::make_shared<std::promise<Result<AddressList>>>();
-  resolver.resolve(host, now, [promise](Result<AddressList> found) { promise->set_value(std::move(found)); });
+  resolver.resolve(host, now, max_age,
+                   [promise](Result<AddressList> found, CacheEntry) { promise->set_value(std::move(found)); });
   return promise->get_future();
 }
 
-TEST(ResolverTest, a_name_is_looked_up_once_in_300_seconds) {
+/// What the answer was from: an entry of the cache, or 0.
+CacheEntry origin_of(Resolver& resolver, const std::string& host, TimePoint now = kNow) {
+  auto promise = std::make_shared<std::promise<CacheEntry>>();
+  resolver.resolve(host, now, kMaxAge,
+                   [promise](const Result<AddressList>&, CacheEntry entry) { promise->set_value(entry); });
+  return promise->get_future().get();
+}
+
+TEST(ResolverTest, an_answer_serves_for_as_long_as_its_caller_takes_it) {
   Names names;
   Resolver resolver(names.look_up());
   EXPECT_TRUE(ask(resolver, "a.test").get().ok());
-  const Result<AddressList> again = ask(resolver, "a.test", kNow + 299s).get();
+  const Result<AddressList> again = ask(resolver, "a.test", kNow + 4999ms).get();
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(again.value(), (AddressList{ip("192.0.2.1"), ip("2001:db8::1")}));
   EXPECT_EQ(names.calls("a.test"), 1);
-  EXPECT_TRUE(ask(resolver, "a.test", kNow + 300s).get().ok());
+  EXPECT_TRUE(ask(resolver, "a.test", kNow + 2s, 1s).get().ok());
   EXPECT_EQ(names.calls("a.test"), 2);
+  EXPECT_TRUE(ask(resolver, "a.test", kNow + 7s).get().ok());
+  EXPECT_EQ(names.calls("a.test"), 3);
+}
+
+TEST(ResolverTest, with_no_age_allowed_each_caller_gets_a_look_up) {
+  Names names;
+  Resolver resolver(names.look_up());
+  EXPECT_TRUE(ask(resolver, "a.test", kNow, 0s).get().ok());
+  EXPECT_TRUE(ask(resolver, "a.test", kNow, 0s).get().ok());
+  EXPECT_TRUE(ask(resolver, "a.test", kNow, 5s).get().ok());  // nothing was kept for it
+  EXPECT_EQ(names.calls("a.test"), 3);
+  EXPECT_TRUE(ask(resolver, "a.test", kNow, 0s).get().ok());
+  EXPECT_EQ(names.calls("a.test"), 4);
+}
+
+TEST(ResolverTest, an_answer_that_led_nowhere_is_dropped_and_the_next_look_up_serves_all_who_ask) {
+  Names names;
+  Resolver resolver(names.look_up());
+  EXPECT_EQ(origin_of(resolver, "a.test"), 0U);
+  const CacheEntry entry = origin_of(resolver, "a.test");
+  EXPECT_NE(entry, 0U);
+  names.hold();
+  resolver.forget("a.test", entry);
+  auto first = ask(resolver, "a.test");
+  resolver.forget("a.test", entry);
+  auto second = ask(resolver, "a.test");
+  names.let_go();
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(second.get().ok());
+  EXPECT_EQ(names.calls("a.test"), 2);
+}
+
+TEST(ResolverTest, only_the_answer_that_was_used_is_dropped) {
+  Names names;
+  Resolver resolver(names.look_up());
+  EXPECT_TRUE(ask(resolver, "a.test").get().ok());
+  EXPECT_TRUE(ask(resolver, "b.test").get().ok());
+  const CacheEntry used = origin_of(resolver, "a.test");
+  resolver.forget("a.test", used);
+  EXPECT_TRUE(ask(resolver, "a.test").get().ok());
+  resolver.forget("a.test", used);  // another dial that failed on it comes later
+  resolver.forget("b.test", used);
+  EXPECT_NE(origin_of(resolver, "a.test"), 0U);
+  EXPECT_NE(origin_of(resolver, "b.test"), 0U);
+  EXPECT_EQ(names.calls("a.test"), 2);
+  EXPECT_EQ(names.calls("b.test"), 1);
 }
 
 TEST(ResolverTest, all_who_ask_for_a_name_at_the_same_time_share_one_look_up) {
@@ -149,7 +207,7 @@ TEST(ResolverTest, an_ip_address_needs_no_look_up) {
   bool answered = false;
   for (const char* text : {"192.0.2.7", "2001:db8::7", "::1"}) {
     answered = false;
-    resolver.resolve(text, kNow, [&](Result<AddressList> found) {
+    resolver.resolve(text, kNow, kMaxAge, [&](Result<AddressList> found, CacheEntry) {
       answered = true;
       ASSERT_TRUE(found.ok());
       EXPECT_EQ(found.value(), AddressList{ip(text)});
@@ -194,7 +252,7 @@ TEST(ResolverTest, clear_cache_forgets_names_and_look_ups_under_way) {
   EXPECT_EQ(names.calls("a.test"), 3);
 }
 
-TEST(ResolverTest, a_full_cache_forgets_the_name_that_would_expire_first) {
+TEST(ResolverTest, a_full_cache_forgets_the_oldest_answer) {
   Names names;
   Resolver::Settings settings;
   settings.cache_names = 2;
@@ -243,8 +301,9 @@ TEST(ResolverTest, a_caller_may_ask_again_from_within_its_callback) {
   Names names;
   Resolver resolver(names.look_up());
   std::promise<bool> both;
-  resolver.resolve("a.test", kNow, [&](const Result<AddressList>&) {
-    resolver.resolve("b.test", kNow, [&](const Result<AddressList>& found) { both.set_value(found.ok()); });
+  resolver.resolve("a.test", kNow, kMaxAge, [&](const Result<AddressList>&, CacheEntry) {
+    resolver.resolve("b.test", kNow, kMaxAge,
+                     [&](const Result<AddressList>& found, CacheEntry) { both.set_value(found.ok()); });
   });
   EXPECT_TRUE(both.get_future().get());
 }

@@ -48,6 +48,7 @@ def test_the_defaults_are_those_of_the_table() -> None:
     assert settings["idle_timeout"] == 120
     assert settings["max_lifetime"] == 3600
     assert settings["leak_after"] is None
+    assert settings["dns_lifetime"] == 5
 
 
 @pytest.mark.parametrize(("soft", "total"), [(1024, 512), (65536, 1000), (1, 1), (resource.RLIM_INFINITY, 1000)])
@@ -64,13 +65,22 @@ def test_each_limit_can_be_set_or_lifted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("FAST_LITELLM_POOL_IDLE_TIMEOUT", "1.5")
     monkeypatch.setenv("FAST_LITELLM_POOL_MAX_LIFETIME", "Unlimited")
     monkeypatch.setenv("FAST_LITELLM_POOL_LEAK_AFTER", "2.5")
+    monkeypatch.setenv("FAST_LITELLM_POOL_DNS_LIFETIME", "0")
     assert config.default_pool_settings() == {
         "max_connections_per_endpoint": 7,
         "max_connections": None,
         "idle_timeout": 1.5,
         "max_lifetime": None,
         "leak_after": 2.5,
+        "dns_lifetime": 0,
     }
+
+
+@pytest.mark.parametrize("text", ["-1", "none", "soon", "nan", "inf"])
+def test_how_long_names_are_kept_is_a_number_of_seconds(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAST_LITELLM_POOL_DNS_LIFETIME", text)
+    with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_POOL_DNS_LIFETIME=.* number of seconds, 0 or more; using 5"):
+        assert config.default_pool_settings()["dns_lifetime"] == 5
 
 
 @pytest.mark.parametrize("text", ["-1", "0", "many", "1.5", "99999999999", "nan"])

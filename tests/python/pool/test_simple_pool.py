@@ -452,6 +452,8 @@ def test_a_bad_endpoint_is_a_value_error_that_says_what_is_wrong(
         ("leak_after", -1, "at least 0.*-1"),
         ("leak_after", float("nan"), "at least 0.*nan"),
         ("max_lifetime", -1, "at least 0.*-1"),
+        ("dns_lifetime", -1, "at least 0.*-1"),
+        ("dns_lifetime", float("nan"), "at least 0.*nan"),
     ],
 )
 def test_a_limit_below_its_least_is_refused_by_name(limit: str, value: float, words: str) -> None:
@@ -465,6 +467,11 @@ def test_a_limit_below_its_least_is_refused_by_name(limit: str, value: float, wo
 def test_a_limit_that_is_no_number_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError, match="max_connections"):
         SimpleConnectionPool(f"refused-{uuid.uuid4()}", max_connections=value)
+
+
+def test_names_are_not_kept_for_ever() -> None:
+    with pytest.raises(TypeError, match=r"dns_lifetime must be a number of seconds, not None"):
+        SimpleConnectionPool(f"refused-{uuid.uuid4()}", dns_lifetime=None)  # type: ignore[arg-type]
 
 
 def test_wrong_types_are_type_errors(pool: SimpleConnectionPool) -> None:
