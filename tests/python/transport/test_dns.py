@@ -1,5 +1,5 @@
-"""Names whose addresses change. In a process of its own, whose look-ups are answered from a file: a line is a name and its
-addresses, and each look-up is noted."""
+"""Names whose addresses change. In a process of its own, whose look-ups are answered from a file and noted: a line is
+a name and one of its addresses."""
 
 from __future__ import annotations
 
