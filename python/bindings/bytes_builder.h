@@ -8,6 +8,7 @@
 #include <nanobind/nanobind.h>
 
 #include "gil.h"
+#include "sync/thread_owned.h"
 
 namespace fastpool::bindings {
 
@@ -56,8 +57,8 @@ class BytesBuilder {
 
   // Taken out of the thread while in use: a signal handler may make a request on this thread in between.
   static std::string& spare() {
-    thread_local std::string text;
-    return text;
+    struct Tag {};
+    return sync::ThreadOwned<std::string, Tag>::get();
   }
 
   bool make_room(std::size_t wanted, std::size_t expected) {

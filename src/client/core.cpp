@@ -3,9 +3,15 @@
 #include <functional>
 #include <new>
 
+#include "sync/stay_loaded.h"
+#include "tls/openssl.h"
+
 namespace fastpool::client {
 
-Core::Core(const PoolSettings& settings) : reactor_(*this, tick_interval), pool_(settings, clock_, *this) {}
+Core::Core(const PoolSettings& settings) : reactor_(*this, tick_interval), pool_(settings, clock_, *this) {
+  sync::stay_loaded();
+  tls::initialize();
+}
 
 Core::~Core() {
   stop();

@@ -7,6 +7,7 @@
 #include "client/receive_buffer.h"
 #include "driver/blocking.h"
 #include "net/descriptor.h"
+#include "sync/thread_owned.h"
 
 namespace fastpool::client {
 
@@ -15,9 +16,11 @@ namespace {
 constexpr std::size_t drain_limit = 64UL * 1024;
 constexpr std::size_t parsers_kept = 64;  // as many exchanges as an event loop may well have at once
 
-std::vector<std::unique_ptr<h1::ResponseParser>>& parser_cache() {
-  thread_local std::vector<std::unique_ptr<h1::ResponseParser>> cache;
-  return cache;
+using ParserCache = std::vector<std::unique_ptr<h1::ResponseParser>>;
+
+ParserCache& parser_cache() {
+  struct Tag {};
+  return sync::ThreadOwned<ParserCache, Tag>::get();
 }
 
 std::unique_ptr<h1::ResponseParser> take_parser() {

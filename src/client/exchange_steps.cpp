@@ -222,14 +222,11 @@ Exchange::Turn Exchange::listen(Driver& driver) {
 }
 
 Exchange::Turn Exchange::write_failed(Error error) {
-  const bool nothing_sent = bytes_sent_ == 0;
   const bool streamed = operation_ == Operation::write;
-  if (error.code != ErrorCode::write_failed || nothing_sent) {
-    // With nothing sent the part at hand is all that there was before it, so it may go out on another connection.
-    if (!streamed || (nothing_sent && retry_after(error) == Retry::yes)) return begin_again(std::move(error));
-    if (error.code != ErrorCode::write_failed) return done(fail(std::move(error)));
-  }
-  // The peer stopped reading; it may have answered before (413, 401, ...).
+  if (error.code != ErrorCode::write_failed) return done(fail(std::move(error)));
+  // With nothing sent the part at hand is all that there was before it, so it may go out on another connection.
+  if (bytes_sent_ == 0 && retry_after(error) == Retry::yes) return begin_again(std::move(error));
+  // The peer stopped reading; it may have answered before (413, 401, ...), or said why in a TLS alert.
   spent_ = true;
   write_error_ = std::move(error);
   if (!streamed) return go_to(Step::head);
@@ -250,7 +247,10 @@ Exchange::Turn Exchange::read_head(Driver& driver) {
 
 Exchange::Turn Exchange::head_failed(Error error) {
   if (write_error_) {
-    error = *std::move(write_error_);
+    // A TLS alert tells why the peer stopped reading; a reset or an end says no more than the write has said.
+    const std::string said = connection().channel().last_error();
+    const bool explained = error.code == ErrorCode::interrupted || (!said.empty() && error.detail == said);
+    if (!explained) error = *std::move(write_error_);
     write_error_.reset();
   }
   return begin_again(std::move(error));

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "sync/thread_owned.h"
+
 namespace fastpool::client {
 
 inline constexpr std::size_t receive_buffer_size = 64UL * 1024;
@@ -15,8 +17,8 @@ inline constexpr std::size_t receive_buffer_size = 64UL * 1024;
 // One receive buffer per thread: an exchange holds none, so an idle or slow one costs nothing. What was read lies in it
 // until this thread reads again.
 inline std::vector<char>& thread_buffer() {
-  thread_local std::vector<char> buffer;
-  return buffer;
+  struct Tag {};
+  return sync::ThreadOwned<std::vector<char>, Tag>::get();
 }
 
 // Takes the buffer out of the thread for the time of a wait: a signal handler may make requests of its own on this thread,

@@ -174,6 +174,8 @@ Context::~Context() = default;
 
 Result<std::shared_ptr<Context>> Context::create(const TlsSettings& settings) {
   net::install_fork_handler();
+  initialize();
+  if (ended()) return Error::make(ErrorCode::tls_failed, Phase::tls_handshake, std::string(ended_words));
   sync::ForkGate::at_thread_end(&OPENSSL_thread_stop);  // else OpenSSL does it itself, outside
   std::shared_ptr<const SettingsFiles> files = settings.files.get();
   if (files == nullptr) {
@@ -202,7 +204,7 @@ Result<std::shared_ptr<Context>> Context::create(const TlsSettings& settings) {
 }
 
 bool Context::outgrown() const {
-  if (!state_->trusted_at_first) return false;
+  if (!state_->trusted_at_first || ended()) return false;
   const OpenSslSection inside;
   return trusted_objects(state_->handle.get()) != *state_->trusted_at_first;
 }

@@ -3,9 +3,35 @@
 #include <array>
 #include <system_error>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 
+#include "sync/atomics.h"
+
 namespace fastpool::tls {
+
+namespace {
+
+constinit sync::Flag exit_handler_has_run;
+
+void note_end() noexcept {
+  exit_handler_has_run.set();
+}
+
+bool initialize_once() noexcept {
+  return OPENSSL_init_ssl(0, nullptr) == 1 && OPENSSL_atexit(note_end) == 1;
+}
+
+}  // namespace
+
+void initialize() noexcept {
+  const OpenSslSection inside;
+  [[maybe_unused]] static const bool done = initialize_once();
+}
+
+bool ended() noexcept {
+  return exit_handler_has_run.get();
+}
 
 std::string reason_of(unsigned long code) {
   if (code == 0) return "unknown reason";

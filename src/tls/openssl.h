@@ -8,9 +8,13 @@
 /// fork's child has to go on with that, and whatever another thread of the parent had locked stays locked there. So
 /// whoever calls OpenSSL for more than a look at an object does it in an OpenSslSection, which holds up forks; the socket's
 /// waits are taken out of it again (socket_bio.cpp).
+///
+/// OpenSSL frees what it shares when the process exits, by an exit handler of its own, while destructors of the program
+/// may still make requests: initialize() makes that handler run as late as possible, and ended() says that it has run.
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
@@ -22,10 +26,19 @@ namespace fastpool::tls {
 
 using OpenSslSection = sync::ForkGate::Section;
 
+/// Initializes OpenSSL (0.7 ms), once. Called before the first object of the library is complete, so that a static one is
+/// destroyed before OpenSSL's exit handler runs. Any thread.
+void initialize() noexcept;
+/// Whether OpenSSL's exit handler has begun: nothing of OpenSSL may be called any more. Any thread.
+[[nodiscard]] bool ended() noexcept;
+/// What a TLS operation says then.
+inline constexpr std::string_view ended_words = "the process is exiting, and OpenSSL has been shut down";
+
 template <auto Free>
 struct Freed {
   template <typename Object>
   void operator()(Object* object) const noexcept {
+    if (ended()) return;  // the process gives it back
     const OpenSslSection inside;
     Free(object);
   }

@@ -211,6 +211,8 @@ Result<void> SettingsFiles::read_certificate(const TlsSettings& settings) {
 }
 
 bool SettingsFiles::set_digest() {
+  initialize();
+  if (ended()) return false;
   const OpenSslSection inside;
   Digester digester;
   digester.add(ca_file_.value_or(""));

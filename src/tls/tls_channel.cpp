@@ -109,6 +109,7 @@ struct TlsChannel::State {
   SslHandle ssl;          ///< last: it goes first, while all that it points to is there
 
   IoResult result_of(int returned);
+  IoResult after_the_end();
   IoResult read_some(std::span<char> buffer, SocketIo::Mode mode);
   IoResult write_record(std::span<const char> record, IoMode mode);
 };
@@ -134,12 +135,21 @@ IoResult TlsChannel::State::result_of(int returned) {
   // once it has failed with a word of its own it says no more than "failed"
   const bool silent = code == 0 && io.os_error == 0 && last_error.empty();
   if (silent && io.peer_closed) return {IoStatus::truncated, 0, 0};
-  if (code != 0) last_error = describe_tls_error(code);
+  // The first word is the reason; later ones only say that the connection is over.
+  if (code != 0 && last_error.empty()) last_error = describe_tls_error(code);
   return {IoStatus::error, 0, io.os_error};
+}
+
+/// OpenSSL is gone: the socket alone is left.
+IoResult TlsChannel::State::after_the_end() {
+  broken = true;
+  last_error = ended_words;
+  return {IoStatus::error, 0, 0};
 }
 
 IoResult TlsChannel::State::read_some(std::span<char> buffer, SocketIo::Mode mode) {
   if (read_end) return *read_end;
+  if (ended()) return after_the_end();
   const OpenSslSection inside;
   ERR_clear_error();
   io.begin(mode);
@@ -152,6 +162,7 @@ IoResult TlsChannel::State::read_some(std::span<char> buffer, SocketIo::Mode mod
 }
 
 IoResult TlsChannel::State::write_record(std::span<const char> record, IoMode mode) {
+  if (ended()) return after_the_end();
   const OpenSslSection inside;
   ERR_clear_error();
   io.begin(mode_of(mode));
@@ -165,7 +176,7 @@ TlsChannel::TlsChannel(std::unique_ptr<State> state) : state_(std::move(state)) 
 
 TlsChannel::~TlsChannel() {
   // Without it OpenSSL takes the missing close_notify for a reason never to resume this session. Sends nothing.
-  if (state_->established && !state_->broken) SSL_set_shutdown(state_->ssl.get(), SSL_SENT_SHUTDOWN);
+  if (state_->established && !state_->broken && !ended()) SSL_set_shutdown(state_->ssl.get(), SSL_SENT_SHUTDOWN);
 }
 
 Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> context, net::Descriptor socket,
@@ -182,6 +193,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
     return refuse("'" + server_name + "' is no server name that a certificate could carry");
   }
 
+  if (ended()) return Error::make(ErrorCode::tls_failed, Phase::tls_handshake, std::string(ended_words));
   const OpenSslSection inside;
   ERR_clear_error();
   auto state = std::make_unique<State>();
@@ -231,6 +243,7 @@ bool TlsChannel::established() const noexcept {
 
 IoResult TlsChannel::handshake(IoMode mode) noexcept {
   State& state = *state_;
+  if (ended()) return state.after_the_end();
   const OpenSslSection inside;
   ERR_clear_error();
   state.io.begin(mode_of(mode));
@@ -265,7 +278,8 @@ IoResult TlsChannel::read(std::span<char> buffer, IoMode mode) noexcept {
   State& state = *state_;
   IoResult result = state.read_some(buffer, mode_of(mode));
   // what else is there already, without asking the kernel: a large answer comes as records of 16 KiB
-  while (result.status == IoStatus::ok && result.bytes < buffer.size() && SSL_has_pending(state.ssl.get()) == 1) {
+  while (result.status == IoStatus::ok && result.bytes < buffer.size() && !ended() &&
+         SSL_has_pending(state.ssl.get()) == 1) {
     const IoResult more = state.read_some(buffer.subspan(result.bytes), SocketIo::Mode::buffered_only);
     if (more.status != IoStatus::ok) break;  // an end or an error stays: the next call meets it again
     result.bytes += more.bytes;
@@ -319,7 +333,7 @@ IoResult TlsChannel::write(std::span<const iovec> given, IoMode mode) noexcept {
 
 Liveness TlsChannel::peek() noexcept {
   State& state = *state_;
-  if (!state.established || state.broken || state.read_end) return Liveness::dead;
+  if (!state.established || state.broken || state.read_end || ended()) return Liveness::dead;
   SSL* ssl = state.ssl.get();
   if (SSL_has_pending(ssl) == 0) {
     const Liveness raw = net::peek(state.socket);
@@ -346,7 +360,7 @@ void TlsChannel::shutdown() noexcept {
 void TlsChannel::say_goodbye() noexcept {
   State& state = *state_;
   // not inside a half-sent record: the peer would take the alert for its rest
-  if (!state.established || state.broken || !state.unsent.empty() || state.socket.inherited()) return;
+  if (!state.established || state.broken || !state.unsent.empty() || state.socket.inherited() || ended()) return;
   const OpenSslSection inside;
   ERR_clear_error();
   state.io.begin(SocketIo::Mode::dont_wait);
@@ -359,7 +373,7 @@ int TlsChannel::descriptor() const noexcept {
 }
 
 std::size_t TlsChannel::pending() const noexcept {
-  const int bytes = SSL_pending(state_->ssl.get());
+  const int bytes = ended() ? 0 : SSL_pending(state_->ssl.get());
   return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 

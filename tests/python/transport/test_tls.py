@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import certifi
 import httpx
@@ -220,3 +224,65 @@ def test_files_that_hold_something_else_are_refused_at_construction(certificates
         HTTPTransport(cert=(str(client.certificate), str(certificates.server.key)))
     with pytest.raises(ValueError, match=r"(?i)password|decrypt"):
         HTTPTransport(cert=(str(client.certificate), str(certificates.client_encrypted_key), "wrong"))
+
+
+class RefusesWithoutCertificate:
+    """Speaks TLS 1.3 with clients that show a certificate. Others learn that after their handshake, while they send."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        self._context = server_context(certificates.server)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._context.load_verify_locations(certificates.ca_file)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> RefusesWithoutCertificate:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(20)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return
+            accepted.settimeout(20)
+            with accepted, contextlib.suppress(OSError):
+                self._context.wrap_socket(accepted, server_side=True)
+            # Closed with bytes unread: the client's writes meet a reset.
+
+
+@pytest.mark.parametrize("engine", ["core", "context", "stock"])
+@pytest.mark.parametrize("body", ["none", "whole", "streamed"])
+def test_the_alert_that_asks_for_a_certificate_is_told_although_a_write_met_the_reset_first(
+    make_client: MakeClient, certificates: Certificates, engine: str, body: str
+) -> None:
+    context = ssl.create_default_context(cafile=certificates.ca_file)
+    client = {
+        "core": lambda: make_client(),
+        "context": lambda: make_client(verify=context),
+        "stock": lambda: httpx.Client(verify=context, timeout=20),
+    }[engine]()
+    piece = b"x" * 65536
+
+    def content() -> Any:
+        if body == "streamed":
+            return (piece for _ in range(400))
+        return piece * 400 if body == "whole" else b""
+
+    with RefusesWithoutCertificate(certificates) as server:
+        for _ in range(5):
+            with pytest.raises(httpx.ReadError, match=r"(?i)certificate.required"):
+                client.post(server.url, content=content())
+    if engine == "stock":
+        client.close()

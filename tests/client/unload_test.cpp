@@ -1,0 +1,82 @@
+// dlclose() of what the library is linked into, while a look-up of it is under way.
+
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <thread>
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <netdb.h>
+
+#include <fastpool/error.h>
+
+namespace {
+
+/// Look-ups of this name wait until the test lets them go.
+constexpr std::string_view held_name = "held.test";
+
+struct HeldLookUps {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int waiting = 0;
+  int returned = 0;
+  bool open = false;
+};
+
+HeldLookUps& held() {
+  static auto* const all = new HeldLookUps;  // a thread may be in it at exit
+  return *all;
+}
+
+}  // namespace
+
+// In place of the system's, for the plug-in too: the program exports its symbols.
+extern "C" __attribute__((visibility("default"))) int getaddrinfo(const char* host, const char* service,
+                                                                  const addrinfo* hints, addrinfo** result) {
+  using Function = int(const char*, const char*, const addrinfo*, addrinfo**);
+  static auto* const real = reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (host == nullptr || host != held_name) return real(host, service, hints, result);
+  HeldLookUps& all = held();
+  std::unique_lock lock(all.mutex);
+  ++all.waiting;
+  all.changed.notify_all();
+  all.changed.wait(lock, [&all] { return all.open; });
+  ++all.returned;
+  all.changed.notify_all();
+  return EAI_NONAME;
+}
+
+namespace {
+
+std::ptrdiff_t threads() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
+}
+
+TEST(Unloading, a_look_up_under_way_returns_into_code_that_is_still_there) {
+  const std::ptrdiff_t before = threads();
+  void* const plugin = ::dlopen(FASTPOOL_TEST_PLUGIN, RTLD_NOW | RTLD_LOCAL);
+  ASSERT_NE(plugin, nullptr) << ::dlerror();
+  auto* const send_once = reinterpret_cast<int (*)(const char*, int)>(::dlsym(plugin, "send_once"));
+  ASSERT_NE(send_once, nullptr);
+  const int answer = send_once("http://held.test/", 20);
+  EXPECT_EQ(answer, -static_cast<int>(fastpool::ErrorCode::connect_timeout));
+  EXPECT_EQ(::dlclose(plugin), 0);
+
+  HeldLookUps& all = held();
+  {
+    std::unique_lock lock(all.mutex);
+    ASSERT_EQ(all.waiting, 1);
+    all.open = true;
+    all.changed.notify_all();
+    ASSERT_TRUE(all.changed.wait_for(lock, std::chrono::seconds(20), [&all] { return all.returned == 1; }));
+  }
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (threads() > before && std::chrono::steady_clock::now() < limit)
+    std::this_thread::yield();
+  EXPECT_EQ(threads(), before);
+}
+
+}  // namespace
