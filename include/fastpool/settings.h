@@ -7,14 +7,18 @@
 
 namespace fastpool {
 
+/// Returns the default of PoolSettings::max_connections: max(soft / 2, min(1000, soft - 128)), at least 1, where `soft` is
+/// the soft limit of open descriptors (RLIMIT_NOFILE), which is read at each call and never changed.
+[[nodiscard]] std::uint32_t default_max_connections() noexcept;
+
 /// Limits and lifetimes of one pool. Limits count connections: reserved, dialing, idle, leased and closing ones.
 struct PoolSettings {
   static constexpr std::uint32_t unlimited = std::numeric_limits<std::uint32_t>::max();
 
-  std::uint32_t max_connections_per_endpoint = 500;
-  std::uint32_t max_connections = 1000;            ///< of all endpoints together
-  std::uint32_t max_idle_connections = unlimited;  ///< of all endpoints together; more are closed when returned
-  std::uint32_t max_dials_per_endpoint = 64;       ///< under way at once
+  std::uint32_t max_connections_per_endpoint = unlimited;
+  std::uint32_t max_connections = default_max_connections();  ///< of all endpoints together
+  std::uint32_t max_idle_connections = unlimited;             ///< of all endpoints together; more are closed when returned
+  std::uint32_t max_dials_per_endpoint = 64;                  ///< under way at once
   OptionalDuration idle_timeout = std::chrono::seconds(120);  ///< a server's Keep-Alive: timeout=N shortens it
   OptionalDuration max_lifetime = std::chrono::hours(1);      ///< +- 10 %, so that a fleet does not reconnect at once
   Duration dial_timeout =

@@ -196,7 +196,7 @@ void bind_pool(nb::module_& module) {
             new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(ssl_context),
                             std::move(factory));
           },
-          "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = 500, "max_connections"_a.none() = 0,
+          "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = nb::none(), "max_connections"_a.none() = 0,
           "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0,
           "max_lifetime"_a.none() = 3600.0, "leak_after"_a.none() = nb::none(), "dns_lifetime"_a = 5.0,
           "default_tls"_a.none() = nb::none(), "default_ssl_context"_a.none() = nb::none(),

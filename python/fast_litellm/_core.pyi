@@ -100,7 +100,7 @@ class Pool:
         self,
         name: str,
         *,
-        max_connections_per_endpoint: int | None = 500,
+        max_connections_per_endpoint: int | None = None,
         max_connections: int | None = 0,
         max_idle_connections: int | None = None,
         idle_timeout: float | None = 120.0,

@@ -33,8 +33,8 @@ def accelerate(client: Client, *, verify: Verify | None = None, cert: Cert | Non
     """Lets `client`, an `httpx.Client` or `httpx.AsyncClient`, send through the process-wide pool; returns it.
 
     Each stock transport of it, its own and mounted ones, gives its place to one of ours with the same settings, read
-    back from it: TLS, limits (as a cap on what this client uses at once), retries, local address, Unix socket, socket
-    options. The old transport's connections are closed once idle. Transports of proxies, transports of other kinds
+    back from it: TLS, limits other than a library's own defaults (they bind this client alone), retries, local
+    address, Unix socket, socket options. The old transport's connections are closed once idle. Transports of proxies, transports of other kinds
     and HTTP/2 stay; so does everything while a mock or a tracer is in place. What stayed and why: `get_patch_status()`.
     The client also gets the shortcuts of `fast_litellm.shortcuts`.
 

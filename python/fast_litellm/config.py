@@ -103,13 +103,14 @@ _EXPECTED: "dict[Callable[[object], object], str]" = {
 }
 
 
-def _default_total() -> int:
+def _default_total() -> "int | None":
+    """As `default_max_connections` of the core, which this module does not import."""
     try:
         import resource
     except ImportError:  # not a POSIX system
         return 1000
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1000 if soft == resource.RLIM_INFINITY else max(1, min(1000, soft // 2))
+    return None if soft == resource.RLIM_INFINITY else min(max(1, soft // 2, min(1000, soft - 128)), 2**32 - 1)
 
 
 class Setting:
@@ -152,12 +153,13 @@ SETTINGS = {
     "httpx_shortcuts": Setting(
         _shortcuts, "true", "which [shortcuts through httpx](httpx.md#shortcuts) the accelerated clients take"
     ),
-    "pool.max_per_endpoint": Setting(_count, "500", "connections to one endpoint"),
+    "pool.max_per_endpoint": Setting(_count, "none", "connections to one endpoint"),
     "pool.max_total": Setting(
         _count,
         _default_total,
         "connections in all",
-        default_text="1000, or half of the descriptors that the process may open, if that is less",
+        default_text="1000, or what leaves 128 of the descriptors that the process may open, if that is less; but at least "
+        "half of those descriptors",
     ),
     "pool.idle_timeout": Setting(_seconds, "120", "seconds that an idle connection is kept"),
     "pool.max_lifetime": Setting(_seconds, "3600", "seconds that a connection lives"),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 from . import _core
 from .exceptions import NotOffered
 from .http_library import HTTPLibrary
+from .limits import of_own, of_shared
 from .network_stream import NetworkStream
 from .simple_pool import SimpleConnectionPool
 from .tls import Cert, Engine, Verify, engine_from
@@ -27,8 +28,9 @@ _NO_TIMEOUTS: _core.TimeoutTuple = (None, None, None, None)
 class Transport:
     """Arguments of `httpx.HTTPTransport`, and keyword-only:
 
-    `pool`: a pool or the name of one, shared with others; `limits` other than httpx's default then cap the connections
-    that this transport may use at once, on top of the pool's limits. Closing the transport lets go of its own handle
+    `pool`: a pool or the name of one, shared with others; `limits` then bind this transport alone, on top of the pool's
+    limits, but for those that httpx and the SDKs give unasked (100/20 and 1000/100, 5 s), which bind nothing:
+    `max_connections` caps what it uses at once. Closing the transport lets go of its own handle
     only, and ends the waits at these limits with `PoolClosed`. Without `pool` the transport has a pool of its own, for
     which `limits` mean what httpx says, and closes it, sockets included, with itself.
 
@@ -93,13 +95,12 @@ class Transport:
         if limits is None:
             limits = library.default_limits
 
-        max_leases = None
         if pool is None:
-            shared: _core.Pool = _own_pool(limits, library)
+            bounds: dict[str, Any] = {}
+            shared = _core.Pool("transport", error_factory=library.error_factory, **of_own(limits))
         else:
+            bounds = of_shared(limits)
             shared = SimpleConnectionPool(pool) if isinstance(pool, str) else pool
-            if limits != library.default_limits:
-                max_leases = _positive("limits.max_connections", limits.max_connections)
         self._native_pool = shared
         self._owns_pool = pool is None
         try:
@@ -110,10 +111,10 @@ class Transport:
                 local_address=local_address or "",
                 unix_socket=uds or "",
                 socket_options=options,
-                max_leases=max_leases,
                 connect_retries=retries,
                 owns_pool=self._owns_pool,
                 error_factory=library.error_factory,
+                **bounds,
             )
         except BaseException:
             if self._owns_pool:
@@ -218,29 +219,6 @@ class _OpenLease:
 
     def is_idle(self) -> bool:
         return False
-
-
-def _own_pool(limits: Any, library: HTTPLibrary) -> _core.Pool:
-    idle = limits.max_keepalive_connections
-    if idle is not None and idle < 0:
-        raise ValueError(f"limits.max_keepalive_connections must not be negative, not {idle}")
-    expiry = limits.keepalive_expiry
-    if expiry is not None and expiry < 0:
-        raise ValueError(f"limits.keepalive_expiry must not be negative, not {expiry}")
-    return _core.Pool(
-        "transport",
-        max_connections_per_endpoint=None,
-        max_connections=_positive("limits.max_connections", limits.max_connections),
-        max_idle_connections=idle,
-        idle_timeout=expiry,
-        error_factory=library.error_factory,
-    )
-
-
-def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise ValueError(f"{name} must be at least 1, or None for no limit, not {value}")
-    return value
 
 
 def _socket_options(options: Iterable[SocketOption] | None) -> list[tuple[int, int, int | bytes]]:

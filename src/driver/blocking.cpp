@@ -62,6 +62,8 @@ bool wants_more(const net::IoResult& io) noexcept {
 }  // namespace
 
 std::optional<Result<pool::LeaseLimit::Place>> Blocking::enter(pool::LeaseLimit& limit, pool::Pool& pool) {
+  if (auto place = limit.try_enter()) [[likely]]
+    return *std::move(place);
   sync::ThreadWaker waker;
   pool::LeaseLimit::Entry entry(limit, pool, timeouts_.pool, waker);
   for (;;) {

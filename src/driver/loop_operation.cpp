@@ -88,6 +88,8 @@ void LoopOperation::forget() noexcept {
 
 std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseLimit& limit, pool::Pool& pool) {
   if (!entry_) {
+    if (auto place = limit.try_enter()) [[likely]]
+      return *std::move(place);
     entry_.emplace(limit, pool, timeouts_.pool, waker());
     woken_before_ = true;
   }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <optional>
 
 #include <fastpool/timeouts.h>
 
@@ -14,6 +16,17 @@ namespace fastpool::pool {
 [[nodiscard]] constexpr TimePoint later(TimePoint now, Duration by) noexcept {
   const bool beyond = by > Duration{} && now > TimePoint{} && by > TimePoint::max() - now;
   return beyond || by == Duration::max() ? TimePoint::max() : now + by;
+}
+
+/// The default limit on the connections of a pool.
+/// \param descriptors how many the process may open; nothing: no limit.
+[[nodiscard]] constexpr std::uint32_t default_total(std::optional<std::uint64_t> descriptors) noexcept {
+  constexpr std::uint64_t unlimited = std::numeric_limits<std::uint32_t>::max();
+  constexpr std::uint64_t usual = 1000;
+  constexpr std::uint64_t spare = 128;  // for the application, while the usual number fits
+  const std::uint64_t soft = descriptors.value_or(2 * unlimited);
+  const std::uint64_t fits = soft > spare ? std::min(usual, soft - spare) : 0;
+  return static_cast<std::uint32_t>(std::clamp(std::max(soft / 2, fits), std::uint64_t{1}, unlimited));
 }
 
 /// How many dials to start: what the waiters need beyond the dials under way, as far as the endpoint's free limit and the

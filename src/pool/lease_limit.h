@@ -11,12 +11,13 @@
 #include "pool/end_watch.h"
 #include "pool/linked_queue.h"
 #include "pool/pool.h"
+#include "sync/limit_word.h"
 #include "sync/waker.h"
 
 namespace fastpool::pool {
 
 /// A limit on the leases of one holder (a transport on a shared pool), on top of the pool's own. First come, first served.
-/// Any thread may call anything.
+/// Entering and leaving take no lock while no caller waits. Any thread may call anything.
 class LeaseLimit {
   struct Queued {
     sync::Waker* waker = nullptr;
@@ -50,7 +51,7 @@ class LeaseLimit {
   };
 
   /// One caller's way to a place, in steps that never block, as an Acquisition is to a lease: call poll() again after a wake
-  /// or at deadline(). Destruction gives up. The waker must outlive it.
+  /// or at deadline(). Destruction gives up. The waker must outlive it. Try LeaseLimit::try_enter() first.
   class Entry {
    public:
     Entry(LeaseLimit& limit, Pool& pool, OptionalDuration timeout, sync::Waker& waker) noexcept
@@ -61,19 +62,16 @@ class LeaseLimit {
     Entry& operator=(const Entry&) = delete;
     ~Entry() {
       const std::lock_guard lock(limit_.mutex_);
-      if (queued_.served) limit_.leave_locked();
-      if (queued_.waiting) limit_.remove_locked(queued_);
+      if (queued_.served) limit_.give_back_locked();
+      if (queued_.waiting) limit_.quit_locked(queued_);
     }
 
     /// The place or the error, once. Errors: pool_timeout, and pool_closed once the limit was closed or the pool refuses.
     [[nodiscard]] std::optional<Result<Place>> poll() noexcept {
       const std::lock_guard lock(limit_.mutex_);
-      if (limit_.closed_)
+      if (limit_.word_.closed())
         return Result<Place>(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"));
-      if (!queued_.served && !queued_.waiting && limit_.free_ > 0 && limit_.queue_.empty()) {
-        --limit_.free_;
-        queued_.served = true;
-      }
+      if (!queued_.served && !queued_.waiting && limit_.word_.try_take()) queued_.served = true;
       if (std::exchange(queued_.served, false)) return Result<Place>(Place(limit_));
       if (!end_watch_) end_watch_.emplace(pool_.end_watches(), *queued_.waker);
       if (pool_.refusing()) return Result<Place>(Pool::closed_error());
@@ -81,7 +79,8 @@ class LeaseLimit {
         return Result<Place>(Error::make(ErrorCode::pool_timeout, Phase::acquire,
                                          "this transport's own limit of connections is in use"));
       }
-      if (!queued_.waiting) limit_.push_back_locked(queued_);
+      if (!queued_.waiting) limit_.join_locked(queued_);
+      if (std::exchange(queued_.served, false)) return Result<Place>(Place(limit_));
       return std::nullopt;
     }
     /// When to poll again at the latest.
@@ -95,44 +94,59 @@ class LeaseLimit {
     std::optional<EndWatches::Watch> end_watch_;
   };
 
-  explicit LeaseLimit(std::uint32_t most) noexcept : free_(most) {}
+  explicit LeaseLimit(std::uint32_t most) noexcept : word_(most) {}
 
-  /// Ends waits with pool_closed; lets nobody in any more. Places stay. Idempotent.
+  /// A place at once, without a lock; nothing where the caller has to wait, or the limit was closed (an Entry tells).
+  [[nodiscard]] std::optional<Place> try_enter() noexcept {
+    if (!word_.try_take()) return std::nullopt;
+    return Place(*this);
+  }
+
+  /// Ends waits with pool_closed; lets no caller in any more. Places stay. Idempotent.
   void close() noexcept {
     const std::lock_guard lock(mutex_);
-    closed_ = true;
+    word_.close();
     for (const Queued* each = queue_.front(); each != nullptr; each = each->next)
       each->waker->wake();
   }
 
  private:
   void leave() noexcept {
-    const std::lock_guard lock(mutex_);
-    leave_locked();
-  }
-  void leave_locked() noexcept {
-    Queued* const first = queue_.front();
-    if (first == nullptr) {
-      ++free_;
+    if (!word_.give()) [[likely]]
       return;
-    }
-    remove_locked(*first);
-    first->served = true;
-    first->waker->wake();
+    const std::lock_guard lock(mutex_);
+    serve_locked();
   }
-  void push_back_locked(Queued& queued) noexcept {
+  void give_back_locked() noexcept {
+    if (word_.give()) serve_locked();
+  }
+  void join_locked(Queued& queued) noexcept {
     queued.waiting = true;
     queue_.push_back(queued);
+    word_.join();
+    serve_locked(&queued);
+  }
+  void quit_locked(Queued& queued) noexcept {
+    word_.quit();
+    remove_locked(queued);
+  }
+  /// \param joining is polling, and needs no wake.
+  void serve_locked(const Queued* joining = nullptr) noexcept {
+    while (!queue_.empty() && word_.take_for_waiter()) {
+      Queued& first = *queue_.front();
+      remove_locked(first);
+      first.served = true;
+      if (&first != joining) first.waker->wake();
+    }
   }
   void remove_locked(Queued& queued) noexcept {
     queued.waiting = false;
     queue_.remove(queued);
   }
 
+  sync::LimitWord word_;
   // Guarded by mutex_, which is taken before that of the pool's EndWatches.
   std::mutex mutex_;
-  std::uint32_t free_;
-  bool closed_ = false;
   LinkedQueue<Queued> queue_;
 };
 

@@ -2,7 +2,13 @@
 
 #include "pool/decisions.h"
 
+#include <cstdint>
+
+#include <sys/resource.h>
+
 #include <gtest/gtest.h>
+
+#include <fastpool/settings.h>
 
 namespace fastpool::pool {
 namespace {
@@ -12,6 +18,28 @@ using std::chrono::seconds;
 
 constexpr TimePoint now{seconds(1000)};
 constexpr TimePoint never = TimePoint::max();
+
+TEST(decisions, a_pool_has_a_thousand_connections_where_that_leaves_descriptors_and_at_least_half_of_them) {
+  EXPECT_EQ(default_total(1), 1U);
+  EXPECT_EQ(default_total(100), 50U);
+  EXPECT_EQ(default_total(256), 128U);
+  EXPECT_EQ(default_total(1024), 896U);
+  EXPECT_EQ(default_total(1128), 1000U);
+  EXPECT_EQ(default_total(4096), 2048U);
+  EXPECT_EQ(default_total(std::uint64_t{1} << 40), PoolSettings::unlimited);
+  EXPECT_EQ(default_total({}), PoolSettings::unlimited);
+}
+
+TEST(decisions, no_endpoint_has_a_limit_of_its_own_by_default_and_the_process_keeps_its_descriptors) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const PoolSettings settings;
+  EXPECT_EQ(settings.max_connections_per_endpoint, PoolSettings::unlimited);
+  EXPECT_EQ(settings.max_connections, default_total(before.rlim_cur));
+  rlimit after{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &after), 0);
+  EXPECT_EQ(after.rlim_cur, before.rlim_cur);
+}
 
 TEST(WantedDials, as_many_as_waiters_have_none_under_way) {
   EXPECT_EQ(wanted_dials(3, 0, 10, 64), 3U);

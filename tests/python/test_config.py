@@ -10,12 +10,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import fast_litellm
-from fast_litellm import config, rollout
+from fast_litellm import _core, config, rollout
 from fast_litellm.rollout import Rollout
 
 ROOT = Path(__file__).parents[2]
@@ -44,19 +45,42 @@ def write_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[obj
 
 def test_the_defaults_are_those_of_the_table() -> None:
     settings = config.default_pool_settings()
-    assert settings["max_connections_per_endpoint"] == 500
+    assert settings["max_connections_per_endpoint"] is None
     assert settings["idle_timeout"] == 120
     assert settings["max_lifetime"] == 3600
     assert settings["leak_after"] is None
     assert settings["dns_lifetime"] == 5
 
 
-@pytest.mark.parametrize(("soft", "total"), [(1024, 512), (65536, 1000), (1, 1), (resource.RLIM_INFINITY, 1000)])
-def test_the_total_is_half_of_the_descriptors_at_most_1000(
-    soft: int, total: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("soft", "total"),
+    [
+        (1, 1),
+        (100, 50),
+        (256, 128),
+        (1024, 896),
+        (1128, 1000),
+        (4096, 2048),
+        (65536, 32768),
+        (2**40, 2**32 - 1),
+        (resource.RLIM_INFINITY, None),
+    ],
+)
+def test_the_total_is_1000_where_that_leaves_descriptors_and_at_least_half_of_them(
+    soft: int, total: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, soft))
     assert config.default_pool_settings()["max_connections"] == total
+
+
+def test_the_core_and_the_package_have_the_same_defaults() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with closing(_core.Pool("the core's")) as pool:
+        stats = pool.get_stats()
+    settings = config.default_pool_settings()
+    for name in ("max_connections", "max_connections_per_endpoint"):
+        assert stats[name] == settings[name], name  # type: ignore[literal-required]
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
 def test_each_limit_can_be_set_or_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,11 +110,11 @@ def test_how_long_names_are_kept_is_a_number_of_seconds(text: str, monkeypatch: 
 @pytest.mark.parametrize("text", ["-1", "0", "many", "1.5", "99999999999", "nan"])
 def test_a_bad_value_warns_once_and_leaves_the_default(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAST_LITELLM_POOL_MAX_PER_ENDPOINT", text)
-    with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_POOL_MAX_PER_ENDPOINT=.* whole number above 0.* using 500"):
-        assert config.default_pool_settings()["max_connections_per_endpoint"] == 500
+    with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_POOL_MAX_PER_ENDPOINT=.* whole number above 0.* using none"):
+        assert config.default_pool_settings()["max_connections_per_endpoint"] is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert config.default_pool_settings()["max_connections_per_endpoint"] == 500
+        assert config.default_pool_settings()["max_connections_per_endpoint"] is None
 
 
 @pytest.mark.parametrize("text", ["inf", "nan", "-3"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import resource
 import ssl
 import threading
 import uuid
@@ -17,7 +18,7 @@ import pytest
 import fast_litellm
 from fast_litellm import shortcuts
 from fast_litellm.instrumentation import AcceleratedTransport
-from peers.scripted import Connection, Gate, ScriptedServer, serve_ok, until
+from peers.scripted import Connection, Crowd, Gate, ScriptedServer, serve_ok, until
 from support.certificates import Certificates
 
 #: These clients verify nothing: said, so that the pool does TLS itself.
@@ -220,6 +221,24 @@ def test_limits_cap_what_the_client_uses_at_once(kind: Kind, carried: Carried) -
                 gate.open()
                 thread.join()
         assert outcomes == [b"late"]
+    assert carried.reasons() == {}
+
+
+def test_a_client_may_have_more_than_500_connections_to_one_server_if_its_limits_allow_it(carried: Carried) -> None:
+    size = 520
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors < 4 * size:
+        pytest.skip(f"{descriptors} descriptors: client and server of {size} connections need more")
+
+    async def run(client: Any, url: str) -> list[str]:
+        async with client:
+            answers = await asyncio.gather(*(client.get(f"{url}/{number}") for number in range(size)))
+            return [answer.text for answer in answers]
+
+    with ScriptedServer(Crowd(size)) as server:
+        client = accelerate(Kind("async").make(limits=httpx.Limits(max_connections=1000, max_keepalive_connections=900), timeout=httpx.Timeout(60.0)))
+        assert asyncio.run(run(client, server.url)) == [f"/{number}" for number in range(size)]
+        assert server.counts.most_open == size
     assert carried.reasons() == {}
 
 

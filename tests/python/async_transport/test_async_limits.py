@@ -137,6 +137,18 @@ async def test_limits_on_a_shared_pool_bind_this_transport_alone(
     assert (await bound.get(server.url)).status_code == 200
 
 
+@pytest.mark.parametrize("limits", [httpx.Limits(max_connections=100, max_keepalive_connections=20), httpx.Limits(max_connections=1000, max_keepalive_connections=100)], ids=["httpx's", "the SDKs'"])
+async def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
+    make_async_client: MakeAsyncClient, serve: Serve, new_pool: NewPool, limits: httpx.Limits
+) -> None:
+    pool = new_pool()
+    client = make_async_client(pool=pool, limits=limits)
+    server = serve(Crowd(101))
+    await _get_all(client, server, 101)
+    assert server.counts.most_open == 101
+    assert pool.get_stats()["idle_connections"] == 101
+
+
 async def test_requests_queued_at_the_limit_of_a_transport_are_served_in_order(
     make_async_client: MakeAsyncClient, serve: Serve, new_pool: NewPool
 ) -> None:

@@ -93,6 +93,18 @@ def test_limits_on_a_shared_pool_bind_this_transport_alone(
     assert bound.get(server.url).status_code == 200
 
 
+@pytest.mark.parametrize("limits", [httpx.Limits(max_connections=100, max_keepalive_connections=20), httpx.Limits(max_connections=1000, max_keepalive_connections=100)], ids=["httpx's", "the SDKs'"])
+def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool, limits: httpx.Limits
+) -> None:
+    pool = new_pool()
+    client = make_client(pool=pool, limits=limits)
+    server = serve(Crowd(101))
+    _get_all(client, server, 101)
+    assert server.counts.most_open == 101
+    assert pool.get_stats()["idle_connections"] == 101
+
+
 @pytest.mark.parametrize("end", ["pool.close", "pool.drain", "client.close"])
 def test_a_request_that_waits_at_the_limit_of_its_transport_is_told_of_the_end(
     make_client: MakeClient, serve: Serve, new_pool: NewPool, end: str

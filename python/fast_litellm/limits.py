@@ -1,0 +1,36 @@
+"""What an `httpx.Limits` means for a transport: on a pool of its own, and on one that it shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: (max_connections, max_keepalive_connections, keepalive_expiry) that a library gives its clients unasked: httpx and httpx2;
+#: the openai and anthropic SDKs. They say nothing about what a user wants of a shared pool, so they bind nothing there.
+LIBRARY_DEFAULTS = frozenset({(100, 20, 5.0), (1000, 100, 5.0)})
+
+
+def of_shared(limits: Any) -> dict[str, Any]:
+    """For a transport on a pool that others use too: what binds this transport, as keywords of `_core.Handle`."""
+    most, idle, expiry = _checked(limits)
+    if (most, idle, expiry) in LIBRARY_DEFAULTS:
+        return {}
+    return {"max_leases": most}
+
+
+def of_own(limits: Any) -> dict[str, Any]:
+    """For a transport with a pool of its own: the pool's limits, as keywords of `_core.Pool`."""
+    most, idle, expiry = _checked(limits)
+    return {"max_connections": most, "max_idle_connections": idle, "idle_timeout": expiry}
+
+
+def _checked(limits: Any) -> tuple[int | None, int | None, float | None]:
+    most = limits.max_connections
+    if most is not None and most < 1:
+        raise ValueError(f"limits.max_connections must be at least 1, or None for no limit, not {most}")
+    idle = limits.max_keepalive_connections
+    if idle is not None and idle < 0:
+        raise ValueError(f"limits.max_keepalive_connections must not be negative, not {idle}")
+    expiry = limits.keepalive_expiry
+    if expiry is not None and expiry < 0:
+        raise ValueError(f"limits.keepalive_expiry must not be negative, not {expiry}")
+    return most, idle, expiry

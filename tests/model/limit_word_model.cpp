@@ -1,0 +1,222 @@
+// A holder's limit: never more places than it allows, no wake-up is lost, nobody who came first is overtaken, and nothing is
+// lost when a waiter gives up in the very moment in which it is served.
+//
+// The word and the parker are the shipped templates. The queue and its lock stand here as src/pool/lease_limit.h has them.
+
+#include "model/relacy_atomics.h"
+#include "model/search.h"
+#include "sync/limit_word.h"
+#include "sync/parker.h"
+
+namespace fastpool::model {
+namespace {
+
+/// What the limit does. Each mutant breaks one of these.
+struct AsShipped {
+  using Atomics = RelacyAtomics;
+  template <typename A>
+  using Word = sync::BasicLimitWord<A>;
+  static constexpr bool waiter_serves_after_joining = true;
+  static constexpr bool giver_serves_those_who_wait = true;
+  static constexpr bool who_gives_up_looks_whether_it_was_served = true;
+};
+
+template <typename Rules, std::uint32_t places, unsigned thread_count>
+class Limit {
+  using Word = typename Rules::template Word<typename Rules::Atomics>;
+
+ public:
+  /// \returns whether it got in; if not, its deadline came first (which may be at any moment, unless it is never).
+  bool enter(TimePoint deadline) {
+    const Queued ahead = queued_;
+    if (!take(deadline)) return false;
+    for (unsigned each = 0; each < thread_count; ++each)
+      RL_ASSERT(!(ahead.ticket[each] != 0 && ahead.ticket[each] == queued_.ticket[each]));  // it came first
+    RL_ASSERT(++inside_ <= static_cast<int>(places));
+    return true;
+  }
+  void leave() {
+    --inside_;
+    if (!word_.give() || !Rules::giver_serves_those_who_wait) return;
+    Lock lock(mutex_);
+    serve_locked();
+  }
+  void expect_all_free() {
+    RL_ASSERT(length_.get() == 0);
+    for (std::uint32_t count = 0; count < places; ++count)
+      RL_ASSERT(word_.try_take());
+    RL_ASSERT(!word_.try_take());
+  }
+
+ private:
+  /// As LeaseLimit::Queued: lives on its caller's stack; all but the parker is guarded by the lock.
+  struct Waiter {
+    Plain<bool> served{false};
+    sync::BasicParker<typename Rules::Atomics, RelacyFutex> parker;
+  };
+  /// Who is in the queue, by thread; for the model's own assertions only.
+  struct Queued {
+    int ticket[thread_count] = {};
+  };
+
+  bool take(TimePoint deadline) {
+    if (word_.try_take()) return true;
+    Waiter waiter;
+    {
+      Lock lock(mutex_);
+      if (word_.try_take()) return true;
+      queue_[length_.get()].set(&waiter);
+      threads_[length_.get()] = rl::thread_index();
+      length_.set(length_.get() + 1);
+      word_.join();
+      queued_.ticket[rl::thread_index()] = ++tickets_;
+      if (Rules::waiter_serves_after_joining) serve_locked();
+    }
+    for (bool late = false;; late = !waiter.parker.park_until(deadline)) {
+      Lock lock(mutex_);
+      const bool served = waiter.served.get();
+      if (late && !served) {
+        queued_.ticket[rl::thread_index()] = 0;
+        word_.quit();
+        remove_locked(waiter);
+      }
+      if (late && !Rules::who_gives_up_looks_whether_it_was_served) return false;
+      if (late || served) return served;
+    }
+  }
+  void serve_locked() {
+    while (length_.get() != 0 && word_.take_for_waiter()) {
+      queued_.ticket[threads_[0]] = 0;
+      Waiter& first = *queue_[0].get();
+      remove_locked(first);
+      first.served.set(true);
+      first.parker.unpark();
+    }
+  }
+  void remove_locked(const Waiter& waiter) {
+    unsigned place = 0;
+    while (queue_[place].get() != &waiter)
+      ++place;
+    for (; place + 1 < length_.get(); ++place) {
+      queue_[place].set(queue_[place + 1].get());
+      threads_[place] = threads_[place + 1];
+    }
+    length_.set(length_.get() - 1);
+  }
+
+  Word word_{places};
+
+  // Guarded by the lock.
+  rl::mutex mutex_;
+  Plain<Waiter*> queue_[thread_count];
+  Plain<unsigned> length_{0};
+
+  // The model's own.
+  unsigned threads_[thread_count] = {};
+  Queued queued_;
+  int tickets_ = 0;
+  int inside_ = 0;
+};
+
+/// Some threads, and fewer places. Each thread goes in and out; the last `patient` of them wait for ever.
+template <typename Rules, std::uint32_t places, unsigned threads, unsigned patient = threads>
+struct AllEnter : rl::test_suite<AllEnter<Rules, places, threads, patient>, rl::thread_id_t{threads}> {
+  Limit<Rules, places, threads> limit;
+
+  void thread(unsigned index) {
+    const bool for_ever = index + patient >= threads;
+    if (limit.enter(for_ever ? TimePoint::max() : TimePoint{})) limit.leave();
+  }
+  void after() { limit.expect_all_free(); }
+};
+
+TEST(model, no_wake_up_is_lost_at_a_limit_and_no_caller_is_overtaken) {
+  expect_holds<AllEnter<AsShipped, 1, 2>>(up_to_preemptions(4));
+  expect_holds<AllEnter<AsShipped, 1, 3>>(up_to_preemptions(1));
+  expect_holds<AllEnter<AsShipped, 1, 3>>(random_schedules(200'000));
+  expect_holds<AllEnter<AsShipped, 2, 4>>(random_schedules(200'000));
+}
+
+TEST(model, no_place_is_lost_when_a_waiter_gives_up_as_it_is_served) {
+  expect_holds<AllEnter<AsShipped, 1, 2, 1>>(up_to_preemptions(3));
+  expect_holds<AllEnter<AsShipped, 1, 3, 1>>(random_schedules(200'000));
+  expect_holds<AllEnter<AsShipped, 1, 3, 2>>(random_schedules(200'000));
+}
+
+struct NeverServesItself : AsShipped {
+  static constexpr bool waiter_serves_after_joining = false;
+};
+TEST(model, mutant_a_waiter_that_does_not_look_for_a_place_after_joining) {
+  expect_caught<AllEnter<NeverServesItself, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
+struct NeverServes : AsShipped {
+  static constexpr bool giver_serves_those_who_wait = false;
+};
+TEST(model, mutant_a_giver_that_does_not_serve_those_who_wait) {
+  expect_caught<AllEnter<NeverServes, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
+struct GivesUpBlindly : AsShipped {
+  static constexpr bool who_gives_up_looks_whether_it_was_served = false;
+};
+TEST(model, mutant_a_waiter_that_gives_up_its_place_without_a_look) {
+  expect_caught<AllEnter<GivesUpBlindly, 1, 2, 1>>(up_to_preemptions(3), rl::test_result_user_assert_failed);
+}
+
+/// Mutant: who waits is looked for before the place is given back, not by the same step.
+template <typename Atomics>
+struct LooksFirst : sync::BasicLimitWord<Atomics> {
+  using Base = sync::BasicLimitWord<Atomics>;
+  using Base::Base;
+  sync::BasicCount<Atomics> joined;
+  void join() {
+    joined.add();
+    Base::join();
+  }
+  void quit() {
+    joined.subtract();
+    Base::quit();
+  }
+  bool take_for_waiter() {
+    if (!Base::take_for_waiter()) return false;
+    joined.subtract();
+    return true;
+  }
+  bool give() {
+    const bool awaited = joined.get() != 0;
+    (void)Base::give();
+    return awaited;
+  }
+};
+struct GivesInTwoSteps : AsShipped {
+  template <typename A>
+  using Word = LooksFirst<A>;
+};
+TEST(model, mutant_a_place_that_is_given_back_after_the_look_who_waits) {
+  expect_caught<AllEnter<GivesInTwoSteps, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
+/// Mutant: a newcomer takes what is free though others wait for it.
+template <typename Atomics>
+struct Barges : sync::BasicLimitWord<Atomics> {
+  using Base = sync::BasicLimitWord<Atomics>;
+  using Base::Base;
+  bool try_take() {
+    if (Base::try_take()) return true;
+    Base::join();
+    if (Base::take_for_waiter()) return true;
+    Base::quit();
+    return false;
+  }
+};
+struct TakesPastTheQueue : AsShipped {
+  template <typename A>
+  using Word = Barges<A>;
+};
+TEST(model, mutant_a_newcomer_that_takes_the_place_that_others_wait_for) {
+  expect_caught<AllEnter<TakesPastTheQueue, 1, 3>>(up_to_preemptions(2), rl::test_result_user_assert_failed);
+}
+
+}  // namespace
+}  // namespace fastpool::model
