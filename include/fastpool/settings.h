@@ -17,8 +17,8 @@ struct PoolSettings {
 
   std::uint32_t max_connections_per_endpoint = unlimited;
   std::uint32_t max_connections = default_max_connections();  ///< of all endpoints together
-  std::uint32_t max_idle_connections = unlimited;             ///< of all endpoints together; more are closed when returned
-  std::uint32_t max_dials_per_endpoint = 64;                  ///< under way at once
+  std::uint32_t max_idle_connections = unlimited;  ///< of all endpoints together; more are closed when returned
+  std::uint32_t max_dials_per_endpoint = 64;       ///< under way at once
   OptionalDuration idle_timeout = std::chrono::seconds(120);  ///< a server's Keep-Alive: timeout=N shortens it
   OptionalDuration max_lifetime = std::chrono::hours(1);      ///< +- 10 %, so that a fleet does not reconnect at once
   Duration dial_timeout =

@@ -17,6 +17,7 @@
 #include "client/handle.h"
 #include "lease_origins.h"
 #include "net/descriptor.h"
+#include "pool/keep_alive_limit.h"
 #include "pool/lease_limit.h"
 #include "remembered_endpoints.h"
 
@@ -78,11 +79,18 @@ class Pool {
   std::unique_ptr<LeaseOrigins> origins_;
 };
 
-/// What a transport holds: a pool, a profile, its own count of leases.
+/// What binds one handle, on top of its pool's limits; nothing: the pool's alone.
+struct HandleLimits {
+  std::optional<std::uint32_t> max_leases;
+  std::optional<std::uint32_t> max_idle;
+  OptionalDuration idle_timeout;
+};
+
+/// What a transport holds: a pool, a profile, its own limits.
 class Handle {
  public:
   /// \param ssl_context what the profile's channels are of, or None; kept as long as the handle may dial.
-  Handle(nanobind::object pool, Profile profile, nanobind::object ssl_context, std::optional<std::uint32_t> max_leases,
+  Handle(nanobind::object pool, Profile profile, nanobind::object ssl_context, const HandleLimits& limits,
          int connect_retries, bool owns_pool, nanobind::object error_factory);
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
@@ -103,12 +111,14 @@ class Handle {
   const nanobind::object error_factory;
   const int connect_retries;
   std::uint64_t requests = 0;  // with the GIL
-  const std::optional<std::uint32_t> max_leases;
+  const HandleLimits limits;
   std::unique_ptr<pool::LeaseLimit> limit;  // null: none but the pool's
+  pool::KeepAliveLimit::Ref keep;           // null: the same
   bool closed = false;                      // with the GIL
 
  private:
   [[nodiscard]] std::optional<Error> prepare(client::Core& core);
+  void make_limits();
 
   Profile profile_;  // with its files read
   const nanobind::object ssl_context_;
@@ -118,7 +128,7 @@ class Handle {
 
   const client::Handle::Isolation isolation_;
   pool::AfterUse after_use_ = pool::AfterUse::close;
-  unsigned epoch_ = net::fork_epoch();  // of the core that native_ and limit belong to
+  unsigned epoch_ = net::fork_epoch();  // of the core that native_, limit and keep belong to
   std::unique_ptr<client::Handle> native_;
   Origin last_origin_;
 };

@@ -44,7 +44,7 @@ class HandledExchange {
         handle_(nanobind::cast<Handle&>(handle_object_)),
         exchange_(std::move(exchange)),
         origin_(handle_.pool.origins()) {
-    exchange_.configure(handle_.limit.get(), handle_.connect_retries);
+    exchange_.configure(handle_.limit.get(), handle_.keep.get(), handle_.connect_retries);
   }
   ~HandledExchange() = default;
 

@@ -33,14 +33,13 @@ std::vector<SocketOption> options_from(nb::handle options) {
 
 }  // namespace
 
-Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, std::optional<std::uint32_t> most,
+Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, const HandleLimits& its_limits,
                int retries, bool owns_pool, nb::object factory)
     : pool_object(std::move(the_pool)),
       pool(nb::cast<Pool&>(pool_object)),
       error_factory(std::move(factory)),
       connect_retries(retries),
-      max_leases(most),
-      limit(most ? std::make_unique<pool::LeaseLimit>(*most) : nullptr),
+      limits(its_limits),
       profile_(std::move(profile)),
       ssl_context_(std::move(ssl_context)),
       isolation_(owns_pool ? client::Handle::Isolation::by_pool : client::Handle::Isolation::by_handle) {
@@ -64,6 +63,7 @@ std::optional<Error> Handle::prepare(client::Core& core) {
   profile_ = interned->profile();  // handles of equal settings share the bytes
   if (auto tls = interned->tls(); !tls) return std::move(tls).error();
   native_ = make_native(core, interned);
+  make_limits();
   return std::nullopt;
 }
 
@@ -72,20 +72,27 @@ Handle::~Handle() {
   if (exiting() || epoch_ != net::fork_epoch()) (void)native_.release();
 }
 
+void Handle::make_limits() {
+  if (limits.max_leases) limit = std::make_unique<pool::LeaseLimit>(*limits.max_leases);
+  if (limits.max_idle || limits.idle_timeout) {
+    keep = pool::KeepAliveLimit::Ref(limits.max_idle.value_or(pool::KeepAliveLimit::unlimited), limits.idle_timeout);
+  }
+}
+
 std::unique_ptr<client::Handle> Handle::make_native(client::Core& core,
                                                     std::shared_ptr<const client::InternedProfile> profile) const {
   return std::make_unique<client::Handle>(core, std::move(profile), after_use_, isolation_);
 }
 
 void Handle::renew(client::Core& core) {
-  epoch_ = net::fork_epoch();
-  (void)native_.release();  // of the parent's core, as it may be locked
-  native_ = make_native(core, core.intern(profile_));
-  // The places that the parent's threads took never come back here; its limit may be locked, so it is left alone.
-  if (max_leases) {
+  if (std::exchange(epoch_, net::fork_epoch()) != net::fork_epoch()) {
+    // What the parent's threads took or parked never comes back here; all of it may be locked, so it is left alone.
+    (void)native_.release();
     (void)limit.release();
-    limit = std::make_unique<pool::LeaseLimit>(*max_leases);
+    keep.detach();
+    make_limits();
   }
+  native_ = make_native(core, core.intern(profile_));
 }
 
 Result<client::EndpointUse> Handle::endpoint(client::Core& core, Scheme scheme, std::string_view host,
@@ -121,7 +128,8 @@ void bind_handle(nb::module_& module) {
           "__init__",
           [](Handle* self, nb::object the_pool, const TlsSettings& tls, std::string local_address,
              std::string unix_socket, nb::handle socket_options, nb::object ssl_context,
-             std::optional<std::uint32_t> max_leases, int connect_retries, bool owns_pool, nb::object factory) {
+             std::optional<std::uint32_t> max_leases, std::optional<std::uint32_t> max_idle, nb::handle idle_timeout,
+             int connect_retries, bool owns_pool, nb::object factory) {
             if (!nb::isinstance<Pool>(the_pool)) throw nb::type_error("pool must be a _core.Pool");
             Profile profile{tls,    "", std::move(local_address), std::move(unix_socket), options_from(socket_options),
                             nullptr};
@@ -129,13 +137,14 @@ void bind_handle(nb::module_& module) {
               profile.tls = {};  // the context knows
               profile.channels = ContextFactory::of(ssl_context);
             }
-            new (self) Handle(std::move(the_pool), std::move(profile), std::move(ssl_context), max_leases,
-                              connect_retries, owns_pool, std::move(factory));
+            new (self) Handle(std::move(the_pool), std::move(profile), std::move(ssl_context),
+                              {max_leases, max_idle, duration_from(idle_timeout, "idle_timeout")}, connect_retries,
+                              owns_pool, std::move(factory));
           },
           "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "",
           "socket_options"_a = nb::make_tuple(), "ssl_context"_a.none() = nb::none(),
-          "max_leases"_a.none() = nb::none(), "connect_retries"_a = 0, "owns_pool"_a = false,
-          "error_factory"_a.none() = nb::none())
+          "max_leases"_a.none() = nb::none(), "max_idle"_a.none() = nb::none(), "idle_timeout"_a.none() = nb::none(),
+          "connect_retries"_a = 0, "owns_pool"_a = false, "error_factory"_a.none() = nb::none())
       .def_prop_ro("open_leases", &Handle::open_leases)
       .def("keep_connections", &Handle::keep_connections)
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })

@@ -193,6 +193,9 @@ class Handle:
     """What a transport holds: a pool, how connections are to be made, and how errors are to be told. Counts its own
     leases; closing it ends the waits at `max_leases` (pool closed) and breaks no stream.
 
+    Of the idle connections that it gave back last it leaves at most `max_idle` in the pool (the longest idle are
+    closed), each for `idle_timeout` seconds, or the pool's time if that is less; with 0 of either, none.
+
     Connections that a request authenticates (NTLM, Negotiate, Kerberos in `Authorization` or `Proxy-Authorization`)
     serve this handle alone and are closed with it. Other idle connections are closed half a second after the last
     handle that uses their endpoint, unless one of these handles keeps them. `owns_pool`: no other handle uses it."""
@@ -207,6 +210,8 @@ class Handle:
         socket_options: Sequence[tuple[int, int, int | bytes]] = (),
         ssl_context: ssl.SSLContext | None = None,
         max_leases: int | None = None,
+        max_idle: int | None = None,
+        idle_timeout: float | None = None,
         connect_retries: int = 0,
         owns_pool: bool = False,
         error_factory: ErrorFactory | None = None,

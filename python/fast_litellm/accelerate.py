@@ -34,9 +34,9 @@ def accelerate(client: Client, *, verify: Verify | None = None, cert: Cert | Non
 
     Each stock transport of it, its own and mounted ones, gives its place to one of ours with the same settings, read
     back from it: TLS, limits other than a library's own defaults (they bind this client alone), retries, local
-    address, Unix socket, socket options. The old transport's connections are closed once idle. Transports of proxies, transports of other kinds
-    and HTTP/2 stay; so does everything while a mock or a tracer is in place. What stayed and why: `get_patch_status()`.
-    The client also gets the shortcuts of `fast_litellm.shortcuts`.
+    address, Unix socket, socket options. The old transport's connections are closed once idle. Transports of proxies,
+    transports of other kinds and HTTP/2 stay; so does everything while a mock or a tracer is in place. What stayed and
+    why: `get_patch_status()`. The client also gets the shortcuts of `fast_litellm.shortcuts`.
 
     TLS is done with the very `ssl.SSLContext` that the client has. The client then shares connections with nobody who
     has another. If it was made with the library's own defaults, say so, `verify=True` (or the `verify` and `cert` that

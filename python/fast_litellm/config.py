@@ -158,8 +158,8 @@ SETTINGS = {
         _count,
         _default_total,
         "connections in all",
-        default_text="1000, or what leaves 128 of the descriptors that the process may open, if that is less; but at least "
-        "half of those descriptors",
+        default_text="1000, or what leaves 128 of the descriptors that the process may open, if that is less; but at "
+        "least half of those descriptors",
     ),
     "pool.idle_timeout": Setting(_seconds, "120", "seconds that an idle connection is kept"),
     "pool.max_lifetime": Setting(_seconds, "3600", "seconds that a connection lives"),

@@ -30,9 +30,9 @@ class Transport:
 
     `pool`: a pool or the name of one, shared with others; `limits` then bind this transport alone, on top of the pool's
     limits, but for those that httpx and the SDKs give unasked (100/20 and 1000/100, 5 s), which bind nothing:
-    `max_connections` caps what it uses at once. Closing the transport lets go of its own handle
-    only, and ends the waits at these limits with `PoolClosed`. Without `pool` the transport has a pool of its own, for
-    which `limits` mean what httpx says, and closes it, sockets included, with itself.
+    `max_connections` caps what it uses at once, the others what it leaves idle and for how long. Closing the transport
+    lets go of its own handle only, and ends the waits at these limits with `PoolClosed`. Without `pool` the transport
+    has a pool of its own, for which `limits` mean what httpx says, and closes it, sockets included, with itself.
 
     `verify` as an `ssl.SSLContext`: that very context speaks TLS, also where it is changed later; connections are
     shared by those who give the same one. `True` and paths mean the core's own engine, unless `ssl.SSLContext` was
@@ -96,8 +96,8 @@ class Transport:
             limits = library.default_limits
 
         if pool is None:
-            bounds: dict[str, Any] = {}
-            shared = _core.Pool("transport", error_factory=library.error_factory, **of_own(limits))
+            own, bounds = of_own(limits)
+            shared = _core.Pool("transport", error_factory=library.error_factory, **own)
         else:
             bounds = of_shared(limits)
             shared = SimpleConnectionPool(pool) if isinstance(pool, str) else pool

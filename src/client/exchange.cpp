@@ -299,11 +299,11 @@ void Exchange::complete() noexcept {
 }
 
 void Exchange::release(pool::Reuse reuse) noexcept {
-  if (lease_) lease_.end(reuse);
+  if (lease_) lease_.end(reuse, keep_);
   if (stream_) {
     core_->pool().end_stream(stream_.take(), reuse);
   }
-  next_.end(pool::Reuse::unused());  // nothing went over it
+  next_.end(pool::Reuse::unused(), keep_);  // nothing went over it
   place_.leave();
   endpoint_.release();
 }

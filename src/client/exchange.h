@@ -59,9 +59,11 @@ class Exchange {
   [[nodiscard]] static Result<Exchange> open(Core& core, EndpointUse endpoint, const RequestView& request);
   /// The same on a lease that the caller keeps. stale_lease if it ended or is in use.
   [[nodiscard]] static Result<Exchange> open_on(Core& core, pool::LeaseRef lease, const RequestView& request);
-  /// Puts it under a transport's own limit, and says how often a failed dial is tried again. Before the first operation.
-  void configure(pool::LeaseLimit* limit, int connect_retries) noexcept {
+  /// Puts it under a transport's own limits, on leases and on what they leave idle (null: none), and says how often a failed
+  /// dial is tried again. Before the first operation.
+  void configure(pool::LeaseLimit* limit, pool::KeepAliveLimit* keep, int connect_retries) noexcept {
     limit_ = limit;
+    keep_ = keep;
     connect_retries_ = connect_retries;
   }
 
@@ -223,6 +225,7 @@ class Exchange {
   Core* core_;
   EndpointUse endpoint_;  // until it ends
   pool::LeaseLimit* limit_ = nullptr;
+  pool::KeepAliveLimit* keep_ = nullptr;
   int connect_retries_ = 0;
   pool::LeaseLimit::Place place_;
   pool::Lease lease_;  // of our own, or

@@ -114,7 +114,7 @@ Exchange::Turn Exchange::acquire(Driver& driver) {
     if (!seated) return Turn::wait;
     if (!*seated) return not_connected(std::move(*seated).error());
   } else {
-    auto leased = driver.acquire(core_->pool(), *endpoint_, false);
+    auto leased = driver.acquire(core_->pool(), *endpoint_, false, keep_);
     if (!leased) return Turn::wait;
     if (!*leased) return not_connected(std::move(*leased).error());
     lease_ = std::move(*leased).value();
@@ -402,7 +402,7 @@ Exchange::Turn Exchange::begin_again(Error error) {
 }
 
 Exchange::Turn Exchange::acquire_next(Driver& driver) {
-  auto leased = driver.acquire(core_->pool(), *endpoint_, true);
+  auto leased = driver.acquire(core_->pool(), *endpoint_, true, keep_);
   if (!leased) return Turn::wait;
   if (*leased) {
     next_ = std::move(*leased).value();

@@ -74,9 +74,10 @@ std::optional<Result<pool::LeaseLimit::Place>> Blocking::enter(pool::LeaseLimit&
   }
 }
 
-std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once) {
-  return pool.acquire(
-      endpoint, {at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool, timeouts_.connect, true, interrupt_});
+std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once,
+                                                     pool::KeepAliveLimit* keep) {
+  return pool.acquire(endpoint, {at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool, timeouts_.connect, true,
+                                 interrupt_, keep});
 }
 
 std::optional<Result<void>> Blocking::connect(pool::Pool& pool, pool::LeaseRef lease) {

@@ -45,8 +45,9 @@ class Driver {
   [[nodiscard]] virtual std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
                                                                              pool::Pool& pool) = 0;
   /// A lease of a live connection; \see pool::Pool::acquire. \param at_once do not queue: pool_timeout if there is no room.
+  /// \param keep as of the options of an acquisition.
   [[nodiscard]] virtual std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
-                                                                   bool at_once) = 0;
+                                                                   bool at_once, pool::KeepAliveLimit* keep) = 0;
   /// Gives a lease of the caller's its connection; \see pool::Pool::connect.
   [[nodiscard]] virtual std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) = 0;
   /// A TLS handshake that is the first user's to do, under the connect timeout. Errors: tls_failed, connect_timeout,

@@ -104,13 +104,14 @@ std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseL
   return entered;
 }
 
-std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once) {
+std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once,
+                                                          pool::KeepAliveLimit* keep) {
   if (!acquisition_) {
     if (pool::Lease lease = pool.try_acquire(endpoint, true)) [[likely]]
       return lease;
     const OptionalDuration patience = at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
     woken_before_ = true;
-    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{patience, timeouts_.connect, true, {}}, waker());
+    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{patience, timeouts_.connect, true, {}, keep}, waker());
   }
   return poll_acquisition();
 }

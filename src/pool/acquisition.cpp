@@ -17,14 +17,18 @@ constexpr Duration sweep_patience = std::chrono::microseconds(100);
 
 Acquisition::Acquisition(Pool& pool, Endpoint& endpoint, const AcquireOptions& options, sync::Waker& waker,
                          Wants wants) noexcept
-    : pool_(pool), endpoint_(endpoint), pool_timeout_(options.pool_timeout), check_(options.check) {
+    : pool_(pool),
+      endpoint_(endpoint),
+      pool_timeout_(options.pool_timeout),
+      check_(options.check),
+      keep_(options.keep) {
   waiter_.wants = wants;
   waiter_.connect_timeout = options.connect_timeout;
   waiter_.waker = &waker;
 }
 
 Acquisition::Acquisition(Pool& pool, LeaseRef held, const AcquireOptions& options, sync::Waker& waker) noexcept
-    : pool_(pool), endpoint_(*held.slot->endpoint.get()), held_(held), check_(false) {
+    : pool_(pool), endpoint_(*held.slot->endpoint.get()), held_(held), check_(false), keep_(nullptr) {
   waiter_.wants = Wants::seat;
   waiter_.connect_timeout = options.connect_timeout;
   waiter_.waker = &waker;
@@ -41,7 +45,7 @@ Acquisition::~Acquisition() {
   if (waiter_.wants == Wants::seat) {
     (void)rest->value().detach();  // the lease is the caller's
   } else {
-    rest->value().end(Reuse::unused());  // handed over in that very moment, never used: the next may have it
+    rest->value().end(Reuse::unused(), keep_);  // handed over in that very moment, never used: the next may have it
   }
 }
 
@@ -146,7 +150,7 @@ std::optional<Result<Lease>> Acquisition::finish() {
   Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
   if (waiter_.wants == Wants::seat) return end(std::move(lease));
   if (pool_.closed_.get()) {
-    lease.end(Reuse::unused());  // close() marks what it finds leased; what was not yet is ended here
+    lease.end(Reuse::unused(), keep_);  // close() marks what it finds leased; what was not yet is ended here
     return end(Pool::closed_error());
   }
   if (usable(lease)) return end(std::move(lease));

@@ -17,8 +17,9 @@ namespace fastpool::pool {
 struct AcquireOptions {
   OptionalDuration pool_timeout;
   OptionalDuration connect_timeout;
-  bool check = true;    ///< peek at a reused connection before giving it out
-  Interrupt interrupt;  ///< for blocking calls
+  bool check = true;               ///< peek at a reused connection before giving it out
+  Interrupt interrupt;             ///< for blocking calls
+  KeepAliveLimit* keep = nullptr;  ///< for a lease that comes when it is not wanted any more; \see Pool::release
 };
 
 /// One caller's way to a lease, in steps that never block: what Pool::acquire() does between its sleeps, and what an event
@@ -69,6 +70,7 @@ class Acquisition {
   const LeaseRef held_;  // wants a seat
   const OptionalDuration pool_timeout_;
   const bool check_;
+  KeepAliveLimit* const keep_;
   State state_ = State::fresh;
   bool left_ = false;  // it left the queue unserved: those behind it moved up
   Lease dead_;         // what it was handed when its turn came, until it has queued again

@@ -10,6 +10,7 @@
 
 namespace fastpool::pool {
 
+class KeepAliveLimit;
 class Pool;
 
 /// Which lease is meant: a slot and the generation under which it was leased. A plain name; \see Lease for ownership.
@@ -73,8 +74,8 @@ class Lease {
   [[nodiscard]] Pooled& operator*() const noexcept { return *ref_.slot->pooled; }
   /// Dialed for this lease and never used before: its failure is no stale connection's.
   [[nodiscard]] bool fresh() const noexcept { return fresh_; }
-  /// Gives it back. Idempotent.
-  void end(Reuse reuse) noexcept;
+  /// Gives it back. Idempotent. \param keep what its holder may leave idle; \see Pool::release.
+  void end(Reuse reuse, KeepAliveLimit* keep = nullptr) noexcept;
   /// Forgets it without giving it back (its id lives on elsewhere, or its process is the parent's).
   LeaseRef detach() noexcept {
     pool_ = nullptr;

@@ -22,18 +22,30 @@ namespace fastpool::pool {
 /// Any thread may call; it takes its own lock, and no other while it holds it.
 class LongestIdle {
  public:
+  /// \param only the idle connections that this limit counts, and no vacant places; null: all.
+  explicit LongestIdle(const KeepAliveLimit* only = nullptr) noexcept : only_(only) {}
+
   struct Candidate {
     Slot* slot = nullptr;
     SlotWord::View word;
     TimePoint since;
   };
 
-  /// The longest idle slot of another endpoint than `spare` for which `reap(slot, word)` is true (it was still as seen, and
+  /// What is not to be taken: slots of that endpoint, or that slot.
+  struct Spare {
+    const Endpoint* endpoint = nullptr;
+    const Slot* slot = nullptr;
+    [[nodiscard]] bool operator()(const Slot& each) const noexcept {
+      return &each == slot || (endpoint != nullptr && each.endpoint.get() == endpoint);
+    }
+  };
+
+  /// The longest idle slot but for `spare` for which `reap(slot, word)` is true (it was still as seen, and
   /// is the caller's now), or null.
   /// \param none set if nothing at all was idle; then nobody looks again until whoever makes something idle clears it, having
   ///        done so first. It is set before the look, so that what becomes idle meanwhile is not overlooked.
   template <typename Reap>
-  [[nodiscard]] Slot* take(const Slab& slab, const Endpoint* spare, sync::Flag& none, Reap reap) {
+  [[nodiscard]] Slot* take(const Slab& slab, const Spare& spare, sync::Flag& none, Reap reap) {
     const std::lock_guard lock(mutex_);
     for (bool looked = false;; looked = true) {
       while (Candidate* candidate = first_usable(spare)) {
@@ -50,21 +62,22 @@ class LongestIdle {
   }
 
  private:
-  /// The first of the noted that is still as it was and not of `spare`; null if there is none.
-  [[nodiscard]] Candidate* first_usable(const Endpoint* spare) noexcept;
+  /// The first of the noted that is still as it was and not spared; null if there is none.
+  [[nodiscard]] Candidate* first_usable(const Spare& spare) noexcept;
   void look(const Slab& slab);
-  [[nodiscard]] static Candidate longest(const Slab& slab, const Endpoint* spare) noexcept;
-  [[nodiscard]] static bool note(Candidate& candidate, Slot& slot) noexcept;
+  [[nodiscard]] Candidate longest(const Slab& slab, const Spare& spare) const noexcept;
+  [[nodiscard]] bool note(const Slab& slab, Candidate& candidate, Slot& slot) const noexcept;
 
-  // Where `spare` itself has all of the noted ones.
+  // Where all of the noted ones are spared.
   template <typename Reap>
-  [[nodiscard]] static Slot* take_slowly(const Slab& slab, const Endpoint* spare, Reap reap) {
+  [[nodiscard]] Slot* take_slowly(const Slab& slab, const Spare& spare, Reap reap) const {
     for (;;) {
       const Candidate candidate = longest(slab, spare);
       if (candidate.slot == nullptr || reap(*candidate.slot, candidate.word)) return candidate.slot;
     }
   }
 
+  const KeepAliveLimit* const only_;
   std::mutex mutex_;
   std::vector<Candidate> candidates_;  // longest idle first; those that are used up have no slot
   std::size_t next_ = 0;               // none before it is of use

@@ -52,7 +52,7 @@ Pool::Popped Pool::pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept {
     drop_tombstone(endpoint, slot);
     return {};
   }
-  if (counts_idle_) idle_total_.subtract();
+  end_idle(slot);
   const TimePoint now = clock_.coarse_now();
   const bool expired = now >= slot.idle_deadline.get();
   if (!expired && word->reusable()) [[likely]] {
@@ -236,18 +236,18 @@ std::optional<LeaseRef> Pool::find(ConnectionId id) const noexcept {
 
 // ---- giving back -----------------------------------------------------------------------------------------------------
 
-void Lease::end(Reuse reuse) noexcept {
-  if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse);
+void Lease::end(Reuse reuse, KeepAliveLimit* keep) noexcept {
+  if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse, keep);
 }
 
-bool Pool::release(LeaseRef ref, Reuse reuse) noexcept {
+bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   Slot& slot = *ref.slot;
   // Once more if something changed between the look and the step, such as a stream's end on another thread.
   for (;;) {
     const auto word = slot.word.load();
     if (word.state() != SlotState::leased || word.generation() != ref.generation || word.ended()) return false;
     if (word.streams() == 0) [[likely]] {
-      if (give_back(ref, word, reuse)) return true;
+      if (give_back(ref, word, reuse, keep)) return true;
     } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable())) {
       return true;
     }
@@ -267,13 +267,13 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
   const auto word = slot.word.end_stream(ref.generation);
   if (!word || !word->ended() || word->streams() != 0) return;
   // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
-  for (auto now = *word; !give_back(ref, now, reuse); now = slot.word.load()) {
+  for (auto now = *word; !give_back(ref, now, reuse, nullptr); now = slot.word.load()) {
     if (now.state() != SlotState::leased || now.generation() != ref.generation) return;
   }
 }
 
 // Ends a lease that has no stream open. False: it is not as `word` says any more.
-bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept {
+bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
   if (word.seated()) {
     if (reuse.reusable() && word.reusable()) [[likely]] {
       if (starved_count_.get() != 0 && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
@@ -281,7 +281,7 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noex
         tallies_.evicted.add();
         return true;
       }
-      if (park(ref, reuse)) [[likely]]
+      if (park(ref, reuse, keep)) [[likely]]
         return true;
     }
     if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
@@ -292,13 +292,15 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noex
   return (reuse.reusable() && vacate(ref)) || close_lease(ref, false);
 }
 
-bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
+bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
   const TimePoint retire_at = slot.retire_at.get();
   if (now >= retire_at) return false;
   if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
+    return false;
+  if (keep != nullptr && keep->keeps_none()) [[unlikely]]
     return false;
   bool too_many = false;
   if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
@@ -307,10 +309,13 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
     too_many = true;
   }
   slot.since.set(now);
-  const TimePoint deadline = idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at);
+  TimePoint deadline = idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at);
+  if (keep != nullptr) [[unlikely]]
+    deadline = std::min(deadline, join_keep(slot, *keep, now));
   slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
   if (!slot.word.park(ref.generation)) {
     if (counts_idle_) idle_total_.subtract();
+    if (keep != nullptr) leave_keep(slot);
     return false;
   }
   // Pushed, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
@@ -321,6 +326,8 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
   // Also if somebody waited here, who may have given up meanwhile and left the connection idle.
   if (starved_count_.get() != 0 && slot.word.load().state() == SlotState::idle) [[unlikely]]
     relieve_starvation();
+  if (keep != nullptr && keep->over()) [[unlikely]]
+    close_surplus(*keep, slot);
   if (too_many) [[unlikely]] {
     const auto word = slot.word.load();
     if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, true);
@@ -328,6 +335,21 @@ bool Pool::park(LeaseRef ref, Reuse reuse) noexcept {
   if (refusing_.get()) [[unlikely]]
     cleanup();
   return true;
+}
+
+// Counts a connection that is about to be parked. \returns when it expires by its holder's wish.
+TimePoint Pool::join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept {
+  if (keep.counts()) {
+    keep.join();
+    // Before the step that hands the slot on: the next owner sees both.
+    slab_.kept_under(slot.index).leave(&keep);
+    if (!any_kept_.get()) any_kept_.set();
+  }
+  return keep.expires(now);
+}
+
+void Pool::leave_keep(const Slot& slot) noexcept {
+  if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
 }
 
 // The place stays the endpoint's, for its next bare lease; whoever needs the room takes it.

@@ -21,6 +21,7 @@
 #include "pool/endpoint.h"
 #include "pool/endpoint_hold.h"
 #include "pool/interfaces.h"
+#include "pool/keep_alive_limit.h"
 #include "pool/lease.h"
 #include "pool/longest_idle.h"
 #include "pool/slab.h"
@@ -79,7 +80,8 @@ class Pool {
   void disconnect(LeaseRef ref) noexcept;
   /// Ends a lease: parks or closes its connection, or hands it to the first waiter. With a stream open, the stream's end
   /// does it. False: no such lease any more, nothing changed.
-  bool release(LeaseRef ref, Reuse reuse) noexcept;
+  /// \param keep what the lease's holder may leave idle; null: as much as the pool may, and if a stream is open.
+  bool release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep = nullptr) noexcept;
 
   /// From now on the connection of that lease is closed when the lease ends, and serves no other.
   static void close_after_lease(LeaseRef ref) noexcept { ref.slot->retire_at.set(TimePoint::min()); }
@@ -179,8 +181,8 @@ class Pool {
   void unreserve(Endpoint& endpoint) noexcept;
   [[nodiscard]] LeaseRef lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
-  [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse) noexcept;
-  [[nodiscard]] bool park(LeaseRef ref, Reuse reuse) noexcept;
+  [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
+  [[nodiscard]] bool park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
   /// A bare lease begins; its time matters only to whoever looks for leaks.
   void note_leased(Slot& slot) const noexcept {
     if (settings_.leak_after) slot.since.set(clock_.coarse_now());
@@ -193,6 +195,14 @@ class Pool {
     const auto state = slot.word.load().state();
     if (state == SlotState::idle || state == SlotState::vacant) none_idle_.clear();
   }
+  /// A connection is idle no more: called by the thread that has just taken it.
+  void end_idle(const Slot& slot) noexcept {
+    if (counts_idle_) idle_total_.subtract();
+    if (any_kept_.get() && slab_.kept_under(slot.index).peek() != nullptr) [[unlikely]]
+      leave_keep(slot);
+  }
+  [[nodiscard]] TimePoint join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept;
+  void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
@@ -240,6 +250,7 @@ class Pool {
   [[nodiscard]] std::unique_ptr<Pooled> unseat_locked(Slot& slot) noexcept;
   [[nodiscard]] bool try_reap(Slot& slot, const SlotWord::View& seen) noexcept;
   [[nodiscard]] Slot* evict_longest_idle(const Endpoint* spare) noexcept;
+  void close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept;
   void capacity_freed(Endpoint& endpoint) noexcept;
   void sweep(Endpoint& endpoint) noexcept;
   [[nodiscard]] static std::uint32_t next_seating(const Slot& slot) noexcept {
@@ -281,6 +292,7 @@ class Pool {
   alignas(64) sync::Flag closed_;
   sync::Flag refusing_;  // closed, or being drained
   sync::Count starved_count_;
+  sync::Flag any_kept_;   // some holder has parked a connection under its limit, once
   sync::Flag none_idle_;  // the last look for something to evict found nothing, and nothing became idle since
 
   alignas(64) sync::Count total_;  // connections of all endpoints; touched by dial and close only

@@ -58,19 +58,36 @@ bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
   endpoint.tombstones.add();  // before the cell can be popped and counted down
   if (slot.word.try_reap(seen)) {
-    if (counts_idle_ && seen.state() == SlotState::idle) idle_total_.subtract();
+    if (seen.state() == SlotState::idle) end_idle(slot);
     return true;
   }
   endpoint.tombstones.subtract();
   return false;
 }
 
+// Closes what is idle under a limit beyond what that allows; never `parked`, which has just become idle.
+void Pool::close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept {
+  const auto take = [&]() -> Slot* {
+    const std::lock_guard lock(limit.mutex_);
+    // Those that are counted and not parked yet are not seen: whoever parks them looks after that.
+    if (!limit.over()) return nullptr;
+    sync::Flag none;
+    return limit.longest_idle_.take(slab_, {.slot = &parked}, none,
+                                    [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); });
+  };
+  while (Slot* const surplus = take()) {
+    tallies_.evicted.add();
+    finish_closing(*surplus, true);
+  }
+}
+
 Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
   bool connected = false;
-  Slot* const evicted = longest_idle_.take(slab_, spare, none_idle_, [&](Slot& slot, const SlotWord::View& word) {
-    connected = word.seated();
-    return try_reap(slot, word);
-  });
+  Slot* const evicted =
+      longest_idle_.take(slab_, {.endpoint = spare}, none_idle_, [&](Slot& slot, const SlotWord::View& word) {
+        connected = word.seated();
+        return try_reap(slot, word);
+      });
   if (evicted != nullptr && connected) tallies_.evicted.add();
   return evicted;
 }

@@ -10,6 +10,8 @@
 
 namespace fastpool::pool {
 
+class KeepAliveLimit;
+
 /// All slots of a pool: chunks that are added and never moved or freed. Looking up and take()/give() of existing slots take no
 /// lock; only growing does.
 class Slab {
@@ -31,6 +33,11 @@ class Slab {
   [[nodiscard]] Slot* find(std::uint32_t index) const noexcept {
     return index / chunk_size < chunk_count_.get() ? &(*this)[index] : nullptr;
   }
+  /// Which limit counts the idle connection in that slot; null for none, and for every slot that is not idle. Left by the
+  /// slot's owner before it parks, taken by the next one.
+  [[nodiscard]] sync::LeftPointer<KeepAliveLimit>& kept_under(std::uint32_t index) const noexcept {
+    return chunks_[index / chunk_size]->kept_under[index % chunk_size];
+  }
   /// A free slot; null only if the slab cannot grow.
   [[nodiscard]] Slot* take();
   void give(Slot& slot) noexcept;
@@ -48,6 +55,8 @@ class Slab {
  private:
   struct Chunk {
     std::array<Slot, chunk_size> slots;
+    std::array<sync::LeftPointer<KeepAliveLimit>, chunk_size>
+        kept_under;  // beside them: a slot is one cache line, and full
   };
   struct Links {
     const Slab& slab;

@@ -29,6 +29,22 @@ class Observable {
   std::atomic<T> value_{};
 };
 
+/// A pointer that one thread leaves beside something it hands on, and that is taken once. Whoever was handed the thing takes
+/// it; so the order is that of the hand-over, not of this.
+template <typename T, typename Atomics = StdAtomics>
+class BasicLeftPointer {
+ public:
+  // relaxed: pairs with nothing, see above; the exchange only lets one take it.
+  void leave(T* pointer) noexcept { value_.store(pointer, std::memory_order_relaxed); }
+  [[nodiscard]] T* peek() const noexcept { return value_.load(std::memory_order_relaxed); }
+  [[nodiscard]] T* take() noexcept { return value_.exchange(nullptr, std::memory_order_relaxed); }
+
+ private:
+  typename Atomics::template Atomic<T*> value_{nullptr};
+};
+template <typename T>
+using LeftPointer = BasicLeftPointer<T>;
+
 /// A count that many threads change and that decides nothing: statistics.
 class Tally {
  public:

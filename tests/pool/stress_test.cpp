@@ -31,6 +31,7 @@ struct Peers {
   std::array<Gauge, 4> each;                            ///< the endpoints, and all passing ones
   std::array<std::atomic<std::uint64_t>, 64> tokens{};  ///< of connections that live or lived
   std::atomic<unsigned> next_token{0};
+  KeepAliveLimit::Ref keep{2, milliseconds(5)};  ///< what is given back under it
 };
 
 class CountedConnection final : public Pooled {
@@ -189,6 +190,7 @@ class Worker {
     options.pool_timeout = patience[below(6)];
     options.connect_timeout = patience[below(6)];
     options.check = below(4) != 0;
+    options.keep = keep();
     return options;
   }
   [[nodiscard]] Reuse reuse() {
@@ -205,8 +207,9 @@ class Worker {
     auto lease = pool_.acquire(endpoint(), options());
     if (!lease) return;
     static_cast<CountedConnection&>(**lease).use(below(16) == 0);
-    lease->end(reuse());
+    lease->end(reuse(), keep());
   }
+  [[nodiscard]] KeepAliveLimit* keep() { return below(2) == 0 ? peers_.keep.get() : nullptr; }
   void bare_lease() {
     if (const auto ref = pool_.try_lease(endpoint())) exchange_on(*ref);
   }
@@ -220,7 +223,7 @@ class Worker {
                             below(4) == 0 ? Waiter::Wants::lease : Waiter::Wants::connection);
     for (unsigned patience = below(5); patience > 0; --patience) {
       if (auto result = acquisition.poll()) {
-        if (result->ok()) result->value().end(reuse());
+        if (result->ok()) result->value().end(reuse(), keep());
         return;
       }
       (void)waker.park_until(Clock::now() + std::chrono::microseconds(below(200)));
@@ -341,6 +344,7 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   const EndpointStats rest = pool.stats().all;
   EXPECT_EQ(rest.waiters, 0U);
   EXPECT_EQ(rest.active_connections, 0U) << "a lease leaked";
+  EXPECT_LE(peers.keep.get()->idle(), 2U);
   // All that is counted is there: each place can be had, and no more.
   for (Endpoint* endpoint : endpoints)
     (void)pool.warm(*endpoint, 0, {});
@@ -354,6 +358,7 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   EXPECT_TRUE(*pool.drain(std::nullopt, {}));
   dialer.stop();
   EXPECT_EQ(pool.stats().all.total_connections, 0U);
+  EXPECT_EQ(peers.keep.get()->idle(), 0U);
   EXPECT_EQ(peers.total.now, 0);
   EXPECT_LE(static_cast<std::uint32_t>(peers.total.most), shape.settings.max_connections);
   for (std::size_t i = 0; i < endpoints.size(); ++i)

@@ -224,6 +224,38 @@ def test_limits_cap_what_the_client_uses_at_once(kind: Kind, carried: Carried) -
     assert carried.reasons() == {}
 
 
+def test_keepalive_limits_bind_the_client(kind: Kind, carried: Carried) -> None:
+    with ScriptedServer(serve_ok) as first, ScriptedServer(serve_ok) as second:
+        client = accelerate(kind.make(limits=httpx.Limits(max_keepalive_connections=1)))
+        answers = kind.ask(client, first.url, second.url, second.url)
+        assert [answer.content for answer in answers] == [b"GET /"] * 3
+        first.wait_until(lambda counts: counts.open == 0, "the longest idle one close")
+        assert second.connections == 1
+    assert carried.reasons() == {}
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        httpx.Limits(max_keepalive_connections=0),
+        httpx.Limits(keepalive_expiry=0),
+        httpx.Limits(keepalive_expiry=0.05),
+    ],
+    ids=["no connections", "no time", "a short time"],
+)
+def test_a_client_that_keeps_nothing_leaves_no_connection_open(
+    kind: Kind, carried: Carried, limits: httpx.Limits
+) -> None:
+    with ScriptedServer(serve_ok) as server:
+        client = accelerate(kind.make(limits=limits))
+        answers = kind.ask(client, server.url, server.url)
+        assert [answer.content for answer in answers] == [b"GET /"] * 2
+        server.wait_until(lambda counts: counts.open == 0, "all connections close")
+        if limits.keepalive_expiry != 0.05:
+            assert server.connections == 2
+    assert carried.reasons() == {}
+
+
 def test_a_client_may_have_more_than_500_connections_to_one_server_if_its_limits_allow_it(carried: Carried) -> None:
     size = 520
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -236,7 +268,11 @@ def test_a_client_may_have_more_than_500_connections_to_one_server_if_its_limits
             return [answer.text for answer in answers]
 
     with ScriptedServer(Crowd(size)) as server:
-        client = accelerate(Kind("async").make(limits=httpx.Limits(max_connections=1000, max_keepalive_connections=900), timeout=httpx.Timeout(60.0)))
+        client = accelerate(
+            Kind("async").make(
+                limits=httpx.Limits(max_connections=1000, max_keepalive_connections=900), timeout=httpx.Timeout(60.0)
+            )
+        )
         assert asyncio.run(run(client, server.url)) == [f"/{number}" for number in range(size)]
         assert server.counts.most_open == size
     assert carried.reasons() == {}

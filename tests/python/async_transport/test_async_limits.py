@@ -137,7 +137,14 @@ async def test_limits_on_a_shared_pool_bind_this_transport_alone(
     assert (await bound.get(server.url)).status_code == 200
 
 
-@pytest.mark.parametrize("limits", [httpx.Limits(max_connections=100, max_keepalive_connections=20), httpx.Limits(max_connections=1000, max_keepalive_connections=100)], ids=["httpx's", "the SDKs'"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        httpx.Limits(max_connections=100, max_keepalive_connections=20),
+        httpx.Limits(max_connections=1000, max_keepalive_connections=100),
+    ],
+    ids=["httpx's", "the SDKs'"],
+)
 async def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
     make_async_client: MakeAsyncClient, serve: Serve, new_pool: NewPool, limits: httpx.Limits
 ) -> None:

@@ -16,6 +16,7 @@ from unittest import mock
 import pytest
 
 import fast_litellm
+from fast_litellm.limits import of_shared
 from peers.scripted import Connection, Gate, ScriptedServer
 from support.certificates import Certificates
 
@@ -141,6 +142,21 @@ def test_a_client_of_its_own_kind_that_the_user_makes_goes_through_the_pool_too(
     client = sdk.client(serve(answer).url, http_client=make(timeout=9))
     assert sdk.ask(client) == "answered"
     assert carried.requests == 1
+    sdk.do(client.close())
+
+
+def test_its_own_default_limits_bind_nothing_and_the_users_bind_the_users_client(
+    sdk: Sdk, serve: Callable[..., ScriptedServer], carried: Any
+) -> None:
+    assert of_shared(sdk.module.DEFAULT_CONNECTION_LIMITS) == {}
+    make = sdk.module.DefaultAsyncHttpxClient if sdk.is_async else sdk.module.DefaultHttpxClient
+    limits = sdk.library.Limits(max_connections=5, max_keepalive_connections=0)
+    server = serve(answer)
+    client = sdk.client(server.url, http_client=make(limits=limits))
+    for _ in range(2):
+        assert sdk.ask(client) == "answered"
+    server.wait_until(lambda counts: (counts.connections, counts.open) == (2, 0), "both connections close")
+    assert carried.requests == 2
     sdk.do(client.close())
 
 

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 
 from fast_litellm import SimpleConnectionPool
 from fast_litellm.exceptions import PoolClosed
+from fast_litellm.limits import of_shared
 from peers.scripted import Connection, Counts, Crowd, Gate, ScriptedServer, serve_ok, until
 from transport.conftest import MakeClient
 
@@ -93,7 +95,14 @@ def test_limits_on_a_shared_pool_bind_this_transport_alone(
     assert bound.get(server.url).status_code == 200
 
 
-@pytest.mark.parametrize("limits", [httpx.Limits(max_connections=100, max_keepalive_connections=20), httpx.Limits(max_connections=1000, max_keepalive_connections=100)], ids=["httpx's", "the SDKs'"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        httpx.Limits(max_connections=100, max_keepalive_connections=20),
+        httpx.Limits(max_connections=1000, max_keepalive_connections=100),
+    ],
+    ids=["httpx's", "the SDKs'"],
+)
 def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
     make_client: MakeClient, serve: Serve, new_pool: NewPool, limits: httpx.Limits
 ) -> None:
@@ -103,6 +112,21 @@ def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
     _get_all(client, server, 101)
     assert server.counts.most_open == 101
     assert pool.get_stats()["idle_connections"] == 101
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_the_librarys_defaults_are_those_that_bind_nothing(library: str) -> None:
+    module = pytest.importorskip(library)
+    client = module.Client(trust_env=False)
+    stock = client._transport._pool
+    read_back = module.Limits(
+        max_connections=stock._max_connections,
+        max_keepalive_connections=stock._max_keepalive_connections,
+        keepalive_expiry=stock._keepalive_expiry,
+    )
+    assert of_shared(read_back) == {}
+    assert of_shared(module.Limits(max_connections=7)) == {"max_leases": 7, "max_idle": 7, "idle_timeout": 5.0}
+    client.close()
 
 
 @pytest.mark.parametrize("end", ["pool.close", "pool.drain", "client.close"])
@@ -152,6 +176,107 @@ def test_without_keepalive_connections_each_request_has_its_own(make_client: Mak
 
 def _all_closed(connections: int, counts: Counts) -> bool:
     return (counts.connections, counts.open) == (connections, 0)
+
+
+@pytest.fixture(params=["its own pool", "a shared pool"])
+def pool_of_one(request: pytest.FixtureRequest, new_pool: NewPool) -> dict[str, Any]:
+    """Arguments of a transport whose limits bind it on either kind of pool."""
+    return {"pool": new_pool()} if request.param == "a shared pool" else {}
+
+
+def test_the_longest_idle_connection_is_closed_for_one_more(
+    make_client: MakeClient, serve: Serve, pool_of_one: dict[str, Any]
+) -> None:
+    client = make_client(limits=httpx.Limits(max_keepalive_connections=1), **pool_of_one)
+    first, second = serve(serve_ok), serve(serve_ok)
+    client.get(first.url)
+    client.get(second.url)
+    first.wait_until(lambda counts: counts.open == 0, "the first connection close")
+    client.get(second.url)
+    assert (second.connections, second.counts.open) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [httpx.Limits(max_keepalive_connections=0), httpx.Limits(keepalive_expiry=0)],
+    ids=["no connections", "no time"],
+)
+def test_without_keepalive_no_connection_stays_and_none_is_handed_on(
+    make_client: MakeClient, serve: Serve, pool_of_one: dict[str, Any], limits: httpx.Limits
+) -> None:
+    limits = httpx.Limits(
+        max_connections=2,
+        max_keepalive_connections=limits.max_keepalive_connections,
+        keepalive_expiry=limits.keepalive_expiry,
+    )
+    client = make_client(limits=limits, **pool_of_one)
+    server = serve(serve_ok)
+    with ThreadPoolExecutor(4) as threads:
+        assert {answer.status_code for answer in threads.map(client.get, [server.url] * 8)} == {200}
+    server.wait_until(partial(_all_closed, 8), "all eight close")
+
+
+def test_keepalive_limits_on_a_shared_pool_bind_this_transport_alone(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    pool = new_pool()
+    bound = make_client(pool=pool, limits=httpx.Limits(max_keepalive_connections=2, keepalive_expiry=300))
+    free = make_client(pool=pool)
+    theirs, others = serve(Crowd(5)), serve(Crowd(5))
+    _get_all(free, others, 5)
+    _get_all(bound, theirs, 5)
+    theirs.wait_until(lambda counts: counts.connections == 5 and counts.open == 2, "all but two connections close")
+    assert others.counts.open == 5
+    # What the other gives back is the other's.
+    _get_all(free, theirs, 5)
+    assert pool.get_stats()["idle_connections"] == 10
+    assert theirs.counts.open == 5
+
+
+def test_an_idle_connection_of_a_transport_goes_when_its_keepalive_expires_and_others_stay(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    pool = new_pool()
+    brief = make_client(pool=pool, limits=httpx.Limits(keepalive_expiry=0.05))
+    lasting = make_client(pool=pool)
+    first, second = serve(serve_ok), serve(serve_ok)
+    lasting.get(second.url)
+    brief.get(first.url)
+    first.wait_until(lambda counts: counts.open == 0, "the idle connection close")
+    assert second.counts.open == 1
+
+
+def test_no_keepalive_expiry_is_longer_than_the_pools_idle_timeout(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    client = make_client(pool=new_pool(idle_timeout=0.05), limits=httpx.Limits(keepalive_expiry=300))
+    server = serve(serve_ok)
+    client.get(server.url)
+    server.wait_until(lambda counts: counts.open == 0, "the idle connection close")
+
+
+def test_a_stream_that_was_read_counts_as_any_response_does(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    client = make_client(pool=new_pool(), limits=httpx.Limits(max_keepalive_connections=1))
+    server = serve(serve_ok)
+    with client.stream("GET", server.url) as first, client.stream("GET", server.url) as second:
+        assert first.read() == second.read() == b"GET /"
+    server.wait_until(lambda counts: (counts.connections, counts.open) == (2, 1), "all but one close")
+
+
+def test_connections_that_a_closed_transport_left_serve_others(
+    make_client: MakeClient, serve: Serve, new_pool: NewPool
+) -> None:
+    pool = new_pool()
+    closing = make_client(pool=pool, limits=httpx.Limits(max_keepalive_connections=3))
+    other = make_client(pool=pool)
+    server = serve(serve_ok)
+    other.get(server.url)
+    closing.get(server.url)
+    closing.close()
+    assert other.get(server.url).status_code == 200
+    assert server.connections == 1
 
 
 def test_an_idle_connection_goes_when_its_keepalive_expires(make_client: MakeClient, serve: Serve) -> None:
