@@ -534,7 +534,7 @@ def test_the_default_pool_stays(serve: Serve) -> None:
 
 
 def test_many_origins_leave_nothing_behind(new_pool: NewPool) -> None:
-    pool = new_pool()
+    pool = new_pool(max_connections=1000)
     for number in range(20_000):
         held = pool.get_connection(f"http://host-{number}.invalid")
         assert held is not None
