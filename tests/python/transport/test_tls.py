@@ -269,7 +269,7 @@ def test_the_alert_that_asks_for_a_certificate_is_told_although_a_write_met_the_
 ) -> None:
     context = ssl.create_default_context(cafile=certificates.ca_file)
     client = {
-        "core": lambda: make_client(),
+        "core": make_client,
         "context": lambda: make_client(verify=context),
         "stock": lambda: httpx.Client(verify=context, timeout=20),
     }[engine]()
