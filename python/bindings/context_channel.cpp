@@ -163,9 +163,15 @@ ContextChannel::Outcome ContextChannel::take_raised() noexcept {
     const Owned ended_here(kept.release());
     return Outcome::want_read;
   }
+  const bool interrupts = ssl == nullptr || !is(PyExc_OSError);
+  // Reading has met the reason, such as an alert: writes after that only say that the connection is over.
+  if (!interrupts && end_ && end_->status == IoStatus::error) {
+    const Owned ended_here(kept.release());
+    return Outcome::failed;
+  }
   last_error_ = text_of(exception);
   cause_ = std::make_shared<const Reference>(std::move(kept));
-  if (ssl == nullptr || !is(PyExc_OSError)) {
+  if (interrupts) {
     interrupted_ = true;
     return Outcome::failed;
   }
