@@ -208,19 +208,20 @@ void ReactorThread::State::unlist_locked(Member& member) {
 }
 
 void ReactorThread::State::wait() {
-  TimePoint until = Clock::now() + longest_sleep;
+  const TimePoint now = Clock::now();
+  TimePoint until = now + longest_sleep;
   {
     std::unique_lock lock(mutex);
     if (!timers.empty()) until = std::min(until, timers.begin()->first);
     const auto woken = [this] { return !ready.empty(); };
     if (!open_descriptors_locked()) {
-      wake_without_descriptor.wait_until(lock, std::min(until, Clock::now() + descriptor_retry), woken);
+      wake_without_descriptor.wait_until(lock, std::min(until, now + descriptor_retry), woken);
       return;
     }
-    if (woken()) until = TimePoint::min();  // what came before the eventfd could be opened gave no signal
+    if (woken()) until = now;  // what came before the eventfd could be opened gave no signal
   }
   std::array<epoll_event, 64> buffer;
-  const auto events = epoll.wait(buffer, std::max(Duration::zero(), Duration(until - Clock::now())));
+  const auto events = epoll.wait(buffer, std::max(Duration::zero(), Duration(until - now)));
   // Before the eventfd is read: the number may lead to a socket of the application's by now, where a read could block.
   if (net::descriptors_lost()) return;
   const std::lock_guard lock(mutex);
