@@ -120,7 +120,8 @@ Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, con
   if (!use_private_key(context, files.private_key())) {
     const unsigned long code = take_last_error();
     if (ERR_GET_LIB(code) == ERR_LIB_X509 && ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH) {
-      return refuse("private key " + in_quotes(key) + " does not belong to client certificate " + in_quotes(certificate));
+      return refuse("private key " + in_quotes(key) + " does not belong to client certificate " +
+                    in_quotes(certificate));
     }
     if (password.asked && settings.private_key_password.empty()) {
       return refuse("private key " + in_quotes(key) + " is encrypted and no password was given");
