@@ -82,10 +82,11 @@ TEST_P(EndOfLife, a_client_of_a_thread_local_object_ends_with_its_thread) {
 
 // Programs of their own, whose static objects are older than their first use of TLS.
 
-/// What such a program printed, and its end.
-std::string run_program(const std::string& what, const std::string& url, const std::string& ca_file) {
+/// What such a program printed, and its end. \param environment assignments of the shell's.
+std::string run_program(const std::string& what, const std::string& url, const std::string& ca_file,
+                        const std::string& environment = {}) {
   const std::string command =
-      "CA_FILE='" + ca_file + "' '" FASTPOOL_TEST_EXIT_PROGRAM "' '" + what + "' '" + url + "' 2>&1";
+      environment + " CA_FILE='" + ca_file + "' '" FASTPOOL_TEST_EXIT_PROGRAM "' '" + what + "' '" + url + "' 2>&1";
   std::FILE* const output = ::popen(command.c_str(), "r");
   if (output == nullptr) return "popen failed";
   std::string text;
@@ -101,7 +102,8 @@ TEST_P(EndOfLife, static_clients_end_in_good_order) {
 }
 
 TEST_P(EndOfLife, a_static_object_that_is_older_than_openssls_exit_handler_meets_at_worst_an_error) {
-  const std::string printed = run_program("static object", url_, authority_.ca_file());
+  // What OpenSSL allocated is left to the system: after its exit handler it must not be called to free it.
+  const std::string printed = run_program("static object", url_, authority_.ca_file(), "ASAN_OPTIONS=detect_leaks=0");
   EXPECT_TRUE(printed.starts_with("answered\nlast request: ")) << printed;
   if (GetParam() == Scheme::http) {
     EXPECT_NE(printed.find("last request: answered"), std::string::npos) << printed;
