@@ -116,7 +116,7 @@ void Handle::keep_connections() {
 
 void Handle::close() noexcept {
   closed = true;
-  if (epoch_ != net::fork_epoch()) return;  // a parent's may be locked, and nobody here waits at it
+  if (epoch_ != net::fork_epoch()) return;  // a parent's may be locked, and no thread of this process waits at it
   if (limit) limit->close();
   native_->close();
 }
