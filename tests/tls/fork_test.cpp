@@ -47,9 +47,8 @@ bool begin_handshake(const TlsSettings& settings) {
 }
 
 TEST_F(Fork, threads_inside_openssl_leave_nothing_locked_in_the_child) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP()
-      << "case: AddressSanitizer's own allocator may be locked at the fork: the child then hangs in its malloc";
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "case: the sanitizer's own allocator may be locked at the fork: the child then hangs in its malloc";
 #endif
   const TlsSettings settings = trusting();
   std::atomic<bool> stop{false};
