@@ -21,8 +21,15 @@ SOURCE = FOLDER / "source"
 #: Folders of the checkout that are made, not written.
 MADE = (".git", ".venv", ".cache", "build", "dist", "__pycache__")
 
-#: The machine's own settings that a root file system borrows, where they exist: for names, certificates and packages.
-BORROWED = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
+#: The machine's own settings that a root file system borrows, where they exist, and where it sees them: for names,
+#: packages, and the certificates that pip trusts. These have a place of their own, since installing ca-certificates
+#: replaces the usual one.
+BORROWED = {
+    "/etc/resolv.conf": "/etc/resolv.conf",
+    "/etc/hosts": "/etc/hosts",
+    "/etc/pip.conf": "/etc/pip.conf",
+    "/etc/ssl/certs/ca-certificates.crt": (PIP_CERTIFICATES := "/etc/pip-certificates.crt"),
+}
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 
 APT_SETTINGS = """APT::Install-Recommends "false";
@@ -120,6 +127,7 @@ class RootSystem:
             "LC_ALL": "C.UTF-8",
             "CCACHE_DIR": "/build/ccache",
             "PYTHONDONTWRITEBYTECODE": "1",
+            **({"PIP_CERT": PIP_CERTIFICATES} if PIP_CERTIFICATES in self._borrowed() else {}),
             **passed_on,
             **environment,
         }
@@ -138,11 +146,14 @@ class RootSystem:
             f"mount -o remount,bind,ro {root}/source",
             f"mount --bind {shlex.quote(str(self.build))} {root}/build",
         ]
-        for path in BORROWED:
-            if os.path.exists(path):
-                lines += [f"mkdir -p {root}{os.path.dirname(path)}", f"touch {root}{path}"]
-                lines.append(f"mount --bind {path} {root}{path}")
+        for place, path in self._borrowed().items():
+            lines += [f"mkdir -p {root}{os.path.dirname(place)}", f"touch {root}{place}"]
+            lines.append(f"mount --bind {path} {root}{place}")
         return "\n".join(lines)
+
+    @staticmethod
+    def _borrowed() -> dict[str, str]:
+        return {place: path for path, place in BORROWED.items() if os.path.exists(path)}
 
 
 #: The command's process namespace ends with it, and it with this process, even if that is killed.
