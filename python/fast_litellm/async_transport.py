@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from . import _core
 from .event_loops import event_loop, renewed_event_loop
-from .exceptions import Forked
+from .exceptions import Forked, cannot_watch
 from .sync_transport import CONTENT
 from .transport_base import Transport
 
@@ -23,13 +23,20 @@ class AsyncTransport(Transport):
             return await asend_traced(self, request)
         arguments = self._arguments(request)
         try:
-            exchange = self._start(event_loop(), *arguments)
+            loop = event_loop()
+        except OSError as error:
+            raise self._cannot_watch(error) from error
+        try:
+            exchange = self._start(loop, *arguments)
             await exchange
         except Forked as error:
             exchange = await again(self, arguments, error)
         if arguments[CONTENT] is None:
             await _send_pieces(exchange, request.stream, self._library.AsyncByteStream)
         return self._response(exchange)
+
+    def _cannot_watch(self, error: OSError) -> BaseException:
+        return cannot_watch(error, library=self._library.module.__name__)
 
     async def aclose(self) -> None:
         """Lets go of the handle; without `pool=`, closes the connections too. Calling it again is harmless."""

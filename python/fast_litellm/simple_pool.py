@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .config import default_pool_settings
-from .exceptions import Forked, error_factory
+from .exceptions import Forked, cannot_watch, error_factory
 from .lease import Lease
 from .locks import new_rlock
 from .tls import Cert, Verify, engine_from
@@ -162,7 +162,11 @@ class SimpleConnectionPool(_core.Pool):
     ) -> _core.Response:
         """`request`, for asyncio (uvloop) and trio."""
         try:
-            return await self.start_request(_event_loop(), connection, method, target, headers, content, timeout)
+            loop = _event_loop()
+        except OSError as error:
+            raise cannot_watch(error) from error
+        try:
+            return await self.start_request(loop, connection, method, target, headers, content, timeout)
         except Forked as error:
             # Other code has closed the pool's descriptors. A lease is lost with them.
             if getattr(error, "bytes_sent", 1) or "://" not in connection:

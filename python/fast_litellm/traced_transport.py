@@ -117,7 +117,11 @@ class _AsyncSteps(_Steps):
 
     async def obtain(self) -> None:
         try:
-            exchange = self.transport._start(event_loop(), *self.arguments)
+            loop = event_loop()
+        except OSError as error:
+            raise self.transport._cannot_watch(error) from error
+        try:
+            exchange = self.transport._start(loop, *self.arguments)
             await exchange
         except Forked as error:
             exchange = await again(self.transport, self.arguments, error)

@@ -71,7 +71,7 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
         report);
   };
   try {
-    reactor_.dial(std::move(target), times.deadline, done, times.start);
+    reactor_.dial(std::move(target), times.deadline, done, times.start, &slot);
   } catch (const std::bad_alloc&) {  // it was not begun, and its waiters must not wait for it
     Error error;
     error.code = ErrorCode::out_of_memory;

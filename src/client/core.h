@@ -73,10 +73,14 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   // pool::Dialer
   void dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) override;
   void maintain_at(TimePoint when) override { reactor_.tick_at(when); }
+  void hurry(pool::Slot& slot) override { reactor_.hurry(&slot); }
   // driver::Reactor::Listener
   void on_hang_up(std::uint64_t token) override { pool_.on_hang_up(token); }
   void on_tick(TimePoint now) override;
   void on_loss() override { pool_.close(); }
+  [[nodiscard]] TimePoint dial_deadline(const void* key, TimePoint) override {
+    return pool_.dial_deadline(*static_cast<const pool::Slot*>(key));
+  }
   // connection::HangUpWatch
   void watch(int descriptor, std::uint64_t token) noexcept override { reactor_.watch(descriptor, token); }
   void unwatch(int descriptor) noexcept override { reactor_.unwatch(descriptor); }

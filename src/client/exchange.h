@@ -197,6 +197,9 @@ class Exchange {
   }
   [[nodiscard]] Turn connected();
   [[nodiscard]] Turn not_connected(Error error);
+  [[nodiscard]] std::uint32_t failed_tries() const noexcept {
+    return static_cast<std::uint32_t>(connect_retries_ - tries_left_);
+  }
   [[nodiscard]] Turn write_failed(Error error);
   [[nodiscard]] Turn part_written();
   [[nodiscard]] Turn head_failed(Error error);
@@ -263,7 +266,7 @@ class Exchange {
   // The operation under way.
   Operation operation_ = Operation::none;
   Step step_ = Step::settled;
-  int tries_left_ = 0;
+  int tries_left_ = 0;  // of connect_retries_
   TimePoint handshake_began_{};
   OptionalDuration read_timeout_;
   std::string_view part_;  // of the body

@@ -110,11 +110,11 @@ Exchange::Turn Exchange::look() {
 
 Exchange::Turn Exchange::acquire(Driver& driver) {
   if (stream_) {
-    auto seated = driver.connect(core_->pool(), stream_.ref);
+    auto seated = driver.connect(core_->pool(), stream_.ref, {.failed_tries = failed_tries()});
     if (!seated) return Turn::wait;
     if (!*seated) return not_connected(std::move(*seated).error());
   } else {
-    auto leased = driver.acquire(core_->pool(), *endpoint_, false, keep_);
+    auto leased = driver.acquire(core_->pool(), *endpoint_, {.failed_tries = failed_tries(), .keep = keep_});
     if (!leased) return Turn::wait;
     if (!*leased) return not_connected(std::move(*leased).error());
     lease_ = std::move(*leased).value();
@@ -402,7 +402,7 @@ Exchange::Turn Exchange::begin_again(Error error) {
 }
 
 Exchange::Turn Exchange::acquire_next(Driver& driver) {
-  auto leased = driver.acquire(core_->pool(), *endpoint_, true, keep_);
+  auto leased = driver.acquire(core_->pool(), *endpoint_, {.at_once = true, .keep = keep_});
   if (!leased) return Turn::wait;
   if (*leased) {
     next_ = std::move(*leased).value();

@@ -92,6 +92,10 @@ class Dial {
   /// Ends it with this error unless it has finished.
   void abort(Error error);
 
+  /// Another deadline; on_timer() when it has passed.
+  void set_deadline(TimePoint deadline) noexcept { deadline_ = deadline; }
+  [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
+
   [[nodiscard]] const Target& target() const noexcept { return *target_; }
   /// When on_timer is wanted next.
   [[nodiscard]] TimePoint next_timer() const noexcept;
@@ -122,7 +126,7 @@ class Dial {
 
   DialHost& host_;
   const std::shared_ptr<const Target> target_;
-  const TimePoint deadline_;
+  TimePoint deadline_;
   std::optional<net::SocketAddress> local_;
 
   Stage stage_ = Stage::waiting;

@@ -74,14 +74,13 @@ std::optional<Result<pool::LeaseLimit::Place>> Blocking::enter(pool::LeaseLimit&
   }
 }
 
-std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once,
-                                                     pool::KeepAliveLimit* keep) {
-  return pool.acquire(endpoint, {at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool, timeouts_.connect, true,
-                                 interrupt_, keep});
+std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::Endpoint& endpoint, Attempt attempt) {
+  const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
+  return pool.acquire(endpoint, {patience, timeouts_.connect, true, interrupt_, attempt.keep, attempt.failed_tries});
 }
 
-std::optional<Result<void>> Blocking::connect(pool::Pool& pool, pool::LeaseRef lease) {
-  return pool.connect(lease, {timeouts_.pool, timeouts_.connect, true, interrupt_});
+std::optional<Result<void>> Blocking::connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) {
+  return pool.connect(lease, {timeouts_.pool, timeouts_.connect, true, interrupt_, attempt.failed_tries});
 }
 
 std::optional<Result<void>> Blocking::handshake(Connection& connection) {

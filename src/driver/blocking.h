@@ -23,9 +23,9 @@ class Blocking final : public Driver {
   [[nodiscard]] const Timeouts& timeouts() const noexcept override { return timeouts_; }
   [[nodiscard]] std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
                                                                      pool::Pool& pool) override;
-  [[nodiscard]] std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once,
-                                                           pool::KeepAliveLimit* keep) override;
-  [[nodiscard]] std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) override;
+  [[nodiscard]] std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
+                                                           Attempt attempt) override;
+  [[nodiscard]] std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) override;
   [[nodiscard]] std::optional<Result<void>> handshake(connection::Connection& connection) override;
   [[nodiscard]] Result<Written> write(connection::Connection& connection, std::span<iovec>& pieces,
                                       std::uint64_t& written, bool heed) override;

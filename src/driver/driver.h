@@ -35,6 +35,12 @@ class Driver {
     pending,
     heard  ///< not all, since the peer has sent something meanwhile; write() may be called again
   };
+  /// How a connection is asked for.
+  struct Attempt {
+    bool at_once = false;            ///< without a wait at a limit: pool_timeout if there is no room
+    std::uint32_t failed_tries = 0;  ///< how many tries of this exchange failed to connect just before
+    pool::KeepAliveLimit* keep = nullptr;  ///< \see pool::AcquireOptions
+  };
 
   virtual ~Driver() = default;
 
@@ -44,12 +50,12 @@ class Driver {
   /// A place under a transport's own limit. Errors: pool_timeout, pool_closed, interrupted.
   [[nodiscard]] virtual std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
                                                                              pool::Pool& pool) = 0;
-  /// A lease of a live connection; \see pool::Pool::acquire. \param at_once do not queue: pool_timeout if there is no room.
-  /// \param keep as of the options of an acquisition.
+  /// A lease of a live connection; \see pool::Pool::acquire.
   [[nodiscard]] virtual std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
-                                                                   bool at_once, pool::KeepAliveLimit* keep) = 0;
+                                                                   Attempt attempt) = 0;
   /// Gives a lease of the caller's its connection; \see pool::Pool::connect.
-  [[nodiscard]] virtual std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) = 0;
+  [[nodiscard]] virtual std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease,
+                                                            Attempt attempt) = 0;
   /// A TLS handshake that is the first user's to do, under the connect timeout. Errors: tls_failed, connect_timeout,
   /// interrupted.
   [[nodiscard]] virtual std::optional<Result<void>> handshake(connection::Connection& connection) = 0;

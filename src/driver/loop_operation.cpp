@@ -104,14 +104,15 @@ std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseL
   return entered;
 }
 
-std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once,
-                                                          pool::KeepAliveLimit* keep) {
+std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool::Endpoint& endpoint, Attempt attempt) {
   if (!acquisition_) {
     if (pool::Lease lease = pool.try_acquire(endpoint, true)) [[likely]]
       return lease;
-    const OptionalDuration patience = at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
+    const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
     woken_before_ = true;
-    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{patience, timeouts_.connect, true, {}, keep}, waker());
+    acquisition_.emplace(
+        pool, endpoint,
+        pool::AcquireOptions{patience, timeouts_.connect, true, {}, attempt.keep, attempt.failed_tries}, waker());
   }
   return poll_acquisition();
 }
@@ -120,7 +121,7 @@ std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, poo
   if (!acquisition_) {
     if (const auto ref = pool.try_lease(endpoint)) return *ref;
     woken_before_ = true;
-    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{timeouts_.pool, std::nullopt, false, {}}, waker(),
+    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{timeouts_.pool, std::nullopt, false, {}, 0}, waker(),
                          pool::Waiter::Wants::lease);
   }
   auto leased = poll_acquisition();
@@ -129,10 +130,11 @@ std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, poo
   return leased->value().detach();
 }
 
-std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::LeaseRef lease) {
+std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) {
   if (!acquisition_) {
     woken_before_ = true;
-    acquisition_.emplace(pool, lease, pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}}, waker());
+    acquisition_.emplace(
+        pool, lease, pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}, attempt.failed_tries}, waker());
   }
   auto seated = poll_acquisition();
   if (!seated) return std::nullopt;

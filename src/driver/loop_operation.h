@@ -45,9 +45,9 @@ class LoopOperation : public Driver, private sync::Waker {
   [[nodiscard]] const Timeouts& timeouts() const noexcept override { return timeouts_; }
   [[nodiscard]] std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
                                                                      pool::Pool& pool) override;
-  [[nodiscard]] std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint, bool at_once,
-                                                           pool::KeepAliveLimit* keep) override;
-  [[nodiscard]] std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease) override;
+  [[nodiscard]] std::optional<Result<pool::Lease>> acquire(pool::Pool& pool, pool::Endpoint& endpoint,
+                                                           Attempt attempt) override;
+  [[nodiscard]] std::optional<Result<void>> connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) override;
   /// A bare lease; \see pool::Pool::lease.
   [[nodiscard]] std::optional<Result<pool::LeaseRef>> lease(pool::Pool& pool, pool::Endpoint& endpoint);
   [[nodiscard]] std::optional<Result<void>> handshake(connection::Connection& connection) override;

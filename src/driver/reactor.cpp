@@ -44,15 +44,23 @@ Error closed_error(const connection::Target& target) {
 struct Reactor::State final : ReactorThread::Member, std::enable_shared_from_this<State> {
   using Command = std::function<void(State&)>;
 
+  /// What dial() was asked for.
+  struct Order {
+    std::shared_ptr<const connection::Target> target;
+    pool::DialTimes times;
+    connection::DialDone done;
+    const void* key = nullptr;
+  };
+
   /// A dial under way, and the face that the reactor shows to it.
   struct Entry final : connection::DialHost {
-    Entry(State& owner, std::uint64_t number, std::shared_ptr<const connection::Target> target, pool::DialTimes when,
-          connection::DialDone callback)
+    Entry(State& owner, std::uint64_t number, Order order)
         : state(owner),
           id(number),
-          start(when.start),
-          done(std::move(callback)),
-          dial(*this, std::move(target), when.deadline) {}
+          key(order.key),
+          start(order.times.start),
+          done(std::move(order.done)),
+          dial(*this, std::move(order.target), order.times.deadline) {}
 
     void resolve(const std::string& host, Duration max_age) override;
     void forget(const std::string& host, net::CacheEntry entry) override { state.resolver->forget(host, entry); }
@@ -62,15 +70,22 @@ struct Reactor::State final : ReactorThread::Member, std::enable_shared_from_thi
     /// When it wants to be driven next, without an event.
     [[nodiscard]] TimePoint next_timer() const noexcept { return begun ? dial.next_timer() : start; }
     void on_timer(TimePoint now) {
+      if (key != nullptr && (!begun || now >= dial.deadline())) ask_deadline(now);
+      if (dial.finished()) return;
       if (std::exchange(begun, true)) {
         dial.on_timer(now);
       } else {
         dial.start(now);
       }
     }
+    void ask_deadline(TimePoint now) {
+      dial.set_deadline(state.listener.dial_deadline(key, dial.deadline()));
+      if (now >= dial.deadline()) dial.on_timer(now);
+    }
 
     State& state;
     const std::uint64_t id;
+    const void* const key;
     const TimePoint start;
     bool begun = false;
     connection::DialDone done;
@@ -105,6 +120,7 @@ struct Reactor::State final : ReactorThread::Member, std::enable_shared_from_thi
 
   // The reactor's thread only.
   std::unordered_map<std::uint64_t, std::unique_ptr<Entry>> dials;
+  std::unordered_map<const void*, std::uint64_t> keys;  ///< key -> number of the dial
   std::unordered_map<std::uint64_t, Interest> interests;
   std::set<std::pair<TimePoint, std::uint64_t>> timers;
   std::uint64_t last_id = 0;
@@ -134,7 +150,8 @@ struct Reactor::State final : ReactorThread::Member, std::enable_shared_from_thi
   void handle_events();
   void handle(const epoll_event& event);
   void end();
-  void begin(std::shared_ptr<const connection::Target> target, pool::DialTimes when, connection::DialDone done);
+  void begin(Order order);
+  void hurry(const void* key);
   void settle(std::uint64_t id);
   void end_dials_and_close();
   template <typename Step>
@@ -220,23 +237,35 @@ void Reactor::State::settle(std::uint64_t id) {
     return;
   }
   // Out of every table before the callback, which may dial, stop or even destroy the reactor.
+  if (entry.key != nullptr) keys.erase(entry.key);
   connection::DialDone done = std::move(entry.done);
   Result<connection::Dialed> result = entry.dial.take_result();
   dials.erase(found);
   done(std::move(result));
 }
 
-void Reactor::State::begin(std::shared_ptr<const connection::Target> target, pool::DialTimes when,
-                           connection::DialDone done) {
+void Reactor::State::begin(Order order) {
   if (stop_seen) {
-    done(closed_error(*target));
+    order.done(closed_error(*order.target));
     return;
   }
   const std::uint64_t id = ++last_id;
-  dials.emplace(id, std::make_unique<Entry>(*this, id, std::move(target), when, std::move(done)));
+  if (order.key != nullptr) keys[order.key] = id;
+  dials.emplace(id, std::make_unique<Entry>(*this, id, std::move(order)));
   drive(id, [](Entry& entry) {
-    if (const TimePoint now = Clock::now(); now >= entry.start) entry.on_timer(now);
+    const TimePoint now = Clock::now();
+    if (now >= entry.start) {
+      entry.on_timer(now);
+    } else if (entry.key != nullptr) {
+      entry.ask_deadline(now);
+    }
   });
+}
+
+void Reactor::State::hurry(const void* key) {
+  if (const auto known = keys.find(key); known != keys.end()) {
+    drive(known->second, [](Entry& entry) { entry.ask_deadline(Clock::now()); });
+  }
 }
 
 /// Runs what is there now; what these commands add comes after the next look at the sockets. One at a time is taken out,
@@ -418,14 +447,14 @@ Reactor::~Reactor() {
 }
 
 void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done,
-                   TimePoint start) {
+                   TimePoint start, const void* key) {
   if (state_->inherited()) {
     done(closed_error(*target));
     return;
   }
   // Copies go into the command, since a refused one must leave something to answer with.
-  if (state_->enqueue([target, when = pool::DialTimes{start, deadline}, done](State& state) mutable {
-        state.begin(std::move(target), when, std::move(done));
+  if (state_->enqueue([order = State::Order{target, {start, deadline}, done, key}](State& state) mutable {
+        state.begin(std::move(order));
       })) {
     return;
   }
@@ -438,6 +467,12 @@ void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint d
     }
   }
   done(std::move(error));
+}
+
+void Reactor::hurry(const void* key) {
+  if (!state_->inherited()) {
+    static_cast<void>(state_->enqueue([key](State& state) { state.hurry(key); }));
+  }
 }
 
 void Reactor::watch(int descriptor, std::uint64_t token) {

@@ -28,6 +28,12 @@ class Reactor {
     /// The descriptors of the process were closed by other code (net::descriptors_lost()). All dials have ended; this is the
     /// last call.
     virtual void on_loss() {}
+    /// When a dial that has a key must have ended: asked as it begins, when its deadline has come, and after hurry().
+    /// \param known what was said last.
+    [[nodiscard]] virtual TimePoint dial_deadline(const void* key, TimePoint known) {
+      (void)key;
+      return known;
+    }
   };
 
   /// \param listener outlives the reactor; called on the reactor's thread only.
@@ -45,8 +51,11 @@ class Reactor {
   /// Where there is no thread to call it on (after stop(), in a fork's child, or because none could be started:
   /// connect_failed with EAGAIN), `done` is called before dial() returns.
   /// \param start the dial begins then, if that is not past; it can be ended before like any other.
+  /// \param key what the listener is asked for its deadline by, of one dial at a time; null: the deadline stands.
   void dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done,
-            TimePoint start = {});
+            TimePoint start = {}, const void* key = nullptr);
+  /// The dial of that key may have to end earlier than the listener said; nothing if there is none (any more).
+  void hurry(const void* key);
   /// Registers the socket once, EPOLLRDHUP | EPOLLET (no EPOLLIN: traffic never wakes the reactor). A socket that is hung
   /// up already is reported too. \param token below 2^63.
   void watch(int descriptor, std::uint64_t token);

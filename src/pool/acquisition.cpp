@@ -21,15 +21,24 @@ Acquisition::Acquisition(Pool& pool, Endpoint& endpoint, const AcquireOptions& o
       endpoint_(endpoint),
       pool_timeout_(options.pool_timeout),
       check_(options.check),
-      keep_(options.keep) {
+      keep_(options.keep),
+      failed_tries_(options.failed_tries) {
   waiter_.wants = wants;
   waiter_.connect_timeout = options.connect_timeout;
   waiter_.waker = &waker;
 }
 
 Acquisition::Acquisition(Pool& pool, LeaseRef held, const AcquireOptions& options, sync::Waker& waker) noexcept
-    : pool_(pool), endpoint_(*held.slot->endpoint.get()), held_(held), check_(false), keep_(nullptr) {
+    : pool_(pool),
+      endpoint_(*held.slot->endpoint.get()),
+      held_(held),
+      pool_timeout_(options.pool_timeout),
+      check_(false),
+      keep_(nullptr),
+      failed_tries_(options.failed_tries) {
   waiter_.wants = Wants::seat;
+  waiter_.slot = held.slot;
+  waiter_.generation = held.generation;
   waiter_.connect_timeout = options.connect_timeout;
   waiter_.waker = &waker;
 }
@@ -51,7 +60,9 @@ Acquisition::~Acquisition() {
 
 std::optional<Result<Lease>> Acquisition::poll() {
   for (;;) {
-    if (state_ == State::fresh) {
+    if (state_ == State::ended) return end(std::exchange(waiter_.error, std::nullopt).value_or(Error{}));
+    if (state_ != State::waiting) {
+      if (rests()) return std::nullopt;
       if (auto early = waiter_.wants == Wants::seat ? begin_seat() : begin()) return early;
     }
     {
@@ -73,13 +84,28 @@ std::optional<Result<Lease>> Acquisition::poll() {
 
 bool Acquisition::covered() const {
   const std::lock_guard lock(endpoint_.mutex);
-  return waiter_.done || Pool::covered_locked(endpoint_, waiter_);
+  return waiter_.done || waiter_.dial != nullptr;
 }
 
 void Acquisition::stop(Error error) {
+  if (state_ == State::resting) {
+    waiter_.error = std::move(error);
+    state_ = State::ended;
+  }
   if (state_ != State::waiting) return;
   const std::lock_guard lock(endpoint_.mutex);
   if (!waiter_.done) give_up_locked(std::move(error));
+}
+
+// Whether a try that repeats others is still put off.
+bool Acquisition::rests() {
+  if (state_ == State::fresh && failed_tries_ > 0 && waiter_.turn == 0) {
+    rests_until_ = later(pool_.clock_.now(), dial_backoff(failed_tries_, pool_.jitter()));
+    state_ = State::resting;
+  }
+  if (state_ != State::resting) return false;
+  deadline_ = rests_until_;
+  return pool_.clock_.now() < rests_until_ && !pool_.refusing_.get();
 }
 
 // A lease at once, an error, or (nothing) it is queued now.
@@ -120,22 +146,23 @@ std::optional<Result<Lease>> Acquisition::begin_seat() {
     const std::lock_guard lock(endpoint_.mutex);
     // Under the lock: close() sets the flag first and tells those who wait for a seat, under it, second.
     if (pool_.closed_.get()) return end(Pool::closed_error());
-    const bool begun = slot.word.begin_connect(held_.generation);
     const auto word = slot.word.load();
-    if (word.state() != SlotState::leased || word.generation() != held_.generation) {
-      return end(Error::make(ErrorCode::stale_lease, Phase::acquire, "this lease was given back already"));
-    }
+    if (word.state() != SlotState::leased || word.generation() != held_.generation)
+      return end(Pool::stale_lease_error());
     if (word.seated()) return end(Lease(pool_, held_, false));
-    if (endpoint_.seat_waiters.contains(&slot)) {
-      return end(Error::make(ErrorCode::stale_lease, Phase::acquire, "another caller is connecting this lease"));
+    if (const auto other = endpoint_.seat_waiters.find(&slot); other != endpoint_.seat_waiters.end()) {
+      if (other->second->generation == held_.generation)
+        return end(Error::make(ErrorCode::stale_lease, Phase::acquire, "another caller is connecting this lease"));
+      pool_.fail_seat_locked(endpoint_, *other->second, Pool::stale_lease_error());
     }
-    const TimePoint now = pool_.clock_.now();
-    waiter_.since = now;
-    waiter_.connecting = true;
-    if (waiter_.connect_timeout) waiter_.connect_deadline = later(now, *waiter_.connect_timeout);
-    // A dial that an earlier caller gave up waiting for serves as well.
-    if (begun) pool_.start_seat_dial_locked(endpoint_, slot, waiter_, actions);
+    waiter_.since = pool_.clock_.now();
+    if (pool_timeout_) pool_deadline_ = later(waiter_.since, *pool_timeout_);
     endpoint_.seat_waiters[&slot] = &waiter_;
+    if (word.connecting()) {
+      pool_.join_seat_dial_locked(endpoint_, waiter_, actions);
+    } else if (!endpoint_.short_of_descriptors) {
+      pool_.start_seat_dial_locked(endpoint_, waiter_, actions);
+    }
   }
   state_ = State::waiting;
   pool_.perform(actions);
@@ -144,8 +171,8 @@ std::optional<Result<Lease>> Acquisition::begin_seat() {
 
 // What came of the wait; nothing: a connection that had died, so it begins anew.
 std::optional<Result<Lease>> Acquisition::finish() {
-  // Those behind moved up: a bare lease may be first now, or a dial under way for another.
-  if (std::exchange(left_, false) && endpoint_.idle.waiting() != 0) pool_.dispatch(endpoint_);
+  // Those behind moved up: a bare lease may be first now. And its dial makes room for others.
+  if (std::exchange(left_, false)) pool_.capacity_freed(endpoint_);
   if (auto error = std::exchange(waiter_.error, std::nullopt)) return end(*std::move(error));
   Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
   if (waiter_.wants == Wants::seat) return end(std::move(lease));
@@ -174,24 +201,20 @@ Result<Lease> Acquisition::end(Result<Lease> result) noexcept {
 }
 
 void Acquisition::give_up_locked(Error error) noexcept {
+  if (waiter_.dial != nullptr) waiter_.dial->given_up = true;
   if (waiter_.wants == Wants::seat) {
+    pool_.unbind_locked(endpoint_, waiter_);
     endpoint_.seat_waiters.erase(held_.slot);
   } else {
     pool_.leave_locked(endpoint_, waiter_);
-    left_ = true;
   }
+  left_ = true;
   if (error.code == ErrorCode::pool_timeout) pool_.tallies_.pool_timeouts.add();
   waiter_.error = std::move(error);
   waiter_.done = true;
 }
 
 Error Acquisition::late_locked() const {
-  // Where nothing but failed dials stood in the way, their error says more than a timeout.
-  if (endpoint_.last_failure) {
-    const bool put_off = waiter_.connecting && pool_.clock_.now() < endpoint_.dial_not_before;
-    const bool nothing_there = !waiter_.connecting && endpoint_.connections.get() <= endpoint_.dialing;
-    if (put_off || nothing_there) return *endpoint_.last_failure;
-  }
   if (waiter_.connecting) {
     return Error::make(ErrorCode::connect_timeout, Phase::connect,
                        "no connection to " + endpoint_.name() + " within the connect timeout");
@@ -199,7 +222,8 @@ Error Acquisition::late_locked() const {
   return Error::make(ErrorCode::pool_timeout, Phase::acquire,
                      "no connection to " + endpoint_.name() + " became free within the pool timeout; " +
                          std::to_string(endpoint_.connections.get()) + " are in use there and " +
-                         std::to_string(pool_.total_.get()) + " in all");
+                         std::to_string(pool_.total_.get()) + " in all" +
+                         (endpoint_.short_of_descriptors ? "; the process has no file descriptor left" : ""));
 }
 
 }  // namespace fastpool::pool

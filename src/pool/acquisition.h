@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include <fastpool/error.h>
@@ -20,6 +21,8 @@ struct AcquireOptions {
   bool check = true;               ///< peek at a reused connection before giving it out
   Interrupt interrupt;             ///< for blocking calls
   KeepAliveLimit* keep = nullptr;  ///< for a lease that comes when it is not wanted any more; \see Pool::release
+  /// How many tries of this caller failed to connect just before: the next one rests first, longer each time.
+  std::uint32_t failed_tries = 0;
 };
 
 /// One caller's way to a lease, in steps that never block: what Pool::acquire() does between its sleeps, and what an event
@@ -55,8 +58,9 @@ class Acquisition {
   void stop(Error error);
 
  private:
-  enum class State : std::uint8_t { fresh, waiting, ended };
+  enum class State : std::uint8_t { fresh, resting, waiting, ended };
 
+  [[nodiscard]] bool rests();
   [[nodiscard]] std::optional<Result<Lease>> begin();
   [[nodiscard]] std::optional<Result<Lease>> begin_seat();
   [[nodiscard]] std::optional<Result<Lease>> finish();
@@ -71,9 +75,11 @@ class Acquisition {
   const OptionalDuration pool_timeout_;
   const bool check_;
   KeepAliveLimit* const keep_;
+  const std::uint32_t failed_tries_;
   State state_ = State::fresh;
   bool left_ = false;  // it left the queue unserved: those behind it moved up
   Lease dead_;         // what it was handed when its turn came, until it has queued again
+  TimePoint rests_until_ = TimePoint::min();
   TimePoint pool_deadline_ = TimePoint::max();
   TimePoint deadline_ = TimePoint::max();
   Waiter waiter_;

@@ -29,33 +29,46 @@ namespace fastpool::pool {
   return static_cast<std::uint32_t>(std::clamp(std::max(soft / 2, fits), std::uint64_t{1}, unlimited));
 }
 
-/// How many dials to start: what the waiters need beyond the dials under way, as far as the endpoint's free limit and the
-/// dial cap go.
-[[nodiscard]] constexpr std::uint32_t wanted_dials(std::uint32_t waiters, std::uint32_t dialing,
-                                                   std::uint32_t free_limit, std::uint32_t dial_cap) noexcept {
-  const std::uint32_t useful = std::min(waiters, dial_cap);
-  return useful <= dialing ? 0 : std::min(useful - dialing, free_limit);
+/// Dials to an endpoint whose dials fail begin at most this often, once as many as `dead_burst` began at once.
+inline constexpr Duration dead_interval = std::chrono::milliseconds(5);
+inline constexpr int dead_burst = 64;
+
+/// When the next dial to an endpoint whose dials fail begins: now, or `dead_interval` later at most if such a dial was begun
+/// for each caller before (a token bucket of `dead_burst` tokens).
+/// \param full_at when the bucket is full again.
+[[nodiscard]] constexpr TimePoint paced_start(TimePoint now, TimePoint full_at) noexcept {
+  return full_at <= now ? now : std::max(now, full_at - (dead_burst - 1) * dead_interval);
+}
+/// When the bucket is full again after a dial that begins at `start`.
+[[nodiscard]] constexpr TimePoint paced_full_at(TimePoint start, TimePoint full_at) noexcept {
+  return std::max(start, full_at) + dead_interval;
 }
 
-/// Who hears of a failed dial.
-enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
-
-/// \param dialing dials still under way, the failed one not counted.
-/// \param failing the endpoint's dial before this one failed too: with one dial at a time, its error is everybody's.
-[[nodiscard]] constexpr FailureGoesTo failure_goes_to(bool final, bool failing, std::uint32_t waiters,
-                                                      std::uint32_t dialing) noexcept {
-  if (waiters == 0) return FailureGoesTo::nobody;
-  if (final || (failing && dialing == 0)) return FailureGoesTo::all_waiters;
-  return dialing < waiters ? FailureGoesTo::newest_waiter : FailureGoesTo::nobody;
+/// Whether callers share the next dial: it has not begun, and soon does.
+[[nodiscard]] constexpr bool soon(TimePoint start, TimePoint now) noexcept {
+  return start > now && start <= now + dead_interval;
 }
 
-/// How many dials an endpoint may have under way: one while they fail, as a probe.
-[[nodiscard]] constexpr std::uint32_t dial_cap(std::uint32_t max_dials, std::uint32_t failures) noexcept {
+/// Whether a dial under way that no caller waits for may stand for a new caller's own. One that is slow, or that a caller gave
+/// up on, may hang for as long as the peer's answer got lost: behind it the new caller would never try.
+[[nodiscard]] constexpr bool stands_for_own_dial(TimePoint start, bool given_up, TimePoint now) noexcept {
+  constexpr Duration fresh = std::chrono::milliseconds(250);  // RFC 8305's patience with one attempt
+  return !given_up && start <= now + dead_interval && now - start <= fresh;
+}
+
+/// Whether a failed dial's error is that of a caller who waits for it. A dial that began before the call may have met what
+/// is over by now: then the caller gets a dial of its own.
+[[nodiscard]] constexpr bool failure_is_the_callers(TimePoint waits_since, TimePoint dial_start) noexcept {
+  return waits_since <= dial_start;
+}
+
+/// How many dials an endpoint may have under way that no caller waits for: one while they fail, as a probe.
+[[nodiscard]] constexpr std::uint32_t warming_cap(std::uint32_t max_dials, std::uint32_t failures) noexcept {
   return failures > 0 ? std::min(max_dials, 1U) : max_dials;
 }
 
-/// How long an endpoint's next dial is put off after that many failures in a row: doubling from 20 ms up to half a second,
-/// so short that a caller who waits for it waits little, and a dead host is asked a few times a second at most.
+/// How long a dial is put off that repeats others: what `failures` counts are those that the same caller met in a row, or the
+/// endpoint's where none waits. Doubling from 20 ms up to half a second.
 /// \param jitter in [0, 1): takes off up to a half, so that a fleet does not come back at once.
 [[nodiscard]] constexpr Duration dial_backoff(std::uint32_t failures, double jitter) noexcept {
   constexpr Duration first = std::chrono::milliseconds(20);
@@ -72,13 +85,13 @@ enum class FailureGoesTo : std::uint8_t { nobody, newest_waiter, all_waiters };
 
 /// How many dials an endpoint that is kept warm needs besides those for its waiters.
 /// \param lasting idle connections that do not expire soon.
+/// \param spare of the `dialing`, those that no caller waits for.
 [[nodiscard]] constexpr std::uint32_t warming_dials(std::uint32_t min_idle, std::uint32_t lasting,
-                                                    std::uint32_t dialing, std::uint32_t waiters,
-                                                    std::uint32_t dial_cap) noexcept {
-  const std::uint32_t spare_dials = dialing > waiters ? dialing - waiters : 0;
-  const std::uint32_t there = lasting + spare_dials;
-  if (there >= min_idle || dialing >= dial_cap) return 0;
-  return std::min(min_idle - there, dial_cap - dialing);
+                                                    std::uint32_t dialing, std::uint32_t spare,
+                                                    std::uint32_t cap) noexcept {
+  const std::uint32_t there = lasting + spare;
+  if (there >= min_idle || dialing >= cap) return 0;
+  return std::min(min_idle - there, cap - dialing);
 }
 
 /// When an idle connection expires: its idle time from now on, or its lifetime's end if that is sooner.

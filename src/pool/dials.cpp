@@ -1,5 +1,5 @@
-// Dials: late binding. They belong to the endpoint (but for those of a lease that connects on first use); what they bring
-// goes to the head of the queue, and while they fail they are put off and come one at a time.
+// Dials: late binding. They belong to the endpoint (but for those of a lease that connects on first use), and what they
+// bring goes to the head of the queue. Each caller is bound to a dial that began for it, or is shared where dials fail.
 
 #include <algorithm>
 #include <cerrno>
@@ -9,47 +9,220 @@
 
 namespace fastpool::pool {
 
+namespace {
+
+bool out_of_descriptors(const Error& error) noexcept {
+  return error.os_error == EMFILE || error.os_error == ENFILE;
+}
+
+}  // namespace
+
 // ---- beginning -------------------------------------------------------------------------------------------------------
 
+// For those that are bound to no dial, as far as the limits go.
 void Pool::start_dials_locked(Endpoint& endpoint, Actions& actions) {
-  // A bare lease in front that could not be had bars those behind it.
-  if (endpoint.queue.empty() || endpoint.queue.front()->wants == Waiter::Wants::lease) return;
-  const std::uint32_t in_use = endpoint.connections.get();
-  const std::uint32_t free_limit =
-      settings_.max_connections_per_endpoint > in_use ? settings_.max_connections_per_endpoint - in_use : 0;
-  std::uint32_t wanted = wanted_dials(endpoint.connection_waiters, endpoint.dialing, free_limit,
-                                      dial_cap(settings_.max_dials_per_endpoint, endpoint.failures));
-  for (; wanted > 0; --wanted) {
-    if (reserve_or_starve_locked(endpoint, actions) != Reserved::yes) return;
-    if (!start_dial_locked(endpoint, actions)) return;
+  if (endpoint.short_of_descriptors) return;
+  if (endpoint.seat_waiters.size() > endpoint.bound_seats) start_seat_dials_locked(endpoint, actions);
+  if (endpoint.connection_waiters == endpoint.bound) return;
+  const TimePoint now = clock_.now();
+  DialUnderWay* shared = shared_dial_locked(endpoint, now);
+  for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr; waiter = waiter->next) {
+    // A bare lease that could not be had bars those behind it.
+    if (waiter->wants == Waiter::Wants::lease) return;
+    if (waiter->dial != nullptr || bind_to_spare_locked(endpoint, *waiter, now)) continue;
+    while (waiter->dial == nullptr) {
+      DialUnderWay* dial = shared != nullptr && shared->start > now ? shared : nullptr;
+      if (dial == nullptr) dial = start_callers_dial_locked(endpoint, *waiter, now, actions);
+      if (dial == nullptr) dial = shared;  // at a limit, where dials fail: the next one's result is everybody's
+      if (dial == nullptr) return;
+      if (!bind_locked(endpoint, *waiter, *dial, now)) shared = nullptr;
+    }
+    if (endpoint.dead) shared = waiter->dial;
   }
+}
+
+// The dial that callers of a dead endpoint share: it has not begun yet.
+DialUnderWay* Pool::shared_dial_locked(const Endpoint& endpoint, TimePoint now) noexcept {
+  DialUnderWay* const latest = endpoint.latest;
+  return endpoint.dead && latest != nullptr && soon(latest->start, now) ? latest : nullptr;
+}
+
+DialUnderWay* Pool::start_callers_dial_locked(Endpoint& endpoint, const Waiter& waiter, TimePoint now,
+                                              Actions& actions) {
+  if (endpoint.dialing >= settings_.max_dials_per_endpoint) {
+    (void)drop_spare_dial_locked(endpoint, actions);
+    return nullptr;
+  }
+  if (reserve_or_starve_locked(endpoint, actions) != Reserved::yes) return nullptr;
+  const TimePoint start = callers_start_locked(endpoint, now);
+  DialUnderWay* const dial = start_dial_locked(endpoint, start, later(start, patience_of(waiter)), actions);
+  endpoint.latest = dial;
+  return dial;
 }
 
 // On a place that was reserved; gives the place back if there is no slot for it.
-bool Pool::start_dial_locked(Endpoint& endpoint, Actions& actions) {
+DialUnderWay* Pool::start_dial_locked(Endpoint& endpoint, TimePoint start, TimePoint deadline, Actions& actions) {
   Slot* const slot = take_slot(endpoint);
   if (slot == nullptr || !slot->word.reserve_dial()) {
     unreserve(endpoint);
-    return false;
+    return nullptr;
   }
   ++endpoint.dialing;
-  tallies_.dials.add();
-  const TimePoint start = dial_start_locked(endpoint);
-  const Duration longest = std::max(settings_.dial_timeout, endpoint.longest_connect);
-  actions.dials.push_back({slot, {start, later(start, longest)}});
+  return &note_begun_locked(endpoint, {.slot = slot, .start = start, .deadline = deadline}, actions);
+}
+
+// Nobody waits for it, from the beginning.
+bool Pool::start_warming_dial_locked(Endpoint& endpoint, Actions& actions) {
+  const TimePoint start = std::max(clock_.now(), endpoint.dial_not_before);
+  DialUnderWay* const dial = start_dial_locked(endpoint, start, later(start, settings_.dial_timeout), actions);
+  if (dial == nullptr) return false;
+  spare_locked(endpoint, *dial);
   return true;
 }
 
-void Pool::start_seat_dial_locked(Endpoint& endpoint, Slot& slot, const Waiter& waiter, Actions& actions) {
-  tallies_.dials.add();
-  const TimePoint start = dial_start_locked(endpoint);
-  const TimePoint cap = later(start, settings_.dial_timeout);
-  const bool extended = waiter.connect_deadline != TimePoint::max() && waiter.connect_deadline > cap;
-  actions.dials.push_back({&slot, {start, extended ? waiter.connect_deadline : cap}});
+// The dials of leases that connect on first use and could not begin before.
+void Pool::start_seat_dials_locked(Endpoint& endpoint, Actions& actions) {
+  std::vector<Waiter*> unbound;
+  for (const auto& [slot, waiter] : endpoint.seat_waiters) {
+    if (waiter->dial == nullptr) unbound.push_back(waiter);
+  }
+  for (Waiter* const waiter : unbound)
+    start_seat_dial_locked(endpoint, *waiter, actions);
 }
 
-TimePoint Pool::dial_start_locked(const Endpoint& endpoint) const {
-  return std::max(clock_.now(), endpoint.dial_not_before);
+// For a caller in `seat_waiters` that is bound to no dial.
+void Pool::start_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions) {
+  const TimePoint now = clock_.now();
+  if (DialUnderWay* const shared = shared_dial_locked(endpoint, now);
+      shared != nullptr && bind_locked(endpoint, waiter, *shared, now))
+    return;
+  if (!waiter.slot->word.begin_connect(waiter.generation)) {
+    fail_seat_locked(endpoint, waiter, stale_lease_error());
+    return;
+  }
+  const TimePoint start = callers_start_locked(endpoint, now);
+  DialUnderWay& dial = note_begun_locked(
+      endpoint, {.slot = waiter.slot, .start = start, .deadline = later(start, patience_of(waiter)), .seat = true},
+      actions);
+  endpoint.latest = &dial;
+  (void)bind_locked(endpoint, waiter, dial, now);  // a lease's own dial is never dropped
+}
+
+// A dial that an earlier caller gave up waiting for serves as well, if it is no older than one that begins now would be;
+// else one takes its place.
+void Pool::join_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions) {
+  const TimePoint now = clock_.now();
+  DialUnderWay& dial = endpoint.dials.at(waiter.slot);
+  if (!stands_for_own_dial(dial.start, dial.given_up, now)) {
+    dial.restarted = true;
+    actions.hurried.push_back(waiter.slot);
+  }
+  (void)bind_locked(endpoint, waiter, dial, now);
+}
+
+Error Pool::stale_lease_error() {
+  return Error::make(ErrorCode::stale_lease, Phase::acquire, "this lease was given back already");
+}
+
+DialUnderWay& Pool::note_begun_locked(Endpoint& endpoint, DialUnderWay dial, Actions& actions) {
+  tallies_.dials.add();
+  // Held until the dialer has it: the dial may have been dropped by then, and its place given away.
+  actions.dials.push_back({hold(endpoint), dial.slot, {dial.start, dial.deadline}});
+  return endpoint.dials[dial.slot] = std::move(dial);
+}
+
+// When a caller's own dial begins: now, but for the pace of those to a dead endpoint.
+TimePoint Pool::callers_start_locked(Endpoint& endpoint, TimePoint now) noexcept {
+  if (!endpoint.dead) return now;
+  const TimePoint start = paced_start(now, endpoint.paced_full_at);
+  endpoint.paced_full_at = paced_full_at(start, endpoint.paced_full_at);
+  return start;
+}
+
+// How long a dial may take for that caller.
+Duration Pool::patience_of(const Waiter& waiter) const noexcept {
+  return waiter.connect_timeout.value_or(settings_.dial_timeout);
+}
+
+TimePoint Pool::dial_deadline(const Slot& slot) const {
+  const Endpoint& endpoint = *slot.endpoint.get();
+  const std::lock_guard lock(endpoint.mutex);
+  const auto known = endpoint.dials.find(&slot);
+  return known == endpoint.dials.end() || known->second.restarted ? TimePoint::min() : known->second.deadline;
+}
+
+// ---- who waits for which dial ----------------------------------------------------------------------------------------
+
+// False: it was dropped meanwhile.
+bool Pool::bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, TimePoint now) {
+  if (const auto word = dial.slot->word.load(); !dial.seat && (word.spare() || word.state() != SlotState::dialing)) {
+    if (!dial.slot->word.keep_dial()) return false;
+    --endpoint.spare_dials;
+  }
+  dial.waiters.push_back(&waiter);
+  waiter.dial = &dial;
+  ++(waiter.wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  // A caller's `pool` clock runs until a dial is under way for it, then its `connect` clock.
+  const TimePoint from = std::max(now, dial.start);
+  dial.deadline = std::max(dial.deadline, later(from, patience_of(waiter)));
+  waiter.connecting = true;
+  if (waiter.connect_timeout) waiter.connect_deadline = later(from, *waiter.connect_timeout);
+  waiter.waker->wake();  // its deadline is another one now
+  return true;
+}
+
+bool Pool::bind_to_spare_locked(Endpoint& endpoint, Waiter& waiter, TimePoint now) {
+  while (endpoint.spare_dials > 0) {
+    DialUnderWay* oldest = nullptr;
+    for (auto& [slot, dial] : endpoint.dials) {
+      if (!slot->word.load().spare() || !stands_for_own_dial(dial.start, dial.given_up, now)) continue;
+      if (oldest == nullptr || dial.start < oldest->start) oldest = &dial;
+    }
+    if (oldest == nullptr) return false;
+    if (bind_locked(endpoint, waiter, *oldest, now)) return true;
+  }
+  return false;
+}
+
+void Pool::unbind_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
+  DialUnderWay* const dial = std::exchange(waiter.dial, nullptr);
+  if (dial == nullptr) return;
+  --(waiter.wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  std::erase(dial->waiters, &waiter);
+  if (dial->waiters.empty() && !dial->seat) spare_locked(endpoint, *dial);
+}
+
+// No caller waits for it: it makes room for one at a limit.
+void Pool::spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept {
+  (void)dial.slot->word.spare_dial();
+  ++endpoint.spare_dials;
+  endpoint.spared = true;
+  note_idle(*dial.slot);
+}
+
+// For a caller at a limit of this endpoint's. \returns whether one is on its way out.
+bool Pool::drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept {
+  if (endpoint.spare_dials == 0 || !actions.closing.empty()) return false;
+  for (;;) {
+    DialUnderWay* oldest = nullptr;
+    for (auto& [slot, dial] : endpoint.dials) {
+      if (slot->word.load().spare() && (oldest == nullptr || dial.start < oldest->start)) oldest = &dial;
+    }
+    if (oldest == nullptr) return false;
+    if (!try_reap(*oldest->slot, oldest->slot->word.load())) continue;
+    actions.closing.push_back({oldest->slot, false});
+    return true;
+  }
+}
+
+bool Pool::drop_spare_dial(Endpoint& endpoint) {
+  Actions actions;
+  {
+    const std::lock_guard lock(endpoint.mutex);
+    if (!drop_spare_dial_locked(endpoint, actions)) return false;
+  }
+  perform(actions);
+  return true;
 }
 
 // ---- ending ----------------------------------------------------------------------------------------------------------
@@ -70,33 +243,36 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   } else {
     tallies_.dial_failures.add();
   }
-  // Out of descriptors: one idle connection less, and another try.
-  Slot* evicted = nullptr;
-  if (!result && (result.error().os_error == EMFILE || result.error().os_error == ENFILE))
-    evicted = evict_longest_idle(nullptr);
-  // Which is no failure of the endpoint's.
-  const Error* const error = result || evicted != nullptr ? nullptr : &result.error();
 
   Actions actions;
-  if (evicted != nullptr) actions.closing.push_back({evicted, true});
+  bool dropped = false;
   bool freed = false;
   bool parked = false;
   {
     std::lock_guard lock(endpoint.mutex);
-    const bool failing = endpoint.failures > 0;
-    if (result || error != nullptr) note_dial_locked(endpoint, error, report);
-    if (slot.word.load().state() == SlotState::leased) {
-      seat_dialed_locked(endpoint, slot, result, evicted != nullptr, actions);
-    } else {
-      --endpoint.dialing;
+    dropped = slot.word.load().state() != SlotState::leased && !slot.word.keep_dial();
+    if (!dropped) {
+      const DialUnderWay dial = take_dial_locked(endpoint, slot);
       if (result) {
-        parked = park_dialed_locked(endpoint, slot, std::move(result).value(), actions);
+        note_success_locked(endpoint, report);
+        if (dial.seat) {
+          seat_dialed_locked(endpoint, slot, std::move(result).value());
+        } else {
+          parked = park_dialed_locked(endpoint, slot, std::move(result).value(), actions);
+        }
       } else {
-        freed = true;
-        drop_failed_locked(endpoint, slot, error, failing);
+        end_failed_locked(endpoint, slot, dial);
+        const bool held_up = share_failure_locked(endpoint, dial, result.error(), actions);
+        freed = !dial.seat && !held_up;
       }
-      note_connecting_locked(endpoint);
+      // The next dial, where a limit held it back; what is bound to none any more; a bare lease that is first now.
+      if (!freed) dispatch_locked(endpoint, actions);
     }
+  }
+  if (dropped) {
+    if (result) tallies_.closed.add();
+    if (slot.word.finish_unlinked()) free_cell(slot);
+    return;
   }
   perform(actions);
   if (freed) capacity_freed(endpoint);
@@ -113,52 +289,52 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   }
 }
 
-// What the endpoint learns of a dial: how long it took, or when to try again.
-void Pool::note_dial_locked(Endpoint& endpoint, const Error* error, const DialReport& report) {
-  if (error == nullptr) {
-    endpoint.failures = 0;
-    endpoint.dial_not_before = TimePoint::min();
-    endpoint.last_failure.reset();
-    endpoint.create_time.add(report.create_time);
-    if (report.handshake) endpoint.handshake_time.add(report.handshake_time);
+// Those who waited for it are bound to none from here on.
+DialUnderWay Pool::take_dial_locked(Endpoint& endpoint, const Slot& slot) noexcept {
+  const auto known = endpoint.dials.find(&slot);
+  DialUnderWay dial = std::move(known->second);
+  if (endpoint.latest == &known->second) endpoint.latest = nullptr;
+  endpoint.dials.erase(known);
+  if (!dial.seat) {
+    --endpoint.dialing;
+    if (dial.waiters.empty()) --endpoint.spare_dials;
+  }
+  for (Waiter* const waiter : dial.waiters) {
+    waiter->dial = nullptr;
+    --(waiter->wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  }
+  return dial;
+}
+
+void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept {
+  if (dial.seat) {
+    (void)slot.word.end_connect(false);
     return;
   }
-  ++endpoint.failures;
-  endpoint.dial_not_before = clock_.now() + dial_backoff(endpoint.failures, jitter());
-  endpoint.last_failure = *error;
+  slot.word.free_dialing();
+  slab_.give(slot);
+  unreserve(endpoint);
 }
 
-void Pool::note_handshake(Endpoint& endpoint, Duration took) {
-  tallies_.handshakes.add();
-  const std::lock_guard lock(endpoint.mutex);
-  endpoint.handshake_time.add(took);
-}
-
-// The dial of a lease that connects on first use. `again`: there is room for another try.
-void Pool::seat_dialed_locked(Endpoint& endpoint, Slot& slot, Result<std::unique_ptr<Pooled>>& result, bool again,
-                              Actions& actions) {
+// The dial of a lease that connects on first use.
+void Pool::seat_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled) {
+  slot.pooled = std::move(pooled);
+  slot.lease_count.set(1);
+  if (closed_.get()) slot.pooled->interrupt();
+  (void)slot.word.end_connect(true);
   const auto waits = endpoint.seat_waiters.find(&slot);
-  if (again && waits != endpoint.seat_waiters.end()) {
-    start_seat_dial_locked(endpoint, slot, *waits->second, actions);
-    return;
-  }
-  const bool connected = result.ok();
-  if (connected) {
-    slot.pooled = std::move(result).value();
-    slot.lease_count.set(1);
-    if (closed_.get()) slot.pooled->interrupt();
-  }
-  const auto word = slot.word.end_connect(connected);
-  if (waits == endpoint.seat_waiters.end() || !word) return;
+  if (waits == endpoint.seat_waiters.end()) return;
   Waiter& waiter = *waits->second;
   endpoint.seat_waiters.erase(waits);
-  waiter.slot = &slot;
-  waiter.generation = word->generation();
   waiter.fresh = true;
-  // NOLINTNEXTLINE(bugprone-use-after-move): only a value was taken, and there was none
-  if (!connected) waiter.error = result.error();
   waiter.done = true;
   waiter.waker->wake();
+}
+
+void Pool::fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
+  unbind_locked(endpoint, waiter);
+  endpoint.seat_waiters.erase(waiter.slot);
+  waiter.fail(error);
 }
 
 // \returns whether it was parked as idle.
@@ -170,8 +346,6 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Po
     slot.lease_count.set(1);
     if (const auto generation = slot.word.lease_dialed())
       hand_locked(endpoint, *endpoint.queue.front(), {&slot, *generation}, true);
-    // The next dial, where the cap held it back; a bare lease that is first now.
-    dispatch_locked(endpoint, actions);
     return false;
   }
   if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
@@ -186,32 +360,78 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Po
   return true;
 }
 
-void Pool::drop_failed_locked(Endpoint& endpoint, Slot& slot, const Error* error, bool failing) {
-  slot.word.free_dialing();
-  slab_.give(slot);
-  unreserve(endpoint);
-  if (error != nullptr) share_failure_locked(endpoint, *error, failing);
+// What the endpoint learns of a dial: how long it took, or how to go on.
+void Pool::note_success_locked(Endpoint& endpoint, const DialReport& report) {
+  endpoint.failures = 0;
+  endpoint.dead = false;
+  endpoint.paced_full_at = endpoint.dial_not_before = TimePoint::min();
+  endpoint.create_time.add(report.create_time);
+  if (report.handshake) endpoint.handshake_time.add(report.handshake_time);
 }
 
-void Pool::share_failure_locked(Endpoint& endpoint, const Error& error, bool failing) {
-  switch (failure_goes_to(error.final, failing, endpoint.connection_waiters, endpoint.dialing)) {
-    case FailureGoesTo::nobody:
-      break;
-    case FailureGoesTo::newest_waiter: {
-      Waiter* newest = endpoint.queue.back();
-      while (newest != nullptr && newest->wants != Waiter::Wants::connection)
-        newest = newest->previous;
-      if (newest != nullptr) fail_locked(endpoint, *newest, error);
-      break;
+void Pool::note_failure_locked(Endpoint& endpoint, const Error& error) {
+  ++endpoint.failures;
+  // A timeout is that of the callers: it says that they had little patience, or that the peer is slow. No host is asked often
+  // so.
+  if (error.code != ErrorCode::connect_timeout) endpoint.dead = true;
+  endpoint.dial_not_before = clock_.now() + dial_backoff(endpoint.failures, jitter());
+}
+
+void Pool::note_handshake(Endpoint& endpoint, Duration took) {
+  tallies_.handshakes.add();
+  const std::lock_guard lock(endpoint.mutex);
+  endpoint.handshake_time.add(took);
+}
+
+// Tells those who waited for a dial that failed. Those whose error it is not are bound to none, and get another.
+// \returns whether they are held up until a descriptor is closed.
+bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, const Error& error, Actions& actions) {
+  if (dial.restarted) return false;
+  if (!out_of_descriptors(error)) {
+    note_failure_locked(endpoint, error);
+  } else if (!dial.waiters.empty()) {
+    if (Slot* const evicted = evict_longest_idle(nullptr)) {
+      actions.closing.push_back({evicted, true});  // one idle connection less, and another try
+      return false;
     }
-    case FailureGoesTo::all_waiters:
-      for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
-        Waiter* const next = waiter->next;
-        if (waiter->wants == Waiter::Wants::connection) fail_locked(endpoint, *waiter, error);
-        waiter = next;
-      }
-      break;
+    if (others_hold_descriptors()) {
+      hold_up_locked(endpoint, dial, actions);
+      return true;
+    }
   }
+  for (Waiter* const waiter : dial.waiters) {
+    if (!failure_is_the_callers(waiter->since, dial.start)) continue;
+    if (waiter->wants == Waiter::Wants::seat) {
+      fail_seat_locked(endpoint, *waiter, error);
+    } else {
+      fail_locked(endpoint, *waiter, error);
+    }
+  }
+  return false;
+}
+
+// Until a connection of the pool comes back: as at the total limit.
+void Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions) {
+  for (Waiter* const waiter : dial.waiters) {
+    waiter->connecting = false;  // its `pool` clock runs again
+    waiter->connect_deadline = TimePoint::max();
+    waiter->waker->wake();
+  }
+  endpoint.short_of_descriptors = true;
+  // Listed first, then another look: whoever parks a connection does that first and looks at our list second.
+  starve_locked(endpoint);
+  if (Slot* const evicted = evict_longest_idle(nullptr)) actions.closing.push_back({evicted, true});
+}
+
+// Whether connections or dials of the pool are under way that give theirs back some time.
+bool Pool::others_hold_descriptors() const {
+  bool held = false;
+  slab_.for_each([&](const Slot& slot) {
+    const auto word = slot.word.load();
+    const bool leased = word.state() == SlotState::leased && (word.seated() || word.connecting());
+    held = held || leased || word.state() == SlotState::dialing || word.state() == SlotState::closing;
+  });
+  return held;
 }
 
 }  // namespace fastpool::pool

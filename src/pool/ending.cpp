@@ -55,10 +55,8 @@ void Pool::close() {
       std::lock_guard lock(endpoint.mutex);
       while (!endpoint.queue.empty())
         fail_locked(endpoint, *endpoint.queue.front(), error);
-      for (const auto& [slot, waiter] : endpoint.seat_waiters) {
-        waiter->fail(error);
-      }
-      endpoint.seat_waiters.clear();
+      while (!endpoint.seat_waiters.empty())
+        fail_seat_locked(endpoint, *endpoint.seat_waiters.begin()->second, error);
     });
     slab_.for_each([&](Slot& slot) {
       if (!slot.word.mark_draining()) return;

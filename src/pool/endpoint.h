@@ -3,13 +3,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <unordered_map>
 
-#include <fastpool/error.h>
 #include <fastpool/stats.h>
 
+#include "pool/dial_under_way.h"
 #include "pool/slot.h"
 #include "pool/waiter.h"
 #include "sync/atomics.h"
@@ -52,9 +51,8 @@ class Endpoint {
     name_ = std::move(name);
     target_.swap(target);
     failures = 0;
-    dial_not_before = TimePoint::min();
-    last_failure.reset();
-    longest_connect = {};
+    dead = false;
+    paced_full_at = dial_not_before = TimePoint::min();
     wait_time = create_time = handshake_time = {};
     return target;
   }
@@ -80,17 +78,24 @@ class Endpoint {
   // Guarded by mutex.
   mutable std::mutex mutex;
   WaiterQueue queue;
-  std::uint64_t last_turn = 0;  ///< how many have queued
-  Duration longest_connect{};   ///< the longest connect timeout among those in `queue`, or of one that left it lately
+  std::uint64_t last_turn = 0;                            ///< how many have queued
   std::uint32_t connection_waiters = 0;                   ///< those in `queue` that want a connection
-  std::uint32_t dialing = 0;                              ///< dials of the endpoint's own, those put off included
+  std::uint32_t bound = 0;                                ///< those of them that are bound to a dial
+  std::unordered_map<const Slot*, DialUnderWay> dials;    ///< those under way, by slot
+  std::uint32_t dialing = 0;                              ///< those of them that are no lease's own
+  std::uint32_t spare_dials = 0;                          ///< those of these that no caller waits for
+  DialUnderWay* latest = nullptr;                         ///< the last that began for a caller, if it is under way
+  bool spared = false;                                    ///< a dial has lost its last waiter since the last dispatch
   bool starved = false;                                   ///< listed in Pool::starved_
+  bool short_of_descriptors = false;                      ///< no dial begins until something of the pool is closed
   std::uint32_t warm_ups = 0;                             ///< calls of warm() under way, which dial for themselves
   std::uint32_t min_idle = 0;                             ///< kept warm
   std::unordered_map<const Slot*, Waiter*> seat_waiters;  ///< who waits for the dial of the lease it holds
+  std::uint32_t bound_seats = 0;                          ///< those of them that are bound to a dial
   std::uint32_t failures = 0;                             ///< dials that failed since the last that did not
-  TimePoint dial_not_before = TimePoint::min();           ///< back-off
-  std::optional<Error> last_failure;                      ///< while `failures` > 0
+  bool dead = false;                                      ///< the last of them was refused or broke: dials are paced
+  TimePoint paced_full_at = TimePoint::min();             ///< \see paced_start()
+  TimePoint dial_not_before = TimePoint::min();           ///< back-off of dials that no caller waits for
   Histogram wait_time;
   Histogram create_time;
   Histogram handshake_time;

@@ -117,7 +117,7 @@ void Pool::close_unused() {
   if (unused.empty()) return;
   slab_.for_each([&](Slot& slot) {
     const auto word = slot.word.load();
-    if (word.state() != SlotState::idle && word.state() != SlotState::vacant) return;
+    if (word.state() != SlotState::idle && word.state() != SlotState::vacant && !word.spare()) return;
     if (!unused.contains(slot.endpoint.get())) return;
     if (try_reap(slot, word)) finish_closing(slot, !word.peer_closed());
   });

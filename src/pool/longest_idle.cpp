@@ -14,7 +14,7 @@ bool LongestIdle::note(const Slab& slab, Candidate& candidate, Slot& slot) const
   candidate.word = slot.word.load();
   if (candidate.word.state() == SlotState::idle) {
     candidate.since = slot.since.get();
-  } else if (candidate.word.state() == SlotState::vacant) {
+  } else if (candidate.word.state() == SlotState::vacant || candidate.word.spare()) {
     candidate.since = TimePoint::min();
   } else {
     return false;

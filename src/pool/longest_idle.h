@@ -17,7 +17,7 @@ namespace fastpool::pool {
 ///
 /// One look over the slab notes the eighth that is longest idle, in order. Whatever becomes idle afterwards is younger than
 /// all of these, so as long as a noted one is still as it was, it is the longest idle of all, and the next eviction takes it
-/// without a look. Vacant places, which hold no connection, go first.
+/// without a look. Vacant places and dials that no caller waits for, which hold no connection, go first.
 ///
 /// Any thread may call; it takes its own lock, and no other while it holds it.
 class LongestIdle {

@@ -176,10 +176,11 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   } else {
     // What is idle or comes back is theirs; but a slot of one's own takes nothing from waiters who all have their dials.
     std::lock_guard lock(endpoint.mutex);
-    if (endpoint.queue.size() > endpoint.dialing) return std::nullopt;
+    if (endpoint.queue.size() > endpoint.bound) return std::nullopt;
   }
 
   Reserved reserved = reserve(endpoint);
+  if (reserved != Reserved::yes && drop_spare_dial(endpoint)) reserved = reserve(endpoint);
   if (reserved == Reserved::total_limit) {
     if (Slot* evicted = evict_longest_idle(&endpoint)) {
       finish_closing(*evicted, true);
@@ -375,7 +376,7 @@ bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {
   return true;
 }
 
-// Its own dial goes on, for whoever comes.
+// Its own dial goes on as the endpoint's.
 bool Pool::abandon_dial(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
@@ -383,12 +384,12 @@ bool Pool::abandon_dial(LeaseRef ref) noexcept {
   {
     std::lock_guard lock(endpoint.mutex);
     if (!slot.word.abandon_dial(ref.generation)) return false;
+    if (const auto waits = endpoint.seat_waiters.find(&slot); waits != endpoint.seat_waiters.end())
+      fail_seat_locked(endpoint, *waits->second, stale_lease_error());
+    DialUnderWay& dial = endpoint.dials.at(&slot);
+    dial.seat = false;
     ++endpoint.dialing;
-    if (const auto waits = endpoint.seat_waiters.extract(&slot)) {
-      Waiter& waiter = *waits.mapped();
-      waiter.fail(
-          Error::make(ErrorCode::stale_lease, Phase::acquire, "the lease was given back while it was connecting"));
-    }
+    if (dial.waiters.empty()) spare_locked(endpoint, dial);
     dispatch_locked(endpoint, actions);  // somebody's dial is under way now, behind whom a bare lease may go
   }
   perform(actions);

@@ -116,7 +116,7 @@ class Pool {
   /// are given back. Idempotent.
   void close();
   [[nodiscard]] bool closed() const noexcept { return closed_.get(); }
-  /// What whoever is refused is told.
+  /// The error of callers that are refused.
   [[nodiscard]] static Error closed_error();
   /// Whether new leases are refused: it is closed or being drained.
   [[nodiscard]] bool refusing() const noexcept { return refusing_.get(); }
@@ -128,6 +128,10 @@ class Pool {
 
   // ---- events ----
 
+  /// When the dial of that slot must have ended: later than the dialer was told if callers joined it, in the past if it is not
+  /// wanted any more. For the dialer, between dial() and dial_done(), when it begins, when that time has come, and after
+  /// Dialer::hurry().
+  [[nodiscard]] TimePoint dial_deadline(const Slot& slot) const;
   /// A dial ended. Called by the dialer, exactly once per dial().
   void dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialReport report);
   /// A TLS handshake that was left to the first user of a connection is done; for statistics.
@@ -144,6 +148,7 @@ class Pool {
     bool goodbye;
   };
   struct Dialing {
+    EndpointHold endpoint;
     Slot* slot;
     DialTimes times;
   };
@@ -151,7 +156,8 @@ class Pool {
   struct Actions {
     std::vector<Ended> closing;  // Closing, owned by us: finish them
     std::vector<Dialing> dials;
-    [[nodiscard]] bool empty() const noexcept { return closing.empty() && dials.empty(); }
+    std::vector<Slot*> hurried;  // their dials end now
+    bool spared = false;         // a dial has lost its last waiter
   };
   /// A cell taken from the idle list: a lease, or a connection past its time, Closing.
   struct Popped {
@@ -187,13 +193,13 @@ class Pool {
   void note_leased(Slot& slot) const noexcept {
     if (settings_.leak_after) slot.since.set(clock_.coarse_now());
   }
-  /// After something became idle or vacant. Pairs with evict_longest_idle(): flag first, look second, against state first,
-  /// flag second.
+  /// After something became idle or vacant, or a dial spare. Pairs with evict_longest_idle(): flag first, look second,
+  /// against state first, flag second.
   void note_idle(const Slot& slot) noexcept {
     if (!none_idle_.get()) [[likely]]
       return;
-    const auto state = slot.word.load().state();
-    if (state == SlotState::idle || state == SlotState::vacant) none_idle_.clear();
+    const auto word = slot.word.load();
+    if (word.state() == SlotState::idle || word.state() == SlotState::vacant || word.spare()) none_idle_.clear();
   }
   /// A connection is idle no more: called by the thread that has just taken it.
   void end_idle(const Slot& slot) noexcept {
@@ -219,8 +225,6 @@ class Pool {
   void serve_idle_locked(Endpoint& endpoint, Actions& actions);
   void serve_leases_locked(Endpoint& endpoint, Actions& actions);
   void drop_vacant_locked(Endpoint& endpoint, Actions& actions);
-  void note_connecting_locked(Endpoint& endpoint);
-  [[nodiscard]] static bool covered_locked(const Endpoint& endpoint, const Waiter& waiter) noexcept;
   [[nodiscard]] Reserved reserve_or_starve_locked(Endpoint& endpoint, Actions& actions);
   void starve_locked(Endpoint& endpoint);
   void keep_place_locked(Endpoint& endpoint);
@@ -232,16 +236,37 @@ class Pool {
 
   // Dials (dials.cpp).
   void start_dials_locked(Endpoint& endpoint, Actions& actions);
-  [[nodiscard]] bool start_dial_locked(Endpoint& endpoint, Actions& actions);
-  void start_seat_dial_locked(Endpoint& endpoint, Slot& slot, const Waiter& waiter, Actions& actions);
-  [[nodiscard]] TimePoint dial_start_locked(const Endpoint& endpoint) const;
-  void note_dial_locked(Endpoint& endpoint, const Error* error, const DialReport& report);
-  void seat_dialed_locked(Endpoint& endpoint, Slot& slot, Result<std::unique_ptr<Pooled>>& result, bool again,
-                          Actions& actions);
+  [[nodiscard]] static DialUnderWay* shared_dial_locked(const Endpoint& endpoint, TimePoint now) noexcept;
+  [[nodiscard]] DialUnderWay* start_callers_dial_locked(Endpoint& endpoint, const Waiter& waiter, TimePoint now,
+                                                        Actions& actions);
+  [[nodiscard]] DialUnderWay* start_dial_locked(Endpoint& endpoint, TimePoint start, TimePoint deadline,
+                                                Actions& actions);
+  [[nodiscard]] bool start_warming_dial_locked(Endpoint& endpoint, Actions& actions);
+  void start_seat_dials_locked(Endpoint& endpoint, Actions& actions);
+  void start_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions);
+  void join_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions);
+  [[nodiscard]] static Error stale_lease_error();
+  DialUnderWay& note_begun_locked(Endpoint& endpoint, DialUnderWay dial, Actions& actions);
+  [[nodiscard]] static TimePoint callers_start_locked(Endpoint& endpoint, TimePoint now) noexcept;
+  [[nodiscard]] Duration patience_of(const Waiter& waiter) const noexcept;
+  [[nodiscard]] bool bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, TimePoint now);
+  [[nodiscard]] bool bind_to_spare_locked(Endpoint& endpoint, Waiter& waiter, TimePoint now);
+  void unbind_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
+  void spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept;
+  [[nodiscard]] bool drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept;
+  [[nodiscard]] bool drop_spare_dial(Endpoint& endpoint);
+  [[nodiscard]] static DialUnderWay take_dial_locked(Endpoint& endpoint, const Slot& slot) noexcept;
+  void hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions);
+  [[nodiscard]] bool others_hold_descriptors() const;
+  void end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept;
+  void seat_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled);
+  void fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
   [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled,
                                         Actions& actions);
-  void drop_failed_locked(Endpoint& endpoint, Slot& slot, const Error* error, bool failing);
-  void share_failure_locked(Endpoint& endpoint, const Error& error, bool failing);
+  void note_success_locked(Endpoint& endpoint, const DialReport& report);
+  void note_failure_locked(Endpoint& endpoint, const Error& error);
+  [[nodiscard]] bool share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, const Error& error,
+                                          Actions& actions);
 
   // Ends of connections (reap.cpp).
   void finish_closing(Slot& slot, bool goodbye) noexcept;

@@ -12,7 +12,6 @@ void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
   // Counted before dispatch_locked() looks at the list: whoever parks pushes first and looks at the count second.
   endpoint.idle.join();
   if (waiter.wants == Waiter::Wants::connection) ++endpoint.connection_waiters;
-  if (waiter.connect_timeout) endpoint.longest_connect = std::max(endpoint.longest_connect, *waiter.connect_timeout);
   if (waiter.turn == 0) {
     waiter.turn = ++endpoint.last_turn;
     endpoint.queue.push_back(waiter);
@@ -23,8 +22,8 @@ void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
 }
 
 void Pool::leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
+  unbind_locked(endpoint, waiter);
   endpoint.queue.remove(waiter);
-  if (endpoint.queue.empty()) endpoint.longest_connect = {};
   endpoint.idle.leave();
   if (waiter.wants == Waiter::Wants::connection) --endpoint.connection_waiters;
 }
@@ -52,8 +51,10 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
     if (!endpoint.queue.empty()) drop_vacant_locked(endpoint, actions);
     start_dials_locked(endpoint, actions);
     if (!actions.dials.empty()) serve_leases_locked(endpoint, actions);  // those behind whom the dials were started for
+  } else if (endpoint.seat_waiters.size() > endpoint.bound_seats) {
+    start_dials_locked(endpoint, actions);
   }
-  note_connecting_locked(endpoint);
+  actions.spared |= std::exchange(endpoint.spared, false);
 }
 
 void Pool::serve_idle_locked(Endpoint& endpoint, Actions& actions) {
@@ -71,12 +72,10 @@ void Pool::serve_idle_locked(Endpoint& endpoint, Actions& actions) {
 // Bare leases whose turn has come: those with nobody before them but waiters whose dials are under way, from whom a slot
 // takes nothing.
 void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
-  std::uint32_t covered = endpoint.dialing;
   for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
     Waiter* const next = waiter->next;
     if (waiter->wants == Waiter::Wants::connection) {
-      if (covered == 0) return;
-      --covered;
+      if (waiter->dial == nullptr) return;
       waiter = next;
       continue;
     }
@@ -96,37 +95,19 @@ void Pool::drop_vacant_locked(Endpoint& endpoint, Actions& actions) {
   }
 }
 
-// A caller's `pool` clock runs until a dial is under way for it (waiters ahead < dials in flight), then its `connect` clock.
-void Pool::note_connecting_locked(Endpoint& endpoint) {
-  std::uint32_t covered = endpoint.dialing;
-  for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr && covered > 0; waiter = waiter->next, --covered) {
-    if (waiter->connecting || waiter->wants != Waiter::Wants::connection) continue;
-    waiter->connecting = true;
-    if (waiter->connect_timeout) waiter->connect_deadline = later(clock_.now(), *waiter->connect_timeout);
-    waiter->waker->wake();  // its deadline is another one now
-  }
-}
-
-// Whether a dial is under way for that waiter.
-bool Pool::covered_locked(const Endpoint& endpoint, const Waiter& waiter) noexcept {
-  std::uint32_t covered = endpoint.dialing;
-  for (const Waiter* each = endpoint.queue.front(); each != nullptr && covered > 0; each = each->next, --covered) {
-    if (each == &waiter) return true;
-  }
-  return false;
-}
-
 // ---- the total limit -------------------------------------------------------------------------------------------------
 
-// Reserves; where the total limit bars it, the endpoint is listed and one idle connection of another closed.
+// Reserves; where a limit bars it, a dial of the endpoint's that no caller waits for is dropped. Where that is the total limit,
+// the endpoint is listed, and else one idle connection (or such a dial) of another is closed.
 Pool::Reserved Pool::reserve_or_starve_locked(Endpoint& endpoint, Actions& actions) {
   Reserved reserved = reserve(endpoint);
+  if (reserved == Reserved::endpoint_limit) (void)drop_spare_dial_locked(endpoint, actions);
   if (reserved != Reserved::total_limit) return reserved;
   // Listed first, then another look at the count and at the lists: whoever closes (or parks) does that first and looks at
   // our list second.
   starve_locked(endpoint);
   reserved = reserve(endpoint);
-  if (reserved == Reserved::total_limit) {
+  if (reserved == Reserved::total_limit && !drop_spare_dial_locked(endpoint, actions)) {
     // One at a time: its end relieves whoever starves, and that looks for the next.
     Slot* const evicted = actions.closing.empty() ? evict_longest_idle(&endpoint) : nullptr;
     if (evicted != nullptr) actions.closing.push_back({evicted, true});
@@ -208,6 +189,7 @@ void Pool::relieve_once() {
     {
       std::lock_guard lock(endpoint->mutex);
       endpoint->starved = false;
+      endpoint->short_of_descriptors = false;
       const std::uint32_t before = endpoint->queue.size();
       dispatch_locked(*endpoint, actions);
       still_starved = endpoint->starved;
@@ -224,7 +206,10 @@ void Pool::perform(Actions& actions) {
   for (const Ended& ended : actions.closing)
     finish_closing(*ended.slot, ended.goodbye);
   for (const Dialing& each : actions.dials)
-    dialer_.dial(*each.slot->endpoint.get(), *each.slot, each.times);
+    dialer_.dial(*each.endpoint, *each.slot, each.times);
+  for (Slot* const slot : actions.hurried)
+    dialer_.hurry(*slot);
+  if (actions.spared && starved_count_.get() != 0) relieve_starvation();
 }
 
 }  // namespace fastpool::pool

@@ -24,10 +24,14 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
   const EndpointHold kept = hold(endpoint);
   std::unique_ptr<Pooled> pooled;
+  bool dialing = false;
   {
     std::lock_guard lock(endpoint.mutex);
     pooled = unseat_locked(slot);
+    dialing = endpoint.dials.contains(&slot);
+    if (dialing) (void)take_dial_locked(endpoint, slot);
   }
+  if (dialing) dialer_.hurry(slot);  // before the next dial begins: descriptors and the peer's places are counted too
   if (pooled && goodbye) pooled->say_goodbye();
   pooled.reset();
   if (slot.word.finish_emptied()) free_cell(slot);
@@ -55,6 +59,7 @@ void Pool::capacity_freed(Endpoint& endpoint) noexcept {
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
+  if (seen.spare()) return slot.word.try_reap(seen);  // in no list
   Endpoint& endpoint = *slot.endpoint.get();
   endpoint.tombstones.add();  // before the cell can be popped and counted down
   if (slot.word.try_reap(seen)) {

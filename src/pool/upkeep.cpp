@@ -28,15 +28,16 @@ std::size_t Pool::cleanup() {
   std::size_t closed = 0;
   slab_.for_each([&](Slot& slot) {
     const auto word = slot.word.load();
+    const bool idle = word.state() == SlotState::idle;
     const bool vacant = word.state() == SlotState::vacant;
-    if (!vacant && word.state() != SlotState::idle) return;
+    if (!idle && !vacant && !(all && word.spare())) return;
     // Giving back a place reads no clock: one that two looks find as it was is not needed.
     if (vacant && !all && !seen_before(slot.index, word.generation())) return;
-    if (!vacant && !all && now < slot.idle_deadline.get() && !word.peer_closed()) return;
+    if (idle && !all && now < slot.idle_deadline.get() && !word.peer_closed()) return;
     if (!try_reap(slot, word)) return;
-    if (!all && !vacant) (word.peer_closed() ? tallies_.peer_closed : tallies_.expired).add();
+    if (!all && idle) (word.peer_closed() ? tallies_.peer_closed : tallies_.expired).add();
     finish_closing(slot, !word.peer_closed());
-    if (!vacant) ++closed;
+    if (idle) ++closed;
   });
   return closed;
 }
@@ -46,6 +47,8 @@ void Pool::maintain() {
   close_unused();
   retire_deserted();
   if (!refusing_.get()) warm_up();
+  // Descriptors that others of the process gave back are seen by another try only.
+  if (starved_count_.get() != 0) relieve_starvation();
 }
 
 // ---- warm connections ------------------------------------------------------------------------------------------------
@@ -74,12 +77,11 @@ void Pool::warm_up() {
     {
       std::lock_guard lock(endpoint->mutex);
       std::uint32_t wanted =
-          warming_dials(endpoint->min_idle, lasting[endpoint], endpoint->dialing, endpoint->connection_waiters,
-                        dial_cap(settings_.max_dials_per_endpoint, endpoint->failures));
+          warming_dials(endpoint->min_idle, lasting[endpoint], endpoint->dialing, endpoint->spare_dials,
+                        warming_cap(settings_.max_dials_per_endpoint, endpoint->failures));
       // Nobody waits for these: where there is no room, nothing is evicted.
-      while (wanted-- > 0 && reserve(*endpoint) == Reserved::yes && start_dial_locked(*endpoint, actions)) {
+      while (wanted-- > 0 && reserve(*endpoint) == Reserved::yes && start_warming_dial_locked(*endpoint, actions)) {
       }
-      note_connecting_locked(*endpoint);
     }
     perform(actions);
   }

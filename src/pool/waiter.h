@@ -7,6 +7,7 @@
 #include <fastpool/error.h>
 #include <fastpool/timeouts.h>
 
+#include "pool/dial_under_way.h"
 #include "pool/linked_queue.h"
 #include "pool/slot.h"
 #include "sync/waker.h"
@@ -29,11 +30,12 @@ struct Waiter {
   std::uint64_t turn = 0;  ///< its number at its endpoint, from 1 on; 0: it has not queued yet
 
   bool done = false;     ///< slot or error is set; no longer queued
-  Slot* slot = nullptr;  ///< the slot that was leased for it, under `generation`
+  Slot* slot = nullptr;  ///< the slot that was leased for it, under `generation`; of a seat's from the beginning
   std::uint32_t generation = 0;
   bool fresh = false;  ///< just dialed, never used
   std::optional<Error> error;
-  bool connecting = false;                        ///< a dial is under way for it: its `connect` clock runs
+  DialUnderWay* dial = nullptr;                   ///< the one that is under way for it
+  bool connecting = false;                        ///< its `connect` clock runs: it was bound to a dial
   TimePoint connect_deadline = TimePoint::max();  ///< while connecting
 
   Waiter* previous = nullptr;

@@ -19,7 +19,10 @@ namespace fastpool::sync {
 ///        |                    Idle            begin_close |       try_reap  |
 ///        |                                                v                 v
 ///        +------free_dialing (a dial failed)           Closing  <-----------+
-///        +------free_closed / finish_* ----------------- |
+///        +------free_closed / finish_* ----------------- |      <-- try_reap of a spare Dialing
+///
+/// Dialing carries one more bit, `spare`: no caller waits for this dial (spare_dial / keep_dial). Only a spare one may be
+/// reaped, and then the dialer stands where the list stands for an idle slot: it reports the dial's end to a closing slot.
 ///
 /// Leased carries two more bits: `seated` (it has a connection) and `connecting` (a dial for this very lease is under
 /// way); never both. Idle is always seated, Vacant never: a place that an endpoint keeps for its next bare lease.
@@ -28,9 +31,9 @@ namespace fastpool::sync {
 /// whenever a slot is freed, so an id (generation << 32 | index) of an ended lease is recognised for ever (until the
 /// generation wraps after 2^32 leases of one slot).
 ///
-/// A reaped slot stays linked in its endpoint's list as a tombstone. Two parties must have finished before the cell is
-/// free: the reaper (`finish_emptied`, nothing heavy is left) and whoever unlinks it (`finish_unlinked`). Whichever comes
-/// second is told so and frees it.
+/// A reaped slot stays linked in its endpoint's list as a tombstone, or known to the dialer. Two parties must have finished
+/// before the cell is free: the reaper (`finish_emptied`, nothing heavy is left) and whoever unlinks it, or reports the end
+/// of its dial (`finish_unlinked`). Whichever comes second is told so and frees it.
 ///
 /// Thread rules: every method may be called from any thread; each says which state it takes the word from, and fails
 /// (returns false or nothing) if the word is elsewhere. Writes are read-modify-writes of acquire-release order or
@@ -65,6 +68,8 @@ class BasicSlotWord {
     [[nodiscard]] constexpr bool draining() const noexcept { return has(draining_bit); }
     /// The lease was given back while a stream was open; the stream's end releases it.
     [[nodiscard]] constexpr bool ended() const noexcept { return has(ended_bit); }
+    /// Dialing, and no caller waits for the dial.
+    [[nodiscard]] constexpr bool spare() const noexcept { return state() == State::dialing && has(spare_bit); }
     /// Closing: the reaper is done.
     [[nodiscard]] constexpr bool emptied() const noexcept { return has(emptied_bit); }
     /// Closing: no list holds the cell.
@@ -121,14 +126,14 @@ class BasicSlotWord {
   [[nodiscard]] std::optional<std::uint32_t> lease_dialed() noexcept {
     return generation_of(move([](View v) -> Next {
       if (v.state() != State::dialing) return refused;
-      return v.to(State::leased).with(seated_bit);
+      return v.to(State::leased).without(spare_bit).with(seated_bit);
     }));
   }
   /// Dialing -> Idle. The caller links the cell afterwards.
   [[nodiscard]] bool park_dialed() noexcept {
     return move([](View v) -> Next {
              if (v.state() != State::dialing) return refused;
-             return v.to(State::idle).with(seated_bit);
+             return v.to(State::idle).without(spare_bit).with(seated_bit);
            }) != refused;
   }
   /// Idle or Vacant -> Leased, by whoever has just unlinked the cell. Nothing: it was reaped meanwhile (then
@@ -164,11 +169,31 @@ class BasicSlotWord {
              return v.to(State::closing).with(unlinked_bit).aged();
            }) != refused;
   }
-  /// Idle or Vacant -> Closing, if the word is still exactly what `seen` saw (so that what was read beside it belongs to it).
+  /// Idle, Vacant or a spare Dialing -> Closing, if the word is still exactly what `seen` saw (so that what was read beside it
+  /// belongs to it).
   [[nodiscard]] bool try_reap(const View& seen) noexcept {
-    if (seen.state() != State::idle && seen.state() != State::vacant) return false;
+    if (seen.state() != State::idle && seen.state() != State::vacant && !seen.spare()) return false;
     std::uint64_t expected = seen.word_;
-    return word_.compare_exchange_strong(expected, seen.to(State::closing).aged().word_);
+    const View after = seen.spare() ? seen.without(spare_bit) : seen;
+    return word_.compare_exchange_strong(expected, after.to(State::closing).aged().word_);
+  }
+
+  // ---- dials that no caller waits for --------------------------------------------------------------------------------
+
+  /// Dialing: no caller waits for it; from now on it may be reaped. False: the slot is elsewhere.
+  [[nodiscard]] bool spare_dial() noexcept {
+    return move([](View v) -> Next {
+             if (v.state() != State::dialing) return refused;
+             return v.with(spare_bit);
+           }) != refused;
+  }
+  /// Dialing: a caller waits for it, or it has ended and its result is looked at; from now on it is not reaped. False: it was
+  /// (then finish_unlinked(), by whoever reports the dial's end).
+  [[nodiscard]] bool keep_dial() noexcept {
+    return move([](View v) -> Next {
+             if (v.state() != State::dialing) return refused;
+             return v.without(spare_bit);
+           }) != refused;
   }
 
   // ---- the connection of a lease -------------------------------------------------------------------------------------
@@ -280,7 +305,8 @@ class BasicSlotWord {
   static constexpr std::uint64_t state_mask = 7;
   static constexpr std::uint64_t peer_closed_bit = 1U << 3;
   static constexpr std::uint64_t draining_bit = 1U << 4;
-  static constexpr std::uint64_t ended_bit = 1U << 5;
+  static constexpr std::uint64_t ended_bit = 1U << 5;    // leased
+  static constexpr std::uint64_t spare_bit = ended_bit;  // dialing: the same bit, since the word is full
   static constexpr std::uint64_t emptied_bit = 1U << 6;
   static constexpr std::uint64_t unlinked_bit = 1U << 7;
   static constexpr std::uint64_t seated_bit = 1U << 8;

@@ -7,6 +7,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -47,6 +48,14 @@ class Ear final : public Reactor::Listener {
     ++ticks_;
     changed_.notify_all();
   }
+  [[nodiscard]] TimePoint dial_deadline(const void*, TimePoint known) override {
+    const std::lock_guard lock(mutex_);
+    return dial_deadline_.value_or(known);
+  }
+  void set_dial_deadline(TimePoint deadline) {
+    const std::lock_guard lock(mutex_);
+    dial_deadline_ = deadline;
+  }
 
   [[nodiscard]] bool wait_for_hang_up(std::uint64_t token) {
     std::unique_lock lock(mutex_);
@@ -66,6 +75,7 @@ class Ear final : public Reactor::Listener {
   std::condition_variable changed_;
   std::set<std::uint64_t> hung_up_;
   int ticks_ = 0;
+  std::optional<TimePoint> dial_deadline_;
 };
 
 std::shared_ptr<Target> target_of(const std::string& host, std::uint16_t port) {
@@ -84,10 +94,12 @@ std::shared_ptr<net::Resolver> resolver_with(std::initializer_list<const char*> 
 }
 
 /// Starts a dial; the future carries its one result.
-std::future<Result<Dialed>> dial(Reactor& reactor, std::shared_ptr<Target> target, Duration timeout = 20s) {
+std::future<Result<Dialed>> dial(Reactor& reactor, std::shared_ptr<Target> target, Duration timeout = 20s,
+                                 TimePoint start = {}, const void* key = nullptr) {
   auto promise = std::make_shared<std::promise<Result<Dialed>>>();
-  reactor.dial(std::move(target), Clock::now() + timeout,
-               [promise](Result<Dialed> result) { promise->set_value(std::move(result)); });
+  reactor.dial(
+      std::move(target), Clock::now() + timeout,
+      [promise](Result<Dialed> result) { promise->set_value(std::move(result)); }, start, key);
   return promise->get_future();
 }
 
@@ -161,6 +173,46 @@ TEST_F(ReactorTest, a_deadline_that_has_passed_already_ends_the_dial) {
   const Result<Dialed> result = dial(reactor_, target_of("127.0.0.1", silent.port()), -1s).get();
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::connect_timeout);
+}
+
+TEST_F(ReactorTest, a_dial_that_is_not_wanted_any_more_ends_at_once) {
+  RawListener silent("127.0.0.1", 0);
+  silent.swallow();
+  auto under_way = dial(reactor_, target_of("127.0.0.1", silent.port()), 1h, {}, this);
+  settle(reactor_);
+  ear_.set_dial_deadline(TimePoint::min());
+  reactor_.hurry(this);
+  EXPECT_EQ(under_way.get().error().code, ErrorCode::connect_timeout);
+  reactor_.hurry(this);  // there is none any more
+}
+
+TEST_F(ReactorTest, a_dial_that_was_put_off_ends_at_once_too) {
+  RawListener listener;
+  auto put_off = dial(reactor_, target_of("127.0.0.1", listener.port()), 2h, Clock::now() + 1h, this);
+  settle(reactor_);
+  ear_.set_dial_deadline(TimePoint::min());
+  reactor_.hurry(this);
+  EXPECT_FALSE(put_off.get().ok());
+}
+
+TEST_F(ReactorTest, a_dial_that_nobody_wants_by_the_time_it_begins_does_not_begin) {
+  RawListener listener;
+  ear_.set_dial_deadline(TimePoint::min());
+  auto unwanted = dial(reactor_, target_of("127.0.0.1", listener.port()), 1h, {}, this);
+  EXPECT_FALSE(unwanted.get().ok());
+}
+
+TEST_F(ReactorTest, a_deadline_that_was_put_off_meanwhile_does_not_end_the_dial) {
+  RawListener silent("127.0.0.1", 0);
+  silent.swallow();
+  ear_.set_dial_deadline(Clock::now() + 1h);
+  auto under_way = dial(reactor_, target_of("127.0.0.1", silent.port()), 1ms, {}, this);
+  auto other = dial(reactor_, target_of("127.0.0.1", silent.port()), 50ms);
+  EXPECT_FALSE(other.get().ok());
+  EXPECT_EQ(under_way.wait_for(0s), std::future_status::timeout);
+  ear_.set_dial_deadline(TimePoint::min());
+  reactor_.hurry(this);
+  EXPECT_FALSE(under_way.get().ok());
 }
 
 TEST_F(ReactorTest, a_dial_without_a_deadline_is_possible) {

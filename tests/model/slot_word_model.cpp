@@ -377,6 +377,100 @@ struct APlaceIsKept : rl::test_suite<APlaceIsKept<Atomics>, 3> {
   }
 };
 
+// ---- a dial that no caller waits for ---------------------------------------------------------------------------------
+
+enum class Binding : std::uint8_t { claims_it, trusts_its_look };
+enum class Report : std::uint8_t { asks_first, frees_it };
+
+/// No caller waits for a dial: a newcomer may bind to it, another endpoint's caller may drop it for its place, and it ends.
+/// Whoever has it, has it alone, and in the end the slot holds its connection or was freed once.
+template <typename Atomics, Binding binding, Report report>
+struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
+  using Word = sync::BasicSlotWord<Atomics>;
+  using State = typename Word::State;
+  Word word;
+  rl::mutex mutex;  // the endpoint's
+  Plain<bool> listed{true};
+  Plain<int> connection;
+  bool bound = false;
+  bool parked = false;
+  int freed = 0;
+
+  void before() {
+    RL_ASSERT(word.reserve_dial());
+    RL_ASSERT(word.spare_dial());
+  }
+  void free_it() {
+    RL_ASSERT(word.load().state() == State::closing);
+    RL_ASSERT(connection.get() == 0);
+    ++freed;
+    word.free_closed();
+  }
+  void bind() {
+    Lock lock(mutex);
+    if (!listed.get()) return;
+    if (binding == Binding::claims_it) {
+      bound = word.keep_dial();
+    } else {
+      bound = word.load().spare();
+    }
+  }
+  void drop() {
+    const auto seen = word.load();
+    if (!seen.spare() || !word.try_reap(seen)) return;
+    {
+      Lock lock(mutex);
+      RL_ASSERT(!bound);
+      listed.set(false);
+    }
+    if (word.finish_emptied()) free_it();
+  }
+  void dial_done() {
+    bool dropped = false;
+    {
+      Lock lock(mutex);
+      if (report == Report::asks_first) dropped = !word.keep_dial();
+      if (!dropped) {
+        listed.set(false);
+        connection.set(1);
+        parked = word.park_dialed();
+        RL_ASSERT(parked);
+      }
+    }
+    if (dropped && word.finish_unlinked()) free_it();
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      bind();
+    } else if (index == 1) {
+      drop();
+    } else {
+      dial_done();
+    }
+  }
+  void after() {
+    RL_ASSERT(parked == (freed == 0));
+    RL_ASSERT(!bound || parked);
+    const auto now = word.load();
+    RL_ASSERT(now.state() == (parked ? State::idle : State::free));
+    RL_ASSERT(!now.spare() && !now.ended());
+  }
+};
+
+TEST(model, a_dial_that_no_caller_waits_for_is_bound_dropped_or_ended_by_one) {
+  expect_holds<ASpareDial<RelacyAtomics, Binding::claims_it, Report::asks_first>>(up_to_preemptions(4));
+}
+
+TEST(model, mutant_a_newcomer_that_does_not_claim_the_dial) {
+  expect_caught<ASpareDial<RelacyAtomics, Binding::trusts_its_look, Report::asks_first>>(
+      up_to_preemptions(4), rl::test_result_user_assert_failed);
+}
+
+TEST(model, mutant_a_dial_that_ends_without_a_look_whether_it_was_dropped) {
+  expect_caught<ASpareDial<RelacyAtomics, Binding::claims_it, Report::frees_it>>(up_to_preemptions(4),
+                                                                                 rl::test_result_user_assert_failed);
+}
+
 TEST(model, a_place_without_a_connection_is_leased_or_reaped_by_one) {
   expect_holds<APlaceIsKept<RelacyAtomics>>(every_schedule());
 }

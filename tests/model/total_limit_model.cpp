@@ -1,5 +1,5 @@
 // The limit over all endpoints: no more places than it allows, and whoever starves for one gets the next that is given up,
-// or the place of a connection that is parked idle elsewhere.
+// or the place of a connection that is parked idle elsewhere, or of a dial that lost its last caller.
 //
 // The counts, the slot word and the parker are the shipped templates; reserve, starve, relieve and evict stand here as
 // src/pool/queue.cpp has them.
@@ -19,9 +19,9 @@ struct AsShipped {
   static constexpr bool who_gives_up_a_place_looks_who_starves = true;
 };
 
-enum class Ends : std::uint8_t { closed, parked };
+enum class Ends : std::uint8_t { closed, parked, spared };
 
-/// One holds the only place, for a connection that it closes or parks. Others, each at an endpoint of its own, want one.
+/// One holds the only place, for a connection that it closes or parks, or for a dial that it gives up waiting for. Others, each at an endpoint of its own, want one.
 template <typename Rules, Ends ends, unsigned others>
 struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::thread_id_t{others + 1}> {
   using Atomics = typename Rules::Atomics;
@@ -49,7 +49,9 @@ struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::
 
   void before() {
     RL_ASSERT(total.add_below(1));
-    const auto generation = word.reserve_dial() ? word.lease_dialed() : std::nullopt;
+    RL_ASSERT(word.reserve_dial());
+    if (ends == Ends::spared) return;
+    const auto generation = word.lease_dialed();
     RL_ASSERT(generation);
     lease = *generation;
   }
@@ -154,6 +156,9 @@ struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::
     } else if (ends == Ends::parked) {
       RL_ASSERT(word.park(lease));
       look_who_starves();
+    } else if (ends == Ends::spared) {
+      RL_ASSERT(word.spare_dial());
+      look_who_starves();
     } else {
       RL_ASSERT(word.begin_close(lease));
       give_up_place();
@@ -171,6 +176,11 @@ TEST(model, who_starves_at_the_total_limit_gets_the_place_of_what_is_parked_else
   expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 2>>(random_schedules(200'000));
 }
 
+TEST(model, who_starves_at_the_total_limit_gets_the_place_of_a_dial_that_no_caller_waits_for) {
+  expect_holds<OnePlaceForAll<AsShipped, Ends::spared, 1>>(up_to_preemptions(2));
+  expect_holds<OnePlaceForAll<AsShipped, Ends::spared, 2>>(random_schedules(200'000));
+}
+
 struct ListsItselfLate : AsShipped {
   static constexpr bool lists_itself_before_it_looks_again = false;
 };
@@ -185,6 +195,7 @@ struct LooksAway : AsShipped {
 TEST(model, mutant_a_closer_that_does_not_look_who_starves) {
   expect_caught<OnePlaceForAll<LooksAway, Ends::closed, 1>>(random_schedules(300'000), rl::test_result_deadlock);
   expect_caught<OnePlaceForAll<LooksAway, Ends::parked, 1>>(random_schedules(300'000), rl::test_result_deadlock);
+  expect_caught<OnePlaceForAll<LooksAway, Ends::spared, 1>>(random_schedules(300'000), rl::test_result_deadlock);
 }
 
 struct WeakOrders : AsShipped {

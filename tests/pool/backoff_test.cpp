@@ -1,5 +1,6 @@
-// Dials of an endpoint that fails: put off, one at a time, and whose error is told.
+// Dials of an endpoint that fails: when the next one begins, who shares it, and whose error a failure is.
 
+#include "pool/decisions.h"
 #include "pool/pool_fixture.h"
 
 namespace fastpool::pool::test {
@@ -27,127 +28,257 @@ TEST_F(BackOff, the_first_dial_and_those_after_a_success_begin_at_once) {
   EXPECT_TRUE(second.get().ok());
 }
 
-TEST_F(BackOff, a_dial_after_a_failure_is_put_off_and_longer_after_more) {
+TEST_F(BackOff, a_caller_is_not_made_to_wait_for_the_failures_of_others) {
   make();
-  for (int failures = 1; failures <= 8; ++failures) {
+  for (int failures = 0; failures < 8; ++failures)
     fail_once();
-    auto caller = start_acquire(*a_);  // gives up before its dial begins
-    const Duration wait = dialer_.peek().start - clock_.now();
-    const Duration full = std::min<Duration>(milliseconds(500), milliseconds(20) * (1 << (failures - 1)));
-    EXPECT_GE(wait, full / 2) << failures;
-    EXPECT_LE(wait, full) << failures;
-    refuse_dial(refusal());  // which is one failure more
-    EXPECT_FALSE(caller.get().ok());
-    ++failures;
-  }
-}
-
-TEST_F(BackOff, after_the_time_is_over_the_next_begins_at_once) {
-  make();
-  fail_once();
-  clock_.advance(milliseconds(20));
   auto caller = start_acquire(*a_);
   EXPECT_LE(dialer_.peek().start, clock_.now());
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
+  EXPECT_EQ(pool_->stats().all.failing_dials, 0U);
 }
 
-TEST_F(BackOff, the_deadline_of_a_dial_counts_from_its_start) {
+TEST_F(BackOff, each_caller_has_a_dial_of_its_own_while_dials_fail) {
   make();
   fail_once();
-  auto caller = start_acquire(*a_);
-  EXPECT_EQ(dialer_.peek().deadline, dialer_.peek().start + seconds(60));
+  auto one = start_acquire(*a_);
+  auto two = start_acquire(*a_);
+  EXPECT_EQ(describe(), "2 dialing, 2 waiting");
+  refuse_dial(refusal(true), 1);
+  EXPECT_EQ(two.get().error().code, ErrorCode::connect_failed);
+  EXPECT_TRUE(one.waits()) << "its own dial may succeed";
   complete_dial();
-  EXPECT_TRUE(caller.get().ok());
+  EXPECT_TRUE(one.get().ok());
 }
 
-TEST_F(BackOff, while_dials_fail_there_is_one_at_a_time_and_a_success_lets_all_go) {
+TEST_F(BackOff, past_the_pace_callers_share_the_next_dial_and_its_error) {
   make();
-  fail_once();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
+  auto one = start_acquire(*a_);
+  auto two = start_acquire(*a_);
+  auto three = start_acquire(*a_);
+  EXPECT_EQ(describe(), "1 dialing, 3 waiting");
+  EXPECT_GT(dialer_.peek().start, clock_.now());
+  EXPECT_LE(dialer_.peek().start, clock_.now() + milliseconds(5));
+  refuse_dial(refusal());
+  EXPECT_EQ(one.get().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(two.get().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(three.get().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(describe(), "empty");
+}
+
+TEST_F(BackOff, a_caller_that_comes_after_a_dial_has_begun_does_not_share_it) {
+  make();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
+  auto early = start_acquire(*a_);
+  clock_.advance(dialer_.peek().start - clock_.now() + milliseconds(1));
+  auto late = start_acquire(*a_);
+  EXPECT_EQ(describe(), "2 dialing, 2 waiting");
+  EXPECT_LE(dialer_.peek(1).start, clock_.now() + milliseconds(5));
+  refuse_dial(refusal());
+  EXPECT_FALSE(early.get().ok());
+  EXPECT_TRUE(late.waits()) << "what that dial met may be over";
+  complete_dial();
+  EXPECT_TRUE(late.get().ok());
+}
+
+TEST_F(BackOff, those_who_shared_a_dial_that_succeeds_get_their_own_at_once) {
+  make();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_);
   auto three = start_acquire(*a_);
   EXPECT_EQ(describe(), "1 dialing, 3 waiting");
   complete_dial();
   EXPECT_TRUE(becomes("1 leased, 2 dialing, 2 waiting"));
+  EXPECT_LE(dialer_.peek(0).start, clock_.now());
+  EXPECT_LE(dialer_.peek(1).start, clock_.now());
   complete_dial();
   complete_dial();
   EXPECT_TRUE(one.get().ok() && two.get().ok() && three.get().ok());
-  EXPECT_EQ(pool_->stats().all.failing_dials, 0U);
 }
 
-TEST_F(BackOff, the_error_of_a_probe_is_that_of_everybody_who_waits) {
+TEST_F(BackOff, at_a_limit_the_callers_that_queued_share_the_next_dial_while_dials_fail) {
+  make(limits(1));
+  auto dialing = start_acquire(*a_);
+  auto two = start_acquire(*a_);
+  auto three = start_acquire(*a_);
+  EXPECT_EQ(describe(), "1 dialing, 3 waiting");
+  refuse_dial(refusal());
+  EXPECT_FALSE(dialing.get().ok());
+  EXPECT_TRUE(becomes("1 dialing, 2 waiting"));
+  refuse_dial(refusal());
+  EXPECT_EQ(two.get().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(three.get().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(dialer_.begun(), 2U);
+}
+
+TEST_F(BackOff, a_dial_that_timed_out_paces_nothing) {
   make();
-  fail_once();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once(Error::make(ErrorCode::connect_timeout, Phase::connect, "too slow"));
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_);
-  refuse_dial(refusal());
-  EXPECT_EQ(one.get().error().code, ErrorCode::connect_failed);
-  EXPECT_EQ(two.get().error().code, ErrorCode::connect_failed);
-  EXPECT_EQ(describe(), "empty");
-  EXPECT_EQ(pool_->stats().all.failing_dials, 2U);
+  EXPECT_EQ(describe(), "2 dialing, 2 waiting");
+  EXPECT_LE(dialer_.peek(1).start, clock_.now());
+  complete_dial();
+  complete_dial();
+  EXPECT_TRUE(one.get().ok() && two.get().ok());
 }
 
-TEST_F(BackOff, a_caller_whose_time_is_over_before_the_dial_begins_gets_the_error_of_the_last_dial) {
-  make();
+TEST_F(BackOff, a_caller_whose_pool_timeout_ends_gets_no_error_that_it_did_not_meet) {
+  make(limits(1));
   for (int i = 0; i < 8; ++i)
     fail_once();
-  auto caller = start_acquire(*a_, patience(seconds(10), milliseconds(100)));
-  clock_.advance(milliseconds(101));
-  const auto result = caller.get();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::connect_failed);
-  EXPECT_EQ(result.error().os_error, ECONNREFUSED);
-}
-
-TEST_F(BackOff, a_caller_whose_pool_timeout_ends_behind_a_probe_gets_the_error_of_the_last_dial) {
-  make();
-  for (int i = 0; i < 8; ++i)
-    fail_once();
-  auto probing = start_acquire(*a_);
+  auto dialing = start_acquire(*a_);
   auto behind = start_acquire(*a_, patience(milliseconds(100)));
   clock_.advance(milliseconds(101));
-  const auto result = behind.get();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(behind.get().error().code, ErrorCode::pool_timeout);
   refuse_dial(refusal());
-  EXPECT_FALSE(probing.get().ok());
+  EXPECT_FALSE(dialing.get().ok());
 }
 
-TEST_F(BackOff, a_caller_whose_connect_timeout_ends_while_its_dial_runs_is_told_that) {
+TEST_F(BackOff, the_connect_clock_begins_with_the_dial) {
   make();
-  fail_once();
-  auto caller = start_acquire(*a_, patience(seconds(10), milliseconds(100)));
-  clock_.advance(milliseconds(101));  // the dial began 20 ms after the failure at the latest
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
+  auto caller = start_acquire(*a_, patience(seconds(10), milliseconds(2)));
+  const TimePoint start = dialer_.peek().start;
+  EXPECT_EQ(dialer_.peek().deadline, start + milliseconds(2));
+  clock_.advance(start - clock_.now() + milliseconds(1));
+  EXPECT_TRUE(caller.waits());
+  clock_.advance(milliseconds(2));
   EXPECT_EQ(caller.get().error().code, ErrorCode::connect_timeout);
 }
 
-TEST_F(BackOff, a_caller_who_waits_for_room_at_an_endpoint_in_use_still_gets_a_pool_timeout) {
-  make(limits(2));
-  const Lease held = dialed(*a_);
-  fail_once();
-  const LeaseRef other = *pool_->try_lease(*a_);
-  auto caller = start_acquire(*a_, patience(milliseconds(100)));
-  clock_.advance(milliseconds(101));
-  EXPECT_EQ(caller.get().error().code, ErrorCode::pool_timeout);
-  EXPECT_TRUE(pool_->release(other, Reuse::yes()));
+TEST_F(BackOff, a_try_that_repeats_others_of_the_same_caller_rests_first_and_longer_each_time) {
+  make();
+  for (std::uint32_t failed = 1; failed <= 8; ++failed) {
+    Looks looks;
+    AcquireOptions options;
+    options.failed_tries = failed;
+    options.interrupt = looks.interrupt();
+    const Duration full = std::min<Duration>(milliseconds(500), milliseconds(20) * (1 << (failed - 1)));
+    auto caller = start_acquire(*a_, options);
+    clock_.advance(full / 2 - Duration(1));
+    const int looked = looks.count;
+    EXPECT_TRUE(eventually([&] { return looks.count > looked + 1; }));
+    EXPECT_EQ(describe(), "empty") << "it holds no place meanwhile";
+    clock_.advance(full / 2 + Duration(1));
+    refuse_dial(refusal());
+    EXPECT_FALSE(caller.get().ok());
+  }
 }
 
-TEST_F(BackOff, a_lease_that_connects_is_put_off_too) {
+TEST_F(BackOff, one_that_rests_before_it_tries_again_can_be_interrupted) {
   make();
-  fail_once();
+  Looks looks;
+  AcquireOptions options;
+  options.failed_tries = 6;
+  options.interrupt = looks.interrupt();
+  auto caller = start_acquire(*a_, options);
+  looks.stop = true;
+  EXPECT_EQ(caller.get().error().code, ErrorCode::interrupted);
+  EXPECT_EQ(dialer_.begun(), 0U);
+}
+
+TEST_F(BackOff, what_is_kept_warm_is_dialed_ever_more_rarely) {
+  make();
+  auto warming = start_warm(*a_, 1);
+  complete_dial();
+  ASSERT_TRUE(warming.get().ok());
+  idle(*a_).end(Reuse::no());
+  for (int failures = 0; failures < 8; ++failures) {
+    pool_->maintain();
+    const Duration wait = std::max(dialer_.peek().start - clock_.now(), Duration{});
+    const Duration full =
+        failures == 0 ? Duration{} : std::min<Duration>(milliseconds(500), milliseconds(20) * (1 << (failures - 1)));
+    EXPECT_GE(wait, full / 2) << failures;
+    EXPECT_LE(wait, full) << failures;
+    refuse_dial(refusal());
+  }
+}
+
+TEST_F(BackOff, a_caller_does_not_wait_for_a_dial_that_was_put_off) {
+  make();
+  auto warming = start_warm(*a_, 1);
+  complete_dial();
+  ASSERT_TRUE(warming.get().ok());
+  idle(*a_).end(Reuse::no());
+  for (int failures = 0; failures < 8; ++failures) {
+    pool_->maintain();
+    refuse_dial(refusal());
+  }
+  pool_->maintain();
+  EXPECT_GT(dialer_.peek(0).start, clock_.now());
+  auto caller = start_acquire(*a_);
+  EXPECT_LE(dialer_.peek(1).start, clock_.now());
+  complete_dial(1);
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(BackOff, leases_that_connect_share_the_next_dials_error_too) {
+  make();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
+  const LeaseRef first = *pool_->try_lease(*a_);
+  const LeaseRef second = *pool_->try_lease(*a_);
+  auto one = start_connect(first);
+  auto two = start_connect(second);
+  auto three = start_acquire(*a_);
+  EXPECT_EQ(dialer_.under_way(), 1U);
+  EXPECT_LE(dialer_.peek().start, clock_.now() + milliseconds(5));
+  refuse_dial(refusal());
+  EXPECT_EQ(one.get().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(two.get().error().code, ErrorCode::connect_failed);
+  EXPECT_EQ(three.get().error().code, ErrorCode::connect_failed);
+  EXPECT_TRUE(pool_->release(first, Reuse::yes()));
+  EXPECT_TRUE(pool_->release(second, Reuse::yes()));
+}
+
+TEST_F(BackOff, leases_that_shared_a_dial_that_succeeds_are_connected) {
+  make();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
+  auto caller = start_acquire(*a_);
   const LeaseRef bare = *pool_->try_lease(*a_);
-  auto caller = start_connect(bare);
-  EXPECT_GT(dialer_.peek().start, clock_.now());
+  auto connecting = start_connect(bare);
+  EXPECT_EQ(dialer_.under_way(), 1U);
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
+  EXPECT_TRUE(connecting.waits());
+  complete_dial();
+  EXPECT_TRUE(connecting.get().ok());
   EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
+}
+
+TEST_F(BackOff, a_lease_that_is_given_back_while_it_shares_a_dial_leaves_nothing) {
+  make();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
+  auto caller = start_acquire(*a_);
+  const LeaseRef bare = *pool_->try_lease(*a_);
+  auto connecting = start_connect(bare);
+  EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
+  const LeaseRef again = *pool_->try_lease(*a_);
+  auto anew = start_connect(again);
+  complete_dial();
+  EXPECT_TRUE(caller.get().ok());
+  EXPECT_EQ(connecting.get().error().code, ErrorCode::stale_lease);
+  complete_dial();
+  EXPECT_TRUE(anew.get().ok());
+  EXPECT_TRUE(pool_->release(again, Reuse::yes()));
 }
 
 TEST_F(BackOff, endpoints_do_not_share_it) {
   make();
   Endpoint& b = *endpoint("b");
-  fail_once();
+  for (int i = 0; i <= dead_burst; ++i)
+    fail_once();
   auto caller = start_acquire(b);
   EXPECT_LE(dialer_.peek().start, clock_.now());
   complete_dial();

@@ -41,45 +41,67 @@ TEST(decisions, no_endpoint_has_a_limit_of_its_own_by_default_and_the_process_ke
   EXPECT_EQ(after.rlim_cur, before.rlim_cur);
 }
 
-TEST(WantedDials, as_many_as_waiters_have_none_under_way) {
-  EXPECT_EQ(wanted_dials(3, 0, 10, 64), 3U);
-  EXPECT_EQ(wanted_dials(3, 2, 10, 64), 1U);
-  EXPECT_EQ(wanted_dials(3, 3, 10, 64), 0U);
-  EXPECT_EQ(wanted_dials(3, 5, 10, 64), 0U);
-  EXPECT_EQ(wanted_dials(0, 0, 10, 64), 0U);
+TEST(PacedStart, is_now_for_the_first_dials_and_an_interval_apart_for_those_that_follow) {
+  TimePoint full_at = TimePoint::min();
+  for (int i = 0; i < dead_burst; ++i) {
+    EXPECT_EQ(paced_start(now, full_at), now) << i;
+    full_at = paced_full_at(now, full_at);
+  }
+  for (int i = 1; i <= 3; ++i) {
+    const TimePoint start = paced_start(now, full_at);
+    EXPECT_EQ(start, now + i * dead_interval);
+    full_at = paced_full_at(start, full_at);
+  }
 }
 
-TEST(WantedDials, not_beyond_the_free_limit_nor_the_dial_cap) {
-  EXPECT_EQ(wanted_dials(9, 0, 4, 64), 4U);
-  EXPECT_EQ(wanted_dials(9, 0, 0, 64), 0U);
-  EXPECT_EQ(wanted_dials(9, 0, 100, 2), 2U);
-  EXPECT_EQ(wanted_dials(9, 1, 100, 2), 1U);
-  EXPECT_EQ(wanted_dials(9, 2, 100, 2), 0U);
+TEST(PacedStart, puts_nothing_off_by_more_than_the_interval_if_the_next_begins_when_the_last_has_begun) {
+  TimePoint full_at = TimePoint::min();
+  TimePoint time = now;
+  for (int i = 0; i < 1000; ++i) {
+    const TimePoint start = paced_start(time, full_at);
+    EXPECT_LE(start - time, dead_interval);
+    full_at = paced_full_at(start, full_at);
+    time = start;
+  }
+  EXPECT_EQ(time, now + (1000 - dead_burst) * dead_interval) << "200 a second, but for the first ones";
 }
 
-TEST(FailureGoesTo, the_newest_waiter_if_no_dial_is_left_for_it) {
-  EXPECT_EQ(failure_goes_to(false, false, 2, 1), FailureGoesTo::newest_waiter);
-  EXPECT_EQ(failure_goes_to(false, false, 2, 2), FailureGoesTo::nobody);
-  EXPECT_EQ(failure_goes_to(false, false, 1, 3), FailureGoesTo::nobody);
-  EXPECT_EQ(failure_goes_to(false, false, 0, 0), FailureGoesTo::nobody);
+TEST(PacedStart, is_now_again_after_a_rest) {
+  TimePoint full_at = TimePoint::min();
+  for (int i = 0; i < dead_burst; ++i)
+    full_at = paced_full_at(now, full_at);
+  EXPECT_GT(paced_start(now, full_at), now);
+  EXPECT_EQ(paced_start(now + dead_interval, full_at), now + dead_interval);
+  EXPECT_EQ(paced_start(now + seconds(9), full_at), now + seconds(9));
 }
 
-TEST(FailureGoesTo, all_waiters_if_another_try_would_meet_it_again) {
-  EXPECT_EQ(failure_goes_to(true, false, 2, 2), FailureGoesTo::all_waiters);
-  EXPECT_EQ(failure_goes_to(true, false, 1, 0), FailureGoesTo::all_waiters);
-  EXPECT_EQ(failure_goes_to(true, false, 0, 0), FailureGoesTo::nobody);
+TEST(Soon, is_a_dial_that_begins_within_the_interval_and_has_not_begun) {
+  EXPECT_FALSE(soon(now - milliseconds(1), now));
+  EXPECT_FALSE(soon(now, now));
+  EXPECT_TRUE(soon(now + milliseconds(1), now));
+  EXPECT_TRUE(soon(now + dead_interval, now));
+  EXPECT_FALSE(soon(now + dead_interval + milliseconds(1), now));
 }
 
-TEST(FailureGoesTo, all_waiters_if_dials_fail_one_after_another) {
-  EXPECT_EQ(failure_goes_to(false, true, 9, 0), FailureGoesTo::all_waiters);
-  EXPECT_EQ(failure_goes_to(false, true, 9, 1), FailureGoesTo::newest_waiter) << "another may still bring something";
-  EXPECT_EQ(failure_goes_to(false, true, 0, 0), FailureGoesTo::nobody);
+TEST(StandsForOwnDial, one_that_lately_began_and_that_no_caller_gave_up_on) {
+  EXPECT_TRUE(stands_for_own_dial(now, false, now));
+  EXPECT_TRUE(stands_for_own_dial(now - milliseconds(250), false, now));
+  EXPECT_FALSE(stands_for_own_dial(now - milliseconds(251), false, now)) << "its peer may never answer";
+  EXPECT_FALSE(stands_for_own_dial(now - milliseconds(1), true, now));
+  EXPECT_TRUE(stands_for_own_dial(now + milliseconds(5), false, now));
+  EXPECT_FALSE(stands_for_own_dial(now + milliseconds(400), false, now)) << "put off";
 }
 
-TEST(DialCap, while_dials_fail_there_is_one_at_a_time) {
-  EXPECT_EQ(dial_cap(64, 0), 64U);
-  EXPECT_EQ(dial_cap(64, 1), 1U);
-  EXPECT_EQ(dial_cap(0, 1), 0U);
+TEST(FailureIsTheCallers, if_the_dial_began_during_the_call) {
+  EXPECT_TRUE(failure_is_the_callers(now, now));
+  EXPECT_TRUE(failure_is_the_callers(now, now + milliseconds(3)));
+  EXPECT_FALSE(failure_is_the_callers(now, now - milliseconds(1)));
+}
+
+TEST(WarmingCap, while_dials_fail_there_is_one_at_a_time) {
+  EXPECT_EQ(warming_cap(64, 0), 64U);
+  EXPECT_EQ(warming_cap(64, 1), 1U);
+  EXPECT_EQ(warming_cap(0, 1), 0U);
 }
 
 TEST(DialBackoff, doubles_with_each_failure_up_to_half_a_second) {
@@ -109,9 +131,8 @@ TEST(WorthSweeping, when_tombstones_outnumber_the_living_or_are_all_there_is) {
 TEST(WarmingDials, are_what_lacks_beside_the_dials_that_nobody_waits_for) {
   EXPECT_EQ(warming_dials(5, 5, 0, 0, 64), 0U);
   EXPECT_EQ(warming_dials(5, 3, 0, 0, 64), 2U);
-  EXPECT_EQ(warming_dials(5, 3, 1, 0, 64), 1U);
-  EXPECT_EQ(warming_dials(5, 3, 1, 1, 64), 2U) << "that one is its waiter's";
-  EXPECT_EQ(warming_dials(5, 3, 0, 7, 64), 2U);
+  EXPECT_EQ(warming_dials(5, 3, 1, 1, 64), 1U);
+  EXPECT_EQ(warming_dials(5, 3, 1, 0, 64), 2U) << "that one is its waiter's";
   EXPECT_EQ(warming_dials(0, 0, 0, 0, 64), 0U);
 }
 

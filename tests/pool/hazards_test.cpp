@@ -87,7 +87,9 @@ TEST_F(Hazards, the_room_of_a_failed_dial_goes_to_who_came_first) {
 
 TEST_F(Hazards, however_many_are_evicted_in_one_go_the_stack_does_not_grow) {
   constexpr std::uint32_t count = 20'000;
-  make(limits(2 * count, count));
+  PoolSettings settings = limits(2 * count, count);
+  settings.max_dials_per_endpoint = 1;
+  make(settings);
   Endpoint& b = *endpoint("b");
   std::vector<LeaseRef> places;
   for (std::uint32_t i = 0; i < count; ++i)
@@ -97,7 +99,7 @@ TEST_F(Hazards, however_many_are_evicted_in_one_go_the_stack_does_not_grow) {
   auto probe = waiting(b);  // one place is evicted for it
   refuse_dial(refusal());
   EXPECT_TRUE(probe->poll());
-  // Behind two callers of a failing endpoint, of whom one has the only dial there may be, bare leases wait.
+  // Behind two callers, of whom one has the only dial there may be, bare leases wait.
   auto covered = waiting(b);
   auto uncovered = waiting(b);
   std::vector<std::unique_ptr<Acquisition>> bare;

@@ -266,10 +266,12 @@ TEST_F(Closing, ends_waits_and_idle_connections_and_interrupts_users) {
   EXPECT_TRUE(records_[2]->goodbye);
   EXPECT_TRUE(records_[0]->interrupted) << "leased";
   EXPECT_FALSE(records_[0]->closed) << "only the holder of a lease closes";
-  EXPECT_EQ(describe(), "1 leased, 1 dialing");
+  EXPECT_EQ(describe(), "1 leased") << "and the dial is not wanted any more";
+  EXPECT_TRUE(dialer_.hurried(dialer_.peek().slot));
   leased.end(Reuse::yes());
   EXPECT_TRUE(records_[0]->closed);
   complete_dial();
+  EXPECT_TRUE(records_[3]->closed);
   EXPECT_EQ(describe(), "empty");
   pool_->close();
 }
@@ -360,10 +362,10 @@ TEST_F(Warming, says_what_went_wrong_if_there_is_none) {
   make();
   auto warming = start_warm(*a_, 2);
   refuse_dial(refusal(true));
+  refuse_dial(refusal(true));
   const auto failed = warming.get();
   ASSERT_FALSE(failed.ok());
   EXPECT_EQ(failed.error().code, ErrorCode::connect_failed);
-  refuse_dial(refusal(true));
 }
 
 TEST_F(Warming, tells_how_many_there_are_if_some_dials_failed) {

@@ -80,6 +80,15 @@ class ScriptedDialer final : public Dialer {
     under_way_.push_back({&endpoint, &slot, times.start, times.deadline});
     ++begun_;
   }
+  void hurry(Slot& slot) override {
+    const std::lock_guard lock(mutex_);
+    hurried_.push_back(&slot);
+  }
+  /// Whether the pool asked that the dial of that slot end soon.
+  [[nodiscard]] bool hurried(const Slot* slot) const {
+    const std::lock_guard lock(mutex_);
+    return std::find(hurried_.begin(), hurried_.end(), slot) != hurried_.end();
+  }
   [[nodiscard]] std::size_t under_way() const {
     const std::lock_guard lock(mutex_);
     return under_way_.size();
@@ -103,6 +112,7 @@ class ScriptedDialer final : public Dialer {
  private:
   mutable std::mutex mutex_;
   std::deque<Request> under_way_;
+  std::vector<const Slot*> hurried_;
   std::size_t begun_ = 0;
 };
 

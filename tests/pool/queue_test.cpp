@@ -51,16 +51,44 @@ TEST_F(Queueing, a_returned_connection_goes_to_the_head_while_the_dial_goes_on_a
   EXPECT_EQ(describe(), "1 leased, 1 idle");
 }
 
-TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_serves_the_next) {
-  make(limits(1));
-  auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
+TEST_F(Queueing, the_dial_of_a_caller_that_was_served_otherwise_serves_the_next) {
+  make(limits(2));
+  Lease held = dialed(*a_);
+  auto served = start_acquire(*a_);
+  held.end(Reuse::yes());
+  EXPECT_TRUE(served.get().ok());
   auto next = start_acquire(*a_);
-  clock_.advance(seconds(2));
-  EXPECT_EQ(quitter.get().error().code, ErrorCode::connect_timeout);
-  EXPECT_EQ(describe(), "1 dialing, 1 waiting");
+  EXPECT_TRUE(becomes("1 dialing, 1 waiting"));
   complete_dial();
   EXPECT_TRUE(next.get().ok());
-  EXPECT_EQ(dialer_.begun(), 1U) << "no handshake was wasted";
+  EXPECT_EQ(dialer_.begun(), 2U) << "no handshake was wasted";
+}
+
+TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_serves_the_next_if_it_is_the_first_to_end) {
+  make(limits(2));
+  auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
+  clock_.advance(seconds(2));
+  EXPECT_FALSE(quitter.get().ok());
+  auto next = start_acquire(*a_);
+  EXPECT_EQ(describe(), "2 dialing, 1 waiting") << "that dial may hang: the next caller has its own";
+  complete_dial();
+  EXPECT_TRUE(next.get().ok());
+  complete_dial();
+}
+
+TEST_F(Queueing, a_dial_that_its_callers_failure_says_nothing_of_is_followed_by_one_of_the_callers_own) {
+  make();
+  Lease held = dialed(*a_);
+  auto served = start_acquire(*a_);
+  held.end(Reuse::yes());
+  ASSERT_TRUE(served.get().ok());
+  clock_.advance(milliseconds(1));
+  auto next = start_acquire(*a_);
+  EXPECT_TRUE(becomes("1 dialing, 1 waiting"));
+  refuse_dial(refusal(true));
+  EXPECT_TRUE(next.waits()) << "that dial began before this call";
+  complete_dial();
+  EXPECT_TRUE(next.get().ok());
 }
 
 TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_is_parked_if_nobody_waits) {
@@ -89,31 +117,48 @@ TEST_F(Queueing, the_pool_clock_runs_until_a_dial_is_under_way_then_the_connect_
   EXPECT_EQ(pool_->stats().pool_timeouts, 1U);
 }
 
-TEST_F(Queueing, a_waiter_that_moves_up_to_a_dial_starts_its_connect_clock_then) {
+TEST_F(Queueing, a_waiter_that_moves_up_gets_a_dial_and_starts_its_connect_clock_then) {
   make(limits(1));
   auto first = start_acquire(*a_, patience(std::nullopt, seconds(3)));
   auto second = start_acquire(*a_, patience(seconds(100), seconds(3)));
   clock_.advance(seconds(4));
   EXPECT_EQ(first.get().error().code, ErrorCode::connect_timeout);
   EXPECT_TRUE(second.waits());
-  // The dial that was the first one's is now the second's.
+  EXPECT_EQ(dialer_.begun(), 2U);
   clock_.advance(seconds(4));
   EXPECT_EQ(second.get().error().code, ErrorCode::connect_timeout);
 }
 
-TEST_F(Queueing, a_dial_may_take_as_long_as_the_most_patient_waiter_allows) {
+TEST_F(Queueing, a_dial_may_take_as_long_as_its_caller_is_ready_to_wait) {
   PoolSettings settings = limits(5);
   settings.dial_timeout = seconds(60);
   make(settings);
   const TimePoint now = clock_.now();
   auto hasty = start_acquire(*a_, patience(std::nullopt, seconds(1)));
-  EXPECT_EQ(dialer_.peek(0).deadline, now + seconds(60)) << "the endpoint's own cap: it survives its initiator";
+  EXPECT_EQ(dialer_.peek(0).deadline, now + seconds(1));
   auto patient = start_acquire(*a_, patience(std::nullopt, seconds(300)));
   EXPECT_EQ(dialer_.peek(1).deadline, now + seconds(300));
+  auto any = start_acquire(*a_, patience(std::nullopt));
+  EXPECT_EQ(dialer_.peek(2).deadline, now + seconds(60)) << "the setting, for one that says nothing";
+  for (int i = 0; i < 3; ++i)
+    complete_dial();
+  EXPECT_TRUE(hasty.get().ok() && patient.get().ok() && any.get().ok());
+}
+
+TEST_F(Queueing, a_dial_goes_on_as_long_as_the_last_of_its_callers_would_have_waited) {
+  make(limits(5));
+  Lease held = dialed(*a_);
+  const TimePoint now = clock_.now();
+  auto served = start_acquire(*a_, patience(std::nullopt, seconds(1)));
+  Slot& slot = *dialer_.peek().slot;
+  held.end(Reuse::yes());
+  ASSERT_TRUE(served.get().ok());
+  EXPECT_EQ(pool_->dial_deadline(slot), now + seconds(1));
+  auto next = start_acquire(*a_, patience(std::nullopt, seconds(7)));
+  EXPECT_EQ(dialer_.under_way(), 1U);
+  EXPECT_EQ(pool_->dial_deadline(slot), now + seconds(7));
   complete_dial();
-  complete_dial();
-  EXPECT_TRUE(hasty.get().ok());
-  EXPECT_TRUE(patient.get().ok());
+  EXPECT_TRUE(next.get().ok());
 }
 
 TEST_F(Queueing, a_waiter_can_be_interrupted) {
@@ -160,11 +205,11 @@ TEST_F(FailedDials, the_only_waiter_gets_the_error) {
   EXPECT_EQ(pool_->stats().dial_failures, 1U);
 }
 
-TEST_F(FailedDials, one_that_may_pass_goes_to_the_newest_waiter) {
+TEST_F(FailedDials, one_is_the_error_of_the_caller_that_it_began_for) {
   make();
   auto older = start_acquire(*a_);
   auto newer = start_acquire(*a_);
-  refuse_dial(refusal(), 0);
+  refuse_dial(refusal(true), 1);
   EXPECT_EQ(newer.get().error().code, ErrorCode::connect_failed);
   EXPECT_TRUE(older.waits());
   complete_dial();
@@ -172,16 +217,14 @@ TEST_F(FailedDials, one_that_may_pass_goes_to_the_newest_waiter) {
   EXPECT_EQ(dialer_.begun(), 2U);
 }
 
-TEST_F(FailedDials, one_that_is_final_goes_to_all_of_them) {
+TEST_F(FailedDials, one_whose_caller_got_the_connection_of_another_is_the_others_error) {
   make();
-  auto one = start_acquire(*a_);
-  auto two = start_acquire(*a_);
-  auto three = start_acquire(*a_);
-  refuse_dial(refusal(true));
-  EXPECT_EQ(one.get().error().code, ErrorCode::connect_failed);
-  EXPECT_EQ(two.get().error().code, ErrorCode::connect_failed);
-  EXPECT_EQ(three.get().error().code, ErrorCode::connect_failed);
-  EXPECT_EQ(describe(), "2 dialing");
+  auto older = start_acquire(*a_);
+  auto newer = start_acquire(*a_);
+  complete_dial(1);
+  EXPECT_TRUE(older.get().ok());
+  refuse_dial(refusal(), 0);
+  EXPECT_EQ(newer.get().error().code, ErrorCode::connect_failed);
 }
 
 TEST_F(FailedDials, one_that_nobody_needs_is_nobodys_error) {
@@ -190,11 +233,7 @@ TEST_F(FailedDials, one_that_nobody_needs_is_nobodys_error) {
   clock_.advance(seconds(2));
   EXPECT_FALSE(quitter.get().ok());
   auto next = start_acquire(*a_);
-  EXPECT_EQ(describe(), "1 dialing, 1 waiting");
-  auto another = start_acquire(*a_, patience(std::nullopt, seconds(1)));
-  EXPECT_EQ(describe(), "2 dialing, 2 waiting");
-  clock_.advance(seconds(2));
-  EXPECT_FALSE(another.get().ok());
+  EXPECT_EQ(describe(), "2 dialing, 1 waiting");
   refuse_dial(refusal());
   EXPECT_TRUE(next.waits()) << "a dial is still under way for it";
   complete_dial();
@@ -231,6 +270,76 @@ TEST_F(FailedDials, out_of_descriptors_with_nothing_idle_is_an_error) {
   auto caller = start_acquire(*a_);
   refuse_dial(refusal(false, EMFILE));
   EXPECT_EQ(caller.get().error().os_error, EMFILE);
+}
+
+TEST_F(FailedDials, out_of_descriptors_callers_queue_for_a_connection_in_use) {
+  make();
+  Lease held = dialed(*a_);
+  auto caller = start_acquire(*a_);
+  refuse_dial(refusal(false, EMFILE));
+  EXPECT_TRUE(becomes("1 leased, 1 waiting"));
+  auto next = start_acquire(*a_);
+  EXPECT_EQ(dialer_.under_way(), 0U) << "which would meet the same";
+  held.end(Reuse::yes());
+  auto served = caller.get();
+  ASSERT_TRUE(served.ok());
+  EXPECT_EQ(number(*served), 1);
+  served->end(Reuse::yes());
+  EXPECT_TRUE(next.get().ok());
+  EXPECT_EQ(pool_->stats().all.failing_dials, 0U);
+}
+
+TEST_F(FailedDials, out_of_descriptors_callers_get_that_of_another_endpoints_connection_when_it_comes_back) {
+  make();
+  Endpoint* b = endpoint("b");
+  Lease held = dialed(*b);
+  auto caller = start_acquire(*a_);
+  refuse_dial(refusal(false, EMFILE));
+  EXPECT_TRUE(becomes("1 leased, 1 waiting"));
+  held.end(Reuse::yes());
+  refuse_dial(refusal(false, EMFILE));
+  EXPECT_TRUE(records_[0]->closed);
+  complete_dial();
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(FailedDials, out_of_descriptors_callers_wait_no_longer_than_for_any_connection) {
+  make();
+  Lease held = dialed(*a_);
+  auto caller = start_acquire(*a_, patience(seconds(5), seconds(1)));
+  refuse_dial(refusal(false, EMFILE));
+  EXPECT_TRUE(becomes("1 leased, 1 waiting"));
+  clock_.advance(seconds(3));
+  EXPECT_TRUE(caller.waits());
+  clock_.advance(seconds(3));
+  const auto failed = caller.get();
+  EXPECT_EQ(failed.error().code, ErrorCode::pool_timeout);
+  EXPECT_NE(failed.error().detail.find("file descriptor"), std::string::npos);
+}
+
+TEST_F(FailedDials, out_of_descriptors_another_try_is_made_from_time_to_time) {
+  make();
+  Lease held = dialed(*a_);
+  auto caller = start_acquire(*a_);
+  refuse_dial(refusal(false, EMFILE));
+  EXPECT_TRUE(becomes("1 leased, 1 waiting"));
+  pool_->maintain();
+  complete_dial();
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(FailedDials, out_of_descriptors_a_lease_that_connects_queues_too) {
+  make();
+  Endpoint* b = endpoint("b");
+  Lease held = dialed(*b);
+  const LeaseRef bare = *pool_->try_lease(*a_);
+  auto caller = start_connect(bare);
+  refuse_dial(refusal(false, EMFILE));
+  EXPECT_TRUE(caller.waits());
+  held.end(Reuse::no());
+  complete_dial();
+  EXPECT_TRUE(caller.get().ok());
+  EXPECT_TRUE(pool_->release(bare, Reuse::no()));
 }
 
 TEST_F(FailedDials, out_of_descriptors_a_bare_lease_tries_again_too) {
@@ -335,10 +444,157 @@ TEST_F(Starving, a_dial_that_nobody_waits_for_makes_room_for_a_starving_endpoint
   auto caller = start_acquire(*b);
   clock_.advance(seconds(2));
   EXPECT_FALSE(quitter.get().ok());
+  EXPECT_TRUE(becomes("1 dialing, 1 waiting")) << "at once, whenever the other dial ends";
   complete_dial();
-  EXPECT_TRUE(records_[0]->closed);
+  EXPECT_TRUE(records_[0]->closed) << "what it brings is not wanted any more";
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
+}
+
+/// Dials to an address that never answers, whose callers were interrupted.
+class AbandonedDials : public PoolTest {
+ protected:
+  void abandon_one(Endpoint& endpoint) {
+    Looks looks;
+    AcquireOptions options = patience(std::nullopt, seconds(60));
+    options.interrupt = looks.interrupt();
+    auto quitter = start_acquire(endpoint, options);
+    looks.stop = true;
+    EXPECT_EQ(quitter.get().error().code, ErrorCode::interrupted);
+  }
+  /// The place of a bare lease whose connecting was interrupted, and that was given back.
+  void abandon_a_leases(Endpoint& endpoint) {
+    const LeaseRef bare = *pool_->try_lease(endpoint);
+    Looks looks;
+    AcquireOptions options = patience(std::nullopt, seconds(60));
+    options.interrupt = looks.interrupt();
+    auto quitter = start_connect(bare, options);
+    looks.stop = true;
+    EXPECT_EQ(quitter.get().error().code, ErrorCode::interrupted);
+    EXPECT_TRUE(pool_->release(bare, Reuse::no()));
+  }
+};
+
+TEST_F(AbandonedDials, end_with_the_connect_timeout_of_their_last_caller) {
+  make();
+  abandon_one(*a_);
+  EXPECT_EQ(dialer_.peek().deadline, clock_.now() + seconds(60));
+  EXPECT_EQ(pool_->dial_deadline(*dialer_.peek().slot), clock_.now() + seconds(60));
+  EXPECT_EQ(describe(), "1 dialing") << "where there is room, it may still bring something";
+}
+
+TEST_F(AbandonedDials, make_room_at_once_for_a_caller_of_the_same_endpoint) {
+  make(limits(1));
+  abandon_one(*a_);
+  Slot* const abandoned = dialer_.peek().slot;
+  auto caller = start_acquire(*a_, patience(seconds(0)));
+  EXPECT_EQ(describe(), "1 dialing, 1 waiting");
+  EXPECT_TRUE(dialer_.hurried(abandoned));
+  EXPECT_LE(pool_->dial_deadline(*abandoned), clock_.now()) << "it ends now";
+  complete_dial(1);
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(AbandonedDials, make_room_at_once_for_a_caller_of_another_endpoint) {
+  make(limits(5, 1));
+  Endpoint& b = *endpoint("b");
+  abandon_one(*a_);
+  auto caller = start_acquire(b, patience(seconds(0)));
+  EXPECT_EQ(describe(b), "1 dialing, 1 waiting");
+  EXPECT_EQ(describe(*a_), "empty");
+  complete_dial(1);
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(AbandonedDials, make_room_at_once_for_a_bare_lease) {
+  make(limits(1));
+  abandon_one(*a_);
+  const auto lease = pool_->try_lease(*a_);
+  ASSERT_TRUE(lease);
+  EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
+}
+
+TEST_F(AbandonedDials, make_room_at_once_for_a_bare_lease_of_another_endpoint) {
+  make(limits(5, 1));
+  Endpoint& b = *endpoint("b");
+  abandon_one(*a_);
+  const auto lease = pool_->try_lease(b);
+  ASSERT_TRUE(lease);
+  EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
+}
+
+TEST_F(AbandonedDials, of_a_bare_lease_make_room_as_well) {
+  make(limits(1));
+  abandon_a_leases(*a_);
+  const auto lease = pool_->try_lease(*a_);
+  ASSERT_TRUE(lease);
+  EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
+  abandon_a_leases(*a_);
+  auto caller = start_acquire(*a_, patience(seconds(0)));
+  EXPECT_EQ(describe(), "1 dialing, 1 waiting");
+  complete_dial(2);
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(AbandonedDials, make_room_where_as_many_dials_are_under_way_as_may_be) {
+  PoolSettings settings = limits(10);
+  settings.max_dials_per_endpoint = 1;
+  make(settings);
+  abandon_one(*a_);
+  auto caller = start_acquire(*a_, patience(seconds(0)));
+  EXPECT_EQ(describe(), "1 dialing, 1 waiting");
+  complete_dial(1);
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(AbandonedDials, make_room_for_those_who_waited_when_they_were_given_up) {
+  make(limits(5, 1));
+  Endpoint& b = *endpoint("b");
+  Looks looks;
+  AcquireOptions options;
+  options.interrupt = looks.interrupt();
+  auto quitter = start_acquire(*a_, options);
+  auto caller = start_acquire(b);
+  EXPECT_EQ(describe(b), "1 waiting");
+  looks.stop = true;
+  EXPECT_FALSE(quitter.get().ok());
+  EXPECT_TRUE(becomes("1 dialing, 1 waiting"));
+  complete_dial(1);
+  EXPECT_TRUE(caller.get().ok());
+}
+
+TEST_F(AbandonedDials, that_a_caller_waits_for_again_are_not_dropped) {
+  make(limits(2));
+  Lease held = dialed(*a_);
+  auto first = start_acquire(*a_);
+  held.end(Reuse::yes());
+  const auto served = first.get();
+  ASSERT_TRUE(served.ok());
+  EXPECT_EQ(describe(), "1 leased, 1 dialing");
+  auto next = start_acquire(*a_);
+  EXPECT_FALSE(pool_->try_lease(*a_));
+  EXPECT_EQ(describe(), "1 leased, 1 dialing, 1 waiting");
+  EXPECT_FALSE(dialer_.hurried(dialer_.peek().slot));
+  complete_dial();
+  EXPECT_TRUE(next.get().ok());
+}
+
+TEST_F(AbandonedDials, leave_nothing_whichever_comes_first_their_end_or_their_being_dropped) {
+  make(limits(5, 1));
+  Endpoint& b = *endpoint("b");
+  for (int round = 0; round < 3; ++round) {
+    abandon_one(*a_);
+    auto caller = start_acquire(b);
+    if (round == 0) {
+      refuse_dial(refusal());
+    } else {
+      complete_dial();
+      EXPECT_TRUE(records_.back()->closed) << "it is nobody's";
+    }
+    complete_dial();
+    EXPECT_TRUE(caller.get().ok());
+    EXPECT_EQ(describe(), "empty");
+  }
 }
 
 class Connecting : public PoolTest {
@@ -373,7 +629,7 @@ TEST_F(Connecting, a_dial_that_ends_after_the_callers_timeout_is_still_the_lease
   EXPECT_TRUE(pool_->release(lease, Reuse::yes()));
 }
 
-TEST_F(Connecting, a_second_try_joins_the_dial_under_way) {
+TEST_F(Connecting, a_second_try_takes_what_the_dial_under_way_brings) {
   make();
   const LeaseRef lease = unconnected();
   auto first = start_connect(lease, patience(std::nullopt, seconds(1)));
@@ -381,6 +637,23 @@ TEST_F(Connecting, a_second_try_joins_the_dial_under_way) {
   EXPECT_FALSE(first.get().ok());
   auto second = start_connect(lease, patience(std::nullopt, seconds(1)));
   EXPECT_EQ(dialer_.begun(), 1U);
+  complete_dial();
+  EXPECT_TRUE(second.get().ok());
+  EXPECT_TRUE(pool_->release(lease, Reuse::no()));
+}
+
+TEST_F(Connecting, a_second_try_ends_the_dial_that_the_first_gave_up_on_and_begins_its_own) {
+  make();
+  const LeaseRef lease = unconnected();
+  auto first = start_connect(lease, patience(std::nullopt, seconds(1)));
+  clock_.advance(seconds(2));
+  EXPECT_FALSE(first.get().ok());
+  auto second = start_connect(lease, patience(std::nullopt, seconds(1)));
+  EXPECT_TRUE(dialer_.hurried(lease.slot));
+  EXPECT_LE(pool_->dial_deadline(*lease.slot), clock_.now());
+  refuse_dial(refusal());
+  EXPECT_TRUE(second.waits());
+  EXPECT_EQ(dialer_.begun(), 2U);
   complete_dial();
   EXPECT_TRUE(second.get().ok());
   EXPECT_TRUE(pool_->release(lease, Reuse::no()));
@@ -409,9 +682,10 @@ TEST_F(Connecting, the_dial_of_a_lease_that_was_given_back_meanwhile_serves_a_wa
   EXPECT_FALSE(caller.get().ok());
   auto waiting = start_acquire(*a_);
   EXPECT_TRUE(pool_->release(lease, Reuse::no()));
-  complete_dial();
+  EXPECT_TRUE(becomes("1 dialing, 1 waiting"));
+  EXPECT_EQ(dialer_.begun(), 2U) << "the first caller gave up on that dial, which makes room";
+  complete_dial(1);
   EXPECT_TRUE(waiting.get().ok());
-  EXPECT_EQ(dialer_.begun(), 1U);
 }
 
 TEST_F(Connecting, a_broken_connection_is_replaced_under_the_same_lease) {

@@ -98,6 +98,8 @@ const std::vector<Transition>& transitions() {
       {"end_connect", {At::connecting}, At::bare, false, [](W& w, G) { return w.end_connect(false).has_value(); }},
       {"unseat", {At::leased}, At::bare, true, [](W& w, G g) { return w.unseat(g); }},
       {"abandon_dial", {At::connecting}, At::dialing, true, [](W& w, G g) { return w.abandon_dial(g); }},
+      {"spare_dial", {At::dialing}, At::dialing, false, [](W& w, G) { return w.spare_dial(); }},
+      {"keep_dial", {At::dialing}, At::dialing, false, [](W& w, G) { return w.keep_dial(); }},
   };
   return table;
 }
@@ -372,6 +374,41 @@ TEST(SlotWordReaping, of_a_lessee_and_a_reaper_one_wins) {
     reaper.join();
     ASSERT_EQ(won, 1);
   }
+}
+
+TEST(SlotWord, a_dial_that_no_caller_waits_for_may_be_reaped_and_is_freed_when_its_end_is_reported) {
+  SlotWord word;
+  ASSERT_TRUE(word.reserve_dial());
+  EXPECT_FALSE(word.try_reap(word.load())) << "a caller waits for it";
+  ASSERT_TRUE(word.spare_dial());
+  const auto seen = word.load();
+  EXPECT_TRUE(seen.spare());
+  ASSERT_TRUE(word.try_reap(seen));
+  EXPECT_FALSE(word.keep_dial());
+  EXPECT_FALSE(word.park_dialed());
+  EXPECT_FALSE(word.finish_emptied()) << "the dialer still has it";
+  EXPECT_TRUE(word.finish_unlinked());
+  word.free_closed();
+  EXPECT_EQ(word.load().state(), SlotWord::State::free);
+}
+
+TEST(SlotWord, a_dial_that_a_caller_waits_for_again_is_not_reaped) {
+  SlotWord word;
+  ASSERT_TRUE(word.reserve_dial());
+  ASSERT_TRUE(word.spare_dial());
+  const auto seen = word.load();
+  ASSERT_TRUE(word.keep_dial());
+  EXPECT_FALSE(word.try_reap(seen));
+  EXPECT_FALSE(word.load().spare());
+}
+
+TEST(SlotWord, a_spare_dial_leaves_no_mark_on_its_connection) {
+  SlotWord parked;
+  ASSERT_TRUE(parked.reserve_dial() && parked.spare_dial() && parked.park_dialed());
+  EXPECT_FALSE(parked.load().spare() || parked.load().ended());
+  SlotWord leased;
+  ASSERT_TRUE(leased.reserve_dial() && leased.spare_dial() && leased.lease_dialed());
+  EXPECT_FALSE(leased.load().spare() || leased.load().ended());
 }
 
 }  // namespace

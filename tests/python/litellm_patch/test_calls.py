@@ -11,6 +11,7 @@ import openai
 import pytest
 
 import fast_litellm
+from fast_litellm.server import EmbeddedServer
 
 Through = Callable[[Any], bool]
 
@@ -84,6 +85,17 @@ def test_a_server_that_is_not_there_is_a_connection_error(
 ) -> None:
     with pytest.raises((accelerated.APIConnectionError, accelerated.InternalServerError), match="onnect"):
         complete(accelerated, "anyone?", api_base=f"https://127.0.0.1:{unused_port}/v1")
+
+
+def test_a_server_that_is_back_is_reached_at_the_next_call_whatever_failed_before(
+    accelerated: Any, complete: Callable[..., Any], unused_port: int
+) -> None:
+    base = f"http://127.0.0.1:{unused_port}/v1"
+    for _ in range(6):  # as the fallbacks of a Router do
+        with pytest.raises((accelerated.APIConnectionError, accelerated.InternalServerError), match="onnect"):
+            complete(accelerated, "anyone?", api_base=base)
+    with EmbeddedServer(tls=False, port=unused_port):
+        assert complete(accelerated, "back", api_base=base).choices
 
 
 def test_the_sdks_own_client_is_accelerated(
