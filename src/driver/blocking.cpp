@@ -80,7 +80,7 @@ std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::End
 }
 
 std::optional<Result<void>> Blocking::connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) {
-  return pool.connect(lease, {timeouts_.pool, timeouts_.connect, true, interrupt_, attempt.failed_tries});
+  return pool.connect(lease, {timeouts_.pool, timeouts_.connect, true, interrupt_, attempt.keep, attempt.failed_tries});
 }
 
 std::optional<Result<void>> Blocking::handshake(Connection& connection) {

@@ -121,7 +121,7 @@ std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, poo
   if (!acquisition_) {
     if (const auto ref = pool.try_lease(endpoint)) return *ref;
     woken_before_ = true;
-    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{timeouts_.pool, std::nullopt, false, {}, 0}, waker(),
+    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{timeouts_.pool, std::nullopt, false, {}}, waker(),
                          pool::Waiter::Wants::lease);
   }
   auto leased = poll_acquisition();
@@ -134,7 +134,8 @@ std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::Lease
   if (!acquisition_) {
     woken_before_ = true;
     acquisition_.emplace(
-        pool, lease, pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}, attempt.failed_tries}, waker());
+        pool, lease,
+        pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}, attempt.keep, attempt.failed_tries}, waker());
   }
   auto seated = poll_acquisition();
   if (!seated) return std::nullopt;

@@ -246,6 +246,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
 
   Actions actions;
   bool dropped = false;
+  bool held_up = false;
   bool freed = false;
   bool parked = false;
   {
@@ -262,7 +263,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
         }
       } else {
         end_failed_locked(endpoint, slot, dial);
-        const bool held_up = share_failure_locked(endpoint, dial, result.error(), actions);
+        held_up = share_failure_locked(endpoint, dial, result.error(), actions);
         freed = !dial.seat && !held_up;
       }
       // The next dial, where a limit held it back; what is bound to none any more; a bare lease that is first now.
@@ -270,12 +271,15 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     }
   }
   if (dropped) {
-    if (result) tallies_.closed.add();
-    if (slot.word.finish_unlinked()) free_cell(slot);
+    end_dropped(slot, std::move(result));
     return;
   }
   perform(actions);
-  if (freed) capacity_freed(endpoint);
+  if (freed) {
+    capacity_freed(endpoint);
+  } else if (!result && !held_up && starved_count_.get() != 0) {
+    relieve_starvation();  // its descriptor is free
+  }
   if (parked) {
     note_idle(slot);
     // Hung up before it was parked, or the pool closed meanwhile: nobody else will look.
@@ -287,6 +291,17 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     if (refusing_.get()) cleanup();
     if (starved_count_.get() != 0) relieve_starvation();
   }
+}
+
+// What a dial came to whose slot was reaped.
+void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexcept {
+  if (result) {
+    tallies_.closed.add();
+    result.value().reset();
+  }
+  if (slot.word.finish_unlinked()) free_cell(slot);
+  dropped_dials_.subtract();
+  if (starved_count_.get() != 0) relieve_starvation();  // those who wait for a descriptor
 }
 
 // Those who waited for it are bound to none from here on.
@@ -394,10 +409,7 @@ bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, co
       actions.closing.push_back({evicted, true});  // one idle connection less, and another try
       return false;
     }
-    if (others_hold_descriptors()) {
-      hold_up_locked(endpoint, dial, actions);
-      return true;
-    }
+    if (hold_up_locked(endpoint, dial, actions)) return true;
   }
   for (Waiter* const waiter : dial.waiters) {
     if (!failure_is_the_callers(waiter->since, dial.start)) continue;
@@ -410,26 +422,36 @@ bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, co
   return false;
 }
 
-// Until a connection of the pool comes back: as at the total limit.
-void Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions) {
+// Until a connection of the pool comes back: as at the total limit. \returns whether there is one that may.
+bool Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions) {
+  // Listed first, then a look: whoever gives a descriptor back, or parks a connection, does that first and looks at our list
+  // second.
+  endpoint.short_of_descriptors = true;
+  starve_locked(endpoint);
+  Slot* const evicted = evict_longest_idle(nullptr);
+  if (evicted != nullptr) {
+    actions.closing.push_back({evicted, true});
+  } else if (!others_hold_descriptors()) {
+    endpoint.short_of_descriptors = false;
+    return false;
+  }
   for (Waiter* const waiter : dial.waiters) {
     waiter->connecting = false;  // its `pool` clock runs again
     waiter->connect_deadline = TimePoint::max();
     waiter->waker->wake();
   }
-  endpoint.short_of_descriptors = true;
-  // Listed first, then another look: whoever parks a connection does that first and looks at our list second.
-  starve_locked(endpoint);
-  if (Slot* const evicted = evict_longest_idle(nullptr)) actions.closing.push_back({evicted, true});
+  return true;
 }
 
 // Whether connections or dials of the pool are under way that give theirs back some time.
 bool Pool::others_hold_descriptors() const {
+  if (dropped_dials_.get() != 0) return true;
   bool held = false;
   slab_.for_each([&](const Slot& slot) {
     const auto word = slot.word.load();
     const bool leased = word.state() == SlotState::leased && (word.seated() || word.connecting());
-    held = held || leased || word.state() == SlotState::dialing || word.state() == SlotState::closing;
+    const bool closing = word.state() == SlotState::closing && !word.emptied();
+    held = held || leased || closing || word.state() == SlotState::dialing;
   });
   return held;
 }

@@ -255,8 +255,9 @@ class Pool {
   void spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept;
   [[nodiscard]] bool drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept;
   [[nodiscard]] bool drop_spare_dial(Endpoint& endpoint);
+  void end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexcept;
   [[nodiscard]] static DialUnderWay take_dial_locked(Endpoint& endpoint, const Slot& slot) noexcept;
-  void hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions);
+  [[nodiscard]] bool hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions);
   [[nodiscard]] bool others_hold_descriptors() const;
   void end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept;
   void seat_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled);
@@ -317,6 +318,7 @@ class Pool {
   alignas(64) sync::Flag closed_;
   sync::Flag refusing_;  // closed, or being drained
   sync::Count starved_count_;
+  sync::Count dropped_dials_;  // reaped, and not ended yet: they hold descriptors
   sync::Flag any_kept_;   // some holder has parked a connection under its limit, once
   sync::Flag none_idle_;  // the last look for something to evict found nothing, and nothing became idle since
 

@@ -59,7 +59,12 @@ void Pool::capacity_freed(Endpoint& endpoint) noexcept {
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
-  if (seen.spare()) return slot.word.try_reap(seen);  // in no list
+  if (seen.spare()) {  // in no list
+    dropped_dials_.add();  // before its end can be reported and counted down
+    if (slot.word.try_reap(seen)) return true;
+    dropped_dials_.subtract();
+    return false;
+  }
   Endpoint& endpoint = *slot.endpoint.get();
   endpoint.tombstones.add();  // before the cell can be popped and counted down
   if (slot.word.try_reap(seen)) {

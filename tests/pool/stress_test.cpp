@@ -63,7 +63,7 @@ class CountedConnection final : public Pooled {
   std::atomic<bool> interrupted_{false};
 };
 
-/// Ends dials on a thread of its own, some of them badly.
+/// Begins and ends dials on a thread of its own, as the reactor does; some of them end badly.
 class BusyDialer final : public Dialer {
  public:
   explicit BusyDialer(Peers& peers) : peers_(peers) {}
@@ -81,19 +81,22 @@ class BusyDialer final : public Dialer {
     if (thread_.joinable()) thread_.join();
   }
   void dial(Endpoint& endpoint, Slot& slot, DialTimes) override {
-    const auto which = index_of(endpoint);
-    peers_.each[which].up();
-    peers_.total.up();
-    const std::lock_guard lock(mutex_);
-    dials_.push_back({which, &slot});
-    some_.notify_one();
+    command({index_of(endpoint), &slot});
   }
+  void hurry(Slot& slot) override { command({hurried, &slot}); }
 
  private:
   struct Request {
-    std::size_t endpoint;
+    std::size_t endpoint;  ///< or `hurried`
     Slot* slot;
   };
+  static constexpr std::size_t hurried = ~std::size_t{0};
+
+  void command(Request request) {
+    const std::lock_guard lock(mutex_);
+    commands_.push_back(request);
+    some_.notify_one();
+  }
   [[nodiscard]] std::size_t index_of(const Endpoint& endpoint) const {
     for (std::size_t i = 0; i < endpoints_.size(); ++i)
       if (endpoints_[i] == &endpoint) return i;
@@ -102,36 +105,71 @@ class BusyDialer final : public Dialer {
   }
   void run(Pool& pool) {
     std::minstd_rand random(1);
-    std::unique_lock lock(mutex_);
-    while (true) {
-      some_.wait(lock, [&] { return stopping_ || !dials_.empty(); });
+    for (;;) {
+      if (const auto command = next_command()) {
+        obey(pool, *command);
+        continue;
+      }
       if (dials_.empty()) return;
-      const std::size_t which = random() % dials_.size();
-      const Request request = dials_[which];
-      dials_.erase(dials_.begin() + static_cast<std::ptrdiff_t>(which));
-      lock.unlock();
+      const Request request = take(random() % dials_.size());
       const auto luck = random() % 20;
       if (luck > 1) {
         pool.dial_done(*request.slot,
                        std::unique_ptr<Pooled>(std::make_unique<CountedConnection>(peers_, request.endpoint)), {});
       } else {
-        peers_.each[request.endpoint].down();
-        peers_.total.down();
-        Error error =
-            Error::make(ErrorCode::connect_failed, Phase::connect, "no luck", luck == 0 ? EMFILE : ECONNREFUSED);
-        error.final = random() % 4 == 0;
-        pool.dial_done(*request.slot, error, {});
+        fail(pool, request, luck == 0 ? EMFILE : ECONNREFUSED, random() % 4 == 0);
       }
-      lock.lock();
     }
+  }
+  /// Waits while there is nothing to do at all. Nothing: no command is there, but a dial, or it is the end.
+  [[nodiscard]] std::optional<Request> next_command() {
+    std::unique_lock lock(mutex_);
+    some_.wait(lock, [&] { return stopping_ || !commands_.empty() || !dials_.empty(); });
+    if (commands_.empty()) return std::nullopt;
+    const Request command = commands_.front();
+    commands_.pop_front();
+    return command;
+  }
+  void obey(Pool& pool, const Request& command) {
+    if (command.endpoint != hurried) {
+      if (pool.dial_deadline(*command.slot) == TimePoint::min()) {  // dropped before it began
+        end_badly(pool, command, ECANCELED, false);
+        return;
+      }
+      peers_.each[command.endpoint].up();
+      peers_.total.up();
+      dials_.push_back(command);
+      return;
+    }
+    for (std::size_t i = 0; i < dials_.size(); ++i) {
+      if (dials_[i].slot != command.slot || pool.dial_deadline(*command.slot) > Clock::now()) continue;
+      fail(pool, take(i), ECANCELED, false);
+      return;
+    }
+  }
+  [[nodiscard]] Request take(std::size_t which) {
+    const Request request = dials_[which];
+    dials_.erase(dials_.begin() + static_cast<std::ptrdiff_t>(which));
+    return request;
+  }
+  void fail(Pool& pool, const Request& request, int os_error, bool final) {
+    peers_.each[request.endpoint].down();
+    peers_.total.down();
+    end_badly(pool, request, os_error, final);
+  }
+  static void end_badly(Pool& pool, const Request& request, int os_error, bool final) {
+    Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "no luck", os_error);
+    error.final = final;
+    pool.dial_done(*request.slot, error, {});
   }
 
   Peers& peers_;
   std::array<Endpoint*, 3> endpoints_{};
   std::mutex mutex_;
   std::condition_variable some_;
-  std::deque<Request> dials_;
-  bool stopping_ = false;
+  std::deque<Request> commands_;  // guarded by mutex_
+  bool stopping_ = false;         // guarded by mutex_
+  std::deque<Request> dials_;     // the thread's own
   std::thread thread_;
 };
 
