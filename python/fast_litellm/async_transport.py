@@ -23,11 +23,10 @@ class AsyncTransport(Transport):
             return await asend_traced(self, request)
         arguments = self._arguments(request)
         try:
-            loop = event_loop()
-        except OSError as error:
-            raise self._cannot_watch(error) from error
-        try:
-            exchange = self._start(loop, *arguments)
+            try:  # no name for the loop's core: a task that is dropped would keep it
+                exchange = self._start(event_loop(), *arguments)
+            except OSError as error:
+                raise self._cannot_watch(error) from error
             await exchange
         except Forked as error:
             exchange = await again(self, arguments, error)

@@ -53,6 +53,7 @@ class Seams:
         self._places = tuple(places)
         self._expected: tuple[tuple[Any, str, object], ...] = ()
         self._learn()
+        sockets_replaced()  # the first look imports what it needs: not in a request, which may have no descriptor left
 
     def untouched(self) -> bool:
         """True while every seam, and Python's `socket`, holds its own. A few attribute reads."""

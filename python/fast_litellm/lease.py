@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _core
-from .exceptions import Forked, StaleLease, error_factory
+from .exceptions import Forked, StaleLease, cannot_watch, error_factory
 
 if TYPE_CHECKING:
     from .simple_pool import SimpleConnectionPool
@@ -69,7 +69,11 @@ class Lease:
 
         self._must_not_be_open()
         try:
-            held = await self._pool.start_lease(event_loop(), self._endpoint, self._timeout)
+            try:
+                begun = self._pool.start_lease(event_loop(), self._endpoint, self._timeout)
+            except OSError as error:
+                raise cannot_watch(error) from error
+            held = await begun
         except Forked:
             held = await self._pool.start_lease(renewed_event_loop(), self._endpoint, self._timeout)
         self._hold(held)

@@ -162,11 +162,11 @@ class SimpleConnectionPool(_core.Pool):
     ) -> _core.Response:
         """`request`, for asyncio (uvloop) and trio."""
         try:
-            loop = _event_loop()
-        except OSError as error:
-            raise cannot_watch(error) from error
-        try:
-            return await self.start_request(loop, connection, method, target, headers, content, timeout)
+            try:  # no name for the loop's core: a task that is dropped would keep it
+                begun = self.start_request(_event_loop(), connection, method, target, headers, content, timeout)
+            except OSError as error:
+                raise cannot_watch(error) from error
+            return await begun
         except Forked as error:
             # Other code has closed the pool's descriptors. A lease is lost with them.
             if getattr(error, "bytes_sent", 1) or "://" not in connection:

@@ -117,11 +117,10 @@ class _AsyncSteps(_Steps):
 
     async def obtain(self) -> None:
         try:
-            loop = event_loop()
-        except OSError as error:
-            raise self.transport._cannot_watch(error) from error
-        try:
-            exchange = self.transport._start(loop, *self.arguments)
+            try:  # no name for the loop's core: a task that is dropped would keep it
+                exchange = self.transport._start(event_loop(), *self.arguments)
+            except OSError as error:
+                raise self.transport._cannot_watch(error) from error
             await exchange
         except Forked as error:
             exchange = await again(self.transport, self.arguments, error)
