@@ -39,14 +39,15 @@ class _ObeyingTransport(Obeying, Transport):
         module = self._library.module
         given = {**_SIGNATURE.bind(*args, **keywords).arguments}
         own = {name: given.pop(name, None) for name in _OWN_ARGUMENTS}
+        stock_class = self._stock_class
 
-        def make_stock() -> Any:
+        def make_stock() -> Any:  # without `self`: a transport that nothing refers to is freed at once
             if own["tls_settings"] is not None:
                 raise NotOffered(
                     f"a mock, a tracer or replaced sockets are in place, so this request is {module.__name__}'s own "
                     "transport's, which cannot be given tls_settings: use verify and cert"
                 )
-            return getattr(module, self._stock_class)(**given)
+            return getattr(module, stock_class)(**given)
 
         self._obey(of_module(module), type(self)._seams_for(module), make_stock)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
 from peers import child
 from peers.asgi import AsgiServer
 from peers.nginx import BIG_FILE_BYTES, Nginx
+from support.addresses import refusing_port
 from support.certificates import Certificates
 
 MIB = 1024 * 1024
@@ -78,3 +81,43 @@ def test_every_byte_of_a_large_body_arrives(client: httpx.Client, asgi_tls: Asgi
     pieces = (body[start : start + 100_001] for start in range(0, len(body), 100_001))
     assert client.put(f"{nginx.urls.tls13}/uploads/large", content=pieces).status_code in (201, 204)
     assert nginx.uploaded("large").read_bytes() == body
+
+_CLIENTS = """
+    import gc, shutil, sys, httpx
+    from fast_litellm import HTTPTransport, SimpleConnectionPool
+    count, shared, authority, certificate, key, folder, url = int(sys.argv[1]), sys.argv[2] == "shared", *sys.argv[3:]
+    pool = SimpleConnectionPool("here") if shared else None
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096
+
+    def connect_once(number):
+        own = f"{folder}/{number}.pem"
+        shutil.copy(certificate, own)
+        with open(own, "a") as file:
+            file.write(f"# {number}\\n")
+        with httpx.Client(transport=HTTPTransport(pool=pool, verify=authority, cert=(own, key))) as client:
+            try:
+                client.get(url)  # no connection: its context goes with the client
+            except httpx.ConnectError:
+                pass
+
+    connect_once(0)
+    gc.disable()
+    before = resident()
+    for number in range(1, count + 1):
+        connect_once(number)
+    print(resident() - before)
+"""
+
+
+@pytest.mark.parametrize("pool", ["own", "shared"])
+def test_closed_clients_with_certificates_of_their_own_leave_nothing(
+    certificates: Certificates, tmp_path: Path, pool: str
+) -> None:
+    # With the usual authorities a context takes 0.5 MB or more.
+    files = certifi.where(), str(certificates.client.certificate), str(certificates.client.key)
+    done = child.run(_CLIENTS, "60", pool, *files, str(tmp_path), f"https://127.0.0.1:{refusing_port()}")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 20 * MIB
