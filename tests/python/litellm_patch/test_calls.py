@@ -12,6 +12,7 @@ import pytest
 
 import fast_litellm
 from fast_litellm.server import EmbeddedServer
+from support.addresses import refusing_port
 
 Through = Callable[[Any], bool]
 
@@ -88,13 +89,14 @@ def test_a_server_that_is_not_there_is_a_connection_error(
 
 
 def test_a_server_that_is_back_is_reached_at_the_next_call_whatever_failed_before(
-    accelerated: Any, complete: Callable[..., Any], unused_port: int
+    accelerated: Any, complete: Callable[..., Any]
 ) -> None:
-    base = f"http://127.0.0.1:{unused_port}/v1"
+    port = refusing_port()
+    base = f"http://127.0.0.1:{port}/v1"
     for _ in range(6):  # as the fallbacks of a Router do
         with pytest.raises((accelerated.APIConnectionError, accelerated.InternalServerError), match="onnect"):
             complete(accelerated, "anyone?", api_base=base)
-    with EmbeddedServer(tls=False, port=unused_port):
+    with EmbeddedServer(tls=False, port=port):
         assert complete(accelerated, "back", api_base=base).choices
 
 
