@@ -73,7 +73,7 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   // pool::Dialer
   void dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) override;
   void maintain_at(TimePoint when) override { reactor_.tick_at(when); }
-  void hurry(pool::Slot& slot) override { reactor_.hurry(&slot); }
+  void hurry(pool::Slot& slot) noexcept override { reactor_.hurry(&slot); }
   // driver::Reactor::Listener
   void on_hang_up(std::uint64_t token) override { pool_.on_hang_up(token); }
   void on_tick(TimePoint now) override;

@@ -469,9 +469,13 @@ void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint d
   done(std::move(error));
 }
 
-void Reactor::hurry(const void* key) {
-  if (!state_->inherited()) {
+void Reactor::hurry(const void* key) noexcept {
+  if (state_->inherited()) {
+    return;
+  }
+  try {
     static_cast<void>(state_->enqueue([key](State& state) { state.hurry(key); }));
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it ends with its deadline
   }
 }
 

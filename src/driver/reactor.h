@@ -55,7 +55,7 @@ class Reactor {
   void dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done,
             TimePoint start = {}, const void* key = nullptr);
   /// The dial of that key may have to end earlier than the listener said; nothing if there is none (any more).
-  void hurry(const void* key);
+  void hurry(const void* key) noexcept;
   /// Registers the socket once, EPOLLRDHUP | EPOLLET (no EPOLLIN: traffic never wakes the reactor). A socket that is hung
   /// up already is reported too. \param token below 2^63.
   void watch(int descriptor, std::uint64_t token);

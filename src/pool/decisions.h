@@ -44,11 +44,6 @@ inline constexpr int dead_burst = 64;
   return std::max(start, full_at) + dead_interval;
 }
 
-/// Whether callers share the next dial: it has not begun, and soon does.
-[[nodiscard]] constexpr bool soon(TimePoint start, TimePoint now) noexcept {
-  return start > now && start <= now + dead_interval;
-}
-
 /// Whether a dial under way that no caller waits for may stand for a new caller's own. One that is slow, or that a caller gave
 /// up on, may hang for as long as the peer's answer got lost: behind it the new caller would never try.
 [[nodiscard]] constexpr bool stands_for_own_dial(TimePoint start, bool given_up, TimePoint now) noexcept {

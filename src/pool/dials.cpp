@@ -44,7 +44,7 @@ void Pool::start_dials_locked(Endpoint& endpoint, Actions& actions) {
 // The dial that callers of a dead endpoint share: it has not begun yet.
 DialUnderWay* Pool::shared_dial_locked(const Endpoint& endpoint, TimePoint now) noexcept {
   DialUnderWay* const latest = endpoint.latest;
-  return endpoint.dead && latest != nullptr && soon(latest->start, now) ? latest : nullptr;
+  return endpoint.dead && latest != nullptr && latest->start > now ? latest : nullptr;
 }
 
 DialUnderWay* Pool::start_callers_dial_locked(Endpoint& endpoint, const Waiter& waiter, TimePoint now,
@@ -161,6 +161,7 @@ bool Pool::bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, T
   }
   dial.waiters.push_back(&waiter);
   waiter.dial = &dial;
+  waiter.held_up = false;
   ++(waiter.wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
   // A caller's `pool` clock runs until a dial is under way for it, then its `connect` clock.
   const TimePoint from = std::max(now, dial.start);
@@ -259,7 +260,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
         if (dial.seat) {
           seat_dialed_locked(endpoint, slot, std::move(result).value());
         } else {
-          parked = park_dialed_locked(endpoint, slot, std::move(result).value(), actions);
+          parked = park_dialed_locked(endpoint, slot, dial, std::move(result).value(), actions);
         }
       } else {
         end_failed_locked(endpoint, slot, dial);
@@ -267,7 +268,13 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
         freed = !dial.seat && !held_up;
       }
       // The next dial, where a limit held it back; what is bound to none any more; a bare lease that is first now.
-      if (!freed) dispatch_locked(endpoint, actions);
+      if (!freed) {
+        dispatch_locked(endpoint, actions);
+        for (Waiter* const waiter : dial.waiters)
+          if (!waiter->done && waiter->dial == nullptr) rest_locked(*waiter);
+      } else if (!endpoint.short_of_descriptors && endpoint.seat_waiters.size() > endpoint.bound_seats) {
+        start_seat_dials_locked(endpoint, actions);  // capacity_freed() looks at the queue alone
+      }
     }
   }
   if (dropped) {
@@ -277,7 +284,16 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   perform(actions);
   if (freed) {
     capacity_freed(endpoint);
-  } else if (!result && !held_up && starved_count_.get() != 0) {
+  } else if (held_up) {
+    std::deque<Endpoint*> starving;
+    {
+      const std::lock_guard lock(starved_mutex_);
+      starving = starved_;
+    }
+    for (Endpoint* const other : starving) {  // its place is free, though not its descriptor
+      dispatch(*other);
+    }
+  } else if (!result && starved_count_.get() != 0) {
     relieve_starvation();  // its descriptor is free
   }
   if (parked) {
@@ -353,14 +369,23 @@ void Pool::fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& err
 }
 
 // \returns whether it was parked as idle.
-bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled, Actions& actions) {
+bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial,
+                              std::unique_ptr<Pooled> pooled, Actions& actions) {
   const TimePoint now = clock_.now();
   slot.pooled = std::move(pooled);
   slot.since.set(now);
   if (!endpoint.queue.empty()) {
     slot.lease_count.set(1);
-    if (const auto generation = slot.word.lease_dialed())
-      hand_locked(endpoint, *endpoint.queue.front(), {&slot, *generation}, true);
+    Waiter& first = *endpoint.queue.front();
+    DialUnderWay* const left = first.dial;
+    if (const auto generation = slot.word.lease_dialed()) hand_locked(endpoint, first, {&slot, *generation}, true);
+    // In exchange, who waited for this dial takes over the one that the first leaves, unless that is much older.
+    if (left != nullptr && left->waiters.empty() && !left->seat && !dial.waiters.empty()) {
+      Waiter& other = *dial.waiters.front();
+      if (!other.done && other.dial == nullptr &&
+          stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start)))
+        (void)bind_locked(endpoint, other, *left, now);
+    }
     return false;
   }
   if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
@@ -419,7 +444,21 @@ bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, co
       fail_locked(endpoint, *waiter, error);
     }
   }
+  if (!out_of_descriptors(error)) return false;
+  // Nothing comes back: those whose own dials have met the same are told now, and not one after another.
+  for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
+    Waiter* const next = waiter->next;
+    if (waiter->held_up && waiter->dial == nullptr) fail_locked(endpoint, *waiter, error);
+    waiter = next;
+  }
   return false;
+}
+
+// Nothing is being dialed for it: its `pool` clock runs again.
+void Pool::rest_locked(Waiter& waiter) noexcept {
+  waiter.connecting = false;
+  waiter.connect_deadline = TimePoint::max();
+  waiter.waker->wake();
 }
 
 // Until a connection of the pool comes back: as at the total limit. \returns whether there is one that may.
@@ -436,9 +475,8 @@ bool Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions&
     return false;
   }
   for (Waiter* const waiter : dial.waiters) {
-    waiter->connecting = false;  // its `pool` clock runs again
-    waiter->connect_deadline = TimePoint::max();
-    waiter->waker->wake();
+    waiter->held_up = true;
+    rest_locked(*waiter);
   }
   return true;
 }
@@ -451,7 +489,8 @@ bool Pool::others_hold_descriptors() const {
     const auto word = slot.word.load();
     const bool leased = word.state() == SlotState::leased && (word.seated() || word.connecting());
     const bool closing = word.state() == SlotState::closing && !word.emptied();
-    held = held || leased || closing || word.state() == SlotState::dialing;
+    // One that has just become idle: its holder looks at the list of those that starve.
+    held = held || leased || closing || word.state() == SlotState::dialing || word.state() == SlotState::idle;
   });
   return held;
 }

@@ -55,7 +55,7 @@ class Dialer {
   virtual void maintain_at(TimePoint when) { static_cast<void>(when); }
   /// The dial of that slot may have to end earlier than was told: ask Pool::dial_deadline() soon. It may have ended already,
   /// or not have been handed over yet. Without it the dial ends when it ends, and its result is dropped.
-  virtual void hurry(Slot& slot) { (void)slot; }
+  virtual void hurry(Slot& slot) noexcept { (void)slot; }
 };
 
 /// Time, injected.

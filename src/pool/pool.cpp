@@ -405,6 +405,8 @@ void Pool::disconnect(LeaseRef ref) noexcept {
     if (!slot.word.unseat(ref.generation)) return;
     pooled = unseat_locked(slot);
   }
+  pooled.reset();
+  if (starved_count_.get() != 0) relieve_starvation();  // its descriptor is free
 }
 
 }  // namespace fastpool::pool

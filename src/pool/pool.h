@@ -231,6 +231,7 @@ class Pool {
   void dispatch(Endpoint& endpoint);
   void relieve_starvation();
   void relieve_once();
+  void retry_seats();
   [[nodiscard]] bool yields_to_starving(Endpoint& endpoint);
   void perform(Actions& actions);
 
@@ -259,11 +260,12 @@ class Pool {
   [[nodiscard]] static DialUnderWay take_dial_locked(Endpoint& endpoint, const Slot& slot) noexcept;
   [[nodiscard]] bool hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions);
   [[nodiscard]] bool others_hold_descriptors() const;
+  static void rest_locked(Waiter& waiter) noexcept;
   void end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept;
   void seat_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled);
   void fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
-  [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled,
-                                        Actions& actions);
+  [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial,
+                                        std::unique_ptr<Pooled> pooled, Actions& actions);
   void note_success_locked(Endpoint& endpoint, const DialReport& report);
   void note_failure_locked(Endpoint& endpoint, const Error& error);
   [[nodiscard]] bool share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, const Error& error,

@@ -49,8 +49,12 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
   if (!endpoint.queue.empty() && !endpoint.sweeping.get()) {
     serve_leases_locked(endpoint, actions);
     if (!endpoint.queue.empty()) drop_vacant_locked(endpoint, actions);
-    start_dials_locked(endpoint, actions);
-    if (!actions.dials.empty()) serve_leases_locked(endpoint, actions);  // those behind whom the dials were started for
+    // A bare lease whose turn has come bars no longer those behind it, and they, with their dials, not the next one.
+    for (std::uint32_t bound = endpoint.bound;; bound = endpoint.bound) {
+      start_dials_locked(endpoint, actions);
+      if (endpoint.bound == bound) break;
+      serve_leases_locked(endpoint, actions);
+    }
   } else if (endpoint.seat_waiters.size() > endpoint.bound_seats) {
     start_dials_locked(endpoint, actions);
   }
@@ -197,7 +201,28 @@ void Pool::relieve_once() {
     }
     const bool evicted = !actions.closing.empty();
     perform(actions);
-    if (still_starved && !evicted) return;
+    if (still_starved && !evicted) {
+      retry_seats();
+      return;
+    }
+  }
+}
+
+// Leases have their place: those that wait for a descriptor do not queue behind who waits for a place.
+void Pool::retry_seats() {
+  std::deque<Endpoint*> behind;
+  {
+    const std::lock_guard lock(starved_mutex_);
+    behind = starved_;
+  }
+  for (Endpoint* const endpoint : behind) {
+    Actions actions;
+    {
+      const std::lock_guard lock(endpoint->mutex);
+      if (!endpoint->short_of_descriptors) continue;
+      start_seat_dials_locked(*endpoint, actions);
+    }
+    perform(actions);
   }
 }
 

@@ -35,6 +35,7 @@ struct Waiter {
   bool fresh = false;  ///< just dialed, never used
   std::optional<Error> error;
   DialUnderWay* dial = nullptr;                   ///< the one that is under way for it
+  bool held_up = false;                           ///< its last dial met that no descriptor is left
   bool connecting = false;                        ///< its `connect` clock runs: it was bound to a dial
   TimePoint connect_deadline = TimePoint::max();  ///< while connecting
 

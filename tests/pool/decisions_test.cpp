@@ -75,14 +75,6 @@ TEST(PacedStart, is_now_again_after_a_rest) {
   EXPECT_EQ(paced_start(now + seconds(9), full_at), now + seconds(9));
 }
 
-TEST(Soon, is_a_dial_that_begins_within_the_interval_and_has_not_begun) {
-  EXPECT_FALSE(soon(now - milliseconds(1), now));
-  EXPECT_FALSE(soon(now, now));
-  EXPECT_TRUE(soon(now + milliseconds(1), now));
-  EXPECT_TRUE(soon(now + dead_interval, now));
-  EXPECT_FALSE(soon(now + dead_interval + milliseconds(1), now));
-}
-
 TEST(StandsForOwnDial, one_that_lately_began_and_that_no_caller_gave_up_on) {
   EXPECT_TRUE(stands_for_own_dial(now, false, now));
   EXPECT_TRUE(stands_for_own_dial(now - milliseconds(250), false, now));

@@ -80,7 +80,7 @@ class ScriptedDialer final : public Dialer {
     under_way_.push_back({&endpoint, &slot, times.start, times.deadline});
     ++begun_;
   }
-  void hurry(Slot& slot) override {
+  void hurry(Slot& slot) noexcept override {
     const std::lock_guard lock(mutex_);
     hurried_.push_back(&slot);
   }

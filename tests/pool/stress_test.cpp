@@ -83,7 +83,7 @@ class BusyDialer final : public Dialer {
   void dial(Endpoint& endpoint, Slot& slot, DialTimes) override {
     command({index_of(endpoint), &slot});
   }
-  void hurry(Slot& slot) override { command({hurried, &slot}); }
+  void hurry(Slot& slot) noexcept override { command({hurried, &slot}); }
 
  private:
   struct Request {
