@@ -11,6 +11,10 @@ from simple_pool import POOLS, THREADS
 from tables import table, verdict
 
 PAIR_LIMIT_NS = 30.0
+#: Against a mutex and a deque: of one thread, which reads the clock as ours does; of several at one endpoint; at one each.
+CLOCKED_LIMIT = 0.8
+CONTENDED_LIMIT = 0.5
+APART_LIMIT = 0.8
 FLAT_LIMIT = 1.3
 MEMORY_LIMIT = 256
 ORIGINAL_FACTOR = {1: 3.5, 8: 3.0}
@@ -87,11 +91,15 @@ def _core_table(results: PoolResults) -> Iterator[str]:
         "lease": "`Pool::try_lease` and release",
         "bare": "the same where no connection is idle",
         "locked": "a mutex and a deque",
+        "clocked": "the same with the two looks at the clock that a pool with idle timeouts needs",
     }
     rows = []
     for name, title in titles.items():
         figure = results.core[f"uncontended.{name}"]
         rows.append([title, _ns(figure.ns), f"{figure.low:.1f}-{figure.high:.1f}"])
+    for name, title in (("ours", "`Pool::acquire` and release"), ("locked", "a mutex and a deque")):
+        figure = results.core[f"loop.{name}"]
+        rows.append([f"{title}, 64 leases held together", _ns(figure.ns), f"{figure.low:.1f}-{figure.high:.1f}"])
     return table(["uncontended", "ns", "range"], rows)
 
 
@@ -116,6 +124,15 @@ def _core_verdicts(results: PoolResults) -> Iterator[str]:
     for name, call in (("acquire", "acquire"), ("lease", "try_lease")):
         value = results.core[f"uncontended.{name}"].ns
         yield verdict(f"{call} and release at most {PAIR_LIMIT_NS:g} ns", value <= PAIR_LIMIT_NS, f"{value:.1f} ns")
+    ours, clocked = results.core["uncontended.acquire"].ns, results.core["uncontended.clocked"].ns
+    name = f"uncontended at most {CLOCKED_LIMIT:g} x a mutex and a deque with the same looks at the clock"
+    yield verdict(name, ours <= CLOCKED_LIMIT * clocked, f"{ours / clocked:.2f} x ({ours:.1f} against {clocked:.1f} ns)")
+    for layout, limit, where in (("one", CONTENDED_LIMIT, "one endpoint"), ("many", APART_LIMIT, "one endpoint each")):
+        for threads in (2, 4, 8):
+            ours = results.core[f"{layout}.ours.{threads}"].ns
+            locked = results.core[f"{layout}.locked.{threads}"].ns
+            name = f"{threads} threads, {where}: at most {limit:g} x a mutex and a deque"
+            yield verdict(name, ours <= limit * locked, f"{ours / locked:.2f} x ({ours:.1f} against {locked:.1f} ns)")
     for layout, title in _LAYOUTS.items():
         if layout == "walk":
             continue
@@ -202,6 +219,10 @@ def readme_figures(results: PoolResults, conditions: str) -> str:
         "In C++:",
         "",
         *_core_table(results),
+        "",
+        "Nanoseconds per pair, of all threads together:",
+        "",
+        *_threads_table(results),
         "",
         *_flat_table(results),
         "",

@@ -29,8 +29,8 @@ class Measurement {
     cases_.push_back({std::move(name), threads, std::move(run), 0, {}});
   }
 
-  /// \param seconds that one sample takes, more or less; four times as long with several threads, or they would run one after
-  ///        the other.
+  /// \param seconds that one sample takes, more or less; at least 0.2 with several threads: in a time slice or two they would
+  ///        run one after the other.
   void run(int rounds, double seconds) {
     for (Case& each : cases_)
       calibrate(each, seconds);
@@ -60,7 +60,7 @@ class Measurement {
   };
 
   static void calibrate(Case& each, double seconds) {
-    if (each.threads > 1) seconds *= 4;
+    if (each.threads > 1) seconds = std::max(seconds, 0.2);
     std::uint64_t pairs = 1000;
     for (;;) {
       const double taken = sample(each, pairs) * 1e-9 * static_cast<double>(pairs * each.threads);

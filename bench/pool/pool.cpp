@@ -4,12 +4,14 @@
 //
 // Prints one JSON object per case: nanoseconds per pair (acquire and release), median and range of the rounds.
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pool/pool.h"
@@ -23,6 +25,7 @@ namespace {
 
 constexpr std::size_t many_endpoints = 8;
 constexpr std::size_t spread_endpoints = 10;
+constexpr std::size_t loop_leases = 64;
 
 pool::AcquireOptions unchecked() {
   pool::AcquireOptions options;
@@ -65,6 +68,45 @@ void locked_pairs(LockedPool::Endpoint& endpoint, std::uint64_t pairs) {
   }
 }
 
+/// With the two looks at the clock that a pool with idle timeouts needs.
+void locked_pairs_with_clock(LockedPool::Endpoint& endpoint, const pool::PoolClock& clock, std::uint64_t pairs) {
+  std::int64_t sum = 0;
+  for (; pairs > 0; --pairs) {
+    LockedPool::Connection* connection = LockedPool::acquire(endpoint);
+    if (connection == nullptr) std::abort();
+    sum ^= clock.coarse_now().time_since_epoch().count();
+    LockedPool::release(endpoint, connection);
+    sum ^= clock.coarse_now().time_since_epoch().count();
+  }
+  if (sum == 1) std::abort();  // it is used
+}
+
+/// As an event loop with many requests under way: leases are held together, and given back in the order of their beginning.
+void held_together(pool::Pool& pool, pool::Endpoint& endpoint, std::uint64_t pairs) {
+  std::array<pool::Lease, loop_leases> held;
+  const pool::AcquireOptions options = unchecked();
+  for (std::size_t i = 0; pairs > 0; --pairs) {
+    held[i].end(pool::Reuse::yes());
+    auto lease = pool.acquire(endpoint, options);
+    if (!lease) std::abort();
+    held[i] = std::move(lease).value();
+    if (++i == held.size()) i = 0;
+  }
+  for (pool::Lease& lease : held)
+    lease.end(pool::Reuse::yes());
+}
+void locked_held_together(LockedPool::Endpoint& endpoint, std::uint64_t pairs) {
+  std::array<LockedPool::Connection*, loop_leases> held{};
+  for (std::size_t i = 0; pairs > 0; --pairs) {
+    if (held[i] != nullptr) LockedPool::release(endpoint, held[i]);
+    held[i] = LockedPool::acquire(endpoint);
+    if (held[i] == nullptr) std::abort();
+    if (++i == held.size()) i = 0;
+  }
+  for (LockedPool::Connection* connection : held)
+    if (connection != nullptr) LockedPool::release(endpoint, connection);
+}
+
 void exchanges(std::uint64_t count) {
   std::atomic<std::uint64_t> word{0};
   for (; count > 0; --count)
@@ -84,6 +126,15 @@ void add_uncontended(Measurement& to, IdlePool& ours, LockedPool& locked) {
   });
   to.add("uncontended.locked", 1,
          [&locked](std::size_t, std::uint64_t pairs) { locked_pairs(locked.endpoint(0), pairs); });
+  to.add("uncontended.clocked", 1, [&locked](std::size_t, std::uint64_t pairs) {
+    locked_pairs_with_clock(locked.endpoint(0), pool::SystemClock{}, pairs);
+  });
+  to.add("loop.ours", 1, [own = std::make_shared<IdlePool>(1, loop_leases)](std::size_t, std::uint64_t pairs) {
+    held_together(own->pool(), *own->endpoints()[0], pairs);
+  });
+  to.add("loop.locked", 1, [own = std::make_shared<LockedPool>(1, loop_leases)](std::size_t, std::uint64_t pairs) {
+    locked_held_together(own->endpoint(0), pairs);
+  });
 }
 
 /// Threads on one endpoint, and each on one of its own.

@@ -37,8 +37,8 @@ class Driver {
   };
   /// How a connection is asked for.
   struct Attempt {
-    bool at_once = false;            ///< without a wait at a limit: pool_timeout if there is no room
-    std::uint32_t failed_tries = 0;  ///< how many tries of this exchange failed to connect just before
+    bool at_once = false;                  ///< without a wait at a limit: pool_timeout if there is no room
+    std::uint32_t failed_tries = 0;        ///< how many tries of this exchange failed to connect just before
     pool::KeepAliveLimit* keep = nullptr;  ///< \see pool::AcquireOptions
   };
 

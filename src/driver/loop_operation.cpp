@@ -111,8 +111,8 @@ std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool
     const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
     woken_before_ = true;
     acquisition_.emplace(
-        pool, endpoint,
-        pool::AcquireOptions{patience, timeouts_.connect, true, {}, attempt.keep, attempt.failed_tries}, waker());
+        pool, endpoint, pool::AcquireOptions{patience, timeouts_.connect, true, {}, attempt.keep, attempt.failed_tries},
+        waker());
   }
   return poll_acquisition();
 }

@@ -113,8 +113,9 @@ std::optional<Result<Lease>> Acquisition::begin() {
   const bool first_time = waiter_.turn == 0;
   if (first_time && pool_.refusing_.get()) return end(Pool::closed_error());  // who has queued once is served even then
   while (first_time && waiter_.wants == Wants::connection) {
-    Lease lease = pool_.take_idle(endpoint_);
-    if (!lease) break;
+    const LeaseRef ref = pool_.take_idle(endpoint_);
+    if (!ref) break;
+    Lease lease(pool_, ref, false);
     if (usable(lease)) return end(std::move(lease));
     lease.end(Reuse::no());
   }

@@ -315,7 +315,7 @@ void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexc
     tallies_.closed.add();
     result.value().reset();
   }
-  if (slot.word.finish_unlinked()) free_cell(slot);
+  if (slot.word.finish_dial()) free_cell(slot);
   dropped_dials_.subtract();
   if (starved_count_.get() != 0) relieve_starvation();  // those who wait for a descriptor
 }
@@ -342,8 +342,12 @@ void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay&
     (void)slot.word.end_connect(false);
     return;
   }
-  slot.word.free_dialing();
-  slab_.give(slot);
+  // A linked cell stays as a tombstone.
+  const bool linked = slot.word.load().linked();
+  if (linked) endpoint.tombstones.add();
+  const auto step = slot.word.fail_dial();
+  if (linked && !step.linked) endpoint.tombstones.subtract();
+  if (!step.linked) slab_.give(slot);
   unreserve(endpoint);
 }
 
@@ -369,8 +373,8 @@ void Pool::fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& err
 }
 
 // \returns whether it was parked as idle.
-bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial,
-                              std::unique_ptr<Pooled> pooled, Actions& actions) {
+bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial, std::unique_ptr<Pooled> pooled,
+                              Actions& actions) {
   const TimePoint now = clock_.now();
   slot.pooled = std::move(pooled);
   slot.since.set(now);
@@ -390,12 +394,12 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay
   }
   if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
     const auto generation = slot.word.lease_dialed();
-    if (generation && slot.word.begin_close(*generation)) actions.closing.push_back({&slot, true});
+    if (generation && begin_close({&slot, *generation})) actions.closing.push_back({&slot, true});
     return false;
   }
   slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, std::nullopt, slot.retire_at.get()));
-  if (slot.word.park_dialed()) {
-    (void)endpoint.idle.push(slot.index, links());  // nobody can have joined: that is done under this lock
+  if (const auto parked = slot.word.park_dialed()) {
+    (void)endpoint.idle.put(slot.index, parked, links());  // no caller can have joined: that is done under this lock
   }
   return true;
 }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "pool/decisions.h"
+#include "pool/hints.h"
 
 namespace fastpool::pool {
 
@@ -44,32 +45,35 @@ Error Pool::closed_error() {
 
 // ---- taking ----------------------------------------------------------------------------------------------------------
 
-// Makes a lease of a cell that was just unlinked from the idle list.
-Pool::Popped Pool::pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept {
-  Slot& slot = slab_[index];
-  const auto word = slot.word.try_lease();
-  if (!word) {
-    drop_tombstone(endpoint, slot);
-    return {};
-  }
-  end_idle(slot);
+// Takes the slot that this thread parked last, where it lies. For a caller that has not queued.
+inline LeaseRef Pool::take_hinted(Endpoint& endpoint) noexcept {
+  Slot* const slot = slab_.find(Hints::at(endpoint));
+  if (slot == nullptr) return {};
+  const auto word = slot->word.load();
+  // Read after the word, which take() compares: if it is still the same, so are these.
+  if (slot->endpoint.get() != &endpoint) return {};
   const TimePoint now = clock_.coarse_now();
-  const bool expired = now >= slot.idle_deadline.get();
-  if (!expired && word->reusable()) [[likely]] {
-    slot.since.set(now);
-    slot.lease_count.add(1);
-    return {&slot, word->generation(), true, false};
-  }
-  (expired ? tallies_.expired : tallies_.peer_closed).add();
-  if (!slot.word.begin_close(word->generation())) return {};
-  return {&slot, word->generation(), false, expired};
+  if (now >= slot->idle_deadline.get() || !endpoint.idle.take(slot->word, word)) return {};
+  begin_use(*slot, now);
+  return {slot, word.generation()};
 }
 
-Pool::Popped Pool::pop_idle(Endpoint& endpoint) noexcept {
+// Makes a lease of a cell that was taken from the idle list.
+Pool::Popped Pool::pop_idle(Endpoint& endpoint, sync::IdleList::For who) noexcept {
   for (;;) {
-    const std::uint32_t index = endpoint.idle.pop(links());
-    if (index == sync::IdleList::none) return {};
-    if (const Popped popped = pop_cell(endpoint, index); popped.slot != nullptr) return popped;
+    const auto popped = endpoint.idle.pop(
+        who, links(), words(), [&](std::uint32_t index, bool finished) { drop_tombstone(endpoint, index, finished); });
+    if (popped.index == sync::IdleList::none) return {};
+    Slot& slot = slab_[popped.index];
+    const TimePoint now = clock_.coarse_now();
+    const bool expired = now >= slot.idle_deadline.get();
+    if (!expired && popped.word.reusable()) [[likely]] {
+      begin_use(slot, now);
+      return {&slot, popped.word.generation(), true, false};
+    }
+    end_idle(slot);
+    (expired ? tallies_.expired : tallies_.peer_closed).add();
+    if (begin_close({&slot, popped.word.generation()})) return {&slot, popped.word.generation(), false, expired};
   }
 }
 
@@ -77,28 +81,40 @@ LeaseRef Pool::pop_vacant(Endpoint& endpoint) noexcept {
   for (;;) {
     const std::uint32_t index = endpoint.vacant.pop(links());
     if (index == sync::TaggedList::none) return {};
-    Slot& slot = slab_[index];
-    if (const auto word = slot.word.try_lease()) return LeaseRef{&slot, word->generation()};
-    drop_tombstone(endpoint, slot);
+    const auto change = slab_[index].word.unlink();
+    if (change.before.state() == SlotState::vacant) return LeaseRef{&slab_[index], change.after.generation()};
+    drop_tombstone(endpoint, index, change.after.finished());
   }
 }
 
-// For whoever has not queued.
-Lease Pool::take_idle(Endpoint& endpoint) noexcept {
+// For a caller that has not queued.
+LeaseRef Pool::pop_live(Endpoint& endpoint) noexcept {
   for (;;) {
-    const std::uint32_t index = endpoint.idle.pop_unless_waiting(links());
-    if (index == sync::IdleList::none) return {};
-    const Popped popped = pop_cell(endpoint, index);
-    if (popped.live) [[likely]] {
-      Lease lease(*this, {popped.slot, popped.generation}, false);
-      // close() and drain() close what they find idle; what was on its way is ended here.
-      if (refusing_.get()) [[unlikely]] {
-        lease.end(Reuse::unused());
-      }
-      return lease;
-    }
-    if (popped.slot != nullptr) finish_closing(*popped.slot, popped.goodbye);
+    const Popped popped = pop_idle(endpoint, sync::IdleList::For::newcomer);
+    if (popped.slot == nullptr || popped.live) return {popped.slot, popped.generation};
+    finish_closing(*popped.slot, popped.goodbye);
   }
+}
+
+// The same: by the thread's hint, else from the list. References, not Leases: these would go through memory.
+LeaseRef Pool::take_idle(Endpoint& endpoint) noexcept {
+  LeaseRef ref = take_hinted(endpoint);
+  if (!ref) ref = pop_live(endpoint);
+  // close() and drain() close what they find idle; what was on its way is ended here.
+  if (refusing_.get() && ref) [[unlikely]] {
+    release(ref, Reuse::unused());
+    return {};
+  }
+  return ref;
+}
+
+inline LeaseRef Pool::take_usable(Endpoint& endpoint, bool check) noexcept {
+  const LeaseRef ref = take_idle(endpoint);
+  if (!ref || !check || ref.slot->pooled->check_alive()) [[likely]]
+    return ref;
+  tallies_.discarded.add();
+  release(ref, Reuse::no());
+  return {};
 }
 
 Pool::Reserved Pool::reserve(Endpoint& endpoint) noexcept {
@@ -135,17 +151,19 @@ LeaseRef Pool::lease_reserved(Endpoint& endpoint) {
 }
 
 Lease Pool::try_acquire(Endpoint& endpoint, bool check) noexcept {
-  if (Lease lease = take_idle(endpoint)) [[likely]] {
-    if (!check || (*lease).check_alive()) return lease;
-    tallies_.discarded.add();
-    lease.end(Reuse::no());
-  }
+  if (const LeaseRef ref = take_usable(endpoint, check)) [[likely]]
+    return {*this, ref, false};
   return {};
 }
 
 Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
-  if (Lease lease = try_acquire(endpoint, options.check)) [[likely]]
-    return lease;
+  if (const LeaseRef ref = take_usable(endpoint, options.check)) [[likely]]
+    return Lease(*this, ref, false);
+  return queue(endpoint, options);
+}
+
+// Apart from acquire(), whose way to what is idle needs no frame for it.
+Result<Lease> Pool::queue(Endpoint& endpoint, const AcquireOptions& options) {
   sync::ThreadWaker waker;
   Acquisition acquisition(*this, endpoint, options, waker);
   return wait(acquisition, waker, endpoint, options.interrupt);
@@ -166,7 +184,7 @@ Result<Lease> Pool::wait(Acquisition& acquisition, sync::ThreadWaker& waker, con
 }
 
 std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
-  if (Lease lease = take_idle(endpoint)) return lease.detach();
+  if (const LeaseRef ref = take_idle(endpoint)) return ref;
   if (refusing_.get()) return std::nullopt;
   if (endpoint.idle.waiting() == 0) {
     if (const auto vacant = pop_vacant(endpoint)) {
@@ -193,7 +211,7 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
     // What is idle is out of sight for a moment.
     while (endpoint.sweeping.get())
       std::this_thread::yield();
-    if (Lease lease = take_idle(endpoint)) return lease.detach();
+    if (const LeaseRef ref = take_idle(endpoint)) return ref;
   }
   if (reserved != Reserved::yes) return std::nullopt;
   const auto ref = lease_reserved(endpoint);
@@ -314,14 +332,16 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   if (keep != nullptr) [[unlikely]]
     deadline = std::min(deadline, join_keep(slot, *keep, now));
   slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
-  if (!slot.word.park(ref.generation)) {
+  const auto parked = slot.word.park(ref.generation);
+  if (!parked) {
     if (counts_idle_) idle_total_.subtract();
     if (keep != nullptr) leave_keep(slot);
     return false;
   }
-  // Pushed, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
+  Hints::note(endpoint, slot.index);
+  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
   // in starve_locked() and in close() and drain().
-  if (endpoint.idle.push(slot.index, links())) [[unlikely]]
+  if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
     dispatch(endpoint);
   note_idle(slot);
   // Also if somebody waited here, who may have given up meanwhile and left the connection idle.
@@ -370,8 +390,19 @@ bool Pool::vacate(LeaseRef ref) noexcept {
   return true;
 }
 
+// Ends a lease in Closing: finish_closing() comes next. False: it is not that lease any more, or in use.
+bool Pool::begin_close(LeaseRef ref) noexcept {
+  Endpoint& endpoint = *ref.slot->endpoint.get();
+  // A linked cell becomes a tombstone: counted before a pop can meet it as such and count it down.
+  const bool linked = ref.slot->word.load().linked();
+  if (linked) endpoint.tombstones.add();
+  const auto step = ref.slot->word.begin_close(ref.generation);
+  if (linked && !(step.made && step.linked)) endpoint.tombstones.subtract();  // it was unlinked meanwhile
+  return step.made;
+}
+
 bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {
-  if (!ref.slot->word.begin_close(ref.generation)) return false;
+  if (!begin_close(ref)) return false;
   finish_closing(*ref.slot, goodbye);
   return true;
 }

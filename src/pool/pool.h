@@ -177,11 +177,18 @@ class Pool {
     const Slab& slab;
     sync::Link& operator()(std::uint32_t index) const noexcept { return slab[index].next; }
   };
+  struct Words {
+    const Slab& slab;
+    SlotWord& operator()(std::uint32_t index) const noexcept { return slab[index].word; }
+  };
 
   // The way of a lease (pool.cpp).
-  [[nodiscard]] Lease take_idle(Endpoint& endpoint) noexcept;
-  [[nodiscard]] Popped pop_cell(Endpoint& endpoint, std::uint32_t index) noexcept;
-  [[nodiscard]] Popped pop_idle(Endpoint& endpoint) noexcept;
+  [[nodiscard]] LeaseRef take_idle(Endpoint& endpoint) noexcept;
+  [[nodiscard]] LeaseRef take_usable(Endpoint& endpoint, bool check) noexcept;
+  [[nodiscard]] Result<Lease> queue(Endpoint& endpoint, const AcquireOptions& options);
+  [[nodiscard]] LeaseRef take_hinted(Endpoint& endpoint) noexcept;
+  [[nodiscard]] LeaseRef pop_live(Endpoint& endpoint) noexcept;
+  [[nodiscard]] Popped pop_idle(Endpoint& endpoint, sync::IdleList::For who) noexcept;
   [[nodiscard]] LeaseRef pop_vacant(Endpoint& endpoint) noexcept;
   [[nodiscard]] Reserved reserve(Endpoint& endpoint) noexcept;
   void unreserve(Endpoint& endpoint) noexcept;
@@ -207,10 +214,17 @@ class Pool {
     if (any_kept_.get() && slab_.kept_under(slot.index).peek() != nullptr) [[unlikely]]
       leave_keep(slot);
   }
+  /// A connection that was idle serves a lease from `now` on: called by the thread that has just taken it.
+  void begin_use(Slot& slot, TimePoint now) noexcept {
+    end_idle(slot);
+    slot.since.set(now);
+    slot.lease_count.add(1);
+  }
   [[nodiscard]] TimePoint join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept;
   void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
+  [[nodiscard]] bool begin_close(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
   [[nodiscard]] std::optional<LeaseRef> unless_refusing(LeaseRef ref) noexcept;
   [[nodiscard]] Result<Lease> wait(Acquisition& acquisition, sync::ThreadWaker& waker, const Endpoint& endpoint,
@@ -274,7 +288,7 @@ class Pool {
   // Ends of connections (reap.cpp).
   void finish_closing(Slot& slot, bool goodbye) noexcept;
   void free_cell(Slot& slot) noexcept;
-  void drop_tombstone(Endpoint& endpoint, Slot& slot) noexcept;
+  void drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept;
   [[nodiscard]] std::unique_ptr<Pooled> unseat_locked(Slot& slot) noexcept;
   [[nodiscard]] bool try_reap(Slot& slot, const SlotWord::View& seen) noexcept;
   [[nodiscard]] Slot* evict_longest_idle(const Endpoint* spare) noexcept;
@@ -308,6 +322,7 @@ class Pool {
   [[nodiscard]] std::uint32_t busy() const;
 
   [[nodiscard]] Links links() const noexcept { return Links{slab_}; }
+  [[nodiscard]] Words words() const noexcept { return Words{slab_}; }
 
   const PoolSettings settings_;
   const PoolClock& clock_;
@@ -321,8 +336,8 @@ class Pool {
   sync::Flag refusing_;  // closed, or being drained
   sync::Count starved_count_;
   sync::Count dropped_dials_;  // reaped, and not ended yet: they hold descriptors
-  sync::Flag any_kept_;   // some holder has parked a connection under its limit, once
-  sync::Flag none_idle_;  // the last look for something to evict found nothing, and nothing became idle since
+  sync::Flag any_kept_;        // some holder has parked a connection under its limit, once
+  sync::Flag none_idle_;       // the last look for something to evict found nothing, and nothing became idle since
 
   alignas(64) sync::Count total_;  // connections of all endpoints; touched by dial and close only
   sync::Count idle_total_;         // only if counts_idle_

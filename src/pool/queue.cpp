@@ -63,7 +63,7 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
 
 void Pool::serve_idle_locked(Endpoint& endpoint, Actions& actions) {
   while (!endpoint.queue.empty()) {
-    const Popped popped = pop_idle(endpoint);
+    const Popped popped = pop_idle(endpoint, sync::IdleList::For::waiter);
     if (popped.slot == nullptr) return;
     if (popped.live) {
       hand_locked(endpoint, *endpoint.queue.front(), {popped.slot, popped.generation}, false);
@@ -95,7 +95,7 @@ void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
 // Somebody waits for a connection: the places that are kept without one make room.
 void Pool::drop_vacant_locked(Endpoint& endpoint, Actions& actions) {
   while (const auto vacant = pop_vacant(endpoint)) {
-    if (vacant.slot->word.begin_close(vacant.generation)) actions.closing.push_back({vacant.slot, false});
+    if (begin_close(vacant)) actions.closing.push_back({vacant.slot, false});
   }
 }
 

@@ -37,16 +37,15 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   if (slot.word.finish_emptied()) free_cell(slot);
   unreserve(endpoint);
   capacity_freed(endpoint);
-  if (worth_sweeping(endpoint.tombstones.get(), endpoint.connections.get())) sweep(endpoint);
 }
 
-// A reaped cell that was just taken out of its list.
-void Pool::drop_tombstone(Endpoint& endpoint, Slot& slot) noexcept {
+// A closing cell that was just unlinked. \param finished whether the other parties are done with it.
+void Pool::drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept {
   endpoint.tombstones.subtract();
-  if (slot.word.finish_unlinked()) free_cell(slot);
+  if (finished) free_cell(slab_[index]);
 }
 
-// Closing, and both parties are done with it.
+// Closing, and all parties are done with it.
 void Pool::free_cell(Slot& slot) noexcept {
   slot.word.free_closed();
   slab_.give(slot);
@@ -56,22 +55,20 @@ void Pool::capacity_freed(Endpoint& endpoint) noexcept {
   // Those whom the total limit holds up first: this endpoint is among them, at its place, if it is held up too.
   if (starved_count_.get() != 0) relieve_starvation();
   if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  if (worth_sweeping(endpoint.tombstones.get(), endpoint.connections.get())) sweep(endpoint);
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
-  if (seen.spare()) {  // in no list
-    dropped_dials_.add();  // before its end can be reported and counted down
-    if (slot.word.try_reap(seen)) return true;
-    dropped_dials_.subtract();
-    return false;
-  }
   Endpoint& endpoint = *slot.endpoint.get();
-  endpoint.tombstones.add();  // before the cell can be popped and counted down
+  // Before the dial's end can be reported, and the cell be popped, and these be counted down.
+  if (seen.spare()) dropped_dials_.add();
+  if (seen.linked()) endpoint.tombstones.add();
   if (slot.word.try_reap(seen)) {
     if (seen.state() == SlotState::idle) end_idle(slot);
     return true;
   }
-  endpoint.tombstones.subtract();
+  if (seen.spare()) dropped_dials_.subtract();
+  if (seen.linked()) endpoint.tombstones.subtract();
   return false;
 }
 
@@ -108,11 +105,12 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
   const auto next_living = [&](std::uint32_t index) {
     Slot& slot = slab_[index];
     const std::uint32_t next = slot.next.load();
-    if (slot.word.load().state() == SlotState::closing) {
-      drop_tombstone(endpoint, slot);
-    } else {
+    const auto change = slot.word.unlink_unless_ready();
+    if (change.after.linked()) {
       living.push_back(index);
-    }
+    } else if (change.before.state() == SlotState::closing) {
+      drop_tombstone(endpoint, index, change.after.finished());
+    }  // else it is leased: its holder pushes it
     return next;
   };
   for (std::uint32_t index = endpoint.vacant.take_all(); index != sync::TaggedList::none;)
@@ -123,7 +121,7 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
   for (std::uint32_t index = endpoint.idle.take_all(); index != sync::IdleList::none;)
     index = next_living(index);
   for (auto index = living.rbegin(); index != living.rend(); ++index)
-    (void)endpoint.idle.push(*index, links());
+    endpoint.idle.put_back(*index, links());
   endpoint.sweeping.clear();
   // Whoever queued meanwhile saw the flag and dialed nothing.
   if (endpoint.idle.waiting() != 0) dispatch(endpoint);

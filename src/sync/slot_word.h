@@ -13,27 +13,33 @@ namespace fastpool::sync {
 ///        +-----------------------------------+
 ///        |                                   v        begin_stream / end_stream: streams 0..limit
 ///      Free --reserve_dial--> Dialing --lease_dialed--> Leased <--+-----------+
-///        ^                     |   ^                    | | |  |  | try_lease | try_lease
-///        |        park_dialed  |   +----abandon_dial----+ | |  +--park----> Idle
-///        |                     v                          | +-park_vacant-> Vacant
-///        |                    Idle            begin_close |       try_reap  |
-///        |                                                v                 v
-///        +------free_dialing (a dial failed)           Closing  <-----------+
-///        +------free_closed / finish_* ----------------- |      <-- try_reap of a spare Dialing
-///
-/// Dialing carries one more bit, `spare`: no caller waits for this dial (spare_dial / keep_dial). Only a spare one may be
-/// reaped, and then the dialer stands where the list stands for an idle slot: it reports the dial's end to a closing slot.
+///        ^                     |   ^                    | | |  |  | unlink    | unlink
+///        |        park_dialed  |   +----abandon_dial----+ | |  |  | take      |
+///        |                     v                          | |  +--park----> Idle
+///        |                    Idle            begin_close | +-park_vacant-> Vacant
+///        |                                                v       try_reap  |
+///        +------fail_dial (unlinked)                   Closing  <-----------+
+///        |                                               |      <-- try_reap of a spare Dialing
+///        +------free_closed------------------------------+      <-- fail_dial (linked)
 ///
 /// Leased carries two more bits: `seated` (it has a connection) and `connecting` (a dial for this very lease is under
 /// way); never both. Idle is always seated, Vacant never: a place that an endpoint keeps for its next bare lease.
+///
+/// Dialing carries one more bit, `spare`: no caller waits for this dial (spare_dial / keep_dial). Only a spare one may be
+/// reaped; the closing slot is then `connecting` until the dialer has reported the dial's end (finish_dial).
+///
+/// Every state but Free carries `linked`: the cell is in a list of the endpoint, or in the hand of exactly one thread that
+/// pushes, pops or sweeps it. Idle and Vacant are always linked. A slot that is taken where it lies (take) stays linked while it
+/// is leased, and its next park() pushes nothing. Only unlink(), by the thread that has the cell in its hand, clears the bit. A
+/// linked slot never becomes Vacant, since that is another list. A linked Closing slot is a tombstone.
 ///
 /// Bits: generation 32 | stream limit 11 | streams 11 | flags 7 | state 3. The generation grows whenever a lease ends and
 /// whenever a slot is freed, so an id (generation << 32 | index) of an ended lease is recognised for ever (until the
 /// generation wraps after 2^32 leases of one slot).
 ///
-/// A reaped slot stays linked in its endpoint's list as a tombstone, or known to the dialer. Two parties must have finished
-/// before the cell is free: the reaper (`finish_emptied`, nothing heavy is left) and whoever unlinks it, or reports the end
-/// of its dial (`finish_unlinked`). Whichever comes second is told so and frees it.
+/// A closing slot is free when up to three parties have finished: the one that closes it (`finish_emptied`, nothing heavy is
+/// left), the one that unlinks it, if it is linked, and the dialer (`finish_dial`), if a dial is under way. The last of them
+/// sees `finished()` in the word after its step, and frees the slot.
 ///
 /// Thread rules: every method may be called from any thread; each says which state it takes the word from, and fails
 /// (returns false or nothing) if the word is elsewhere. Writes are read-modify-writes of acquire-release order or
@@ -60,7 +66,7 @@ class BasicSlotWord {
     }
     /// It has a connection.
     [[nodiscard]] constexpr bool seated() const noexcept { return has(seated_bit); }
-    /// Leased: a dial for this lease is under way.
+    /// Leased: a dial for this lease is under way. Closing: the dial that was dropped has not ended.
     [[nodiscard]] constexpr bool connecting() const noexcept { return has(connecting_bit); }
     /// Hung up: must not be reused.
     [[nodiscard]] constexpr bool peer_closed() const noexcept { return has(peer_closed_bit); }
@@ -72,8 +78,12 @@ class BasicSlotWord {
     [[nodiscard]] constexpr bool spare() const noexcept { return state() == State::dialing && has(spare_bit); }
     /// Closing: the reaper is done.
     [[nodiscard]] constexpr bool emptied() const noexcept { return has(emptied_bit); }
-    /// Closing: no list holds the cell.
-    [[nodiscard]] constexpr bool unlinked() const noexcept { return has(unlinked_bit); }
+    /// The cell is in a list, or in the hand of one thread.
+    [[nodiscard]] constexpr bool linked() const noexcept { return has(linked_bit); }
+    /// Closing: every party is done. Whose step came to this word frees the slot (free_closed()).
+    [[nodiscard]] constexpr bool finished() const noexcept {
+      return state() == State::closing && emptied() && !has(linked_bit | connecting_bit);
+    }
     [[nodiscard]] constexpr bool reusable() const noexcept { return !has(peer_closed_bit | draining_bit); }
 
     friend constexpr bool operator==(const View&, const View&) noexcept = default;
@@ -99,6 +109,18 @@ class BasicSlotWord {
     }
 
     std::uint64_t word_ = std::uint64_t{1} << limit_shift;
+  };
+
+  /// Whether a step was made, and whether the cell is linked already (or still).
+  struct Step {
+    bool made = false;
+    bool linked = false;
+    [[nodiscard]] constexpr explicit operator bool() const noexcept { return made; }
+  };
+  /// The word before and after a step that is always made.
+  struct Change {
+    View before;
+    View after;
   };
 
   /// Chooses the first generation; before the slot is shared. Never 0: an id of all zeros names no lease.
@@ -129,52 +151,67 @@ class BasicSlotWord {
       return v.to(State::leased).without(spare_bit).with(seated_bit);
     }));
   }
-  /// Dialing -> Idle. The caller links the cell afterwards.
-  [[nodiscard]] bool park_dialed() noexcept {
-    return move([](View v) -> Next {
-             if (v.state() != State::dialing) return refused;
-             return v.to(State::idle).without(spare_bit).with(seated_bit);
-           }) != refused;
-  }
-  /// Idle or Vacant -> Leased, by whoever has just unlinked the cell. Nothing: it was reaped meanwhile (then
-  /// finish_unlinked()).
-  [[nodiscard]] std::optional<View> try_lease() noexcept {
-    return told(move([](View v) -> Next {
-      if (v.state() != State::idle && v.state() != State::vacant) return refused;
-      return v.to(State::leased);
+  /// Dialing -> Idle. The caller pushes the cell, unless it is linked already.
+  [[nodiscard]] Step park_dialed() noexcept {
+    return linking(transit([](View v) -> Next {
+      if (v.state() != State::dialing) return refused;
+      return v.to(State::idle).without(spare_bit).with(seated_bit | linked_bit);
     }));
+  }
+  /// Clears `linked`, by the thread that has the cell in its hand. Idle or Vacant -> Leased: it is that thread's. Leased or
+  /// Dialing: whoever has it pushes it again. Closing: one party less; frees the slot if the word after says so.
+  [[nodiscard]] Change unlink() noexcept {
+    return transit([](View v) -> Next {
+      return (v.state() == State::idle || v.state() == State::vacant ? v.to(State::leased) : v).without(linked_bit);
+    });
+  }
+  /// As unlink(), but leaves Idle and Vacant as they are: these the thread puts back.
+  [[nodiscard]] Change unlink_unless_ready() noexcept {
+    return transit([](View v) -> Next {
+      return v.state() == State::idle || v.state() == State::vacant ? v : v.without(linked_bit);
+    });
+  }
+  /// Idle -> Leased where it lies: it stays linked. Only if the word is still exactly what `seen` saw, so that what was read
+  /// beside it (its endpoint, its deadline) belongs to it. Not for a connection that must not be reused, or has many streams.
+  [[nodiscard]] bool take(const View& seen) noexcept {
+    if (seen.state() != State::idle || !seen.reusable() || seen.stream_limit() != 1) return false;
+    std::uint64_t expected = seen.word_;
+    return word_.compare_exchange_strong(expected, seen.to(State::leased).word_);
   }
   /// Leased -> Idle, ending the lease of that generation. Fails if the id is stale, a stream is open, it has no connection,
   /// or that must not be reused (then begin_close()).
-  [[nodiscard]] bool park(std::uint32_t generation) noexcept {
-    return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.streams() != 0 || !v.seated() || !v.reusable()) return refused;
-             return v.to(State::idle).without(ended_bit).aged();
-           }) != refused;
+  /// The caller pushes the cell, unless it is linked already.
+  [[nodiscard]] Step park(std::uint32_t generation) noexcept {
+    return linking(transit([=](View v) -> Next {
+      if (!v.leased_as(generation) || v.streams() != 0 || !v.seated() || !v.reusable()) return refused;
+      return v.to(State::idle).without(ended_bit).with(linked_bit).aged();
+    }));
   }
   /// Leased -> Vacant, ending the lease of that generation, which never connected (or lost its connection). Fails if the id
-  /// is stale, a stream is open, it has a connection or one is being dialed for it, or it is draining.
+  /// is stale, a stream is open, it has a connection or one is being dialed for it, it is draining, or linked. The caller pushes
+  /// the cell.
   [[nodiscard]] bool park_vacant(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.streams() != 0 || v.has(seated_bit | connecting_bit | draining_bit))
+             if (!v.leased_as(generation) || v.streams() != 0 ||
+                 v.has(seated_bit | connecting_bit | draining_bit | linked_bit))
                return refused;
-             return v.to(State::vacant).without(ended_bit | peer_closed_bit).aged();
+             return v.to(State::vacant).without(ended_bit | peer_closed_bit).with(linked_bit).aged();
            }) != refused;
   }
-  /// Leased -> Closing, ending the lease of that generation. The cell is in no list, so it counts as unlinked. Fails if the
-  /// id is stale, a stream is open or a dial is under way for it.
-  [[nodiscard]] bool begin_close(std::uint32_t generation) noexcept {
-    return move([=](View v) -> Next {
-             if (!v.leased_as(generation) || v.streams() != 0 || v.connecting()) return refused;
-             return v.to(State::closing).with(unlinked_bit).aged();
-           }) != refused;
+  /// Leased -> Closing, ending the lease of that generation. A linked cell is a tombstone from here on. Fails if the id is
+  /// stale, a stream is open or a dial is under way for it.
+  [[nodiscard]] Step begin_close(std::uint32_t generation) noexcept {
+    return linking(transit([=](View v) -> Next {
+      if (!v.leased_as(generation) || v.streams() != 0 || v.connecting()) return refused;
+      return v.to(State::closing).aged();
+    }));
   }
   /// Idle, Vacant or a spare Dialing -> Closing, if the word is still exactly what `seen` saw (so that what was read beside it
   /// belongs to it).
   [[nodiscard]] bool try_reap(const View& seen) noexcept {
     if (seen.state() != State::idle && seen.state() != State::vacant && !seen.spare()) return false;
     std::uint64_t expected = seen.word_;
-    const View after = seen.spare() ? seen.without(spare_bit) : seen;
+    const View after = seen.spare() ? seen.without(spare_bit).with(connecting_bit) : seen;
     return word_.compare_exchange_strong(expected, after.to(State::closing).aged().word_);
   }
 
@@ -188,7 +225,7 @@ class BasicSlotWord {
            }) != refused;
   }
   /// Dialing: a caller waits for it, or it has ended and its result is looked at; from now on it is not reaped. False: it was
-  /// (then finish_unlinked(), by whoever reports the dial's end).
+  /// (then finish_dial(), by whoever reports the dial's end).
   [[nodiscard]] bool keep_dial() noexcept {
     return move([](View v) -> Next {
              if (v.state() != State::dialing) return refused;
@@ -282,20 +319,29 @@ class BasicSlotWord {
 
   // ---- the end -------------------------------------------------------------------------------------------------------
 
-  /// Closing: nothing heavy is left. True: the cell is in no list any more, the caller frees it (free_closed()).
+  /// Closing: nothing heavy is left. True: it is finished, the caller frees it (free_closed()).
   [[nodiscard]] bool finish_emptied() noexcept {
-    const View now = finish(emptied_bit);
-    return now != refused && now.unlinked();
+    return finish([](View v) { return v.with(emptied_bit); });
   }
-  /// Closing: the cell was taken out of its list. True: nothing heavy is left either, the caller frees it.
-  [[nodiscard]] bool finish_unlinked() noexcept {
-    const View now = finish(unlinked_bit);
-    return now != refused && now.emptied();
+  /// Closing: the dial that was dropped has ended. True: it is finished, the caller frees it.
+  [[nodiscard]] bool finish_dial() noexcept {
+    return finish([](View v) { return v.without(connecting_bit); });
   }
-  /// Closing -> Free, by whoever was told to.
-  void free_closed() noexcept { free_from(State::closing); }
-  /// Dialing -> Free: the dial failed.
-  void free_dialing() noexcept { free_from(State::dialing); }
+  /// Closing -> Free, by the last party.
+  void free_closed() noexcept {
+    (void)move([=](View v) -> Next {
+      if (v.state() != State::closing) return refused;
+      return fresh(v.aged().generation());
+    });
+  }
+  /// The dial failed: Dialing -> Free, or a tombstone (Closing, emptied) if the cell is linked.
+  [[nodiscard]] Step fail_dial() noexcept {
+    return linking(transit([](View v) -> Next {
+      if (v.state() != State::dialing) return refused;
+      if (!v.linked()) return fresh(v.aged().generation());
+      return v.to(State::closing).without(spare_bit).with(emptied_bit).aged();
+    }));
+  }
 
  private:
   // A view that a step may also have refused. Not an optional: that goes through memory, where the hot path would wait for it.
@@ -308,7 +354,7 @@ class BasicSlotWord {
   static constexpr std::uint64_t ended_bit = 1U << 5;    // leased
   static constexpr std::uint64_t spare_bit = ended_bit;  // dialing: the same bit, since the word is full
   static constexpr std::uint64_t emptied_bit = 1U << 6;
-  static constexpr std::uint64_t unlinked_bit = 1U << 7;
+  static constexpr std::uint64_t linked_bit = 1U << 7;
   static constexpr std::uint64_t seated_bit = 1U << 8;
   static constexpr std::uint64_t connecting_bit = 1U << 9;
   static constexpr unsigned streams_shift = 10;
@@ -331,24 +377,27 @@ class BasicSlotWord {
   /// Makes the step that `decide` chooses, until it sticks. \returns the word after, or `refused` if `decide` did.
   template <typename Decide>
   Next move(Decide decide) noexcept {
+    return transit(decide).after;
+  }
+  /// The same. \returns the words before and after, the latter `refused` if `decide` did.
+  template <typename Decide>
+  Change transit(Decide decide) noexcept {
     std::uint64_t before = word_.load();
     for (;;) {
       const Next after = decide(View(before));
-      if (after == refused) return refused;
-      if (word_.compare_exchange_weak(before, after.word_)) return after;
+      if (after == refused || word_.compare_exchange_weak(before, after.word_)) return {View(before), after};
     }
   }
-  Next finish(std::uint64_t bit) noexcept {
-    return move([=](View v) -> Next {
-      if (v.state() != State::closing) return refused;
-      return v.with(bit);
-    });
+  static constexpr Step linking(const Change& change) noexcept {
+    return {change.after != refused, change.before.linked()};
   }
-  void free_from(State state) noexcept {
-    (void)move([=](View v) -> Next {
-      if (v.state() != state) return refused;
-      return fresh(v.aged().generation());
+  template <typename Alter>
+  bool finish(Alter alter) noexcept {
+    const Next now = move([=](View v) -> Next {
+      if (v.state() != State::closing) return refused;
+      return alter(v);
     });
+    return now != refused && now.finished();
   }
 
   typename Atomics::template Atomic<std::uint64_t> word_{fresh(1).word_};

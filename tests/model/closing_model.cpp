@@ -15,6 +15,7 @@ struct AsShipped {
   using Atomics = RelacyAtomics;
   static constexpr bool giver_looks_again_after_parking = true;
   static constexpr bool taker_looks_after_taking = true;
+  static constexpr bool takes_by_hint = false;
 };
 
 /// One gives back its connection, one takes what is idle, and one closes the pool.
@@ -53,28 +54,35 @@ struct ThePoolCloses : rl::test_suite<ThePoolCloses<Rules>, 3> {
     if (seen.state() == State::idle && word.try_reap(seen)) close_it();
   }
   void give_back(std::uint32_t generation) {
-    if (refusing.get() || !word.park(generation)) {
+    const auto parked = refusing.get() ? typename Word::Step{} : word.park(generation);
+    if (!parked) {
       RL_ASSERT(word.begin_close(generation));
       close_it();
       return;
     }
-    (void)idle.push(0, link());
+    (void)idle.put(0, parked, link());
     if (Rules::giver_looks_again_after_parking && refusing.get()) cleanup();
   }
   void take() {
     const bool too_late = refused;
-    if (idle.pop_unless_waiting(link()) == List::none) return;
-    const auto view = word.try_lease();
-    if (!view) {
-      if (word.finish_unlinked()) word.free_closed();
-      return;
+    std::uint32_t generation = 0;
+    if (const auto seen = word.load(); Rules::takes_by_hint && idle.take(word, seen)) {
+      generation = seen.generation();
+    } else {
+      const auto popped = idle.pop(
+          List::For::newcomer, link(), [this](std::uint32_t) -> Word& { return word; },
+          [this](std::uint32_t, bool finished) {
+            if (finished) word.free_closed();
+          });
+      if (popped.index == List::none) return;
+      generation = popped.word.generation();
     }
     if (Rules::taker_looks_after_taking && refusing.get()) {
-      give_back(view->generation());
+      give_back(generation);
       return;
     }
     RL_ASSERT(!too_late);
-    give_back(view->generation());
+    give_back(generation);
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -89,12 +97,16 @@ struct ThePoolCloses : rl::test_suite<ThePoolCloses<Rules>, 3> {
   }
   void after() {
     RL_ASSERT(closed == 1);
-    if (word.load().state() == State::closing) RL_ASSERT(word.finish_unlinked());  // its cell is linked yet
+    if (word.load().state() == State::closing) RL_ASSERT(word.unlink().after.finished());  // its cell is linked yet
   }
 };
 
+struct TakenByHint : AsShipped {
+  static constexpr bool takes_by_hint = true;
+};
 TEST(model, nothing_stays_idle_in_a_pool_that_closes) {
   expect_holds<ThePoolCloses<AsShipped>>(up_to_preemptions(3));
+  expect_holds<ThePoolCloses<TakenByHint>>(up_to_preemptions(3));
 }
 
 struct GiverLooksOnce : AsShipped {

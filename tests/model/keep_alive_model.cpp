@@ -6,6 +6,7 @@
 
 #include "model/relacy_atomics.h"
 #include "model/search.h"
+#include "support/unlinking.h"
 #include "sync/atomics.h"
 #include "sync/slot_word.h"
 
@@ -84,7 +85,8 @@ struct Parking : rl::test_suite<Parking<Rules, threads, taker>, rl::thread_id_t{
     park(index);
     if (!taker || index + 1 != threads) return;
     for (Slot& slot : slots) {
-      if (slot.word.load().state() != sync::BasicSlotWord<Atomics>::State::idle || !slot.word.try_lease()) continue;
+      if (slot.word.load().state() != sync::BasicSlotWord<Atomics>::State::idle || !support::lease_popped(slot.word))
+        continue;
       end_idle(slot);
       return;
     }

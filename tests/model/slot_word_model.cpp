@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "model/search.h"
+#include "support/unlinking.h"
 #include "sync/slot_word.h"
 
 namespace fastpool::model {
@@ -30,7 +31,7 @@ struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
 
   void before() { make_idle(word); }
   void thread(unsigned) {
-    const auto view = word.try_lease();
+    const auto view = support::lease_popped(word);
     if (!view) return;
     connection.set(connection.get() + 1);
     ++leases;
@@ -47,8 +48,8 @@ struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
 template <typename Atomics>
 struct CarelessWord : sync::BasicSlotWord<Atomics> {
   using Base = sync::BasicSlotWord<Atomics>;
-  [[nodiscard]] bool park(std::uint32_t) { return Base::park(Base::load().generation()); }
-  [[nodiscard]] bool begin_close(std::uint32_t) { return Base::begin_close(Base::load().generation()); }
+  [[nodiscard]] typename Base::Step park(std::uint32_t) { return Base::park(Base::load().generation()); }
+  [[nodiscard]] typename Base::Step begin_close(std::uint32_t) { return Base::begin_close(Base::load().generation()); }
 };
 
 /// One gives back twice, while the other may have leased it anew.
@@ -58,10 +59,10 @@ struct OneGivesBackTwice : rl::test_suite<OneGivesBackTwice<Word, closes>, 2> {
 
   void before() { make_idle(word); }
   void thread(unsigned index) {
-    const auto view = word.try_lease();
+    const auto view = support::lease_popped(word);
     if (!view) return;
     RL_ASSERT(word.park(view->generation()));
-    if (index == 0) (void)(closes ? word.begin_close(view->generation()) : word.park(view->generation()));
+    if (index == 0) (void)(closes ? word.begin_close(view->generation()).made : word.park(view->generation()).made);
   }
   void after() { RL_ASSERT(word.load().state() == Word::State::idle); }
 };
@@ -118,16 +119,16 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
     if (last || handshake == Handshake::of_one) free_it();
   }
   void acquire() {
-    const auto view = word.try_lease();
-    if (!view) {
-      if (word.finish_unlinked()) free_it();
+    const auto change = word.unlink();
+    if (change.before.state() != Word::State::idle) {
+      if (change.after.finished()) free_it();
       return;
     }
     RL_ASSERT(connection.get() == 1);
-    if (view->reusable() && word.park(view->generation())) {
+    if (change.after.reusable() && word.park(change.after.generation())) {
       linked = true;
     } else {
-      RL_ASSERT(word.begin_close(view->generation()));
+      RL_ASSERT(word.begin_close(change.after.generation()));
       close_it();
     }
   }
@@ -149,7 +150,7 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
     }
   }
   void after() {
-    if (linked && word.finish_unlinked()) free_it();  // the next to pop it
+    if (linked && word.unlink().after.finished()) free_it();  // the next to pop it
     RL_ASSERT(freed == 1);
     RL_ASSERT(connection.get() == 0);
     RL_ASSERT(word.load().state() == Word::State::free);
@@ -182,7 +183,7 @@ struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
   void before() { make_idle(word); }
   void thread(unsigned index) {
     if (index == 0) {
-      const auto view = word.try_lease();
+      const auto view = support::lease_popped(word);
       if (!view) return;
       deadline.store(1, std::memory_order_relaxed);
       RL_ASSERT(word.park(view->generation()));
@@ -219,7 +220,7 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
 
   void before() {
     make_idle(word);
-    lease = word.try_lease()->generation();
+    lease = support::lease_popped(word)->generation();
     RL_ASSERT(word.begin_stream(lease));
   }
   void park() {
@@ -261,7 +262,7 @@ enum class Abandon : std::uint8_t { with_its_own_step, as_any_lease };
 /// Mutant: a lease whose dial is under way is closed as any other.
 struct HastyWord : sync::BasicSlotWord<RelacyAtomics> {
   using Base = sync::BasicSlotWord<RelacyAtomics>;
-  [[nodiscard]] bool begin_close(std::uint32_t generation) {
+  [[nodiscard]] typename Base::Step begin_close(std::uint32_t generation) {
     (void)Base::end_connect(false);
     return Base::begin_close(generation);
   }
@@ -358,7 +359,7 @@ struct APlaceIsKept : rl::test_suite<APlaceIsKept<Atomics>, 3> {
       RL_ASSERT(!word.park(lease));
       RL_ASSERT(word.park_vacant(lease));
     } else if (index == 1) {
-      const auto view = word.try_lease();
+      const auto view = support::lease_popped(word);
       if (!view) return;
       touch();
       RL_ASSERT(!view->seated());
@@ -433,11 +434,11 @@ struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
       if (!dropped) {
         listed.set(false);
         connection.set(1);
-        parked = word.park_dialed();
+        parked = word.park_dialed().made;
         RL_ASSERT(parked);
       }
     }
-    if (dropped && word.finish_unlinked()) free_it();
+    if (dropped && word.finish_dial()) free_it();
   }
   void thread(unsigned index) {
     if (index == 0) {

@@ -16,6 +16,7 @@ namespace {
 
 struct AsShipped {
   using Atomics = RelacyAtomics;
+  static constexpr bool takes_by_hint = false;
   static constexpr bool sweeper_looks_who_waits = true;
   static constexpr bool flag_is_cleared_before_that_look = true;
   static constexpr bool sweeper_frees_only_what_is_emptied = true;
@@ -48,9 +49,9 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   }
   void before() {
     for (std::uint32_t index = 0; index < cell_count; ++index) {
-      RL_ASSERT(words[index].reserve_dial() && words[index].park_dialed());
+      RL_ASSERT(words[index].reserve_dial());
       connections[index].set(1);
-      RL_ASSERT(!idle.push(index, link()));
+      RL_ASSERT(!idle.put(index, words[index].park_dialed(), link()));
     }
   }
   void free_cell(std::uint32_t index) {
@@ -58,20 +59,20 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
     ++freed[index];
     words[index].free_closed();
   }
-  void unlinked(std::uint32_t index) {
-    if (words[index].finish_unlinked() || !Rules::sweeper_frees_only_what_is_emptied) free_cell(index);
+  void drop_tombstone(std::uint32_t index, bool finished) {
+    if (finished || !Rules::sweeper_frees_only_what_is_emptied) free_cell(index);
   }
-  std::uint32_t pop_idle() {
-    for (;;) {
-      const std::uint32_t index = idle.pop(link());
-      if (index == none || words[index].try_lease()) return index;
-      unlinked(index);
-    }
+  std::uint32_t pop_idle(typename List::For who) {
+    return idle
+        .pop(
+            who, link(), [this](std::uint32_t index) -> Word& { return words[index]; },
+            [this](std::uint32_t index, bool finished) { drop_tombstone(index, finished); })
+        .index;
   }
 
   void dispatch_locked() {
     if (!queued.get()) return;
-    const std::uint32_t index = pop_idle();
+    const std::uint32_t index = pop_idle(List::For::waiter);
     // A sweep has the list out: what it brings back is dispatched when it ends. Else a dial is started, which always serves.
     if (index == none && sweeping.get()) return;
     queued.set(false);
@@ -81,9 +82,8 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   }
   /// \returns `none` if a dial was started for it.
   std::uint32_t acquire() {
-    if (idle.waiting() == 0) {
-      if (const std::uint32_t index = pop_idle(); index != none) return index;
-    }
+    if (const auto seen = words[0].load(); Rules::takes_by_hint && idle.take(words[0], seen)) return 0;
+    if (const std::uint32_t index = pop_idle(List::For::newcomer); index != none) return index;
     {
       Lock lock(mutex);
       idle.join();
@@ -99,8 +99,9 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
     }
   }
   void release(std::uint32_t index) {
-    RL_ASSERT(words[index].park(words[index].load().generation()));
-    if (!idle.push(index, link())) return;
+    const auto parked = words[index].park(words[index].load().generation());
+    RL_ASSERT(parked);
+    if (!idle.put(index, parked, link())) return;
     Lock lock(mutex);
     dispatch_locked();
   }
@@ -122,15 +123,16 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
     std::uint32_t count = 0;
     for (std::uint32_t index = idle.take_all(); index != none;) {
       const std::uint32_t next = links[index].load(std::memory_order_relaxed);
-      if (words[index].load().state() == State::closing) {
-        unlinked(index);
-      } else {
+      const auto change = words[index].unlink_unless_ready();
+      if (change.after.linked()) {
         living[count++] = index;
+      } else if (change.before.state() == State::closing) {
+        drop_tombstone(index, change.after.finished());
       }
       index = next;
     }
     while (count > 0)
-      (void)idle.push(living[--count], link());
+      idle.put_back(living[--count], link());
     if (!Rules::flag_is_cleared_before_that_look) look_who_waits();
     sweeping.clear();
     if (Rules::flag_is_cleared_before_that_look) look_who_waits();
@@ -154,7 +156,7 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
     RL_ASSERT(!sweeping.get());
     RL_ASSERT(idle.waiting() == 0);
     int living[cell_count] = {};
-    for (std::uint32_t index = pop_idle(); index != none; index = pop_idle())
+    for (std::uint32_t index = pop_idle(List::For::waiter); index != none; index = pop_idle(List::For::waiter))
       ++living[index];
     for (std::uint32_t index = 0; index < cell_count; ++index) {
       RL_ASSERT(living[index] + freed[index] == 1);
@@ -163,9 +165,13 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   }
 };
 
+struct TakesByHint : AsShipped {
+  static constexpr bool takes_by_hint = true;
+};
 TEST(model, a_sweep_loses_no_cell_and_frees_none_twice) {
   expect_holds<ASweepMeetsAnAcquirerAndAReaper<AsShipped>>(up_to_preemptions(1));
   expect_holds<ASweepMeetsAnAcquirerAndAReaper<AsShipped>>(random_schedules(200'000));
+  expect_holds<ASweepMeetsAnAcquirerAndAReaper<TakesByHint>>(random_schedules(200'000));
 }
 
 struct SweeperGoesAway : AsShipped {

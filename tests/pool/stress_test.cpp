@@ -80,9 +80,7 @@ class BusyDialer final : public Dialer {
     some_.notify_one();
     if (thread_.joinable()) thread_.join();
   }
-  void dial(Endpoint& endpoint, Slot& slot, DialTimes) override {
-    command({index_of(endpoint), &slot});
-  }
+  void dial(Endpoint& endpoint, Slot& slot, DialTimes) override { command({index_of(endpoint), &slot}); }
   void hurry(Slot& slot) noexcept override { command({hurried, &slot}); }
 
  private:

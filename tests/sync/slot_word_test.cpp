@@ -12,10 +12,13 @@
 
 #include <gtest/gtest.h>
 
+#include "support/unlinking.h"
+
 namespace fastpool::sync {
 namespace {
 
 using State = SlotWord::State;
+using support::lease_popped;
 
 /// Where a word can stand: its state, and of a lease whether it has its connection, waits for it, or has none.
 enum class At : std::uint8_t { free, vacant, dialing, idle, leased, connecting, bare, closing };
@@ -88,10 +91,10 @@ const std::vector<Transition>& transitions() {
       {"reserve_dial", {At::free}, At::dialing, false, [](W& w, G) { return w.reserve_dial(); }},
       {"reserve_lease", {At::free}, At::bare, false, [](W& w, G) { return w.reserve_lease().has_value(); }},
       {"lease_dialed", {At::dialing}, At::leased, false, [](W& w, G) { return w.lease_dialed().has_value(); }},
-      {"park_dialed", {At::dialing}, At::idle, false, [](W& w, G) { return w.park_dialed(); }},
-      {"park", {At::leased}, At::idle, true, [](W& w, G g) { return w.park(g); }},
+      {"park_dialed", {At::dialing}, At::idle, false, [](W& w, G) { return bool(w.park_dialed()); }},
+      {"park", {At::leased}, At::idle, true, [](W& w, G g) { return bool(w.park(g)); }},
       {"park_vacant", {At::bare}, At::vacant, true, [](W& w, G g) { return w.park_vacant(g); }},
-      {"begin_close", {At::leased, At::bare}, At::closing, true, [](W& w, G g) { return w.begin_close(g); }},
+      {"begin_close", {At::leased, At::bare}, At::closing, true, [](W& w, G g) { return bool(w.begin_close(g)); }},
       {"try_reap", {At::idle, At::vacant}, At::closing, false, [](W& w, G) { return w.try_reap(w.load()); }},
       {"begin_connect", {At::bare}, At::connecting, true, [](W& w, G g) { return w.begin_connect(g); }},
       {"end_connect", {At::connecting}, At::leased, false, [](W& w, G) { return w.end_connect(true).has_value(); }},
@@ -120,16 +123,16 @@ TEST(SlotWord, each_transition_succeeds_from_its_states_and_from_no_other) {
 TEST(SlotWord, an_unlinked_cell_is_leased_with_its_connection_or_without) {
   SlotWord idle;
   (void)bring_to(idle, At::idle);
-  EXPECT_TRUE(idle.try_lease());
+  EXPECT_TRUE(lease_popped(idle));
   EXPECT_EQ(place_of(idle), At::leased);
   SlotWord vacant;
   (void)bring_to(vacant, At::vacant);
-  EXPECT_TRUE(vacant.try_lease());
+  EXPECT_TRUE(lease_popped(vacant));
   EXPECT_EQ(place_of(vacant), At::bare);
   for (const At place : {At::free, At::dialing, At::leased, At::connecting, At::bare, At::closing}) {
     SlotWord word;
     (void)bring_to(word, place);
-    EXPECT_FALSE(word.try_lease());
+    EXPECT_FALSE(lease_popped(word));
   }
 }
 
@@ -170,14 +173,14 @@ TEST(SlotWord, a_freed_slot_has_a_new_generation_and_no_flags) {
   EXPECT_EQ(view.state(), State::free);
   EXPECT_GT(view.generation(), generation);
   EXPECT_TRUE(view.reusable());
-  EXPECT_FALSE(view.emptied() || view.unlinked() || view.ended() || view.seated());
+  EXPECT_FALSE(view.emptied() || view.linked() || view.ended() || view.seated());
 }
 
 TEST(SlotWord, freeing_takes_only_the_state_it_names) {
   for (const At place : everywhere) {
     SlotWord word;
     (void)bring_to(word, place);
-    word.free_dialing();
+    EXPECT_EQ(word.fail_dial().made, place == At::dialing);
     EXPECT_EQ(place_of(word), place == At::dialing ? At::free : place);
   }
   for (const At place : everywhere) {
@@ -193,7 +196,7 @@ TEST(SlotWord, the_generation_wraps_without_touching_its_neighbours) {
   std::uint32_t generation = bring_to(word, At::leased);
   for (int i = 0; i < 5000; ++i) {  // beyond what the other fields hold
     ASSERT_TRUE(word.park(generation));
-    generation = word.try_lease()->generation();
+    generation = lease_popped(word)->generation();
   }
   EXPECT_EQ(word.load().stream_limit(), 1U);
   EXPECT_EQ(word.load().streams(), 0U);
@@ -325,7 +328,7 @@ TEST(SlotWordReaping, a_look_that_is_out_of_date_reaps_nothing) {
   SlotWord word;
   (void)bring_to(word, At::idle);
   const auto seen = word.load();
-  const std::uint32_t lease = word.try_lease()->generation();
+  const std::uint32_t lease = lease_popped(word)->generation();
   ASSERT_TRUE(word.park(lease));
   EXPECT_FALSE(word.try_reap(seen)) << "idle again, but not as it was seen";
   EXPECT_TRUE(word.try_reap(word.load()));
@@ -336,12 +339,103 @@ TEST(SlotWordReaping, of_the_reaper_and_the_unlinker_the_second_frees) {
     SlotWord word;
     (void)bring_to(word, At::idle);
     ASSERT_TRUE(word.try_reap(word.load()));
-    EXPECT_FALSE(word.try_lease());
-    EXPECT_FALSE(reaper_first ? word.finish_emptied() : word.finish_unlinked());
-    EXPECT_TRUE(reaper_first ? word.finish_unlinked() : word.finish_emptied());
+    EXPECT_FALSE(reaper_first ? word.finish_emptied() : word.unlink().after.finished());
+    EXPECT_TRUE(reaper_first ? word.unlink().after.finished() : word.finish_emptied());
     word.free_closed();
     EXPECT_TRUE(word.reserve_dial());
   }
+}
+
+TEST(SlotWordTaking, a_slot_that_is_taken_where_it_lies_stays_linked_and_is_parked_without_a_push) {
+  SlotWord word;
+  (void)bring_to(word, At::idle);
+  ASSERT_TRUE(word.take(word.load()));
+  EXPECT_EQ(place_of(word), At::leased);
+  EXPECT_TRUE(word.load().linked());
+  EXPECT_TRUE(word.park(word.load().generation()).linked);
+  ASSERT_TRUE(lease_popped(word));
+  EXPECT_FALSE(word.load().linked());
+  EXPECT_FALSE(word.park(word.load().generation()).linked) << "the caller pushes it";
+  EXPECT_TRUE(word.load().linked());
+}
+
+TEST(SlotWordTaking, it_takes_only_what_is_still_as_it_was_seen) {
+  SlotWord word;
+  (void)bring_to(word, At::idle);
+  const auto seen = word.load();
+  ASSERT_TRUE(word.park(lease_popped(word)->generation()));
+  EXPECT_FALSE(word.take(seen)) << "idle again, perhaps for another endpoint";
+  EXPECT_TRUE(word.take(word.load()));
+}
+
+TEST(SlotWordTaking, it_takes_idle_connections_that_may_be_reused_and_nothing_else) {
+  for (const At place : everywhere) {
+    SlotWord word;
+    (void)bring_to(word, place);
+    EXPECT_EQ(word.take(word.load()), place == At::idle);
+  }
+  SlotWord hung_up;
+  (void)bring_to(hung_up, At::idle);
+  ASSERT_TRUE(hung_up.mark_peer_closed([] { return true; }));
+  EXPECT_FALSE(hung_up.take(hung_up.load()));
+}
+
+TEST(SlotWordTaking, a_linked_slot_never_becomes_vacant) {
+  SlotWord word;
+  (void)bring_to(word, At::idle);
+  ASSERT_TRUE(word.take(word.load()));
+  const std::uint32_t lease = word.load().generation();
+  ASSERT_TRUE(word.unseat(lease));
+  EXPECT_FALSE(word.park_vacant(lease));
+  (void)word.unlink();
+  EXPECT_TRUE(word.park_vacant(lease));
+}
+
+TEST(SlotWordTaking, a_linked_slot_that_ends_is_a_tombstone_until_it_is_unlinked) {
+  SlotWord closed;
+  (void)bring_to(closed, At::idle);
+  ASSERT_TRUE(closed.take(closed.load()));
+  EXPECT_TRUE(closed.begin_close(closed.load().generation()).linked);
+  EXPECT_FALSE(closed.finish_emptied());
+  EXPECT_TRUE(closed.unlink().after.finished());
+
+  SlotWord failed;
+  (void)bring_to(failed, At::idle);
+  ASSERT_TRUE(failed.take(failed.load()));
+  const std::uint32_t lease = failed.load().generation();
+  ASSERT_TRUE(failed.unseat(lease) && failed.begin_connect(lease) && failed.abandon_dial(lease));
+  EXPECT_EQ(place_of(failed), At::dialing);
+  const auto step = failed.fail_dial();
+  EXPECT_TRUE(step.made && step.linked);
+  EXPECT_EQ(place_of(failed), At::closing);
+  EXPECT_TRUE(failed.unlink().after.finished());
+}
+
+TEST(SlotWordTaking, a_linked_spare_dial_that_is_reaped_has_three_parties) {
+  for (int last = 0; last < 3; ++last) {
+    SlotWord word;
+    (void)bring_to(word, At::idle);
+    ASSERT_TRUE(word.take(word.load()));
+    const std::uint32_t lease = word.load().generation();
+    ASSERT_TRUE(word.unseat(lease) && word.begin_connect(lease) && word.abandon_dial(lease) && word.spare_dial());
+    ASSERT_TRUE(word.try_reap(word.load()));
+    int finished = 0;
+    for (int each = 1; each <= 3; ++each) {
+      const int party = (last + each) % 3;
+      finished = party == 0 ? word.finish_emptied() : party == 1 ? word.finish_dial() : word.unlink().after.finished();
+      EXPECT_EQ(finished == 1, each == 3);
+    }
+  }
+}
+
+TEST(SlotWordTaking, a_sweep_keeps_what_is_ready_and_unlinks_the_rest) {
+  SlotWord idle;
+  (void)bring_to(idle, At::idle);
+  EXPECT_TRUE(idle.unlink_unless_ready().after.linked());
+  EXPECT_EQ(place_of(idle), At::idle);
+  ASSERT_TRUE(idle.take(idle.load()));
+  EXPECT_FALSE(idle.unlink_unless_ready().after.linked());
+  EXPECT_EQ(place_of(idle), At::leased);
 }
 
 TEST(SlotWordReaping, what_was_leased_is_in_no_list_and_is_freed_by_its_closer) {
@@ -357,7 +451,7 @@ TEST(SlotWordReaping, two_threads_never_both_free_nor_both_leave_it) {
     ASSERT_TRUE(word.try_reap(word.load()));
     std::atomic<int> freed{0};
     std::thread reaper([&] { freed += word.finish_emptied() ? 1 : 0; });
-    freed += word.finish_unlinked() ? 1 : 0;
+    freed += word.unlink().after.finished() ? 1 : 0;
     reaper.join();
     ASSERT_EQ(freed, 1);
   }
@@ -370,7 +464,7 @@ TEST(SlotWordReaping, of_a_lessee_and_a_reaper_one_wins) {
     const auto seen = word.load();
     std::atomic<int> won{0};
     std::thread reaper([&] { won += word.try_reap(seen) ? 1 : 0; });
-    won += word.try_lease() ? 1 : 0;
+    won += lease_popped(word) ? 1 : 0;
     reaper.join();
     ASSERT_EQ(won, 1);
   }
@@ -387,7 +481,7 @@ TEST(SlotWord, a_dial_that_no_caller_waits_for_may_be_reaped_and_is_freed_when_i
   EXPECT_FALSE(word.keep_dial());
   EXPECT_FALSE(word.park_dialed());
   EXPECT_FALSE(word.finish_emptied()) << "the dialer still has it";
-  EXPECT_TRUE(word.finish_unlinked());
+  EXPECT_TRUE(word.finish_dial());
   word.free_closed();
   EXPECT_EQ(word.load().state(), SlotWord::State::free);
 }
