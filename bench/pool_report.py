@@ -11,7 +11,8 @@ from simple_pool import POOLS, THREADS
 from tables import table, verdict
 
 PAIR_LIMIT_NS = 30.0
-#: Against a mutex and a deque: of one thread, which reads the clock as ours does; of several at one endpoint; at one each.
+#: Against a mutex and a deque: that of one thread, which reads the clock as ours does; of several at one endpoint, and
+#: at one each.
 CLOCKED_LIMIT = 0.8
 CONTENDED_LIMIT = 0.5
 APART_LIMIT = 0.8
@@ -126,7 +127,9 @@ def _core_verdicts(results: PoolResults) -> Iterator[str]:
         yield verdict(f"{call} and release at most {PAIR_LIMIT_NS:g} ns", value <= PAIR_LIMIT_NS, f"{value:.1f} ns")
     ours, clocked = results.core["uncontended.acquire"].ns, results.core["uncontended.clocked"].ns
     name = f"uncontended at most {CLOCKED_LIMIT:g} x a mutex and a deque with the same looks at the clock"
-    yield verdict(name, ours <= CLOCKED_LIMIT * clocked, f"{ours / clocked:.2f} x ({ours:.1f} against {clocked:.1f} ns)")
+    yield verdict(
+        name, ours <= CLOCKED_LIMIT * clocked, f"{ours / clocked:.2f} x ({ours:.1f} against {clocked:.1f} ns)"
+    )
     for layout, limit, where in (("one", CONTENDED_LIMIT, "one endpoint"), ("many", APART_LIMIT, "one endpoint each")):
         for threads in (2, 4, 8):
             ours = results.core[f"{layout}.ours.{threads}"].ns

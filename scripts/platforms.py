@@ -50,7 +50,8 @@ BUILD = """
 rm -rf /build/$NAME /build/$NAME-gtest
 cd /source
 if [ "$OWN_GTEST" = 1 ]; then
-  cmake -S /usr/src/googletest -B /build/$NAME-gtest -G Ninja -DCMAKE_CXX_COMPILER=$CXX -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS=-w \\
+  cmake -S /usr/src/googletest -B /build/$NAME-gtest -G Ninja -DCMAKE_CXX_COMPILER=$CXX \\
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS=-w \\
     -DCMAKE_INSTALL_PREFIX=/build/$NAME-gtest/installed
   cmake --build /build/$NAME-gtest --parallel $JOBS --target install
 fi

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from . import _core
 from .event_loops import event_loop, renewed_event_loop
-from .exceptions import Forked, cannot_watch
+from .exceptions import Forked
 from .sync_transport import CONTENT
 from .transport_base import Transport
 
@@ -33,9 +33,6 @@ class AsyncTransport(Transport):
         if arguments[CONTENT] is None:
             await _send_pieces(exchange, request.stream, self._library.AsyncByteStream)
         return self._response(exchange)
-
-    def _cannot_watch(self, error: OSError) -> BaseException:
-        return cannot_watch(error, library=self._library.module.__name__)
 
     async def aclose(self) -> None:
         """Lets go of the handle; without `pool=`, closes the connections too. Calling it again is harmless."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, TypeAlias
 
 from . import _core
-from .exceptions import NotOffered
+from .exceptions import NotOffered, cannot_watch
 from .http_library import HTTPLibrary
 from .limits import of_own, of_shared
 from .network_stream import NetworkStream
@@ -178,6 +178,9 @@ class Transport:
         self._handle.close()
         if self._owns_pool:
             self._native_pool.close()
+
+    def _cannot_watch(self, error: OSError) -> BaseException:
+        return cannot_watch(error, library=self._library.module.__name__)
 
     def __repr__(self) -> str:
         pool = "its own pool" if self._owns_pool else f"pool {self._native_pool.name!r}"

@@ -82,6 +82,7 @@ def test_every_byte_of_a_large_body_arrives(client: httpx.Client, asgi_tls: Asgi
     assert client.put(f"{nginx.urls.tls13}/uploads/large", content=pieces).status_code in (201, 204)
     assert nginx.uploaded("large").read_bytes() == body
 
+
 _CLIENTS = """
     import gc, shutil, sys, httpx
     from fast_litellm import HTTPTransport, SimpleConnectionPool
