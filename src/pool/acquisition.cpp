@@ -111,7 +111,8 @@ bool Acquisition::rests() {
 // A lease at once, an error, or (nothing) it is queued now.
 std::optional<Result<Lease>> Acquisition::begin() {
   const bool first_time = waiter_.turn == 0;
-  if (first_time && pool_.refusing_.get()) return end(Pool::closed_error());  // who has queued once is served even then
+  // A caller that has queued once is served even while the pool drains.
+  if (first_time && pool_.refusing_.get()) return end(Pool::closed_error());
   while (first_time && waiter_.wants == Wants::connection) {
     const LeaseRef ref = pool_.take_idle(endpoint_);
     if (!ref) break;
@@ -132,7 +133,7 @@ std::optional<Result<Lease>> Acquisition::begin() {
   }
   pool_.perform(actions);
   if (dead_) {
-    dead_.end(Reuse::no());  // its room is its own waiter's, if nobody came before
+    dead_.end(Reuse::no());  // frees a place, which is this waiter's unless others came before it
     pool_.dispatch(endpoint_);
   }
   return std::nullopt;
@@ -172,13 +173,13 @@ std::optional<Result<Lease>> Acquisition::begin_seat() {
 
 // What came of the wait; nothing: a connection that had died, so it begins anew.
 std::optional<Result<Lease>> Acquisition::finish() {
-  // Those behind moved up: a bare lease may be first now. And its dial makes room for others.
+  // This waiter left the queue, so a bare lease may be first now, and its dial may make room for others.
   if (std::exchange(left_, false)) pool_.capacity_freed(endpoint_);
   if (auto error = std::exchange(waiter_.error, std::nullopt)) return end(*std::move(error));
   Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
   if (waiter_.wants == Wants::seat) return end(std::move(lease));
   if (pool_.closed_.get()) {
-    lease.end(Reuse::unused(), keep_);  // close() marks what it finds leased; what was not yet is ended here
+    lease.end(Reuse::unused(), keep_);  // close() marks the leases that exist; one made after its scan is ended here
     return end(Pool::closed_error());
   }
   if (usable(lease)) return end(std::move(lease));

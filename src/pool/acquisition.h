@@ -14,7 +14,7 @@
 
 namespace fastpool::pool {
 
-/// How long a caller is ready to wait, and how it is told to stop.
+/// How long a caller waits for a connection, and what interrupts the wait.
 struct AcquireOptions {
   OptionalDuration pool_timeout;
   OptionalDuration connect_timeout;

@@ -27,7 +27,7 @@ void Pool::start_dials_locked(Endpoint& endpoint, Actions& actions) {
   const TimePoint now = clock_.now();
   DialUnderWay* shared = shared_dial_locked(endpoint, now);
   for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr; waiter = waiter->next) {
-    // A bare lease that could not be had bars those behind it.
+    // A bare lease that is still waiting for room: no dials begin for the callers behind it.
     if (waiter->wants == Waiter::Wants::lease) return;
     if (waiter->dial != nullptr || bind_to_spare_locked(endpoint, *waiter, now)) continue;
     while (waiter->dial == nullptr) {
@@ -71,7 +71,7 @@ DialUnderWay* Pool::start_dial_locked(Endpoint& endpoint, TimePoint start, TimeP
   return &note_begun_locked(endpoint, {.slot = slot, .start = start, .deadline = deadline}, actions);
 }
 
-// Nobody waits for it, from the beginning.
+// A dial that no caller waits for, from its beginning.
 bool Pool::start_warming_dial_locked(Endpoint& endpoint, Actions& actions) {
   const TimePoint start = std::max(clock_.now(), endpoint.dial_not_before);
   DialUnderWay* const dial = start_dial_locked(endpoint, start, later(start, settings_.dial_timeout), actions);
@@ -298,7 +298,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   }
   if (parked) {
     note_idle(slot);
-    // Hung up before it was parked, or the pool closed meanwhile: nobody else will look.
+    // The peer hung up, or the pool closed, before the connection was parked: no other thread looks at it again.
     const auto word = slot.word.load();
     if (word.peer_closed() && word.state() == SlotState::idle && try_reap(slot, word)) {
       tallies_.peer_closed.add();
@@ -467,8 +467,8 @@ void Pool::rest_locked(Waiter& waiter) noexcept {
 
 // Until a connection of the pool comes back: as at the total limit. \returns whether there is one that may.
 bool Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions) {
-  // Listed first, then a look: whoever gives a descriptor back, or parks a connection, does that first and looks at our list
-  // second.
+  // Listed before the check. A thread that gives a descriptor back, or parks a connection, does that first and reads the list
+  // second: one side always sees the other.
   endpoint.short_of_descriptors = true;
   starve_locked(endpoint);
   Slot* const evicted = evict_longest_idle(nullptr);

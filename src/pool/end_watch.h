@@ -17,8 +17,8 @@ class EndWatches {
   };
 
  public:
-  /// As long as it lives, its waker is woken when the pool begins to refuse. Begin it first and look whether the pool
-  /// refuses second: what came before wakes nobody.
+  /// While it lives, its waker is woken when the pool begins to refuse. Begin the watch before you check whether the pool
+  /// refuses: a refusal that came earlier wakes no watch.
   class Watch {
    public:
     Watch(EndWatches& watches, sync::Waker& waker) noexcept : watches_(watches), watcher_{waker} {

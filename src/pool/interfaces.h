@@ -53,7 +53,7 @@ class Dialer {
   /// The pool has work for Pool::maintain() at that time, which may be sooner than the next regular call. Called with no lock
   /// held; returns at once.
   virtual void maintain_at(TimePoint when) { static_cast<void>(when); }
-  /// The dial of that slot may have to end earlier than was told: ask Pool::dial_deadline() soon. It may have ended already,
+  /// The dial of that slot may have to end earlier than dial() said: ask Pool::dial_deadline() soon. It may have ended already,
   /// or not have been handed over yet. Without it the dial ends when it ends, and its result is dropped.
   virtual void hurry(Slot& slot) noexcept { (void)slot; }
 };

@@ -50,7 +50,7 @@ class Reuse {
 };
 
 /// The exclusive right to use a connection. Move-only; returns itself. A lease that is merely dropped closes its
-/// connection, since nobody said that it is clean. Must not outlive its pool. Not thread-safe.
+/// connection, since it may not be clean. Must not outlive its pool. Not thread-safe.
 class Lease {
  public:
   Lease() = default;

@@ -42,8 +42,9 @@ class LongestIdle {
 
   /// The longest idle slot but for `spare` for which `reap(slot, word)` is true (it was still as seen, and
   /// is the caller's now), or null.
-  /// \param none set if nothing at all was idle; then nobody looks again until whoever makes something idle clears it, having
-  ///        done so first. It is set before the look, so that what becomes idle meanwhile is not overlooked.
+  /// \param none set if nothing at all was idle. While it is set, no thread scans again. A thread that makes a slot idle does so
+  ///        first and clears the flag second. The flag is set before the scan, so that a slot which becomes idle during the scan
+  ///        is not overlooked.
   template <typename Reap>
   [[nodiscard]] Slot* take(const Slab& slab, const Spare& spare, sync::Flag& none, Reap reap) {
     const std::lock_guard lock(mutex_);

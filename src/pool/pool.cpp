@@ -100,7 +100,7 @@ LeaseRef Pool::pop_live(Endpoint& endpoint) noexcept {
 LeaseRef Pool::take_idle(Endpoint& endpoint) noexcept {
   LeaseRef ref = take_hinted(endpoint);
   if (!ref) ref = pop_live(endpoint);
-  // close() and drain() close what they find idle; what was on its way is ended here.
+  // close() and drain() close what they find idle; a lease that was made meanwhile is ended here.
   if (refusing_.get() && ref) [[unlikely]] {
     release(ref, Reuse::unused());
     return {};
@@ -192,7 +192,7 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
       return unless_refusing(vacant);
     }
   } else {
-    // What is idle or comes back is theirs; but a slot of one's own takes nothing from waiters who all have their dials.
+    // Idle and returned connections belong to the waiters. A slot of its own is allowed if every waiter has a dial.
     std::lock_guard lock(endpoint.mutex);
     if (endpoint.queue.size() > endpoint.bound) return std::nullopt;
   }
@@ -204,7 +204,8 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
       finish_closing(*evicted, true);
       reserved = reserve(endpoint);
     }
-    // Until it met the total limit, reserve() held a place of the endpoint's, which may have barred who queued meanwhile.
+    // reserve() held a place of the endpoint's until it met the total limit. A caller that queued meanwhile may have been
+    // refused that place.
     if (reserved == Reserved::total_limit && endpoint.idle.waiting() != 0) dispatch(endpoint);
   }
   if (reserved != Reserved::yes && endpoint.sweeping.get()) {
@@ -220,7 +221,7 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   return unless_refusing(ref);
 }
 
-// close() marks what it finds leased; what was not yet when it looked is ended here.
+// close() marks the leases that exist; one made after its scan is ended here.
 std::optional<LeaseRef> Pool::unless_refusing(LeaseRef ref) noexcept {
   if (!refusing_.get()) [[likely]]
     return ref;
@@ -344,7 +345,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
     dispatch(endpoint);
   note_idle(slot);
-  // Also if somebody waited here, who may have given up meanwhile and left the connection idle.
+  // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
   if (starved_count_.get() != 0 && slot.word.load().state() == SlotState::idle) [[unlikely]]
     relieve_starvation();
   if (keep != nullptr && keep->over()) [[unlikely]]
@@ -373,7 +374,7 @@ void Pool::leave_keep(const Slot& slot) noexcept {
   if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
 }
 
-// The place stays the endpoint's, for its next bare lease; whoever needs the room takes it.
+// The place stays with the endpoint for its next bare lease, until another caller needs the room.
 bool Pool::vacate(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
@@ -421,7 +422,7 @@ bool Pool::abandon_dial(LeaseRef ref) noexcept {
     dial.seat = false;
     ++endpoint.dialing;
     if (dial.waiters.empty()) spare_locked(endpoint, dial);
-    dispatch_locked(endpoint, actions);  // somebody's dial is under way now, behind whom a bare lease may go
+    dispatch_locked(endpoint, actions);  // a waiter has this dial now, and a bare lease behind it may be served
   }
   perform(actions);
   return true;

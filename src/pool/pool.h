@@ -39,7 +39,7 @@ struct Leak {
 
 /// The pool: endpoints, their connections, and who may use them.
 ///
-/// Any thread may call any method. Taking an idle connection and giving it back with nobody waiting takes no lock,
+/// Any thread may call any method. While no caller waits, taking an idle connection and giving it back takes no lock,
 /// allocates nothing and makes no system call (but for the peek, if asked for). Never runs foreign code with a lock held.
 /// Must outlive its leases, and be outlived by its clock and dialer; the dialer must be silent before the pool ends.
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what is read on every way has a cache line of its own
@@ -103,7 +103,7 @@ class Pool {
   std::size_t cleanup();
   /// What is to be done about once a second: cleanup(), and dials for endpoints that are kept warm.
   void maintain();
-  /// Leases that are held longer than `leak_after`, as two looks have found, and were not told before.
+  /// Leases that two calls in a row found held longer than `leak_after`, and that were not reported before.
   [[nodiscard]] std::vector<Leak> find_leaks();
 
   // ---- the end (ending.cpp) ----
@@ -128,7 +128,7 @@ class Pool {
 
   // ---- events ----
 
-  /// When the dial of that slot must have ended: later than the dialer was told if callers joined it, in the past if it is not
+  /// When the dial of that slot must have ended: later than dial() said if callers joined it, in the past if it is not
   /// wanted any more. For the dialer, between dial() and dial_done(), when it begins, when that time has come, and after
   /// Dialer::hurry().
   [[nodiscard]] TimePoint dial_deadline(const Slot& slot) const;
@@ -196,12 +196,12 @@ class Pool {
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
-  /// A bare lease begins; its time matters only to whoever looks for leaks.
+  /// A bare lease begins. Only the search for leaks needs the time.
   void note_leased(Slot& slot) const noexcept {
     if (settings_.leak_after) slot.since.set(clock_.coarse_now());
   }
-  /// After something became idle or vacant, or a dial spare. Pairs with evict_longest_idle(): flag first, look second,
-  /// against state first, flag second.
+  /// After a slot became idle or vacant, or a dial spare. Pairs with evict_longest_idle(): that sets the flag and then scans; a
+  /// caller of this changes the slot's state and then reads the flag.
   void note_idle(const Slot& slot) noexcept {
     if (!none_idle_.get()) [[likely]]
       return;

@@ -9,7 +9,7 @@
 namespace fastpool::pool {
 
 void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
-  // Counted before dispatch_locked() looks at the list: whoever parks pushes first and looks at the count second.
+  // Counted before dispatch_locked() looks at the list: a thread that parks pushes first and looks at the count second.
   endpoint.idle.join();
   if (waiter.wants == Waiter::Wants::connection) ++endpoint.connection_waiters;
   if (waiter.turn == 0) {
@@ -49,7 +49,7 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
   if (!endpoint.queue.empty() && !endpoint.sweeping.get()) {
     serve_leases_locked(endpoint, actions);
     if (!endpoint.queue.empty()) drop_vacant_locked(endpoint, actions);
-    // A bare lease whose turn has come bars no longer those behind it, and they, with their dials, not the next one.
+    // A bare lease that was served no longer holds up the callers behind it; once these have dials, the next one is served.
     for (std::uint32_t bound = endpoint.bound;; bound = endpoint.bound) {
       start_dials_locked(endpoint, actions);
       if (endpoint.bound == bound) break;
@@ -73,8 +73,7 @@ void Pool::serve_idle_locked(Endpoint& endpoint, Actions& actions) {
   }
 }
 
-// Bare leases whose turn has come: those with nobody before them but waiters whose dials are under way, from whom a slot
-// takes nothing.
+// A bare lease is served once every waiter ahead of it has a dial: its slot costs them nothing.
 void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
   for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
     Waiter* const next = waiter->next;
@@ -92,7 +91,7 @@ void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
   }
 }
 
-// Somebody waits for a connection: the places that are kept without one make room.
+// A caller waits for a connection: the vacant places make room.
 void Pool::drop_vacant_locked(Endpoint& endpoint, Actions& actions) {
   while (const auto vacant = pop_vacant(endpoint)) {
     if (begin_close(vacant)) actions.closing.push_back({vacant.slot, false});
@@ -107,12 +106,12 @@ Pool::Reserved Pool::reserve_or_starve_locked(Endpoint& endpoint, Actions& actio
   Reserved reserved = reserve(endpoint);
   if (reserved == Reserved::endpoint_limit) (void)drop_spare_dial_locked(endpoint, actions);
   if (reserved != Reserved::total_limit) return reserved;
-  // Listed first, then another look at the count and at the lists: whoever closes (or parks) does that first and looks at
-  // our list second.
+  // Listed before the count and the lists are checked again. A thread that closes (or parks) does that first and reads the list
+  // second: one side always sees the other.
   starve_locked(endpoint);
   reserved = reserve(endpoint);
   if (reserved == Reserved::total_limit && !drop_spare_dial_locked(endpoint, actions)) {
-    // One at a time: its end relieves whoever starves, and that looks for the next.
+    // One at a time: its end relieves the starving endpoints, and that evicts the next.
     Slot* const evicted = actions.closing.empty() ? evict_longest_idle(&endpoint) : nullptr;
     if (evicted != nullptr) actions.closing.push_back({evicted, true});
   }
@@ -208,7 +207,7 @@ void Pool::relieve_once() {
   }
 }
 
-// Leases have their place: those that wait for a descriptor do not queue behind who waits for a place.
+// Leases that connect on first use have their place already: they do not queue behind callers that wait for a place.
 void Pool::retry_seats() {
   std::deque<Endpoint*> behind;
   {

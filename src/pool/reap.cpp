@@ -76,7 +76,7 @@ bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
 void Pool::close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept {
   const auto take = [&]() -> Slot* {
     const std::lock_guard lock(limit.mutex_);
-    // Those that are counted and not parked yet are not seen: whoever parks them looks after that.
+    // Connections that are counted and not parked yet are not seen; the threads that park them check afterwards.
     if (!limit.over()) return nullptr;
     sync::Flag none;
     return limit.longest_idle_.take(slab_, {.slot = &parked}, none,
@@ -123,7 +123,7 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
   for (auto index = living.rbegin(); index != living.rend(); ++index)
     endpoint.idle.put_back(*index, links());
   endpoint.sweeping.clear();
-  // Whoever queued meanwhile saw the flag and dialed nothing.
+  // A caller that queued meanwhile saw the flag and began no dial.
   if (endpoint.idle.waiting() != 0) dispatch(endpoint);
 }
 

@@ -20,13 +20,13 @@ struct alignas(64) Slot {
   SlotWord word;
   sync::Link next{sync::TaggedList::none};  ///< in the free list, or one of the endpoint's
   std::uint32_t index = 0;
-  sync::Observable<Endpoint*> endpoint;  ///< set by whoever reserves it; stable until it is free again
+  sync::Observable<Endpoint*> endpoint;  ///< set by the thread that reserves the slot; constant until it is free again
 
   // Written by the slot's owner (the lease, the dial, the reaper) before the transition that hands it on. Set and cleared
   // only under the endpoint's mutex, so that Pool::close() can interrupt() its user.
   std::unique_ptr<Pooled> pooled;
 
-  // Observable: written by the owner, read by whoever looks for expired or long-idle connections.
+  // Observable: written by the owner, read by scans for expired or long-idle connections.
   sync::Observable<std::uint32_t> seating;      ///< grows with each connection seated or unseated: tells hang-ups apart
   sync::Observable<std::uint32_t> lease_count;  ///< of the connection seated here
   sync::Observable<TimePoint> since;            ///< idle: since when; leased: since when, if leaks are looked for

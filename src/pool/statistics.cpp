@@ -1,4 +1,4 @@
-// Statistics. The hot path counts nothing but each connection's own leases; the rest is added up when somebody asks. The
+// Statistics. The hot path counts nothing but each connection's own leases; the rest is added up when it is asked for. The
 // gauges come from one look at each slot's state, so they agree: total = idle + active + dialing.
 
 #include <unordered_map>

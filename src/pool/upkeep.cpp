@@ -79,7 +79,7 @@ void Pool::warm_up() {
       std::uint32_t wanted =
           warming_dials(endpoint->min_idle, lasting[endpoint], endpoint->dialing, endpoint->spare_dials,
                         warming_cap(settings_.max_dials_per_endpoint, endpoint->failures));
-      // Nobody waits for these: where there is no room, nothing is evicted.
+      // No caller waits for these: where there is no room, nothing is evicted.
       while (wanted-- > 0 && reserve(*endpoint) == Reserved::yes && start_warming_dial_locked(*endpoint, actions)) {
       }
     }
@@ -125,8 +125,8 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   }
   while (!waiting.empty()) {
     Acquisition& acquisition = *waiting.front();
-    // The caller's patience is at its end for all of them alike; and nobody waits for room with leases in hand: two
-    // warm-ups, each holding what the other needs, would wait for ever.
+    // The timeout is that of all of them. And no warm-up waits for room while it holds leases: two of them, each holding
+    // what the other needs, would wait for ever.
     const bool out_of_patience =
         error && (error->code == ErrorCode::interrupted || error->code == ErrorCode::pool_timeout);
     if (out_of_patience || (!leases.empty() && !acquisition.covered())) {

@@ -19,7 +19,7 @@ class Observable {
   Observable() = default;
   explicit Observable(T value) : value_(value) {}
 
-  // relaxed: a lone value, pairs with nothing; whoever needs order gets it from the slot's word.
+  // relaxed: a lone value, pairs with nothing; readers that need order get it from the slot's word.
   [[nodiscard]] T get() const noexcept { return value_.load(std::memory_order_relaxed); }
   void set(T value) noexcept { value_.store(value, std::memory_order_relaxed); }
   /// For a single writer: no read-modify-write.
@@ -29,8 +29,8 @@ class Observable {
   std::atomic<T> value_{};
 };
 
-/// A pointer that one thread leaves beside something it hands on, and that is taken once. Whoever was handed the thing takes
-/// it; so the order is that of the hand-over, not of this.
+/// A pointer that one thread leaves beside something it hands on, and that is taken once, by the thread that receives it. The
+/// hand-over orders the two, not this.
 template <typename T, typename Atomics = StdAtomics>
 class BasicLeftPointer {
  public:
@@ -81,8 +81,8 @@ class BasicCount {
     } while (!value_.compare_exchange_weak(current, current + 1));
     return true;
   }
-  /// A cheap look where a stale answer only delays: relaxed, pairs with the seq_cst add of whoever queues, which is
-  /// followed by that thread's own look at the list.
+  /// A cheap look where a stale answer only delays. relaxed: pairs with the seq_cst add of a thread that queues, which then
+  /// looks at the list itself.
   [[nodiscard]] std::uint32_t peek() const noexcept { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -10,7 +10,7 @@ namespace fastpool::sync {
 /// that the child abandons; those of a library that the child must go on using cannot be abandoned, nor be reached.
 ///
 /// When not: around anything that waits for a peer, a user or the GIL (it would hold up every fork; a Recess is for that),
-/// and not where a lock is held that somebody inside may want: who waits at the gate would keep it.
+/// and not while holding a lock that a thread inside may want: a thread that waits at the gate would keep it.
 ///
 /// Process-wide. Entering costs one exchange on a word of the thread's own, leaving a store. The first Section of a thread
 /// allocates, none after it.
@@ -50,7 +50,7 @@ class ForkGate {
   /// `task` runs at the end of every thread that was ever inside, in a Section.
   static void at_thread_end(void (*task)()) noexcept;
 
-  /// The three fork handlers, for pthread_atfork. Whoever forks inside a Section is not waited for.
+  /// The three fork handlers, for pthread_atfork. They do not wait for the forking thread's own Section.
   static void before_fork() noexcept;
   static void in_parent() noexcept;
   static void in_child() noexcept;

@@ -43,7 +43,7 @@ namespace fastpool::sync {
 ///
 /// Thread rules: every method may be called from any thread; each says which state it takes the word from, and fails
 /// (returns false or nothing) if the word is elsewhere. Writes are read-modify-writes of acquire-release order or
-/// stronger: a transition publishes what its thread wrote to the slot before, to whoever makes the next one.
+/// stronger: a transition publishes what its thread wrote to the slot before, to the thread that makes the next one.
 template <typename Atomics = StdAtomics>
 class BasicSlotWord {
  public:
@@ -159,7 +159,7 @@ class BasicSlotWord {
     }));
   }
   /// Clears `linked`, by the thread that has the cell in its hand. Idle or Vacant -> Leased: it is that thread's. Leased or
-  /// Dialing: whoever has it pushes it again. Closing: one party less; frees the slot if the word after says so.
+  /// Dialing: its owner pushes it again. Closing: one party less; frees the slot if the word after says so.
   [[nodiscard]] Change unlink() noexcept {
     return transit([](View v) -> Next {
       return (v.state() == State::idle || v.state() == State::vacant ? v.to(State::leased) : v).without(linked_bit);
@@ -225,7 +225,7 @@ class BasicSlotWord {
            }) != refused;
   }
   /// Dialing: a caller waits for it, or it has ended and its result is looked at; from now on it is not reaped. False: it was
-  /// (then finish_dial(), by whoever reports the dial's end).
+  /// (then finish_dial(), by the thread that reports the dial's end).
   [[nodiscard]] bool keep_dial() noexcept {
     return move([](View v) -> Next {
              if (v.state() != State::dialing) return refused;

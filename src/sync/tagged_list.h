@@ -9,11 +9,11 @@ namespace fastpool::sync {
 /// A lock-free LIFO of cells named by index (Treiber's stack; the head carries a tag that changes with every push and
 /// pop, so a head seen before and after other pushes and pops is never taken for the same: ABA).
 ///
-/// Cells are never freed while the list lives; reading the link of a cell that somebody else has just popped is therefore
+/// Cells are never freed while the list lives; reading the link of a cell that another thread has just popped is therefore
 /// harmless, and the head's tag then refuses the exchange. `Links` maps an index to its cell's link:
 /// `Atomic<std::uint32_t>& operator()(std::uint32_t index)`.
 ///
-/// Any thread may call anything. A cell is pushed only by whoever owns its link (it is in no list).
+/// Any thread may call anything. A cell is pushed only by the thread that owns its link (it is in no list).
 template <typename Atomics = StdAtomics>
 class BasicTaggedList {
  public:

@@ -4,7 +4,7 @@
 
 namespace fastpool::sync {
 
-/// How somebody who waits is told to look again. wake() is called on any thread, with a lock held: it writes a word and at
+/// Makes a waiting caller check again. wake() is called on any thread, with a lock held: it writes a word and at
 /// most makes one system call that cannot block (a futex wake, a write to an eventfd); it never runs foreign code.
 /// A wake may come without a reason, and never after what was waited for has been taken.
 class Waker {

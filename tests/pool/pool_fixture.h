@@ -151,7 +151,14 @@ class Caller {
   ~Caller() {
     if (result_.valid() && waits()) pool_.close();
   }
-  [[nodiscard]] T get() { return result_.get(); }
+  /// What it came to, within a minute; else the test fails and the pool is closed.
+  [[nodiscard]] T get() {
+    if (result_.wait_for(minutes(1)) != std::future_status::ready) {
+      ADD_FAILURE() << "a caller still waits after a minute";
+      pool_.close();
+    }
+    return result_.get();
+  }
   [[nodiscard]] bool waits() const { return result_.wait_for(seconds(0)) != std::future_status::ready; }
 
  private:
