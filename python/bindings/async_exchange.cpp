@@ -64,7 +64,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     close_exchange();
   }
 
-  /// Whoever read it, reads no more.
+  /// Its reader reads no more.
   void drop() {
     if (in_use()) {  // by another task
       stop(Error::make(ErrorCode::read_failed, Phase::read_body, "the response was given up by another task"));
@@ -91,7 +91,7 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     if (!*result) {
       exchange_.abandon();
     } else if (reading_) {
-      // What came lies in a buffer that the next operation uses again.
+      // The bytes lie in a buffer that the next operation reuses.
       if (!**result) pieces_.clear();
       try {
         bytes_ = joined_bytes(pieces_);

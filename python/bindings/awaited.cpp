@@ -36,7 +36,7 @@ PySendResult send_to(nb::handle iterator, PyObject* value, PyObject** given) {
   return result;
 }
 
-/// What a task is told with: all that it asks of a future that is done is result().
+/// What a task is resumed with: of a future that is done it asks result() alone.
 struct DoneFuture {};
 
 PyObject* no_result(PyObject*, PyObject*) {
@@ -222,7 +222,7 @@ void Awaited::step() noexcept {
   if (!pending_ || !advance_exchange()) return;
   pending_ = false;
   if (cancelled_) {
-    give_up();  // the task will be told that it was cancelled, and nothing else
+    give_up();  // the task is resumed with its cancellation, and nothing else
   } else if (awaited()) {
     loop_->add_completed(*this, self());
   }
@@ -258,7 +258,7 @@ void Awaited::orphaned() noexcept {
   leave_behind(*this, std::move(kept));
 }
 
-// A loop of asyncio that is closed runs nobody any more.
+// A closed loop of asyncio runs no task any more.
 void Awaited::leave_behind(Awaited& operation, nb::object kept) noexcept {
   if (operation.loop_->is_asyncio() || !operation.awaited()) {
     operation.abandon();

@@ -30,15 +30,15 @@ class Awaited : public driver::LoopOperation {
 
   /// Waits for something.
   [[nodiscard]] bool pending() const noexcept { return pending_; }
-  /// Waits for something, or was waited for by a task that is still to be told.
+  /// Waits for something, or was waited for by a task that has not been resumed yet.
   [[nodiscard]] bool in_use() const noexcept { return pending_ || given_out_ || waiting_.is_valid(); }
-  /// Gives it up, whatever it waits for. Nobody who awaits it is told.
+  /// Gives it up, whatever it waits for. A task that awaits it is not resumed.
   void abandon();
-  /// Lets whoever awaits the operation go on, here and now. Null, with the Python error set, if that raised.
+  /// Resumes the task that awaits the operation, here and now. Null, with the Python error set, if that raised.
   /// \param kept its Python object; a task that goes on may be the end of it.
   [[nodiscard]] static PyObject* tell(Awaited& operation, nanobind::object kept);
 
-  /// Its loop calls no more: under asyncio the operation is given up, elsewhere whoever awaits it may still go on.
+  /// Its loop calls no more: under asyncio the operation is given up, elsewhere the task that awaits it may still go on.
   static void leave_behind(Awaited& operation, nanobind::object kept) noexcept;
   /// As tell(), in the loop's next round, if there is one. asyncio; by the loop's thread. Throws Python errors.
   void tell_later();
@@ -74,7 +74,7 @@ class Awaited : public driver::LoopOperation {
     pending_ = too_many || !advance_exchange();
     unwaited_ = pending_ ? 0 : std::min(unwaited_ + 1, most_unwaited);
   }
-  /// Ends it while a task awaits it, which is told why.
+  /// Ends it while a task awaits it; the task gets the reason as its exception.
   void stop(Error error);
 
   /// After so many steps that had to wait for nothing, others of the loop have their turn.
@@ -99,7 +99,7 @@ class Awaited : public driver::LoopOperation {
   nanobind::object callback_;  // the task's, and the context to call it in
   nanobind::object context_;
   nanobind::object cancel_message_;
-  nanobind::object future_;  // under trio, and what came of its __await__()
+  nanobind::object future_;  // under trio, and the iterator of its __await__()
   nanobind::object waiting_;
 };
 

@@ -252,7 +252,7 @@ ContextChannel::Outcome ContextChannel::feed(std::span<const char> cipher, bool 
   return Outcome::done;
 }
 
-// Until the buffer is full, or more is needed, or something else than bytes came. What came with bytes before it is met
+// Until the buffer is full, or more is needed, or something other than bytes arrived. What arrived with bytes before it is met
 // again by the next call.
 ContextChannel::Outcome ContextChannel::decrypt(std::span<char> buffer, std::size_t& got) noexcept {
   const Ssl& ssl = *ssl_module();
@@ -509,7 +509,7 @@ Liveness ContextChannel::peek() noexcept {
     if (!drained_) {
       const IoResult result = feed_and_read(buffer, 0, false);
       if (result.status == IoStatus::ok) return Liveness::unexpected;
-      if (interrupted_) return Liveness::alive;  // whoever uses it next, at once, raises that
+      if (interrupted_) return Liveness::alive;  // the next use, at once, raises that
       if (result.status != IoStatus::want_read) return Liveness::dead;
     }
     const IoResult io = socket_.read(buffer, IoMode::dont_wait);

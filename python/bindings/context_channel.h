@@ -16,7 +16,7 @@ namespace fastpool::bindings {
 /// TLS over a TCP socket by an `ssl.SSLContext` of the application's, through two `ssl.MemoryBIO`: the context does the
 /// cryptography and decides whom to trust, the channel carries bytes. The handshake is the first user's.
 ///
-/// Whoever uses it is a thread of Python's, with the GIL or with the GIL given away by a WithoutGil: the channel takes it for
+/// Its user is a thread of Python's, with the GIL or with the GIL given away by a WithoutGil: the channel takes it for
 /// each look into the SSLObject, and where it waits in the kernel it does not have it if its caller had not. Made, shut down
 /// and destroyed it may be anywhere, under any lock: that runs no Python. It says no close_notify at its end, as httpcore.
 class ContextChannel final : public net::Channel {
@@ -76,7 +76,7 @@ class ContextChannel final : public net::Channel {
 
   bool shaken_ = false;  // the handshake is done but for sending its end
   bool established_ = false;
-  bool eof_ = false;                  // the peer's FIN was told to the SSLObject
+  bool eof_ = false;                  // the peer's FIN was passed on to the SSLObject
   bool drained_ = true;               // whatever was received is decrypted
   bool mute_ = false;                 // nothing more is sent
   std::optional<net::IoResult> end_;  // how reading ended, which then stays so
@@ -87,7 +87,7 @@ class ContextChannel final : public net::Channel {
   std::size_t sent_ = 0;   // of unsent_
   std::size_t plain_ = 0;  // of the application's, in unsent_
   std::size_t told_ = 0;   // of plain_, as written
-  std::size_t ahead_ = 0;  // told beyond what the caller then gave
+  std::size_t ahead_ = 0;  // reported beyond what the caller then gave
 
   std::string last_error_;
   std::shared_ptr<const void> cause_;

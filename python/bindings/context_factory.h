@@ -11,7 +11,7 @@
 namespace fastpool::bindings {
 
 /// TLS by an `ssl.SSLContext` of the application's: makes channels that let that very context speak. One per context, so
-/// that whoever gives the same context shares connections. It holds the context weakly: a transport that may ask for a
+/// that callers which give the same context share connections. It holds the context weakly: a transport that may ask for a
 /// connection holds it, and so does each connection once it has shaken hands; what is idle under a context that is gone is
 /// never asked for again.
 class ContextFactory final : public net::ChannelFactory, public std::enable_shared_from_this<ContextFactory> {

@@ -6,8 +6,8 @@
 
 namespace fastpool::bindings {
 
-/// References to Python objects that end where nobody has the GIL, such as on the reactor's thread: they are put on a list,
-/// and Python's main thread is asked to give them up between two of its instructions; whoever makes a channel does it too.
+/// References to Python objects that end on a thread without the GIL, such as on the reactor's thread: they are put on a list,
+/// and Python's main thread is asked to give them up between two of its instructions; the maker of a channel does it too.
 
 /// Owns one reference. Made with the GIL; may be destroyed on any thread, under any lock: that runs no Python.
 class Reference {
@@ -35,9 +35,9 @@ class Reference {
 
 /// Gives up what is on the list now. With the GIL; may run Python code (finalizers).
 void give_up_dropped_references() noexcept;
-/// As an exit handler of Python: from now on nobody asks the interpreter for anything, and what is dropped stays.
+/// As an exit handler of Python: from now on no thread asks the interpreter for anything, and what is dropped stays.
 void stop_dropping_references() noexcept;
-/// In the child of a fork: somebody may have held the list's lock.
+/// In the child of a fork: another thread may have held the list's lock.
 void renew_dropped_references();
 
 }  // namespace fastpool::bindings

@@ -38,7 +38,7 @@ class OutsideContext {
  public:
   OutsideContext() noexcept : context_(nb::borrow(PyThreadState_Get()->context)) {
     if (context_.is_valid() && PyContext_Exit(context_.ptr()) < 0) {
-      PyErr_Clear();  // nobody has entered it
+      PyErr_Clear();  // no task has entered it
       context_.reset();
     }
   }
@@ -99,7 +99,7 @@ void EventLoop::end() noexcept {
   std::vector<Completed> untold = std::exchange(completed_, {});
   told_ = 0;
   for (Completed& one : untold) {
-    if (one.kept.is_valid()) Awaited::leave_behind(*one.operation, std::move(one.kept));  // else it was told
+    if (one.kept.is_valid()) Awaited::leave_behind(*one.operation, std::move(one.kept));  // else its task was resumed
   }
 }
 

@@ -12,7 +12,7 @@ namespace fastpool::bindings {
 class Awaited;
 
 /// The pool's side of one running event loop. Members are touched with the GIL only. No Python code runs inside the core's
-/// turn: whose operation is done, is told afterwards.
+/// turn: tasks whose operations are done are resumed afterwards.
 class EventLoop {
  public:
   /// \param loop asyncio's and its kin's: a weak reference to the loop. None for others, and then
@@ -22,16 +22,16 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  /// What the loop calls when descriptor() is readable. A task that is told runs inside it.
+  /// What the loop calls when descriptor() is readable. A task that is resumed runs inside it.
   void turn();
-  /// The loop calls no more: whoever waits is given up, and so is who was not told yet. Idempotent.
+  /// The loop calls no more: operations that wait are given up, and so are those whose tasks were not resumed yet. Idempotent.
   void end() noexcept;
 
   [[nodiscard]] bool is_asyncio() const noexcept { return !loop_.is_none(); }
   [[nodiscard]] nanobind::object asyncio_loop() const;
   void call_soon(nanobind::handle callback, nanobind::handle argument, nanobind::handle context) const;
   [[nodiscard]] nanobind::object new_future() const;
-  /// Somebody awaits it, and is to be told. \param object its Python object.
+  /// A task awaits it, and is to be resumed. \param object its Python object.
   void add_completed(Awaited& operation, nanobind::object object) {
     completed_.push_back({std::move(object), &operation});
   }
@@ -54,7 +54,7 @@ class EventLoop {
   std::size_t told_ = 0;  // so many of them
 };
 
-/// The same as Python has it. Its owner is whoever calls turn(), and nobody else holds it for long: a loop that is closed
+/// The same as Python has it. Its owner is the loop, which calls turn(), and no other holds it for long: a loop that is closed
 /// drops what it watches, so with this object ends what waits in the loop.
 struct LoopObject {
   LoopObject(nanobind::object asyncio_loop, nanobind::object new_future)

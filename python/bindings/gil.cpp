@@ -105,7 +105,7 @@ void interpreter_is_gone() noexcept {
 }
 
 void wait_for_threads(std::chrono::milliseconds at_most) noexcept {
-  // No event is worth a lock on the hot path for this: a few short naps, bounded in case a peer's kernel holds somebody.
+  // No event is worth a lock on the hot path for this: a few short naps, bounded in case a peer's kernel holds a thread.
   const auto end = std::chrono::steady_clock::now() + at_most;
   while (gate().outside.get() != 0 && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

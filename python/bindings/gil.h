@@ -14,7 +14,7 @@ namespace fastpool::bindings {
 // which aborts in any noexcept frame and in any catch (...) that keeps it. So a thread that is unwound parks for ever in the
 // first frame of ours that the unwind reaches. Until then nothing is different at exit: exit handlers may make requests, and
 // join threads that make some. Once the interpreter is gone, and before the process's own exit handlers (OpenSSL's among
-// them) run, the pools are stopped and whoever comes back from one parks too.
+// them) run, the pools are stopped, and threads that come back from one park too.
 
 /// Stands around a call into Python that may run code or wait for the GIL. If the thread is unwound there, it parks for
 /// ever; exceptions pass. Between it and the call there must be nothing that has a destructor.
@@ -94,7 +94,7 @@ void note_main_thread();
 void begin_in_child() noexcept;
 /// The interpreter is being finalized: threads other than the finalizing one may be parked inside anything. With the GIL.
 [[nodiscard]] bool exiting() noexcept;
-/// From now on whoever wants the GIL back parks without touching Python.
+/// From now on a thread that wants the GIL back parks without touching Python.
 void interpreter_is_gone() noexcept;
 /// Waits until every thread that gave the GIL away is back or parked, at most that long.
 void wait_for_threads(std::chrono::milliseconds at_most) noexcept;

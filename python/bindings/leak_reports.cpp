@@ -23,7 +23,7 @@ struct Reports {
   bool stopped = false;  // the interpreter may go at any moment
 };
 
-// Never destroyed: the reactor may come to the very end. In a fork's child another one, since somebody may have held the
+// Never destroyed: the reactor may come to the very end. In a fork's child another one, since another thread may have held the
 // mutex; written with no other thread there.
 Reports*& reports() noexcept {
   // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): once; without memory for it nothing can go on

@@ -17,9 +17,9 @@ struct LeakReport {
 
 /// Any thread, without the GIL. Nothing is kept once the interpreter's exit handlers have run.
 void report_leak(LeakReport report);
-/// Delivers what is on the list now. With the GIL; runs Python code, and tells nobody of its exceptions but sys.unraisablehook.
+/// Delivers what is on the list now. With the GIL; runs Python code, whose exceptions go to sys.unraisablehook.
 void deliver_leak_reports();
-/// As an exit handler of Python: from now on nobody asks the interpreter for anything.
+/// As an exit handler of Python: from now on no thread asks the interpreter for anything.
 void stop_leak_reports() noexcept;
 /// In the child of a fork: the list is the parent's.
 void renew_leak_reports();

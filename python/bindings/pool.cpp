@@ -72,7 +72,7 @@ void close(Pool& self) {
   core.close();
 }
 
-// What is stopped when the interpreter is gone. Touched with the GIL, and then by nobody else.
+// What is stopped when the interpreter is gone. Touched with the GIL, and then by no other thread.
 struct Living {
   std::vector<Pool*> pools;
   std::vector<client::Core*> abandoned;  // of pools that were destroyed while the interpreter was finalized

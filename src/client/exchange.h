@@ -112,7 +112,7 @@ class Exchange {
   /// Whether the connection was handed over: the peer agreed to another protocol (101), or opened a tunnel (2xx to CONNECT).
   /// There is no body then, and the connection is the caller's until close(); it never goes back to the pool.
   [[nodiscard]] bool switched() const noexcept { return state_ == State::switched; }
-  /// Reads from such a connection without waiting; what came with the head comes first. The status is never `error`: that
+  /// Reads from such a connection without waiting; bytes that arrived with the head come first. The status is never `error`: that
   /// is a read_failed, also after close().
   [[nodiscard]] Result<net::IoResult> receive(std::span<char> buffer);
   /// Writes to it without waiting; `bytes` of the result may fall short of all. As receive(); write_failed.
@@ -274,7 +274,7 @@ class Exchange {
   std::string chunk_head_;
   std::array<iovec, 5> pieces_{};
   std::span<iovec> unsent_;                         // of pieces_
-  std::vector<std::string_view>* taken_ = nullptr;  // where read puts what came
+  std::vector<std::string_view>* taken_ = nullptr;  // where read() puts the pieces
   std::optional<Error> failed_;                     // what it failed with, while the proof is looked for
   std::optional<UnreadWatch> watch_;
   pool::Lease next_;  // to go on with, if it was unread

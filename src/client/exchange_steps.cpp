@@ -139,7 +139,7 @@ Exchange::Turn Exchange::connected() {
   return go_to(Step::write);
 }
 
-// TLS by somebody else's engine is spoken by the first user.
+// With an engine of the caller's, the TLS handshake is the first user's to do.
 Exchange::Turn Exchange::shake_hands(Driver& driver) {
   if (handshake_began_ == TimePoint{}) handshake_began_ = Clock::now();
   auto shaken = driver.handshake(connection());
@@ -256,8 +256,8 @@ Exchange::Turn Exchange::head_failed(Error error) {
   return begin_again(std::move(error));
 }
 
-// What came of the body with the head is taken apart here; what is wrong with it is told to whoever reads it. A response
-// without a body is complete, before anybody reads; of one whose body has come whole the lease ends as it is read.
+// Parses the part of the body that arrived with the head; an error in it is reported by the read that reaches it. A response
+// without a body is complete before any read; the lease of one whose body has arrived whole ends as it is read.
 Exchange::Turn Exchange::head_read() {
   const int status = head().status;
   if (status == 101 || (connect_request_ && status / 100 == 2)) return switch_protocols();
@@ -275,7 +275,7 @@ Exchange::Turn Exchange::head_read() {
   return done(true);
 }
 
-// The connection speaks another protocol from here on: what came behind the head (pending_) is that protocol's.
+// The connection speaks another protocol from here on: the bytes behind the head (pending_) are that protocol's.
 Exchange::Turn Exchange::switch_protocols() {
   spent_ = true;
   if (head().status == 101 && !framing_.upgrade) {
@@ -292,7 +292,7 @@ Exchange::Turn Exchange::read_body(Driver& driver) {
   for (;;) {
     auto progress = take_from_peer(driver, &pieces);
     if (!progress) {
-      // What came before the error is told before it.
+      // Bytes that arrived before the error are read before it.
       if (pieces.empty()) return done(fail(std::move(progress).error()));
       body_error_ = std::move(progress).error();
       return done(true);
@@ -336,7 +336,7 @@ Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::ve
         if (pieces != nullptr && !step.body.empty()) pieces->push_back(step.body);
         break;
       case Event::end:
-        // Bytes behind the end belong to nobody: the connection goes with them.
+        // Bytes behind the end belong to no response: the connection is closed.
         if (!input.empty()) spent_ = true;
         state_ = State::body_arrived;
         return Progress::end;
@@ -396,8 +396,8 @@ Exchange::Turn Exchange::begin_again(Error error) {
   watch_.emplace(connection().channel().descriptor(), written_before_, error.os_error, read_timeout_);
   failed_ = std::move(error);
   if (const Unread verdict = watch_->look(); verdict != Unread::undecided) return judge_unread(verdict);
-  // The next connection is acquired while the refusal is on its way; but nobody is waited for at a limit, where this very
-  // connection may be what fills it. A lease of the caller's has room for one connection.
+  // The next connection is acquired while the refusal is on its way, but without a wait at a limit, which this very
+  // connection may fill. A lease of the caller's has room for one connection.
   return go_to(lease_ ? Step::next : Step::prove);
 }
 

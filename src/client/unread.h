@@ -38,7 +38,7 @@ enum class Unread : std::uint8_t {
 ///    that was read. Any error other than EPIPE is such a reset (or a broken network); once it was fetched recv gives 0 as
 ///    if there were a FIN.
 /// 2. The FIN acknowledges what the peer had by then, and that is nothing of the request: the peer had ended its side before.
-/// 3. The peer's kernel refused the request: nobody was there to read. A peer that has ended only its own side acknowledges
+/// 3. The peer's kernel refused the request: no process was there to read. A peer that has ended only its own side acknowledges
 ///    instead, and may read on. Reset after a FIN the kernel leaves EPIPE, which tells it from a connection that it gave up
 ///    by itself; where a write has fetched that error, 0 is left.
 [[nodiscard]] constexpr Unread judge(const UnreadEvidence& seen) noexcept {

@@ -30,7 +30,7 @@ class UnreadWatch {
   [[nodiscard]] bool awaits_end() const noexcept { return !seen_.fin; }
 
  private:
-  /// Acknowledgements wake nobody: this often they are looked for.
+  /// Acknowledgements wake no thread: this often they are looked for.
   static constexpr Duration slice = std::chrono::milliseconds(10);
 
   int descriptor_;

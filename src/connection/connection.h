@@ -12,7 +12,7 @@
 
 namespace fastpool::connection {
 
-/// Who is told of a hang-up on an idle socket. Implemented over the reactor.
+/// Reports a hang-up on an idle socket. Implemented over the reactor.
 class HangUpWatch {
  public:
   virtual ~HangUpWatch() = default;
@@ -20,7 +20,7 @@ class HangUpWatch {
   virtual void unwatch(int descriptor) noexcept = 0;
 };
 
-/// A connection's place in the epoll set of an event loop, which ends with it. Destroyed by whoever may use the connection,
+/// A connection's place in the epoll set of an event loop, which ends with it. Destroyed by the thread that may use the connection,
 /// on any thread.
 class LoopSeat {
  public:
@@ -30,7 +30,7 @@ class LoopSeat {
   virtual ~LoopSeat() = default;
 };
 
-/// Both ends of a connection, for whoever asks even after it has gone back.
+/// Both ends of a connection, which may be asked for even after it has gone back.
 struct Addresses {
   net::SocketAddress local;
   net::SocketAddress peer;
@@ -47,7 +47,7 @@ class Connection final : public pool::Pooled {
   [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
 
-  /// Where it waits for readiness, if an event loop used it last: it stays there until somebody else uses it.
+  /// Where it waits for readiness, if an event loop used it last: it stays there until another loop or thread uses it.
   [[nodiscard]] LoopSeat* loop_seat() const noexcept { return loop_seat_.get(); }
   void sit_down(std::unique_ptr<LoopSeat> seat) noexcept { loop_seat_ = std::move(seat); }
   void leave_event_loop() noexcept {

@@ -36,7 +36,7 @@ int apply_all_options(int descriptor, int family, const Profile& profile) noexce
   return net::apply_options(descriptor, profile.socket_options);
 }
 
-/// Sessions of one origin and one verified name are offered to nobody else; TLS settings differ by context already.
+/// Sessions of one origin and one verified name are offered to no other; TLS settings differ by context already.
 std::string session_key(const Target& target, const std::string& server_name) {
   return target.origin.to_string() + '\n' + server_name + '\n' + target.profile.unix_socket;
 }

@@ -49,7 +49,7 @@ struct Dialed {
 /// Called exactly once per dial, on the reactor's thread, with no lock held.
 using DialDone = std::function<void(Result<Dialed>)>;
 
-/// What a dial asks of whoever drives it. None of these calls back into the dial before it returns.
+/// What a dial asks of its driver. None of these calls back into the dial before it returns.
 class DialHost {
  public:
   virtual ~DialHost() = default;
@@ -65,7 +65,7 @@ class DialHost {
 };
 
 /// One dial as a state machine: look-up, race of the addresses (RFC 8305), TLS handshake, deadline. It does no waiting and
-/// reads no clock: whoever drives it calls on_* with the time, then looks at finished() and next_timer().
+/// reads no clock: its driver calls on_* with the time, then looks at finished() and next_timer().
 ///
 ///   start -> resolving -> connecting -> handshaking -> finished
 ///      \________(IP address, Unix socket)___^ \____(no TLS)____^      any -> finished: error, deadline, abort()

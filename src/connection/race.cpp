@@ -21,7 +21,7 @@ bool never_asked(const FailedAttempt& failure) noexcept {
          (failure.os_error == EADDRNOTAVAIL && failure.address.family() == AF_INET6);
 }
 
-/// A socket file that is missing is as final as one that nobody listens on.
+/// A socket file that is missing is as final as one that has no listener.
 bool refused(const FailedAttempt& failure) noexcept {
   return failure.os_error == ECONNREFUSED || (failure.os_error == ENOENT && failure.address.family() == AF_UNIX);
 }

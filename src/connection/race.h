@@ -44,7 +44,7 @@ struct FailedAttempt {
   std::string_view step = "connect";  ///< what failed: "connect", "bind", "socket", ...; points to a literal
 };
 
-/// The error of a race that nobody won; `failures` has at least one entry. Its os_error is EMFILE or ENFILE if descriptors
+/// The error of a race in which no address connected; `failures` has at least one entry. Its os_error is EMFILE or ENFILE if descriptors
 /// ran out, else that of the last address which was really asked, else of the last. `final` if every address refused; those
 /// that this machine has no route or no IPv6 for count as refusing beside one that did.
 [[nodiscard]] Error race_error(const std::string& target, std::span<const FailedAttempt> failures);

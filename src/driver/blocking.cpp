@@ -108,7 +108,7 @@ Result<Driver::Written> Blocking::write(Connection& connection, std::span<iovec>
     const OperationClock clock(timeouts_.write, interrupt_);
     std::optional<Duration> slice = clock.first_slice();
     for (;;) {
-      // Whoever heeds the peer waits for both directions beside the call, which the usual request never comes to.
+      // A write that heeds the peer waits for both directions outside this call; the usual request never needs that.
       if (!heed) connection.set_send_timeout(*slice);
       const net::IoResult io = connection.channel().write(pieces, heed ? IoMode::dont_wait : IoMode::wait);
       if (io.status == IoStatus::ok) {

@@ -16,12 +16,12 @@
 
 namespace fastpool::driver {
 
-/// What an exchange asks of whoever waits for it. The blocking driver waits inside the call; an event loop's says
+/// What an exchange asks of the code that waits for it. The blocking driver waits inside the call; an event loop's says
 /// "pending", and the exchange is advanced again when that may have changed. Everything that differs between the two is
-/// behind this interface: the exchange does not know who drives it.
+/// behind this interface: the exchange does not know which of them drives it.
 ///
 /// One thread at a time. Each call that says pending is repeated, with the same arguments, until it says something else, or
-/// the driver is told to forget the wait.
+/// the driver's wait is cancelled.
 class Driver {
  public:
   struct ReadOutcome {

@@ -41,10 +41,10 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   [[nodiscard]] int descriptor() const noexcept { return epoll_.descriptor(); }
   /// Does what there is to do, without waiting: steps each operation that may go on.
   void turn();
-  /// The loop is gone: closes the descriptors. Operations that still wait are told (LoopOperation::orphaned()); none may
+  /// The loop is gone: closes the descriptors. Operations that still wait are ended by LoopOperation::orphaned(); none may
   /// begin. Idempotent.
   void close();
-  /// At the end of the process: closes the descriptors and tells nobody, so that nothing wakes the loop any more. Any thread.
+  /// At the end of the process: closes the descriptors and ends no operation, so that nothing wakes the loop any more. Any thread.
   void cut_off() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   /// Whether operations still wait; from now on descriptor() gets readable too when the last of them does no more.

@@ -231,7 +231,7 @@ Result<Driver::ReadOutcome> LoopOperation::read_arrived(Connection& connection, 
   if (!entry.readable && connection.channel().pending() == 0) return ReadOutcome{.pending = true};
   const net::IoResult io = connection.channel().read(buffer, IoMode::dont_wait);
   if (io.status == IoStatus::want_read) entry.readable = false;
-  // Less than there was room for: the socket is empty, and what comes will be told. A peer's end is told only once.
+  // Less than there was room for: the socket is empty, and the next bytes are reported. A peer's end is reported only once.
   if (io.status == IoStatus::ok && io.emptied && !entry.hung_up) entry.readable = false;
   if (auto outcome = read_outcome(io, connection)) return *outcome;
   return ReadOutcome{.pending = true};

@@ -21,7 +21,7 @@ namespace fastpool::driver {
 /// The event loop's driver of one exchange: never waits, but notes what for, and is stepped by its loop when that may have
 /// come. Derive from it and advance the exchange in step().
 ///
-/// Used by the loop's thread, or whoever stands in for it (\see EventLoop); wake() comes from any.
+/// Used by the loop's thread, or the one that stands in for it (\see EventLoop); wake() may be called from any thread.
 class LoopOperation : public Driver, private sync::Waker {
  public:
   LoopOperation(std::shared_ptr<EventLoop> loop, const Timeouts& timeouts) noexcept
@@ -39,7 +39,7 @@ class LoopOperation : public Driver, private sync::Waker {
   void rest() noexcept;
   /// Forgets it without a word, locks untouched: the process ends, or is a fork's child.
   void leak() noexcept;
-  /// Gives up what it waits for: leaves queues, gives back what came in that very moment.
+  /// Gives up what it waits for: leaves queues, gives back a lease that was handed over in that very moment.
   void forget() noexcept;
 
   [[nodiscard]] const Timeouts& timeouts() const noexcept override { return timeouts_; }
@@ -59,7 +59,7 @@ class LoopOperation : public Driver, private sync::Waker {
                                                      Duration at_most) override;
 
  protected:
-  /// Waits for the loop's next turn, so that whoever never has to wait for the peer leaves time to others. \returns false if
+  /// Waits for the loop's next turn, so that an operation which never has to wait for the peer leaves time to others. \returns false if
   /// there will be none.
   [[nodiscard]] bool put_off();
   /// What was waited for may have come. Called by EventLoop::turn().
@@ -89,7 +89,7 @@ class LoopOperation : public Driver, private sync::Waker {
   // The wait.
   bool waiting_ = false;
   bool expired_ = false;  // its deadline has passed
-  bool pausing_ = false;  // it is wait_for_hang_up's, which nobody ends by asking again
+  bool pausing_ = false;  // it is that of wait_for_hang_up(), which no repeated call ends
   EventLoop::Entry* watched_ = nullptr;
   Alarm alarm_;
   std::size_t place_ = 0;  // in the loop's waiting_, from 1 on

@@ -208,7 +208,7 @@ void Reactor::State::Entry::drop_interest(int descriptor) {
 
 // The thread -----------------------------------------------------------------------------------------------------------
 
-/// Lets a dial take one step if it still exists, then looks at what came of it.
+/// Lets a dial take one step if it still exists, then looks at its result.
 template <typename Step>
 void Reactor::State::drive(std::uint64_t id, Step step) {
   const auto found = dials.find(id);
@@ -486,7 +486,7 @@ void Reactor::watch(int descriptor, std::uint64_t token) {
   {
     const std::lock_guard lock(state_->mutex);
     if (!state_->start_locked() || !state_->open_epoll_locked()) {
-      return;  // the peek at checkout still finds what this would have told
+      return;  // the peek at checkout still finds the hang-up
     }
   }
   constexpr std::uint32_t events = EPOLLRDHUP | EPOLLET;

@@ -218,7 +218,7 @@ void ReactorThread::State::wait() {
       wake_without_descriptor.wait_until(lock, std::min(until, now + descriptor_retry), woken);
       return;
     }
-    if (woken()) until = now;  // what came before the eventfd could be opened gave no signal
+    if (woken()) until = now;  // commands from before the eventfd was opened gave no signal
   }
   std::array<epoll_event, 64> buffer;
   const auto events = epoll.wait(buffer, std::max(Duration::zero(), Duration(until - now)));

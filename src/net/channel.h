@@ -43,11 +43,11 @@ struct IoResult {
 enum class Liveness : std::uint8_t {
   alive,      ///< nothing to read, or only TLS post-handshake messages, now consumed
   dead,       ///< closed, reset
-  unexpected  ///< bytes that nobody asked for: the connection must not be used
+  unexpected  ///< bytes that belong to no response: the connection must not be used
 };
 
 /// Bytes to and from a peer: TCP, TLS over TCP, or scripted in tests. Knows nothing of HTTP.
-/// Owned by a connection; used by one thread at a time (whoever holds the lease). The one exception is shutdown(), which
+/// Owned by a connection; used by one thread at a time (the lease's holder). The one exception is shutdown(), which
 /// another thread may call while the owner keeps the channel alive: it wakes a thread that waits in read() or write().
 /// Destruction closes the descriptor.
 class Channel {
@@ -60,7 +60,7 @@ class Channel {
   /// False while a handshake is still to be done; until then neither read() nor write(). peek() may be asked: a channel may
   /// lie idle without its handshake.
   [[nodiscard]] virtual bool established() const noexcept { return true; }
-  /// One step of the handshake, by whoever holds the lease: ok (established() from now on), error (see
+  /// One step of the handshake, by the lease's holder: ok (established() from now on), error (see
   /// handshake_error(); a peer that closes is one, too), or want_read / want_write: to be called again. In IoMode::dont_wait
   /// that is once the socket is readable / writable, for it has met EAGAIN that way. In IoMode::wait the step has waited in
   /// the kernel (SO_RCVTIMEO, SO_SNDTIMEO), so it is at once, after a look at clock and signals.

@@ -7,7 +7,7 @@ namespace fastpool::net {
 /// Owns one file descriptor of the library: socket, epoll, eventfd. Every live one is noted in a process-wide bitmap, so
 /// that the child of a fork can close what it inherited (\see install_fork_handler) without touching any lock or
 /// object of the parent. The note is made after the descriptor exists and erased before it is closed, so that a number
-/// that belongs to somebody else is never closed. One that was inherited by a fork closes nothing: the handler has
+/// that belongs to other code is never closed. One that was inherited by a fork closes nothing: the handler has
 /// already done it, and the number may belong to another descriptor by now.
 class Descriptor {
  public:

@@ -43,7 +43,7 @@ class Epoll {
 };
 
 /// A counter in the kernel that one thread raises to wake another which waits for its descriptor to be readable.
-/// Non-blocking, close-on-exec. Any thread may signal; whoever waits drains.
+/// Non-blocking, close-on-exec. Any thread may signal; the waiting thread drains.
 class EventFd {
  public:
   /// \returns an invalid one on failure, with errno set.

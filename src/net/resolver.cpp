@@ -97,7 +97,7 @@ struct Resolver::State {
   struct Cached {
     AddressList addresses;
     TimePoint asked;
-    Duration max_age{};  ///< of the look-up's callers: nobody else may want it for longer
+    Duration max_age{};  ///< of the look-up's callers; no other caller may want it for longer
     CacheEntry entry = 0;
     [[nodiscard]] bool outlived(TimePoint now) const noexcept { return now - asked >= max_age; }
   };
@@ -126,7 +126,7 @@ struct Resolver::State {
   static bool start_thread(const std::shared_ptr<State>& state);
 };
 
-/// Makes room by dropping what nobody wants any more and, if that is nothing, the oldest.
+/// Makes room by dropping expired entries and, if that is nothing, the oldest.
 void Resolver::State::keep(const Flight& flight, const AddressList& addresses) {
   if (settings.cache_names == 0 || flight.max_age <= Duration::zero()) {
     return;

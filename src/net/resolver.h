@@ -41,7 +41,7 @@ class Resolver {
  public:
   struct Settings {
     /// Slow names hold a thread each; beyond this many they queue. Threads are cheap while they wait, so there are enough
-    /// for fifty slow names to block nobody else.
+    /// for fifty slow names to block no other look-up.
     std::size_t max_threads = 64;
     Duration thread_idle = std::chrono::seconds{10};
     std::size_t cache_names = 1024;

@@ -64,7 +64,7 @@ void shutdown_both(int descriptor) noexcept;
 /// \returns the events that are; 0 after the time or a signal.
 [[nodiscard]] short wait_until_ready(int descriptor, short events, Duration at_most) noexcept;
 
-/// A look at what came in without waiting and without taking it: one system call.
+/// A look at received bytes, without waiting and without taking them: one system call.
 [[nodiscard]] Liveness peek(const Descriptor& socket) noexcept;
 
 /// The socket's own address and its peer's; unspecified on failure.

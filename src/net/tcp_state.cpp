@@ -24,7 +24,7 @@ std::optional<TcpState> tcp_state([[maybe_unused]] int descriptor) noexcept {
   tcp_info info{};
   socklen_t length = sizeof(info);
   if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || length < needed) return std::nullopt;
-  // Of a connection that was ever made at least the SYN is acknowledged: zero is a field that nobody filled.
+  // Of a connection that was ever made at least the SYN is acknowledged: zero is a field that the kernel did not fill.
   if (info.tcpi_bytes_acked == 0) return std::nullopt;
   return TcpState{info.tcpi_state == tcp_close, info.tcpi_bytes_acked, std::chrono::microseconds(info.tcpi_rtt)};
 #else

@@ -26,7 +26,7 @@ enum class StreamEnd : std::uint8_t {
   broken  ///< by an error of the socket, or not within 64 KiB
 };
 
-/// Takes and forgets what has arrived, up to its end; never waits. For a socket whose bytes nobody wants any more.
+/// Takes and forgets what has arrived, up to its end; never waits. For a socket whose bytes are not wanted any more.
 [[nodiscard]] StreamEnd skip_to_end(int descriptor) noexcept;
 
 /// Waits until the connection is reset or closed in both directions, or, with `or_readable`, until there is something to

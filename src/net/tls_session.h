@@ -4,7 +4,7 @@
 
 namespace fastpool::net {
 
-/// What a TLS handshake came to, as plain values: they last beyond the connection, and looking at them touches nobody.
+/// The result of a TLS handshake, as plain values: they outlive the connection, and reading them takes no lock.
 /// Made once per handshake and never changed, so any thread may read it.
 struct TlsSession {
   std::string version;          ///< "TLSv1.3", "TLSv1.2"

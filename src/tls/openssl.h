@@ -1,12 +1,12 @@
 #pragma once
 
 /// \file
-/// Owners for OpenSSL's objects and the words of its error queue. The queue belongs to the thread: whoever calls OpenSSL
+/// Owners for OpenSSL's objects and the words of its error queue. The queue belongs to the thread: a function that calls OpenSSL
 /// clears it before, and leaves it empty behind.
 ///
 /// OpenSSL locks what the whole process shares (its table of algorithms, its random numbers, the indexes of its objects), a
 /// fork's child has to go on with that, and whatever another thread of the parent had locked stays locked there. So
-/// whoever calls OpenSSL for more than a look at an object does it in an OpenSslSection, which holds up forks; the socket's
+/// code that calls OpenSSL for more than a look at an object does so in an OpenSslSection, which holds up forks; the socket's
 /// waits are taken out of it again (socket_bio.cpp).
 ///
 /// OpenSSL frees what it shares when the process exits, by an exit handler of its own, while destructors of the program

@@ -29,7 +29,7 @@ BioHandle reader_of(std::string_view bytes) {
 Infos read_infos(std::string_view pem) {
   const BioHandle reader = reader_of(pem);
   if (reader == nullptr) return nullptr;
-  char no_password[] = "";  // as OpenSSL has it for bundles: nobody is asked
+  char no_password[] = "";  // as OpenSSL has it for bundles: no prompt
   return Infos(PEM_X509_INFO_read_bio(reader.get(), nullptr, nullptr, no_password));
 }
 

@@ -35,7 +35,7 @@ Error cannot_read(std::string_view role, const std::string& path, int problem) {
 
 /// Reads a file to its end. \returns 0 or an errno value.
 int read_whole(const std::string& path, std::string& content) {
-  // Without O_NONBLOCK a FIFO that nobody writes to would hold up the caller in open().
+  // Without O_NONBLOCK a FIFO without a writer would hold up the caller in open().
   const net::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) return errno;
   struct stat status{};

@@ -31,7 +31,7 @@ struct SocketIo {
 /// A BIO that sends and receives on `io`'s socket and never raises SIGPIPE.
 ///
 /// It does not tell OpenSSL of the end of the stream (BIO_eof is false): OpenSSL would answer a missing close_notify with
-/// a fatal alert on the wire and forget the session. Whoever reads looks at `peer_closed` instead.
+/// a fatal alert on the wire and forget the session. Readers look at `peer_closed` instead.
 /// \param io outlives the BIO. \returns null without memory.
 [[nodiscard]] BioHandle make_socket_bio(SocketIo& io) noexcept;
 

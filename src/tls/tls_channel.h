@@ -23,7 +23,7 @@ class TlsChannel final : public net::Channel {
   ~TlsChannel() override;
 
   [[nodiscard]] bool established() const noexcept override;
-  /// Done by the dial, so that whoever leases the connection finds it established.
+  /// Done by the dial, so that the caller that leases the connection finds it established.
   [[nodiscard]] net::IoResult handshake(net::IoMode mode) noexcept override;
   /// Its words: certificate has expired, host name mismatch, unable to get local issuer certificate, ...
   [[nodiscard]] Error handshake_error() const override;
