@@ -1,4 +1,4 @@
-"""`accelerate`: the pool, and the shortcuts, under an httpx client that somebody has already made."""
+"""`accelerate`: the pool, and the shortcuts, under an httpx client that exists already."""
 
 from __future__ import annotations
 
@@ -255,5 +255,5 @@ class _AsyncLeaving:
 
 
 def _not_closed() -> None:
-    """Connections of an event loop that is gone, mostly. Nobody's request is to fail for that."""
+    """Connections of an event loop that is gone, mostly. No request must fail for that."""
     logging.getLogger("fast_litellm").info("an old connection of an accelerated client was not closed", exc_info=True)

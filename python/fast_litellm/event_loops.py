@@ -90,7 +90,7 @@ def _trio_loop() -> _core.EventLoop:
         return core
     core = _core.EventLoop(None, _TrioFuture)
     trio.lowlevel.spawn_system_task(_serve_trio, trio, core, id(token), name="fast_litellm")
-    _remember(token, core)  # once somebody serves it
+    _remember(token, core)  # once the system task serves it
     return core
 
 

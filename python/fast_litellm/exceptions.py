@@ -1,6 +1,6 @@
 """What the pool's errors are in Python: one table from the core's codes to exceptions.
 
-Requests raise httpx's own exceptions, so that whoever handles httpx's handles ours. Each exception carries `.code`,
+Requests raise httpx's own exceptions, so that code which handles httpx's handles ours. Each exception carries `.code`,
 `.phase` and `.bytes_sent` as the core saw them; where the system said something, its `OSError` is the `__cause__`.
 
 One row differs from httpx on purpose. A connection that ended early after bytes of the request went out is a

@@ -33,7 +33,7 @@ Place = tuple[Any, str, Judge]
 
 
 def is_function_beside(sibling: object) -> Judge:
-    """True for a plain function whose code is in the file of `sibling`'s, a function that nobody replaces.
+    """True for a plain function whose code is in the file of `sibling`'s, a function that no library replaces.
 
     Names prove nothing (`functools.wraps` copies them), and a module's `__file__` need not be where its code was
     compiled. Without such a sibling nothing is known, and nothing believed.
@@ -43,7 +43,7 @@ def is_function_beside(sibling: object) -> Judge:
 
 
 class Seams:
-    """The places where others hook in, and what they hold while nobody does.
+    """The places where others hook in, and what they hold otherwise.
 
     Any thread may ask. What a seam holds is judged by what it is, not by what it was first seen to be, so a mock that
     was in place before this package came is recognised too.
@@ -292,7 +292,7 @@ def accelerated(
     library: Library, ours: Any, make_stock: Callable[[], Any], vetoes: tuple[Veto, ...] = ()
 ) -> AcceleratedTransport:
     """The transport of a client of `library`: `ours` while nothing stands against it, else what `make_stock` makes.
-    Whoever asks it takes it for the library's own."""
+    `isinstance` takes it for the library's own."""
     kind = _passing(AcceleratedTransport, library.httpx.BaseTransport, library.httpx.HTTPTransport, "handle_request")
     made: AcceleratedTransport = kind(library, seams_of(library.httpx), ours, make_stock, vetoes)
     return made
@@ -311,7 +311,7 @@ def async_accelerated(
 
 @functools.cache
 def of_library(kind: type, base: type) -> Any:
-    """`kind` as a transport of the library that `base` is of: whoever asks gets one that is both."""
+    """`kind` as a transport of the library that `base` is of: an `isinstance` check sees both."""
     return type(kind.__name__, (kind, base), {"__doc__": kind.__doc__, "__module__": __name__})
 
 

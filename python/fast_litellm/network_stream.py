@@ -78,7 +78,7 @@ class NetworkStream:
             raise self.error(name, *error.args) from error
 
     def _waitable(self, failure: str) -> socket.socket:
-        """A duplicate of the socket, so that its number stays this connection's while somebody waits for it."""
+        """A duplicate of the socket, so that its number stays this connection's while a caller waits for it."""
         waitable: socket.socket | None = getattr(self, "_socket", None)
         if waitable is None:
             descriptor = self._exchange.descriptor

@@ -53,8 +53,8 @@ def refuse() -> None:
 
 
 def _found() -> Iterator[str]:
-    # A function of the module that nobody replaces: what is the module's own was compiled from the same file, and looks
-    # its names up in the same module (eventlet compiles Python's file a second time).
+    # A function of the module that no library replaces: what is the module's own was compiled from the same file, and
+    # looks its names up in the same module (eventlet compiles Python's file a second time).
     sibling: Any = socket.has_dualstack_ipv6
     file, module = sibling.__code__.co_filename, sibling.__globals__
 

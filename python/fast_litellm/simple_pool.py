@@ -69,8 +69,8 @@ class SimpleConnectionPool(_core.Pool):
 
     `get_stats()` counts, among more, `total_connections`, `active_connections` (leased) and `idle_connections`.
 
-    `leak_after`: a lease held longer than so many seconds is told once, as a warning of the logger "fast_litellm" that
-    says where it was taken; None: leases are not watched.
+    `leak_after`: a lease held longer than so many seconds is reported once, as a warning of the logger "fast_litellm"
+    that says where it was taken; None: leases are not watched.
 
     `dns_lifetime`: for how many seconds the addresses of a name serve new connections; they are looked up again before
     that if none of them can be connected to. 0: each connection looks them up, or shares a look-up that is under way.

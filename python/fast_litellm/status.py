@@ -58,7 +58,7 @@ def remove_acceleration() -> bool:
 
 
 def get_patch_status() -> dict[str, Any]:
-    """What was patched and what came of it.
+    """What was patched, and with which result.
 
     `httpx_shortcuts`: shortcut -> {"on" or why not: clients};
     `applied`; `available` and `enabled`; `litellm`: its version, or None while it is not imported; `points`: name ->

@@ -1,8 +1,8 @@
 """From httpx's `verify`, `cert` and `trust_env` to who speaks TLS: the core, by settings, or an `ssl.SSLContext`.
 
 Settings verify what this Python's own default context would: its verify flags, ciphers, security level and lowest
-version are read from one. What cannot be told to the core in full is not: a context of the caller's, one of a class
-that stands in the place of Python's own (truststore), and one that logs its keys speak TLS themselves.
+version are read from one. What cannot be expressed to the core in full is not taken over: a context of the caller's,
+one of a class that stands in the place of Python's own (truststore), and one that logs its keys speak TLS themselves.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _trust_locations(verify: Verify, trust_env: bool) -> tuple[str, str] | None:
 
 
 def is_original_context_class() -> bool:
-    """False if somebody put another class in the place of `ssl.SSLContext`."""
+    """False if another class stands in the place of `ssl.SSLContext`."""
     context: Any = ssl.SSLContext
     return context.__module__ == "ssl" and [base.__module__ for base in context.__bases__] == ["_ssl"]
 

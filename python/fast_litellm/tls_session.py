@@ -1,4 +1,4 @@
-"""A TLS session of the core's own, as whoever looks at an `ssl.SSLObject` expects it.
+"""A TLS session of the core's own, as users of `ssl.SSLObject` expect it.
 
 A certificate is decoded by Python's own `ssl`, so that its dictionary is what `getpeercert()` gives anywhere else.
 """

@@ -1,4 +1,4 @@
-"""httpx's `trace` request extension: a function that is told each step of a request.
+"""httpx's `trace` request extension: a function that is called at each step of a request.
 
     client.get(url, extensions={"trace": lambda name, info: print(name)})
 
@@ -25,7 +25,7 @@ come together, once the connection is there, for the request that is its first. 
 does TLS itself. Connection attempts that are repeated, and a request sent again over another connection, are one.
 
 What happens between the events is the transport's: it comes in as `Steps`. The events' order stands here once, for
-both kinds of transport, as a generator that yields what is to be told (`Tell`) or done (a function).
+both kinds of transport, as a generator that yields what is to be reported (`Tell`) or done (a function).
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def _closing(steps: Steps) -> Plan:
     yield Tell("http11.response_closed.complete", {"return_value": None})
 
 
-# What is told or done, without and with await.
+# What is reported or done, without and with await.
 
 
 def _run(plan: Plan, trace: TraceFunction) -> Any:

@@ -1,4 +1,4 @@
-"""Requests with the `trace` extension: the same exchange, taken step by step, and each step told (see `trace`)."""
+"""Requests with the `trace` extension: the same exchange, taken step by step, and each step reported (see `trace`)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _response(transport: SyncTransport | AsyncTransport, steps: _Steps, head: tr
 
 
 class _Steps:
-    """What the two kinds have in common. One exchange; nobody but its request and response has it."""
+    """What the two kinds have in common. One exchange; only its request and response have it."""
 
     exchange: Any = None
 

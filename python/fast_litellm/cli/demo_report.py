@@ -30,7 +30,7 @@ class Row:
     first_tokens: list[float] = field(default_factory=list)
     elapsed: float = 0.0
     processor_time: float = 0.0
-    #: None where nobody could count them: a real provider, and a client without our pool.
+    #: None where they cannot be counted: a real provider, and a client without our pool.
     handshakes: int | None = None
     connections: int | None = None
 

@@ -144,7 +144,7 @@ def _is_of_litellm(called: Any) -> bool:
 
 
 def default_context() -> Any:
-    """The TLS context that aiohttp uses where it is told nothing."""
+    """The TLS context that aiohttp uses by default."""
     import ssl
 
     import aiohttp.connector

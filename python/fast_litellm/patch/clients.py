@@ -79,7 +79,7 @@ def _later(original: Function, client: Any, keywords: Mapping[str, Any]) -> Call
 
     def make() -> Any:
         living = reference()
-        # Only its transport is left, in somebody's hands. httpx makes one from the arguments alone.
+        # Only its transport is left, referred to by other code. httpx makes one from the arguments alone.
         return original(kind.__new__(kind) if living is None else living, **keywords)
 
     return make
@@ -157,7 +157,7 @@ class ClientPoints:
             return None
         arguments = arguments._replace(transport=None, http1=settings.http1, http2=settings.http2)
         if of_litellm:
-            # It was told nothing of the client's arguments.
+            # It got none of the client's arguments.
             default = self._is_the_librarys_default(settings.context)
             arguments = Arguments(True if default else settings.context, http1=settings.http1, http2=settings.http2)
         return self._build(side, self._decide(arguments, settings.extras()), lambda: given)

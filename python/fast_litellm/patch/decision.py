@@ -90,7 +90,7 @@ def decide(
 def _context_of(arguments: Arguments, library: Library) -> Any:
     """What httpx makes of verify, cert and trust_env, a certificate loaded into the user's own context included.
 
-    Nobody but the library makes anything of its default; so all clients have the same one, and share connections.
+    Only the library makes its default; so all clients have the same one, and share connections.
     """
     if arguments.verify is True and not arguments.cert:
         from fast_litellm.tls import trust_now

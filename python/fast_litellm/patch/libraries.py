@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Library(NamedTuple):
-    """Whoever constructs a client decides which library's classes it gets: nothing here is mixed."""
+    """The code that constructs a client decides which library's classes it gets: nothing here is mixed."""
 
     #: httpx, or a module with its names. It may be known under the other's name too (`httpx2.alias_httpx`): what it
     #: calls itself counts.

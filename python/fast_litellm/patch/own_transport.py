@@ -1,7 +1,7 @@
 """Transports that litellm or an SDK makes for its own client: not the user's, so ours may stand in their place.
 
 litellm makes one of aiohttp for every asynchronous client, and one of httpx's for `force_ipv4`; the anthropic SDK makes
-one of httpx's with socket options. What such a transport would do is told by its settings.
+one of httpx's with socket options. What such a transport would do follows from its settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .libraries import Library
 
 
 class AiohttpSettings(NamedTuple):
-    """What litellm told its aiohttp transport."""
+    """The settings that litellm gave its aiohttp transport."""
 
     #: An ssl.SSLContext, or False to verify nothing.
     verify: Any

@@ -44,7 +44,7 @@ class Points:
         self.states[name] = "not needed"
 
     def restore(self) -> None:
-        """Gives everything back. An attribute that somebody replaced on top of ours is left: theirs calls ours, and
+        """Gives everything back. An attribute that other code replaced on top of ours is left: theirs calls ours, and
         ours does nothing once the patch is inactive."""
         while self._replaced:
             owner, attribute, own, replacement = self._replaced.pop()

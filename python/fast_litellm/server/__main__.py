@@ -121,7 +121,7 @@ async def serve(arguments: argparse.Namespace, ca_file: Path) -> None:
     scheme = "https" if arguments.tls else "http"
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     origin = f"{scheme}://{host}:{port}"
-    # Listening now, so that whoever reads the line may connect at once: the kernel queues until the loop accepts.
+    # Listening now, so that a reader of the line may connect at once: the kernel queues until the loop accepts.
     listener.listen(1024)
     if arguments.print_json:
         where = {
@@ -160,7 +160,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    # A truncated answer leaves the application as an exception on purpose: its traceback is nobody's news.
+    # A truncated answer leaves the application as an exception on purpose: its traceback is not logged.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     # uvicorn raises the signal that stopped it once more, for its callers. Here it is the ordinary end, after which the

@@ -1,4 +1,4 @@
-"""What the server saw: each request as it was on the wire, kept for whoever compares clients."""
+"""What the server saw: each request as it was on the wire, kept for comparisons of clients."""
 
 from __future__ import annotations
 

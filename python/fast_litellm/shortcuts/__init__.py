@@ -10,7 +10,7 @@ urls        a URL given as a string is parsed once, not at every request
 headers     a request's headers are merged with the client's in one pass
 requests    a request gets its `Host` and content headers in one pass
 auth        no look for a password and no authentication flow where there is none
-single      a request is sent once without a loop, a context manager and a log record that nobody takes
+single      a request is sent once without a loop, a context manager and a log record that no handler takes
 streams     the pieces, text and lines of a streamed body are made in one generator, not in up to five
 bodies      a body that is read whole is read from the transport directly, not through four generators
 ==========  ===========================================================================================================
@@ -20,7 +20,7 @@ The rule for all of them: the same requests, responses, cookies, hooks, errors a
 - a shortcut is put on only if every function of httpx that it stands in for, or relies on, is one that it was written
   and tested for, recognised by its source (`known.py`); with another httpx it stays off, and `states()` says so;
 - only if the client's class takes these functions from httpx (a subclass with a `send` of its own keeps it);
-- whoever replaces one of these functions later (a mock, a tracer) is seen at the next request, which then takes
+- a later replacement of one of these functions (a mock, a tracer) is seen at the next request, which then takes
   httpx's way; so does every request that is not of the plain kind a shortcut is for.
 
 FAST_LITELLM_HTTPX_SHORTCUTS turns them off, all or by name.

@@ -1,8 +1,8 @@
 """A request sent, and its response bound to it, in one function.
 
-Stands in for the loop over redirections and the function within it that sends once, while nobody wants the log record
-`HTTP Request: ...`, whose origin is that function. (Whether somebody wants it is asked before the request.) The request
-that follows a redirection goes on through the loop.
+Stands in for the loop over redirections and the function within it that sends once, while no handler wants the log
+record `HTTP Request: ...`, whose origin is that function. (That is checked before the request.) The request that
+follows a redirection goes on through the loop.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A response that is asked for with `stream=True` becomes an instance of a class of its own, derived from httpx's, whose
 `iter_*` and `aiter_*` read the transport's pieces directly. What is decoded and cut into lines is httpx's own decoders'
-work. Chunks of a given size, a body with a content encoding, and a response that somebody has touched are httpx's.
+work. Chunks of a given size, a body with a content encoding, and a response that other code has touched are httpx's.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RELIES_ON = (
 )
 
 _Utf8: Any = codecs.getincrementaldecoder("utf-8")
-#: What a response has once somebody has read or touched it: then httpx reads the rest.
+#: What a response has once other code has read or touched it: then httpx reads the rest.
 _TOUCHED = frozenset(
     [f"{prefix}iter_{what}" for prefix in ("", "a") for what in ("raw", "bytes", "text", "lines")]
     + ["close", "aclose", "_get_content_decoder", "_content", "_decoder"]
