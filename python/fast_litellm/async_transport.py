@@ -89,7 +89,10 @@ async def again(transport: Transport, arguments: Any, error: Forked) -> _core.As
     """A second try after other code has closed the pool's descriptors, if nothing was sent; else raises `error`."""
     if getattr(error, "bytes_sent", 1):
         raise error
-    exchange = transport._start(renewed_event_loop(), *arguments)
+    try:
+        exchange = transport._start(renewed_event_loop(), *arguments)
+    except OSError as refused:
+        raise transport._cannot_watch(refused) from refused
     await exchange
     return exchange
 

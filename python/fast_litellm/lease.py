@@ -75,7 +75,11 @@ class Lease:
                 raise cannot_watch(error) from error
             held = await begun
         except Forked:
-            held = await self._pool.start_lease(renewed_event_loop(), self._endpoint, self._timeout)
+            try:
+                begun = self._pool.start_lease(renewed_event_loop(), self._endpoint, self._timeout)
+            except OSError as error:
+                raise cannot_watch(error) from error
+            held = await begun
         self._hold(held)
         return AsyncLease(self)
 

@@ -173,7 +173,11 @@ class SimpleConnectionPool(_core.Pool):
                 raise
         from .event_loops import renewed_event_loop
 
-        return await self.start_request(renewed_event_loop(), connection, method, target, headers, content, timeout)
+        try:
+            begun = self.start_request(renewed_event_loop(), connection, method, target, headers, content, timeout)
+        except OSError as refused:
+            raise cannot_watch(refused) from refused
+        return await begun
 
     def drain(self, timeout: float | None = 30.0) -> bool:
         """Ends the pool gracefully. New leases and requests are refused with `PoolClosed`, those that are queued
