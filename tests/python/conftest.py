@@ -13,6 +13,7 @@ from fast_litellm.server import EmbeddedServer
 from support.certificates import Certificates, make_certificates
 
 pytest_plugins = ["peers.fixtures", "support.skips_plugin"]
+collect_ignore = ["third_party"]  # other libraries' suites, which tests of ours run
 
 # Before anything imports litellm: no look-up of its tables on the network, no .env file, no proxy between the tests
 # and their servers on loopback.
