@@ -446,6 +446,7 @@ Reactor::~Reactor() {
   state_->stop();
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): copies go into the command, see below
 void Reactor::dial(std::shared_ptr<const connection::Target> target, TimePoint deadline, connection::DialDone done,
                    TimePoint start, const void* key) {
   if (state_->inherited()) {

@@ -91,6 +91,7 @@ void Acquisition::stop(Error error) {
   if (state_ == State::resting) {
     waiter_.error = std::move(error);
     state_ = State::ended;
+    return;
   }
   if (state_ != State::waiting) return;
   const std::lock_guard lock(endpoint_.mutex);

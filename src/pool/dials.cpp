@@ -245,6 +245,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     tallies_.dial_failures.add();
   }
 
+  const bool failed = !result;
   Actions actions;
   bool dropped = false;
   bool held_up = false;
@@ -278,7 +279,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     }
   }
   if (dropped) {
-    end_dropped(slot, std::move(result));
+    end_dropped(slot, std::move(result));  // NOLINT(bugprone-use-after-move): that of a dropped dial was not moved
     return;
   }
   perform(actions);
@@ -293,7 +294,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     for (Endpoint* const other : starving) {  // its place is free, though not its descriptor
       dispatch(*other);
     }
-  } else if (!result && starved_count_.get() != 0) {
+  } else if (failed && starved_count_.get() != 0) {
     relieve_starvation();  // its descriptor is free
   }
   if (parked) {
