@@ -81,10 +81,10 @@ def error_factory(
     return error
 
 
-def cannot_watch(error: OSError, *, library: str = "httpx", sent: bool = False) -> BaseException:
+def cannot_watch(error: OSError, *, library: str = "httpx") -> BaseException:
     """The exception for an event loop that cannot wait for a connection, since the process is out of descriptors."""
     detail = f"the event loop cannot watch a connection: {error.strerror or error}"
-    return error_factory("connect_failed", "connect", int(sent), error.errno or 0, detail, library=library)
+    return error_factory("connect_failed", "connect", 0, error.errno or 0, detail, library=library)
 
 
 def _exception(library: ModuleType, name: str) -> type[Exception]:

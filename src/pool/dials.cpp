@@ -450,7 +450,7 @@ bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, co
     }
   }
   if (!out_of_descriptors(error)) return false;
-  // Nothing comes back: those whose own dials have met the same are told now, and not one after another.
+  // Nothing comes back: callers whose own dials met the same fail now, and not one after another.
   for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
     Waiter* const next = waiter->next;
     if (waiter->held_up && waiter->dial == nullptr) fail_locked(endpoint, *waiter, error);

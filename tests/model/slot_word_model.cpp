@@ -384,7 +384,7 @@ enum class Binding : std::uint8_t { claims_it, trusts_its_look };
 enum class Report : std::uint8_t { asks_first, frees_it };
 
 /// No caller waits for a dial: a newcomer may bind to it, another endpoint's caller may drop it for its place, and it ends.
-/// Whoever has it, has it alone, and in the end the slot holds its connection or was freed once.
+/// Its owner has it alone, and in the end the slot holds its connection or was freed once.
 template <typename Atomics, Binding binding, Report report>
 struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
   using Word = sync::BasicSlotWord<Atomics>;

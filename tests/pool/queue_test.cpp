@@ -589,7 +589,7 @@ TEST_F(AbandonedDials, leave_nothing_whichever_comes_first_their_end_or_their_be
       refuse_dial(refusal());
     } else {
       complete_dial();
-      EXPECT_TRUE(records_.back()->closed) << "it is nobody's";
+      EXPECT_TRUE(records_.back()->closed) << "no caller waits for it";
     }
     complete_dial();
     EXPECT_TRUE(caller.get().ok());

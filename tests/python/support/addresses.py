@@ -19,7 +19,7 @@ def refusing_port() -> int:
 
 @contextmanager
 def silent_port() -> Iterator[int]:
-    """A port whose host drops every attempt to connect: its backlog is full, and nobody accepts."""
+    """A port whose host drops every attempt to connect: its backlog is full, and no process accepts."""
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         port: int = listener.getsockname()[1]
