@@ -344,11 +344,7 @@ void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay&
     return;
   }
   // A linked cell stays as a tombstone.
-  const bool linked = slot.word.load().linked();
-  if (linked) endpoint.tombstones.add();
-  const auto step = slot.word.fail_dial();
-  if (linked && !step.linked) endpoint.tombstones.subtract();
-  if (!step.linked) slab_.give(slot);
+  if (!count_tombstone(slot, [&slot] { return slot.word.fail_dial(); }).linked) slab_.give(slot);
   unreserve(endpoint);
 }
 

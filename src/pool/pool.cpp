@@ -393,13 +393,7 @@ bool Pool::vacate(LeaseRef ref) noexcept {
 
 // Ends a lease in Closing: finish_closing() comes next. False: it is not that lease any more, or in use.
 bool Pool::begin_close(LeaseRef ref) noexcept {
-  Endpoint& endpoint = *ref.slot->endpoint.get();
-  // A linked cell becomes a tombstone: counted before a pop can meet it as such and count it down.
-  const bool linked = ref.slot->word.load().linked();
-  if (linked) endpoint.tombstones.add();
-  const auto step = ref.slot->word.begin_close(ref.generation);
-  if (linked && !(step.made && step.linked)) endpoint.tombstones.subtract();  // it was unlinked meanwhile
-  return step.made;
+  return count_tombstone(*ref.slot, [ref] { return ref.slot->word.begin_close(ref.generation); }).made;
 }
 
 bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {

@@ -224,6 +224,17 @@ class Pool {
   void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
+  /// Makes a step to Closing, which turns a linked cell into a tombstone: counted before a pop can meet it as such and count it
+  /// down, and not at all if it was unlinked meanwhile.
+  template <typename MakeStep>
+  [[nodiscard]] SlotWord::Step count_tombstone(Slot& slot, MakeStep make_step) noexcept {
+    Endpoint& endpoint = *slot.endpoint.get();
+    const bool linked = slot.word.load().linked();
+    if (linked) endpoint.tombstones.add();
+    const SlotWord::Step step = make_step();
+    if (linked && !(step.made && step.linked)) endpoint.tombstones.subtract();
+    return step;
+  }
   [[nodiscard]] bool begin_close(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
   [[nodiscard]] std::optional<LeaseRef> unless_refusing(LeaseRef ref) noexcept;
