@@ -7,6 +7,8 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/field.hpp>
 
+#include "h1/lenient_head.h"
+
 namespace fastpool::h1 {
 namespace {
 
@@ -16,17 +18,31 @@ namespace http = boost::beast::http;
 constexpr std::size_t usual_headers = 16;
 constexpr std::size_t usual_header_bytes = 512;
 
-constexpr const char* repeated_length = "repeated or conflicting Content-Length";
 constexpr const char* length_beside_coding = "Content-Length beside Transfer-Encoding";
 
-/// Later releases of Beast tell repeated lengths from bad ones; earlier ones have no such member.
+/// Later releases of Beast report repeated lengths apart from bad ones; earlier ones have no such member.
 template <typename Errors>
-bool is_multiple_content_length(const boost::beast::error_code& code) {
+bool is_about_length(const boost::beast::error_code& code) {
   if constexpr (requires { Errors::multiple_content_length; }) {
-    return code == Errors::multiple_content_length;
-  } else {
-    return false;
+    if (code == Errors::multiple_content_length) return true;
   }
+  return code == Errors::bad_content_length;
+}
+
+/// What is wrong with the lengths of a complete head. Releases of Beast differ in how they report a list of lengths, so
+/// that our own rule names the fault.
+const char* explain_length(std::string_view head) {
+  MessageFacts facts;
+  bool bare_lf = false;
+  for (std::string_view line = take_line(head, bare_lf); !line.empty(); line = take_line(head, bare_lf)) {
+    const FieldLine found = read_field_line(line);
+    if (found.kind != FieldLine::Kind::field) continue;
+    const boost::beast::string_view name(found.name.data(), found.name.size());
+    if (http::string_to_field(name) != http::field::content_length) continue;
+    const char* const complaint = facts.note(http::field::content_length, found.value).complaint;
+    if (complaint != nullptr) return complaint;
+  }
+  return "a Content-Length that is not one number";  // one that is folded over two lines
 }
 
 bool is_control(char byte) noexcept {
@@ -91,10 +107,8 @@ void MessageReader::complain(const char* complaint, error_code& code) {
 // Runs only when something is wrong; looks again at the bytes to name it.
 const char* MessageReader::explain(const error_code& code, std::string_view bytes) const {
   using Framing = MessageFacts::Framing;
-  if (is_multiple_content_length<http::error>(code)) return repeated_length;
-  if (code == http::error::bad_content_length) {
-    if (facts_.framing == Framing::chunked) return length_beside_coding;
-    return facts_.framing == Framing::content_length ? repeated_length : "a Content-Length that is not one number";
+  if (is_about_length<http::error>(code)) {
+    return facts_.framing == Framing::chunked ? length_beside_coding : explain_length(bytes);
   }
   if (code == http::error::bad_transfer_encoding) {
     if (facts_.framing == Framing::content_length) return length_beside_coding;
