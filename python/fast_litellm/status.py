@@ -23,7 +23,7 @@ FEATURES = {
     "native_proxies": False,
 }
 
-#: Modules that nothing has to be asked of before they are loaded.
+#: Asked only if they are loaded already: until then there is nothing to tell of them.
 _PATCH = f"{__package__}.litellm_patch.patch"
 _SHORTCUTS = f"{__package__}.acceleration.shortcuts"
 

@@ -16,7 +16,7 @@ from fast_litellm.exceptions import error_factory
 
 
 def _codes() -> list[str]:
-    header = (Path(__file__).parents[3] / "include/fastpool/error.h").read_text()
+    header = (Path(__file__).parents[2] / "include/fastpool/error.h").read_text()
     [body] = re.findall(r"enum class ErrorCode[^{]*\{(.*?)\};", header, re.DOTALL)
     return re.findall(r"^\s*(\w+)\s*,", body, re.MULTILINE)
 
