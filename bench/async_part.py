@@ -146,7 +146,7 @@ class AsyncResults:
 def quiet_environment() -> dict[str, str]:
     """The clients' environment, in which litellm looks for nothing outside and reads no settings of the user's."""
     try:
-        from fast_litellm.cli.demo import QUIET_LITELLM
+        from fast_litellm.cli.demo.run import QUIET_LITELLM
     except ImportError as error:
         raise SetupError(f"{error}; install the extras: pip install 'fast-litellm[litellm,cli]'") from error
     kept = {name: value for name, value in child_environment().items() if not name.startswith("FAST_LITELLM")}

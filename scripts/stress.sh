@@ -53,7 +53,7 @@ part_exit() {
     say "Python $(version_of "$python"): exits, $runs of each kind"
     run "exit, Python $(version_of "$python"), $runs of each kind" "exit-$(version_of "$python").log" \
       env FAST_LITELLM_TEST_PYTHONS="$python" FAST_LITELLM_EXIT_RUNS="$runs" "$python" -m pytest -p no:cacheprovider -v -s \
-      tests/python/transport/test_interpreter_exit.py
+      tests/python/blocking_transport/test_interpreter_exit.py
   done
 }
 
@@ -63,8 +63,9 @@ part_suite() {
   for python in "${pythons[@]}"; do
     say "Python $(version_of "$python"): pool and transport"
     run "suite, Python $(version_of "$python")" "suite-$(version_of "$python").log" \
-      "$python" -m pytest -p no:cacheprovider -q tests/python/pool tests/python/transport \
-      --deselect tests/python/transport/test_interpreter_exit.py
+      "$python" -m pytest -p no:cacheprovider -q tests/python/pool tests/python/blocking_transport \
+      tests/python/tls tests/python/test_exceptions.py \
+      --deselect tests/python/blocking_transport/test_interpreter_exit.py
   done
 }
 
@@ -91,7 +92,7 @@ repeat() {
   local round
   for round in $(seq "$1"); do
     echo "-- round $round of $1"
-    .venv/bin/python -m pytest -q tests/python/transport/test_threads.py tests/python/transport/test_fork.py || return 1
+    .venv/bin/python -m pytest -q tests/python/blocking_transport/test_threads.py tests/python/blocking_transport/test_fork.py || return 1
   done
 }
 

@@ -39,7 +39,7 @@ int on_main_thread(void*) {
 /// Python code: the thread may be unwound in it at the interpreter's exit. \returns false with the error set.
 bool call_reporter(PyObject* arguments) {
   UnwindingParks guard;
-  PyObject* const module = PyImport_ImportModule("fast_litellm.leaks");
+  PyObject* const module = PyImport_ImportModule("fast_litellm.pool.leaks");
   PyObject* const reporter = module == nullptr ? nullptr : PyObject_GetAttrString(module, "report");
   PyObject* const result = reporter == nullptr ? nullptr : PyObject_CallObject(reporter, arguments);
   Py_XDECREF(module);

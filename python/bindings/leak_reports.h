@@ -13,7 +13,7 @@ struct LeakReport {
 };
 
 /// Leaks are found on the reactor's thread, which never takes the GIL. So a report is put on a list, and Python's main
-/// thread is asked to deliver it to `fast_litellm.leaks.report` between two of its instructions.
+/// thread is asked to deliver it to `fast_litellm.pool.leaks.report` between two of its instructions.
 
 /// Any thread, without the GIL. Nothing is kept once the interpreter's exit handlers have run.
 void report_leak(LeakReport report);

@@ -71,7 +71,7 @@ Found found;
 // Python code: the thread may be unwound in it at the interpreter's exit.
 PyObject* call(const char* function) {
   UnwindingParks guard;
-  PyObject* const module = PyImport_ImportModule("fast_litellm.replaced_sockets");
+  PyObject* const module = PyImport_ImportModule("fast_litellm.pool.replaced_sockets");
   PyObject* const result = module == nullptr ? nullptr : PyObject_CallMethod(module, function, nullptr);
   Py_XDECREF(module);
   guard.over();

@@ -6,7 +6,7 @@ namespace fastpool::bindings {
 
 // gevent and eventlet replace what `socket` holds, and guards such as pytest-socket replace `socket.socket` or its connect.
 // The core's own sockets pass all of that by, so what makes connections asks first. The answer is
-// fast_litellm.replaced_sockets's; it is asked again only after something of the module or the class was written.
+// fast_litellm.pool.replaced_sockets's; it is asked again only after something of the module or the class was written.
 
 /// Whether anything of `socket` is replaced now. With the GIL; two comparisons unless something was written.
 /// \throws nanobind::python_error for what Python raises.

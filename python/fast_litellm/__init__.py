@@ -10,9 +10,10 @@ environment variable, or two if one names a file of settings. Every public name 
 
 TYPE_CHECKING = False  # type checkers take it for True; importing typing for it would cost more than this whole module
 if TYPE_CHECKING:
-    from .accelerate import accelerate
-    from .metrics import Metric, pool_metrics
-    from .simple_pool import (
+    from .acceleration.client import accelerate
+    from .acceleration.public_transports import AsyncHTTPTransport, HTTPTransport
+    from .pool.metrics import Metric, pool_metrics
+    from .pool.simple_pool import (
         SimpleConnectionPool,
         cleanup_expired_connections,
         get_connection,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         is_enabled,
         remove_acceleration,
     )
-    from .transports import AsyncHTTPTransport, HTTPTransport
 
     ACCELERATION_AVAILABLE: bool
     RUST_ACCELERATION_AVAILABLE: bool
@@ -62,30 +62,30 @@ __all__ = [
 ]
 
 _HOME_OF = {
-    "AsyncHTTPTransport": "transports",
-    "HTTPTransport": "transports",
-    "Metric": "metrics",
-    "SimpleConnectionPool": "simple_pool",
-    "accelerate": "accelerate",
+    "AsyncHTTPTransport": "acceleration.public_transports",
+    "HTTPTransport": "acceleration.public_transports",
+    "Metric": "pool.metrics",
+    "SimpleConnectionPool": "pool.simple_pool",
+    "accelerate": "acceleration.client",
     "apply_acceleration": "status",
-    "cleanup_expired_connections": "simple_pool",
-    "get_connection": "simple_pool",
-    "get_connection_pool_stats": "simple_pool",
+    "cleanup_expired_connections": "pool.simple_pool",
+    "get_connection": "pool.simple_pool",
+    "get_connection_pool_stats": "pool.simple_pool",
     "get_feature_status": "status",
     "get_patch_status": "status",
     "get_performance_stats": "status",
     "health_check": "status",
-    "health_check_connection": "simple_pool",
+    "health_check_connection": "pool.simple_pool",
     "is_enabled": "status",
-    "pool_metrics": "metrics",
+    "pool_metrics": "pool.metrics",
     "remove_acceleration": "status",
-    "remove_connection": "simple_pool",
-    "return_connection": "simple_pool",
+    "remove_connection": "pool.simple_pool",
+    "return_connection": "pool.simple_pool",
 }
 
 #: Bound methods of the pool "default": other ones after it was closed, so never kept here.
 _FUNCTIONS_OF_THE_POOL = frozenset(
-    name for name, home in _HOME_OF.items() if home == "simple_pool" and name != "SimpleConnectionPool"
+    name for name, home in _HOME_OF.items() if home == "pool.simple_pool" and name != "SimpleConnectionPool"
 )
 
 
@@ -95,7 +95,7 @@ def __getattr__(name: str) -> object:
 
         value: object = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
     elif name in ("ACCELERATION_AVAILABLE", "RUST_ACCELERATION_AVAILABLE"):
-        from .availability import acceleration_available
+        from .runtime.availability import acceleration_available
 
         value = acceleration_available()
     elif name == "__version__":
@@ -118,7 +118,7 @@ def __dir__() -> list[str]:
 
 def _start() -> None:
     from .config import enabled
-    from .import_hook import AWAITED, when_imported
+    from .runtime.import_hook import AWAITED, when_imported
 
     def patch(module: str) -> None:
         from .status import apply_to

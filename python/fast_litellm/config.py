@@ -183,7 +183,7 @@ def enabled() -> bool:
 
 
 def pool_percent() -> float:
-    """How many of 100 of litellm's clients are to use the pool: 0 to 100. `rollout.py` says which."""
+    """How many of 100 of litellm's clients are to use the pool: 0 to 100. `litellm_patch/rollout.py` says which."""
     value: float = _value("connection_pool")
     return value
 

@@ -81,10 +81,17 @@ def error_factory(
     return error
 
 
-def cannot_watch(error: OSError, *, library: str = "httpx") -> BaseException:
-    """The exception for an event loop that cannot wait for a connection, since the process is out of descriptors."""
+#: phase -> (code, bytes sent). After the connect phase the request may have been processed. How many bytes of it were
+#: sent is not known here: 1 says that a replay is not safe.
+_CANNOT_WATCH = {"connect": ("connect_failed", 0), "write": ("write_failed", 1), "read_body": ("read_failed", 1)}
+
+
+def cannot_watch(error: OSError, *, library: str = "httpx", phase: str = "connect") -> BaseException:
+    """The exception for an event loop that cannot wait for a connection, since the process is out of descriptors:
+    `ConnectError`, `WriteError` or `ReadError`, by the phase of the request ("connect", "write" or "read_body")."""
+    code, bytes_sent = _CANNOT_WATCH[phase]
     detail = f"the event loop cannot watch a connection: {error.strerror or error}"
-    return error_factory("connect_failed", "connect", 0, error.errno or 0, detail, library=library)
+    return error_factory(code, phase, bytes_sent, error.errno or 0, detail, library=library)
 
 
 def _exception(library: ModuleType, name: str) -> type[Exception]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from . import availability, config
-from .counters import counters
-from .import_hook import AWAITED, forget, when_imported
+from . import config
+from .runtime import availability
+from .runtime.counters import counters
+from .runtime.import_hook import AWAITED, forget, when_imported
 
 #: feature -> does this version have it
 FEATURES = {
@@ -21,6 +22,10 @@ FEATURES = {
     "http2": False,
     "native_proxies": False,
 }
+
+#: Asked only if they are loaded already: until then there is nothing to tell of them.
+_PATCH = f"{__package__}.litellm_patch.patch"
+_SHORTCUTS = f"{__package__}.acceleration.shortcuts"
 
 #: Features that FAST_LITELLM_CONNECTION_POOL turns off, or leaves to some of the clients.
 _FOR_SOME_CLIENTS = frozenset(("connection_pooling", "litellm_sync_clients", "litellm_async_clients"))
@@ -44,16 +49,16 @@ def apply_to(module: str) -> bool:
     """The same for one of `AWAITED`, which has been imported."""
     if not config.enabled() or not availability.acceleration_available():
         return False
-    from . import litellm_patch
+    from .litellm_patch import patch
 
-    return litellm_patch.apply(module)
+    return patch.apply(module)
 
 
 def remove_acceleration() -> bool:
     """Gives litellm, httpx and the SDKs back what was replaced, and lets litellm build its clients anew. Clients that
     somebody still holds send through the stock transport from now on. True if there was something to remove."""
     waiting = [module for module in AWAITED if forget(module)]
-    patch = sys.modules.get(f"{__package__}.litellm_patch")
+    patch = sys.modules.get(_PATCH)
     return (patch is not None and bool(patch.remove())) or bool(waiting)
 
 
@@ -69,8 +74,8 @@ def get_patch_status() -> dict[str, Any]:
     transport because a mock or tracer was in place; `requests_stock`: reason -> requests of accelerated clients sent
     that way.
     """
-    patch = sys.modules.get(f"{__package__}.litellm_patch")
-    shortcuts = sys.modules.get(f"{__package__}.shortcuts")
+    patch = sys.modules.get(_PATCH)
+    shortcuts = sys.modules.get(_SHORTCUTS)
     applied, points, version = patch.describe() if patch is not None else (False, {}, None)
     return {
         "applied": applied,
@@ -116,7 +121,7 @@ def get_performance_stats() -> dict[str, Any]:
     native extension)."""
     pool: dict[str, Any] = {}
     if availability.acceleration_available():
-        from .simple_pool import get_connection_pool_stats
+        from .pool.simple_pool import get_connection_pool_stats
 
         pool = get_connection_pool_stats()
     return {**counters.snapshot(), "pool": pool}

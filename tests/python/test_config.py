@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 import fast_litellm
-from fast_litellm import _core, config, rollout
-from fast_litellm.rollout import Rollout
+from fast_litellm import _core, config
+from fast_litellm.litellm_patch import rollout
+from fast_litellm.litellm_patch.rollout import Rollout
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fast_litellm
-from fast_litellm.import_hook import forget, when_imported
+from fast_litellm.runtime.import_hook import forget, when_imported
 
 WITHOUT_EXTENSION = "import sys; sys.modules['fast_litellm._core'] = None\n"
 

@@ -3,24 +3,6 @@
 ``fast-litellm run`` needs nothing else; the other commands need the extra ``cli``, and ``fast-litellm demo`` also
 ``litellm`` and ``server``.
 
-What may be known here: the package's public surface, and its settings. Nothing else imports this folder.
+What may be known here: the package's public surface, its settings, and the embedded server. Nothing else imports this
+folder. Start with `main.py`.
 """
-
-from __future__ import annotations
-
-import sys
-
-
-def main() -> None:
-    """The entry point."""
-    if sys.argv[1:2] == ["run"]:
-        from .run import run
-
-        run(sys.argv[2:])
-    try:
-        from .app import app
-    except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich"):
-            raise
-        sys.exit(f"fast-litellm needs {error.name}: pip install 'fast-litellm[cli]'")
-    app()

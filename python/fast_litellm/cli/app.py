@@ -34,7 +34,7 @@ def demo(
     if base_url and not model:
         typer.echo("with a base URL a model must be named", err=True)
         raise typer.Exit(2)
-    from .demo import run
+    from .demo.run import run
 
     raise typer.Exit(run(calls, base_url, os.environ.get("FAST_LITELLM_DEMO_API_KEY", ""), model, picture))
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from fast_litellm import config
+from .. import config
 
 USAGE = """\
 Usage: fast-litellm run COMMAND [ARGUMENTS]...

@@ -19,7 +19,8 @@ import sniffio
 
 from async_transport.conftest import STOCK, leases
 from fast_litellm import AsyncHTTPTransport, SimpleConnectionPool
-from fast_litellm.event_loops import event_loop
+from fast_litellm.exceptions import cannot_watch
+from fast_litellm.runtime.event_loops import event_loop
 from peers import child
 from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
 from support.backends import ASYNCIO_BACKENDS, BACKENDS, complaints_of, new_loop, run, until
@@ -99,7 +100,7 @@ def test_a_read_that_was_put_off_and_given_up_leaves_no_later_one_asleep(serve: 
             exchange = stream._exchange
             for _ in range(100):  # reads that never wait, until one is put off
                 _arrived(server, 1)
-                begun = exchange.read(event_loop())
+                begun = exchange.read(event_loop(cannot_watch))
                 if begun.pending:
                     break
                 await begun
@@ -111,7 +112,7 @@ def test_a_read_that_was_put_off_and_given_up_leaves_no_later_one_asleep(serve: 
             async with asyncio.timeout(20) if hasattr(asyncio, "timeout") else contextlib.nullcontext():
                 for _ in range(40):
                     with pytest.raises(httpx.LocalProtocolError):
-                        await exchange.read(event_loop())
+                        await exchange.read(event_loop(cannot_watch))
 
     asyncio.run(main())
 
@@ -222,7 +223,7 @@ def test_a_second_task_that_awaits_the_same_is_refused_and_changes_nothing(serve
 
         async def main() -> None:
             def begin() -> Any:
-                return pool.start_request(event_loop(), server.url, "GET", "/", None, None, None)
+                return pool.start_request(event_loop(cannot_watch), server.url, "GET", "/", None, None, None)
 
             call = begin()
             first = asyncio.ensure_future(wait(call))
@@ -263,7 +264,9 @@ def test_each_error_of_what_is_woken_is_told(serve: Serve, raised: type[BaseExce
                 ends.append(error)
                 raise error
 
-            calls = [pool.start_request(event_loop(), server.url, "GET", "/", None, None, None) for _ in range(4)]
+            calls = [
+                pool.start_request(event_loop(cannot_watch), server.url, "GET", "/", None, None, None) for _ in range(4)
+            ]
             for call in calls:
                 assert call.send(None) is call  # type: ignore[attr-defined]
                 call.add_done_callback(wake)  # type: ignore[attr-defined]

@@ -12,7 +12,8 @@ import pytest
 
 from async_transport.conftest import STOCK, MakeAsyncTransport, leases
 from async_transport.waits import a_wait
-from fast_litellm.event_loops import event_loop
+from fast_litellm.exceptions import cannot_watch
+from fast_litellm.runtime.event_loops import event_loop
 from peers.nginx import Nginx
 from peers.scripted import ScriptedServer, serve_ok
 from support.backends import BACKENDS, run, until
@@ -48,7 +49,7 @@ def _watched_for_this_loop() -> list[str]:
     if STOCK:
         return ["eventfd", "timerfd"]
     kinds = open_descriptors()
-    entries = watched_by(event_loop().descriptor)
+    entries = watched_by(event_loop(cannot_watch).descriptor)
     return sorted(kinds[descriptor].removeprefix("anon_inode:").strip("[]") for descriptor, _ in entries)
 
 

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from async_transport.conftest import STOCK, MakeAsyncClient, leases, waiters
-from fast_litellm.event_loops import event_loop
+from fast_litellm.exceptions import cannot_watch
+from fast_litellm.runtime.event_loops import event_loop
 from peers.scripted import Connection, Gate, ScriptedServer
 from support.backends import until
 
@@ -113,7 +114,7 @@ def test_who_waits_when_the_loops_side_ends_gets_an_error(make_async_client: Mak
                 nursery.start_soon(get)
                 nursery.start_soon(get)
                 await until(lambda: len(server.requests) == 1 and waiters(client) == 1)
-                event_loop().close()
+                event_loop(cannot_watch).close()
 
     trio.run(main)
     assert len(errors) == 2

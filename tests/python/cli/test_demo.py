@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from fast_litellm.cli.demo_phases import PHASES
+from fast_litellm.cli.demo.phases import PHASES
 
 
 def test_the_demo_shows_every_kind_of_call_of_both_clients_and_the_pool_carried_its_half() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fast_litellm.cli.demo import _draw
-from fast_litellm.cli.demo_phases import PHASES, parts
-from fast_litellm.cli.demo_report import PoolCounts, Row, percentile, results_table, verdict
+from fast_litellm.cli.demo.phases import PHASES, parts
+from fast_litellm.cli.demo.report import PoolCounts, Row, percentile, results_table, verdict
+from fast_litellm.cli.demo.run import _draw
 
 
 def row(client: str = "accelerated", calls: int = 200, errors: dict[str, int] | None = None) -> Row:

@@ -169,7 +169,7 @@ def test_an_empty_python_path_does_not_become_the_current_folder() -> None:
 def test_it_needs_neither_typer_nor_rich() -> None:
     without = "import sys; sys.modules['typer'] = sys.modules['rich'] = None; "
     start = f"sys.argv = ['fast-litellm', 'run', {sys.executable!r}, '-c', {IS_THERE!r}]; "
-    program = without + start + "from fast_litellm.cli import main; main()"
+    program = without + start + "from fast_litellm.cli.main import main; main()"
     assert stock(sys.executable, "-c", program, cwd=Path.cwd()) == "True\n"
 
 

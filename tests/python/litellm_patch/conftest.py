@@ -12,7 +12,7 @@ import openai
 import pytest
 
 import fast_litellm
-from fast_litellm.instrumentation import AcceleratedTransport, AsyncAcceleratedTransport
+from fast_litellm.acceleration.transports import AcceleratedTransport, AsyncAcceleratedTransport
 from fast_litellm.server import EmbeddedServer
 
 

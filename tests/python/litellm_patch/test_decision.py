@@ -11,10 +11,10 @@ import certifi
 import httpx
 import pytest
 
-from fast_litellm.patch.decision import Accelerate, Arguments, Stock, decide
-from fast_litellm.patch.libraries import Library, of_module
-from fast_litellm.patch.tls_recipe import Rebuilt, Refused
-from fast_litellm.patch.veto import Veto
+from fast_litellm.acceleration.libraries import Library, of_module
+from fast_litellm.acceleration.veto import Veto
+from fast_litellm.litellm_patch.decision import Accelerate, Arguments, Stock, decide
+from fast_litellm.litellm_patch.tls_recipe import Rebuilt, Refused
 
 HTTPX = of_module(httpx)
 CONTEXT = ssl.create_default_context()

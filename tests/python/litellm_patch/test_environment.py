@@ -18,8 +18,8 @@ import certifi
 import httpx
 import pytest
 
-from fast_litellm.litellm_patch import _keepalive_expiry
-from fast_litellm.patch.aiohttp_transport import environment_may_name_a_proxy, session_is_plain
+from fast_litellm.litellm_patch.aiohttp_transport import environment_may_name_a_proxy, session_is_plain
+from fast_litellm.litellm_patch.patch import _keepalive_expiry
 from peers.scripted import Connection, ScriptedServer, serve_ok
 
 Make = Callable[..., Any]

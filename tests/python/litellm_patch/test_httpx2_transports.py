@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fast_litellm.transports import transports_for
+from fast_litellm.acceleration.public_transports import transports_for
 
 httpx2 = pytest.importorskip("httpx2")
 

@@ -18,9 +18,9 @@ import pytest
 from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
 import fast_litellm
-from fast_litellm.instrumentation import Seams, async_places, places
-from fast_litellm.patch import aiohttp_transport
-from fast_litellm.patch.libraries import of_module
+from fast_litellm.acceleration.libraries import of_module
+from fast_litellm.acceleration.seams import Seams, async_places, places
+from fast_litellm.litellm_patch import aiohttp_transport
 
 HTTPX = of_module(httpx)
 

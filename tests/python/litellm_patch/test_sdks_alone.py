@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 
 import fast_litellm
-from fast_litellm.limits import of_shared
+from fast_litellm.transport.limits import of_shared
 from peers.scripted import Connection, Gate, ScriptedServer
 from support.certificates import Certificates
 

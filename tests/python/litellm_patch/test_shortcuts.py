@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import fast_litellm
-from fast_litellm import shortcuts
+from fast_litellm.acceleration import shortcuts
 
 ALL = tuple(shortcuts.SHORTCUTS)
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import fast_litellm
-from fast_litellm.patch.points import Points
+from fast_litellm.litellm_patch.points import Points
 
 Make = Callable[..., Any]
 

@@ -14,7 +14,7 @@ import pytest
 
 import fast_litellm
 from fast_litellm import _core
-from fast_litellm.patch.tls_recipe import (
+from fast_litellm.litellm_patch.tls_recipe import (
     ContextRecipes,
     Rebuilt,
     Refused,

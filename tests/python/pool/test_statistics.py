@@ -12,7 +12,7 @@ import pytest
 
 import fast_litellm
 from fast_litellm import Metric, SimpleConnectionPool, pool_metrics
-from fast_litellm.metrics import Histogram
+from fast_litellm.pool.metrics import Histogram
 from peers.nginx import Nginx
 from peers.scripted import Connection, ScriptedServer, serve_ok, until
 
@@ -177,7 +177,7 @@ def test_they_are_of_the_pool_default_or_of_the_one_named(new_pool: NewPool) -> 
 def test_the_metrics_cost_an_import_only_when_asked_for() -> None:
     program = (
         "import sys, fast_litellm\n"
-        "assert 'fast_litellm.metrics' not in sys.modules\n"
+        "assert 'fast_litellm.pool.metrics' not in sys.modules\n"
         "fast_litellm.pool_metrics\n"
         "assert 'opentelemetry' not in sys.modules and 'prometheus_client' not in sys.modules\n"
     )

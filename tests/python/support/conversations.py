@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from fast_litellm import shortcuts
+from fast_litellm.acceleration import shortcuts
 from peers.scripted import Connection, Request, ScriptedServer
 
 #: Arguments of one call of the client's `request`; a URL that begins with a slash is the server's, unless "relative".

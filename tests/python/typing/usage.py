@@ -8,7 +8,7 @@ from typing_extensions import assert_type
 import fast_litellm
 from fast_litellm import HTTPTransport, Metric, SimpleConnectionPool, pool_metrics
 from fast_litellm._core import Response
-from fast_litellm.lease import Lease
+from fast_litellm.pool.lease import Lease
 
 
 def pools() -> None:
