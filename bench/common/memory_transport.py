@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import httpx
-from workload import BURST, EVENT, EVENTS, LAST_EVENT, PACED, RESPONSE_BODY, RESPONSE_HEADERS, STREAM_HEADERS
+
+from bench.common.workload import (
+    BURST,
+    EVENT,
+    EVENTS,
+    LAST_EVENT,
+    PACED,
+    RESPONSE_BODY,
+    RESPONSE_HEADERS,
+    STREAM_HEADERS,
+)
 
 _PACED = [EVENT] * EVENTS + [LAST_EVENT]
 #: The burst is one piece, as it arrives in one read; the paced stream is a piece per event, without a wait.

@@ -6,14 +6,12 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from environment import RAW_CLIENT, Server, child_environment
-from workload import Peer, request_bytes, response_bytes
+from bench.common.environment import RAW_CLIENT, ROOT, Server, child_environment, worker
+from bench.common.workload import Peer, request_bytes, response_bytes
 
 #: Clients in the order of the report: key -> title.
 CLIENTS: dict[str, str] = {
@@ -117,7 +115,7 @@ def _run_process(client: str, peer: Peer, scenario: Scenario, timing: Timing) ->
         command = [str(RAW_CLIENT), *common, str(len(response_bytes())), *authority]
         given = request_bytes(peer.port)
     else:
-        command = [sys.executable, str(Path(__file__).with_name("worker.py")), client, *common, *authority]
+        command = [*worker("http.worker"), client, *common, *authority]
         given = b""
     cores = scenario.cores
     done = subprocess.run(
@@ -125,6 +123,7 @@ def _run_process(client: str, peer: Peer, scenario: Scenario, timing: Timing) ->
         input=given,
         capture_output=True,
         env=child_environment(),
+        cwd=ROOT,
         preexec_fn=None if cores is None else lambda: os.sched_setaffinity(0, cores),
         timeout=60,
         check=False,

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,15 +15,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from workload import EVENTS, HOST, INTERVAL_US, Peer, server_input
+from bench.common.workload import EVENTS, HOST, INTERVAL_US, Peer, server_input
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BUILD_DIR = ROOT / "build" / "bench"
 RAW_CLIENT = BUILD_DIR / "bin" / "fastpool_bench_raw"
 RAW_LOOP = BUILD_DIR / "bin" / "fastpool_bench_loop"
 POOL_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_pool"
 MEMORY_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_memory"
 _SERVER = BUILD_DIR / "bin" / "fastpool_bench_server"
+
+
+def worker(module: str, python: str = sys.executable) -> list[str]:
+    """The command of a worker, such as "http.worker". It is to be started in ROOT, where `-m` finds the package."""
+    return [python, "-m", f"bench.{module}"]
 
 
 class SetupError(Exception):

@@ -1,8 +1,8 @@
 """The asynchronous clients that are compared: how each is set up at its best, and how it makes one call.
 
 A client is opened once per process, in the loop that it is used in (`open_client`). Through httpx it makes requests and
-reads streams, without httpx requests alone. As in clients.py, a call takes the status and the whole body and raises if
-either is not what the server sends, and a package is imported when its client is opened.
+reads streams, without httpx requests alone. As in http/clients.py, a call takes the status and the whole body and
+raises if either is not what the server sends, and a package is imported when its client is opened.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from clients import NotAvailable, own_package
-from workload import (
+from bench.common.workload import (
     BURST,
     EVENTS,
     PACED,
@@ -25,6 +24,7 @@ from workload import (
     TARGET,
     Peer,
 )
+from bench.http.clients import NotAvailable, own_package
 
 #: One call; of a paced stream it returns the nanoseconds from the sending of the first event to its being read.
 Call = Callable[[], Coroutine[Any, Any, int | None]]
@@ -86,7 +86,7 @@ def memory_client() -> Any:
     """A stock httpx client without a network."""
     import httpx
 
-    return httpx.AsyncClient(transport=importlib.import_module("memory_transport").MemoryTransport())
+    return httpx.AsyncClient(transport=importlib.import_module("bench.common.memory_transport").MemoryTransport())
 
 
 def _limits() -> Any:

@@ -1,6 +1,6 @@
 """One measured process of `simple_pool.py`: one pool, one workload.
 
-    python simple_pool_worker.py POOL THREADS SECONDS ENDPOINT...
+    python -m bench.pool.simple_pool_worker POOL THREADS SECONDS ENDPOINT...
 
 Prints one JSON object: ns (per get and return), pairs; or {"unavailable": reason}. Runs also under the Python of the
 original's own environment, so it imports nothing but the standard library and the pool it measures.
@@ -26,7 +26,7 @@ def _floor() -> tuple[Get, Return]:
 
 
 def _lock() -> tuple[Get, Return]:
-    from lock_pool import LockPool
+    from bench.pool.lock_pool import LockPool
 
     pool = LockPool()
     return pool.get_connection, pool.return_connection

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 
-from rounds import CLIENTS, FLOOR, Results, Scenario
-from tables import table, verdict
+from bench.common.tables import table, verdict
+from bench.http.rounds import CLIENTS, FLOOR, Results, Scenario
 
 #: Of these the cost over the floor is told.
 OVER_FLOOR = ("httpx_own", "httpx_pyreqwest", "httpx_stock")

@@ -8,17 +8,15 @@ import os
 import select
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from environment import RAW_LOOP, child_environment
-from workload import Peer, request_bytes, response_bytes
+from bench.common.environment import RAW_LOOP, ROOT, child_environment, worker
+from bench.common.workload import Peer, request_bytes, response_bytes
 
 #: The clients have a core of their own; on a machine with one they share the server's.
 CLIENT_CORES = {1} if (os.cpu_count() or 1) > 1 else {0}
@@ -178,16 +176,17 @@ class LoopProcess:
 
 
 class WorkerProcess:
-    """One async_worker.py, ready for work. `within`: what is put before its command."""
+    """One worker.py, ready for work. `within`: what is put before its command."""
 
     def __init__(self, client: Client, peer: Peer, stats_port: int, environment: dict[str, str], within: list[str]):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
-            [*within, sys.executable, str(Path(__file__).with_name("async_worker.py"))],
+            [*within, *worker("loops.worker")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
+            cwd=ROOT,
             preexec_fn=_pin,  # noqa: PLW1509
         )
         settings = {"client": client.name, "loop": client.loop, "stats_port": stats_port, **asdict(peer)}

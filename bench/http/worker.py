@@ -1,6 +1,6 @@
 """One measured process: one Python client, warmed up, then timed.
 
-    python worker.py CLIENT PORT THREADS WARM_SECONDS MEASURED_SECONDS [CA.pem]
+    python -m bench.http.worker CLIENT PORT THREADS WARM_SECONDS MEASURED_SECONDS [CA.pem]
 
 Prints one JSON object: requests, seconds, cpu_us (user and system time of this process over the measured loop),
 p50_us, p99_us; or {"unavailable": reason}. With MEASURED_SECONDS 0 it makes one call and says {"requests": 1}.
@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 
-from clients import Call, NotAvailable, Opened, open_client
-from workload import Peer
+from bench.common.workload import Peer
+from bench.http.clients import Call, NotAvailable, Opened, open_client
 
 
 def _cpu_seconds() -> float:

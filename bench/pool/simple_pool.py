@@ -16,9 +16,8 @@ import venv
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from environment import BUILD_DIR, child_environment
+from bench.common.environment import BUILD_DIR, ROOT, child_environment, worker
 
 ORIGINAL = "fast-litellm==0.1.10"
 ENDPOINTS = 10
@@ -31,7 +30,6 @@ POOLS: dict[str, str] = {
     "ours_bare": "ours, leases without a connection",
     "ours_live": "ours, live idle connections",
 }
-_WORKER = Path(__file__).with_name("simple_pool_worker.py")
 _VENV = BUILD_DIR / "original-venv"
 
 
@@ -81,10 +79,11 @@ def original_python() -> tuple[str | None, str]:
 
 def _once(python: str, pool: str, threads: int, seconds: float, endpoints: list[str]) -> dict[str, object]:
     done = subprocess.run(
-        [python, str(_WORKER), pool, str(threads), str(seconds), *endpoints],
+        [*worker("pool.simple_pool_worker", python), pool, str(threads), str(seconds), *endpoints],
         capture_output=True,
         text=True,
         env=child_environment(),
+        cwd=ROOT,
         timeout=300,
         check=False,
     )

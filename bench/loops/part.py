@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from async_rounds import Client, Group, GroupResults, Place, Work
-from async_rounds import run as run_group
-from environment import ROOT, Server, SetupError, child_environment
+from bench.common.environment import ROOT, Server, SetupError, child_environment, worker
+from bench.loops.rounds import Client, Group, GroupResults, Place, Work
+from bench.loops.rounds import run as run_group
 
 _DELAYED_LINK = ROOT / "tests" / "tools" / "delayed_link.py"
 #: Milliseconds one way.
@@ -165,15 +165,14 @@ def _why_no_link() -> str | None:
 
 
 def _over_link(group: Group, rounds: int) -> GroupResults:
-    """Measures in namespaces of its own, by async_link.py within tests/tools/delayed_link.py."""
+    """Measures in namespaces of its own, by link.py within tests/tools/delayed_link.py."""
     try:
         reason = _why_no_link()
     except FileNotFoundError:
         reason = "a link with a delay needs the `ip` program"
     if reason is None:
-        script = Path(__file__).with_name("async_link.py")
-        command = [sys.executable, str(_DELAYED_LINK), str(ONE_WAY_MS), "--", sys.executable, str(script)]
-        done = subprocess.run([*command, str(rounds)], stdout=subprocess.PIPE, text=True, check=False)
+        command = [sys.executable, str(_DELAYED_LINK), str(ONE_WAY_MS), "--", *worker("loops.link")]
+        done = subprocess.run([*command, str(rounds)], stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
         if done.returncode == 0:
             return GroupResults.from_json(json.loads(done.stdout))
         reason = f"the run over the delayed link failed with status {done.returncode}"

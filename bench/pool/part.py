@@ -7,9 +7,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-import idle
-import simple_pool
-from environment import POOL_PROGRAM, SetupError
+from bench.common.environment import POOL_PROGRAM, SetupError
+from bench.pool import idle, simple_pool
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """One measured process: one asynchronous client, which does the work that it is told, again and again.
 
-    python async_worker.py < orders
+    python -m bench.loops.worker < orders
 
 Takes one line of JSON with its settings (`client`, `loop`: "asyncio" or "uvloop", and the peer: `host`, `port`,
-`stats_port`, `ca_file`) and makes one call; then one line per work (see `Work` in async_rounds.py). Answers each with
+`stats_port`, `ca_file`) and makes one call; then one line per work (see `Work` in rounds.py). Answers each with
 one line of JSON. First {"ready": true, "handshakes": number} or {"unavailable": reason}, then figures: calls, seconds,
 cpu_us (user and system time of this process over the measured calls, all its threads), delays_us (of the first events),
 and what the server counted meanwhile: connections, handshakes. Between two orders its loop stands still.
@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from itertools import count, cycle
 from typing import Any
 
-from async_clients import Call, open_client
-from async_litellm import KINDS, Litellm
-from clients import NotAvailable
-from environment import Counter
-from workload import EVENTS, INTERVAL_US, Peer
+from bench.common.environment import Counter
+from bench.common.workload import EVENTS, INTERVAL_US, Peer
+from bench.http.clients import NotAvailable
+from bench.loops.clients import Call, open_client
+from bench.loops.litellm import KINDS, Litellm
 
 TENANTS = 50
 

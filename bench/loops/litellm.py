@@ -7,10 +7,10 @@ import json
 import os
 from typing import Any
 
-from async_clients import Call, memory_client
-from clients import NotAvailable
-from memory_transport import MemoryTransport
-from workload import REQUEST_BODY, RESPONSE_BODY, Peer
+from bench.common.memory_transport import MemoryTransport
+from bench.common.workload import REQUEST_BODY, RESPONSE_BODY, Peer
+from bench.http.clients import NotAvailable
+from bench.loops.clients import Call, memory_client
 
 _MESSAGES = json.loads(REQUEST_BODY)["messages"]
 _ANSWER = json.loads(RESPONSE_BODY)["choices"][0]["message"]["content"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from idle import FEW, MANY_HTTPX
-from pool_part import PoolResults
-from simple_pool import POOLS, THREADS
-from tables import table, verdict
+from bench.common.tables import table, verdict
+from bench.pool.idle import FEW, MANY_HTTPX
+from bench.pool.part import PoolResults
+from bench.pool.simple_pool import POOLS, THREADS
 
 PAIR_LIMIT_NS = 30.0
 #: Against a mutex and a deque: that of one thread, which reads the clock as ours does; of several at one endpoint, and

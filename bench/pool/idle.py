@@ -10,19 +10,16 @@ import json
 import resource
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from environment import MEMORY_PROGRAM, child_environment, running_server
+from bench.common.environment import MEMORY_PROGRAM, ROOT, child_environment, running_server, worker
 
 FEW = 10
 MANY = 10_000
 MANY_HTTPX = 300
 #: client, idle connections
 REQUESTS = (("ours", FEW), ("ours", MANY), ("httpx", FEW), ("httpx", MANY_HTTPX))
-_WORKER = Path(__file__).with_name("idle_worker.py")
 
 
 @dataclass
@@ -58,7 +55,9 @@ def allow_descriptors() -> int:
 
 
 def _run(command: list[str]) -> dict[str, object]:
-    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), timeout=300, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=child_environment(), cwd=ROOT, timeout=300, check=False
+    )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return {"unavailable": lines[-1]}
@@ -88,7 +87,7 @@ def measure(
                 continue
             progress(f"requests, round {number + 1}/{rounds}: {client} with {idle} idle connections")
             with running_server(server_core) as server:
-                command = [sys.executable, str(_WORKER), client, str(server.plain.port), str(idle), str(seconds)]
+                command = [*worker("pool.idle_worker"), client, str(server.plain.port), str(idle), str(seconds)]
                 told = _run(command)
             if "unavailable" in told:
                 results.unavailable[client] = str(told["unavailable"])

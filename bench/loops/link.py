@@ -1,6 +1,6 @@
-"""The loops and keys over a link with a delay; run by async_part.py within tests/tools/delayed_link.py.
+"""The loops and keys over a link with a delay; run by part.py within tests/tools/delayed_link.py.
 
-    delayed_link.py 15 -- python async_link.py ROUNDS
+    delayed_link.py 15 -- python -m bench.loops.link ROUNDS
 
 Starts the server in one namespace and the clients in the other; prints the results as JSON.
 """
@@ -11,10 +11,10 @@ import json
 import os
 import sys
 
-from async_part import Effort, delayed, groups, quiet_environment
-from async_rounds import Place, run
-from environment import running_server
-from report import print_progress
+from bench.common.environment import running_server
+from bench.http.report import print_progress
+from bench.loops.part import Effort, delayed, groups, quiet_environment
+from bench.loops.rounds import Place, run
 
 _SERVER_CORE = 0
 

@@ -1,6 +1,6 @@
 """One measured process of `idle.py`: a client with many idle connections.
 
-    python idle_worker.py CLIENT PORT CONNECTIONS SECONDS
+    python -m bench.pool.idle_worker CLIENT PORT CONNECTIONS SECONDS
 
 Prints one JSON object: resident (bytes of resident memory per idle connection), us (median wall time of a request with
 that many idle connections); or {"unavailable": reason}.
