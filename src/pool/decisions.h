@@ -12,7 +12,8 @@
 
 namespace fastpool::pool {
 
-/// `now` and a duration after it, or never if that is beyond what the clock can say.
+/// Returns `now` plus a duration, or TimePoint::max() (never) if the clock cannot represent that or the duration is the
+/// longest there is. Every deadline from a duration that a caller chose is made by this.
 [[nodiscard]] constexpr TimePoint later(TimePoint now, Duration by) noexcept {
   const bool beyond = by > Duration{} && now > TimePoint{} && by > TimePoint::max() - now;
   return beyond || by == Duration::max() ? TimePoint::max() : now + by;

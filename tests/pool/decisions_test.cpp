@@ -19,6 +19,16 @@ using std::chrono::seconds;
 constexpr TimePoint now{seconds(1000)};
 constexpr TimePoint never = TimePoint::max();
 
+TEST(decisions, a_deadline_beyond_what_the_clock_counts_is_never) {
+  EXPECT_EQ(later(now, seconds(5)), now + seconds(5));
+  EXPECT_EQ(later(now, -seconds(5)), now - seconds(5));
+  EXPECT_EQ(later(now, never - now), never);
+  EXPECT_EQ(later(now, never - now + Duration(1)), never);
+  EXPECT_EQ(later(now, Duration::max()), never);
+  EXPECT_EQ(later(TimePoint{} - seconds(5), Duration::max()), never);
+  EXPECT_EQ(later(TimePoint{} - seconds(5), seconds(7)), TimePoint{} + seconds(2));
+}
+
 TEST(decisions, a_pool_has_a_thousand_connections_where_that_leaves_descriptors_and_at_least_half_of_them) {
   EXPECT_EQ(default_total(1), 1U);
   EXPECT_EQ(default_total(100), 50U);
