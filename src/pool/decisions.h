@@ -104,10 +104,12 @@ inline constexpr int dead_burst = 64;
   return deadline;
 }
 
-/// When a connection made now has lived long enough.
+/// When a connection made now has lived long enough. A lifetime of zero is over before it begins: callers compare with a
+/// clock that is some milliseconds coarse.
 /// \param jitter in [0, 1): spreads the end over 90 to 110 % of the lifetime.
 [[nodiscard]] constexpr TimePoint retirement(TimePoint now, OptionalDuration lifetime, double jitter) noexcept {
   if (!lifetime) return TimePoint::max();
+  if (*lifetime <= Duration{}) return TimePoint::min();
   const Duration bounded = std::min<Duration>(*lifetime, std::chrono::hours(24 * 365 * 10));
   const auto nanos = static_cast<double>(bounded.count()) * (0.9 + 0.2 * jitter);
   return now + Duration(static_cast<Duration::rep>(nanos));

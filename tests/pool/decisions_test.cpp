@@ -171,6 +171,10 @@ TEST(Retirement, lies_between_90_and_110_percent_of_the_lifetime) {
   EXPECT_GT(retirement(now, seconds(1000), 0.999999), now + seconds(1099));
 }
 
+TEST(Retirement, of_a_lifetime_of_zero_has_always_come) {
+  EXPECT_EQ(retirement(now, Duration{}, 0.5), TimePoint::min());
+}
+
 TEST(Retirement, does_not_come_without_a_lifetime) {
   EXPECT_EQ(retirement(now, std::nullopt, 0.5), never);
 }

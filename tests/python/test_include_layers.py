@@ -1,4 +1,4 @@
-"""No #include of the C++ sources points upward: a layer includes itself and those below it, and the core knows no Python."""
+"""No #include of the C++ sources points upward, and the core knows no Python."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sources(folder: Path) -> list[Path]:
 
 
 def upward(folder: Path, layers: tuple[str, ...], prefix: str = "") -> list[str]:
-    """What is wrong with the includes of a tree with one folder per layer. `prefix`: what its own includes begin with."""
+    """What is wrong with the includes of a tree with one folder per layer. `prefix`: how its own includes begin."""
     found = []
     for source in sources(folder):
         layer, *rest = source.relative_to(folder).parts

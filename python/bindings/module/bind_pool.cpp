@@ -14,6 +14,7 @@
 #include "bindings/pool/leak_reports.h"
 #include "bindings/pool/lease_calls.h"
 #include "bindings/pool/pool.h"
+#include "bindings/pool/pool_settings.h"
 #include "bindings/pool/statistics.h"
 
 namespace nb = nanobind;
@@ -21,18 +22,6 @@ namespace nb = nanobind;
 namespace fastpool::bindings {
 
 namespace {
-
-std::uint32_t limit_from(nb::handle value, std::uint32_t standard, const char* what) {
-  if (value.is_none()) return PoolSettings::unlimited;
-  const long long number = PyLong_AsLongLong(value.ptr());
-  if (number == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
-  if (number < 0) {
-    PyErr_Format(PyExc_ValueError, "%s must not be negative, not %lld", what, number);
-    throw nb::python_error();
-  }
-  if (number == 0 && standard != 0) return standard;
-  return number >= PoolSettings::unlimited ? PoolSettings::unlimited : static_cast<std::uint32_t>(number);
-}
 
 std::size_t cleanup(Pool& self) {
   deliver_leak_reports();
@@ -84,28 +73,16 @@ void bind_pool(nb::module_& module) {
   nb::class_<Pool>(module, "Pool", nb::is_weak_referenceable(), nb::dynamic_attr(), nb::type_slots(slots.data()))
       .def(
           "__init__",
-          [](Pool* self, std::string name, nb::handle per_endpoint, nb::handle total, nb::handle idle,
-             nb::handle idle_timeout, nb::handle lifetime, nb::handle leak_after, nb::handle dns_lifetime,
-             std::optional<TlsSettings> tls, nb::object ssl_context, nb::object factory) {
-            PoolSettings settings;
-            settings.max_connections_per_endpoint =
-                limit_from(per_endpoint, settings.max_connections_per_endpoint, "max_connections_per_endpoint");
-            settings.max_connections = limit_from(total, settings.max_connections, "max_connections");
-            settings.max_idle_connections = limit_from(idle, 0, "max_idle_connections");
-            settings.idle_timeout = duration_from(idle_timeout, "idle_timeout");
-            settings.max_lifetime = duration_from(lifetime, "max_lifetime");
-            settings.leak_after = duration_from(leak_after, "leak_after");
-            settings.dns_lifetime = duration_from(dns_lifetime, "dns_lifetime").value_or(settings.dns_lifetime);
+          [](Pool* self, std::string name, std::optional<TlsSettings> tls, nb::object ssl_context, nb::object factory,
+             nb::kwargs settings) {
             if (!ssl_context.is_none()) tls.reset();  // the context knows
-            new (self) Pool(std::move(name), settings, std::move(tls).value_or(TlsSettings{}), std::move(ssl_context),
-                            std::move(factory));
+            new (self) Pool(std::move(name), pool_settings_from(settings), std::move(tls).value_or(TlsSettings{}),
+                            std::move(ssl_context), std::move(factory));
           },
-          "name"_a, nb::kw_only(), "max_connections_per_endpoint"_a.none() = nb::none(), "max_connections"_a.none() = 0,
-          "max_idle_connections"_a.none() = nb::none(), "idle_timeout"_a.none() = 120.0,
-          "max_lifetime"_a.none() = 3600.0, "leak_after"_a.none() = nb::none(), "dns_lifetime"_a = 5.0,
-          "default_tls"_a.none() = nb::none(), "default_ssl_context"_a.none() = nb::none(),
-          "error_factory"_a.none() = nb::none())
+          "name"_a, nb::kw_only(), "default_tls"_a.none() = nb::none(), "default_ssl_context"_a.none() = nb::none(),
+          "error_factory"_a.none() = nb::none(), "settings"_a)
       .def_prop_ro("name", [](const Pool& self) { return self.name; })
+      .def_prop_ro("settings", [](const Pool& self) { return dict_of(self.holder.settings()); })
       .def("cleanup", &cleanup)
       .def("get_stats", &get_stats)
       .def("request", &request, "connection"_a, "method"_a, "target"_a, nb::kw_only(), "headers"_a.none() = nb::none(),
