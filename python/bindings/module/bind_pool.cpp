@@ -5,6 +5,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "bindings/exchange/call.h"
 #include "bindings/interpreter/convert.h"
@@ -76,8 +77,8 @@ void bind_pool(nb::module_& module) {
           [](Pool* self, std::string name, std::optional<TlsSettings> tls, nb::object ssl_context, nb::object factory,
              nb::kwargs settings) {
             if (!ssl_context.is_none()) tls.reset();  // the context knows
-            new (self) Pool(std::move(name), pool_settings_from(settings), std::move(tls).value_or(TlsSettings{}),
-                            std::move(ssl_context), std::move(factory));
+            new (self) Pool(std::move(name), pool_settings_from(std::move(settings)),
+                            std::move(tls).value_or(TlsSettings{}), std::move(ssl_context), std::move(factory));
           },
           "name"_a, nb::kw_only(), "default_tls"_a.none() = nb::none(), "default_ssl_context"_a.none() = nb::none(),
           "error_factory"_a.none() = nb::none(), "settings"_a)
