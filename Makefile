@@ -95,7 +95,7 @@ test-ubsan: | system ## the C++ tests under UndefinedBehaviorSanitizer
 PART ?=
 .PHONY: bench
 bench: $(BUILT) $(VENV)/.stamp-bench ## the pool beside other pools, requests and tasks beside raw system calls and other clients, litellm beside itself
-	@$(BIN)/python bench/run.py $(if $(PART),--only '$(PART)') $(BENCH_ARGS)
+	@$(BIN)/python -m bench.run $(if $(PART),--only '$(PART)') $(BENCH_ARGS)
 
 .PHONY: stress
 stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times over (STRESS_PARTS="exit suite pool repeat proxy")

@@ -1,4 +1,4 @@
-"""The benchmark: `python bench/run.py` (or `make bench`).
+"""The benchmark: `python -m bench.run` (or `make bench`).
 
 Three parts. The pool itself: what it costs to take a connection and give it back, in C++ and from Python, beside other
 pools and beside many idle connections. HTTP: requests through the pool beside raw system calls, httpx (stock, over
@@ -16,15 +16,8 @@ import os
 import sys
 import time
 
-import async_part
-import async_report
-import idle
-import pool_part
-import pool_report
-import report
-import rounds
-import tables
-from environment import (
+from bench.common import tables
+from bench.common.environment import (
     BUILD_DIR,
     MEMORY_PROGRAM,
     POOL_PROGRAM,
@@ -37,6 +30,12 @@ from environment import (
     disturbance,
     running_server,
 )
+from bench.http import report, rounds
+from bench.loops import part as async_part
+from bench.loops import report as async_report
+from bench.pool import idle
+from bench.pool import part as pool_part
+from bench.pool import report as pool_report
 
 _SERVER_CORE = 0
 _PARTS = {

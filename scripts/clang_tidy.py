@@ -23,7 +23,7 @@ STAMPS = ROOT / "build" / "lint"
 CLANG_TIDY = "clang-tidy-19"
 INCLUDE = re.compile(rb'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 # Where an #include of the project's own may point to; all others are the system's.
-INCLUDE_DIRECTORIES = [ROOT / name for name in ("include", "src", "tests", "python/bindings", "bench")]
+INCLUDE_DIRECTORIES = [ROOT / name for name in ("include", "src", "tests", "python", "bench")]
 PLAIN_FLAGS = ["-std=c++20", *(f"-I{directory}" for directory in INCLUDE_DIRECTORIES)]
 BINDINGS = ROOT / "python" / "bindings"
 

@@ -28,4 +28,20 @@ struct PoolSettings {
   OptionalDuration leak_after;  ///< a lease held longer is reported, once; absent: leaks are not looked for
 };
 
+/// Calls `visit(name, member, least)` for each setting, in the order of the struct: the table from which the bindings read
+/// and show settings. `least` is the smallest value that makes sense of a count, and 0 for a duration; an unlimited count
+/// and an absent duration are always meant. \param settings PoolSettings or const PoolSettings.
+template <typename Settings, typename Visit>
+constexpr void for_each_setting(Settings& settings, Visit&& visit) {
+  visit("max_connections_per_endpoint", settings.max_connections_per_endpoint, 1U);
+  visit("max_connections", settings.max_connections, 1U);
+  visit("max_idle_connections", settings.max_idle_connections, 0U);
+  visit("max_dials_per_endpoint", settings.max_dials_per_endpoint, 1U);
+  visit("idle_timeout", settings.idle_timeout, 0U);
+  visit("max_lifetime", settings.max_lifetime, 0U);
+  visit("dial_timeout", settings.dial_timeout, 0U);
+  visit("dns_lifetime", settings.dns_lifetime, 0U);
+  visit("leak_after", settings.leak_after, 0U);
+}
+
 }  // namespace fastpool

@@ -6,6 +6,10 @@ from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
+from typing_extensions import Unpack
+
+from .pool_settings import PoolSettings
+
 HeaderPair = tuple[bytes, bytes]
 #: Seconds, or None for "no limit": connect, read, write, pool.
 TimeoutTuple = tuple[float | None, float | None, float | None, float | None]
@@ -90,7 +94,8 @@ class TlsSettings:
     def options(self) -> int: ...
 
 class Pool:
-    """A pool: the native half of SimpleConnectionPool. Limits of 0 mean the default; None means unlimited.
+    """A pool: the native half of SimpleConnectionPool. A setting that is left out has the core's default; None lifts
+    it. TypeError for an unknown setting or a wrong type, ValueError for a value below the setting's least.
 
     `leak_after`: a lease held longer than so many seconds is told once, by `fast_litellm.leaks.report`; None: leaks are
     not looked for.
@@ -100,19 +105,17 @@ class Pool:
         self,
         name: str,
         *,
-        max_connections_per_endpoint: int | None = None,
-        max_connections: int | None = 0,
-        max_idle_connections: int | None = None,
-        idle_timeout: float | None = 120.0,
-        max_lifetime: float | None = 3600.0,
-        leak_after: float | None = None,
-        dns_lifetime: float = 5.0,
         default_tls: TlsSettings | None = None,
         default_ssl_context: ssl.SSLContext | None = None,
         error_factory: ErrorFactory | None = None,
+        **settings: Unpack[PoolSettings],
     ) -> None: ...
     @property
     def name(self) -> str: ...
+    @property
+    def settings(self) -> dict[str, float | None]:
+        """All settings of the core with their values: those of `pool_settings.py`, and two that have no keyword in
+        `SimpleConnectionPool`. None: no limit."""
     def get_connection(self, endpoint: str, *, timeout: float | None = 0) -> str | None:
         """The id of a lease: an idle connection, or a slot that connects on first use. None: at the limit, and
         `timeout` seconds did not change that (None: waits for ever).

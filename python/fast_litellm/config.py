@@ -1,29 +1,23 @@
 """What the environment says: the variables FAST_LITELLM_*, and the JSON file that FAST_LITELLM_FEATURE_CONFIG names.
 
-SETTINGS, below, is the table of them; docs/configuration.md shows it. A setting is called by its key: "enabled" is the
-variable FAST_LITELLM_ENABLED, and in the file `{"enabled": ...}`; "pool.max_total" is FAST_LITELLM_POOL_MAX_TOTAL and
-`{"pool": {"max_total": ...}}`. The variable wins over the file. A value that cannot be used gives one warning, and the
-default holds. Variables are read anew each time, the file once.
+SETTINGS, below, is the table of them, with the pool's from `pool_settings.py`; docs/configuration.md shows it. A
+setting is called by its key: "enabled" is the variable FAST_LITELLM_ENABLED, and in the file `{"enabled": ...}`;
+"pool.max_total" is FAST_LITELLM_POOL_MAX_TOTAL and `{"pool": {"max_total": ...}}`. The variable wins over the file. A
+value that cannot be used gives one warning, and the default holds. Variables are read anew each time, the file once.
 
 Imported with the package itself, so it imports next to nothing. Any thread may call any of this.
 """
 
 import os
 
+from .pool_settings import POOL_SETTINGS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, TypedDict
+    from typing import Any
 
-    class PoolSettings(TypedDict):
-        """Keywords of the native pool's constructor."""
-
-        max_connections_per_endpoint: int | None
-        max_connections: int | None
-        idle_timeout: float | None
-        max_lifetime: float | None
-        leak_after: float | None
-        dns_lifetime: float
+    from .pool_settings import PoolSetting, PoolSettings
 
 
 FILE_VARIABLE = "FAST_LITELLM_FEATURE_CONFIG"
@@ -103,14 +97,11 @@ _EXPECTED: "dict[Callable[[object], object], str]" = {
 }
 
 
-def _default_total() -> "int | None":
-    """As `default_max_connections` of the core, which this module does not import."""
-    try:
-        import resource
-    except ImportError:  # not a POSIX system
-        return 1000
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else min(max(1, soft // 2, min(1000, soft - 128)), 2**32 - 1)
+def _of_pool(row: "PoolSetting") -> "Callable[[object], Any]":
+    """A limit that can be lifted is above 0 here: who writes 0 may mean none."""
+    if row.kind is int:
+        return _count
+    return _seconds if row.optional else _seconds_or_zero
 
 
 class Setting:
@@ -153,22 +144,11 @@ SETTINGS = {
     "httpx_shortcuts": Setting(
         _shortcuts, "true", "which [shortcuts through httpx](httpx.md#shortcuts) the accelerated clients take"
     ),
-    "pool.max_per_endpoint": Setting(_count, "none", "connections to one endpoint"),
-    "pool.max_total": Setting(
-        _count,
-        _default_total,
-        "connections in all",
-        default_text="1000, or what leaves 128 of the descriptors that the process may open, if that is less; but at "
-        "least half of those descriptors",
-    ),
-    "pool.idle_timeout": Setting(_seconds, "120", "seconds that an idle connection is kept"),
-    "pool.max_lifetime": Setting(_seconds, "3600", "seconds that a connection lives"),
-    "pool.leak_after": Setting(
-        _seconds, "none", "seconds after which a lease that was not given back is reported, once; `none`: never"
-    ),
-    "pool.dns_lifetime": Setting(
-        _seconds_or_zero, "5", "seconds that the addresses of a name serve new connections; `0`: each looks them up"
-    ),
+    **{
+        row.key: Setting(_of_pool(row), row.default, row.meaning, default_text=row.shown)
+        for row in POOL_SETTINGS
+        if row.key
+    },
 }
 
 
@@ -196,14 +176,9 @@ def httpx_shortcuts() -> "tuple[str, ...]":
 
 def default_pool_settings() -> "PoolSettings":
     """Limits and lifetimes of the process-wide pool, ready for the pool's constructor. None: no limit."""
-    return {
-        "max_connections_per_endpoint": _value("pool.max_per_endpoint"),
-        "max_connections": _value("pool.max_total"),
-        "idle_timeout": _value("pool.idle_timeout"),
-        "max_lifetime": _value("pool.max_lifetime"),
-        "leak_after": _value("pool.leak_after"),
-        "dns_lifetime": _value("pool.dns_lifetime"),
-    }
+    values: Any = {row.name: _value(row.key) if row.key else row.default() for row in POOL_SETTINGS}
+    settings: PoolSettings = values
+    return settings
 
 
 def _value(key: str) -> "Any":

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "driver/loop_seat.h"
+#include "pool/decisions.h"
 #include "pool/pool.h"
 
 namespace fastpool::driver {
@@ -50,7 +51,7 @@ bool LoopOperation::wait_for(EventLoop::Entry& entry, const OptionalDuration& ti
   rest();
   entry.waiting = this;
   watched_ = &entry;
-  wait_until(timeout ? Clock::now() + *timeout : TimePoint::max());
+  wait_until(timeout ? pool::later(Clock::now(), *timeout) : TimePoint::max());
   return true;
 }
 

@@ -16,6 +16,7 @@
 #include "driver/reactor_thread.h"
 #include "net/descriptor.h"
 #include "net/epoll.h"
+#include "pool/decisions.h"
 #include "pool/interfaces.h"
 
 namespace fastpool::driver {
@@ -28,10 +29,6 @@ constexpr std::uint64_t kOwnToken = std::uint64_t{1} << 63;
 
 /// How long until the next try to open the epoll set while the process is out of descriptors.
 constexpr Duration kDescriptorRetry = std::chrono::milliseconds{50};
-
-TimePoint later(TimePoint now, Duration by) {
-  return by > TimePoint::max() - now ? TimePoint::max() : now + by;
-}
 
 Error closed_error(const connection::Target& target) {
   return Error::make(ErrorCode::pool_closed, Phase::connect,
@@ -328,7 +325,7 @@ void Reactor::State::handle_events() {
 }
 
 void Reactor::State::tick_after(TimePoint now) noexcept {
-  next_tick = tick_interval > Duration::zero() ? later(now, tick_interval) : TimePoint::max();
+  next_tick = tick_interval > Duration::zero() ? pool::later(now, tick_interval) : TimePoint::max();
 }
 
 TimePoint Reactor::State::round() {
@@ -350,7 +347,7 @@ TimePoint Reactor::State::round() {
     return TimePoint::max();
   }
   const TimePoint wanted = timers.empty() ? next_tick : std::min(next_tick, timers.begin()->first);
-  return has_epoll ? wanted : std::min(wanted, later(Clock::now(), kDescriptorRetry));
+  return has_epoll ? wanted : std::min(wanted, pool::later(Clock::now(), kDescriptorRetry));
 }
 
 void Reactor::State::end() {

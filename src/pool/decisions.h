@@ -12,7 +12,8 @@
 
 namespace fastpool::pool {
 
-/// `now` and a duration after it, or never if that is beyond what the clock can say.
+/// Returns `now` plus a duration, or TimePoint::max() (never) if the clock cannot represent that or the duration is the
+/// longest there is. Every deadline from a duration that a caller chose is made by this.
 [[nodiscard]] constexpr TimePoint later(TimePoint now, Duration by) noexcept {
   const bool beyond = by > Duration{} && now > TimePoint{} && by > TimePoint::max() - now;
   return beyond || by == Duration::max() ? TimePoint::max() : now + by;
@@ -103,10 +104,12 @@ inline constexpr int dead_burst = 64;
   return deadline;
 }
 
-/// When a connection made now has lived long enough.
+/// When a connection made now has lived long enough. A lifetime of zero is over before it begins: callers compare with a
+/// clock that is some milliseconds coarse.
 /// \param jitter in [0, 1): spreads the end over 90 to 110 % of the lifetime.
 [[nodiscard]] constexpr TimePoint retirement(TimePoint now, OptionalDuration lifetime, double jitter) noexcept {
   if (!lifetime) return TimePoint::max();
+  if (*lifetime <= Duration{}) return TimePoint::min();
   const Duration bounded = std::min<Duration>(*lifetime, std::chrono::hours(24 * 365 * 10));
   const auto nanos = static_cast<double>(bounded.count()) * (0.9 + 0.2 * jitter);
   return now + Duration(static_cast<Duration::rep>(nanos));

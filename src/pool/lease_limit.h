@@ -8,6 +8,7 @@
 #include <fastpool/error.h>
 #include <fastpool/timeouts.h>
 
+#include "pool/decisions.h"
 #include "pool/end_watch.h"
 #include "pool/linked_queue.h"
 #include "pool/pool.h"
@@ -55,7 +56,7 @@ class LeaseLimit {
   class Entry {
    public:
     Entry(LeaseLimit& limit, Pool& pool, OptionalDuration timeout, sync::Waker& waker) noexcept
-        : limit_(limit), pool_(pool), deadline_(timeout ? Clock::now() + *timeout : TimePoint::max()) {
+        : limit_(limit), pool_(pool), deadline_(timeout ? later(Clock::now(), *timeout) : TimePoint::max()) {
       queued_.waker = &waker;
     }
     Entry(const Entry&) = delete;

@@ -19,6 +19,16 @@ using std::chrono::seconds;
 constexpr TimePoint now{seconds(1000)};
 constexpr TimePoint never = TimePoint::max();
 
+TEST(decisions, a_deadline_beyond_what_the_clock_counts_is_never) {
+  EXPECT_EQ(later(now, seconds(5)), now + seconds(5));
+  EXPECT_EQ(later(now, -seconds(5)), now - seconds(5));
+  EXPECT_EQ(later(now, never - now), never);
+  EXPECT_EQ(later(now, never - now + Duration(1)), never);
+  EXPECT_EQ(later(now, Duration::max()), never);
+  EXPECT_EQ(later(TimePoint{} - seconds(5), Duration::max()), never);
+  EXPECT_EQ(later(TimePoint{} - seconds(5), seconds(7)), TimePoint{} + seconds(2));
+}
+
 TEST(decisions, a_pool_has_a_thousand_connections_where_that_leaves_descriptors_and_at_least_half_of_them) {
   EXPECT_EQ(default_total(1), 1U);
   EXPECT_EQ(default_total(100), 50U);
@@ -159,6 +169,10 @@ TEST(Retirement, lies_between_90_and_110_percent_of_the_lifetime) {
   EXPECT_NEAR(static_cast<double>((retirement(now, seconds(1000), 0.5) - now).count()), 1e12, 1e3);
   EXPECT_LT(retirement(now, seconds(1000), 0.999999), now + seconds(1100));
   EXPECT_GT(retirement(now, seconds(1000), 0.999999), now + seconds(1099));
+}
+
+TEST(Retirement, of_a_lifetime_of_zero_has_always_come) {
+  EXPECT_EQ(retirement(now, Duration{}, 0.5), TimePoint::min());
 }
 
 TEST(Retirement, does_not_come_without_a_lifetime) {

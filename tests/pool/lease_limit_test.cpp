@@ -46,6 +46,13 @@ class LeaseLimitTest : public ::testing::Test {
   Pool pool_{PoolSettings{}, clock_, dialer_};
 };
 
+TEST_F(LeaseLimitTest, a_timeout_longer_than_the_clock_counts_never_ends) {
+  LeaseLimit limit(1);
+  sync::ThreadWaker waker;
+  const LeaseLimit::Entry entry(limit, pool_, Duration::max(), waker);
+  EXPECT_EQ(entry.deadline(), TimePoint::max());
+}
+
 TEST_F(LeaseLimitTest, lets_in_as_many_as_it_says) {
   LeaseLimit limit(2);
   auto first = enter(limit, at_once);

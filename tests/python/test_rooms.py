@@ -24,6 +24,7 @@ PACKAGE = Path(fast_litellm.__file__).parent
 #: From the bottom up, by the first part of a module's name below `fast_litellm`; "": the package itself. Rooms of one
 #: row know nothing of each other.
 ROWS = (
+    ("pool_settings",),  # what the core can be told, as a table
     ("_core",),
     ("runtime",),
     ("config", "exceptions"),

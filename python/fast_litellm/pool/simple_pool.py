@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from ..config import default_pool_settings
 from ..exceptions import Forked, cannot_watch, error_factory
+from ..pool_settings import POOL_SETTINGS
 from ..runtime.locks import new_rlock
 from ..tls.engine import Cert, Verify, engine_from
 from .lease import Lease
@@ -104,18 +105,21 @@ class SimpleConnectionPool(_core.Pool):
         if not isinstance(pool_name, str):
             raise TypeError(f"a pool's name is a str, not {type(pool_name).__name__}")
         given: dict[str, Any] = {
-            "max_connections_per_endpoint": _limit("max_connections_per_endpoint", max_connections_per_endpoint, 1),
-            "max_connections": _limit("max_connections", max_connections, 1),
-            "max_idle_connections": _limit("max_idle_connections", max_idle_connections, 0),
-            "idle_timeout": _limit("idle_timeout", idle_timeout, 0),
-            "max_lifetime": _limit("max_lifetime", max_lifetime, 0),
-            "leak_after": _limit("leak_after", leak_after, 0),
-            "dns_lifetime": _seconds("dns_lifetime", dns_lifetime),
+            "max_connections_per_endpoint": max_connections_per_endpoint,
+            "max_connections": max_connections,
+            "max_idle_connections": max_idle_connections,
+            "idle_timeout": idle_timeout,
+            "max_lifetime": max_lifetime,
+            "leak_after": leak_after,
+            "dns_lifetime": dns_lifetime,
             "verify": verify,
             "cert": cert,
             "trust_env": trust_env,
         }
         given = {name: value for name, value in given.items() if value is not ...}
+        for setting in POOL_SETTINGS:
+            if setting.name in given:
+                setting.checked(given[setting.name])
         with _lock:
             if _pools.get(pool_name) is self:
                 self._must_agree(given)
@@ -222,27 +226,10 @@ def _event_loop(refusal: Refusal) -> _core.EventLoop:
 def _defaults() -> dict[str, Any]:
     return {
         **default_pool_settings(),
-        "max_idle_connections": None,
         "verify": True,
         "cert": None,
         "trust_env": True,
     }
-
-
-def _limit(name: str, value: float | EllipsisType | None, least: int) -> float | EllipsisType | None:
-    if value is None or value is ...:
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number or None, not {type(value).__name__}")
-    if not value >= least:  # refuses nan too
-        raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value}")
-    return value
-
-
-def _seconds(name: str, value: float | EllipsisType) -> float | EllipsisType | None:
-    if value is None:
-        raise TypeError(f"{name} must be a number of seconds, not None")
-    return _limit(name, value, 0)
 
 
 _FUNCTIONS = {

@@ -1,0 +1,87 @@
+"""No #include of the C++ sources points upward, and the core knows no Python."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: From the bottom to the top. A folder that is not listed fails the test.
+CORE = ("sync", "http", "pool", "net", "h1", "tls", "connection", "driver", "client")
+BINDINGS = ("interpreter", "tls", "pool", "loop", "exchange", "module")
+
+_INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
+
+
+def includes(source: Path) -> list[tuple[str, str]]:
+    """Each with its opening mark, `"` or `<`."""
+    return _INCLUDE.findall(source.read_text())
+
+
+def sources(folder: Path) -> list[Path]:
+    return sorted([*folder.rglob("*.h"), *folder.rglob("*.cpp")])
+
+
+def upward(folder: Path, layers: tuple[str, ...], prefix: str = "") -> list[str]:
+    """What is wrong with the includes of a tree with one folder per layer. `prefix`: how its own includes begin."""
+    found = []
+    for source in sources(folder):
+        layer, *rest = source.relative_to(folder).parts
+        if layer not in layers or not rest:
+            found.append(f"{source.name}: is in no layer")
+            continue
+        for mark, name in includes(source):
+            if mark == "<" or not name.startswith(prefix):
+                continue
+            target = name.removeprefix(prefix).split("/")[0]
+            if target not in layers:
+                found.append(f"{layer}/{source.name}: {name} is in no layer")
+            elif layers.index(target) > layers.index(layer):
+                found.append(f"{layer}/{source.name}: {name} is above it")
+    return found
+
+
+def test_no_layer_of_the_core_includes_one_above_it() -> None:
+    assert sources(ROOT / "src")
+    assert upward(ROOT / "src", CORE) == []
+
+
+def test_no_room_of_the_bindings_includes_one_above_it() -> None:
+    assert sources(ROOT / "python" / "bindings")
+    assert upward(ROOT / "python" / "bindings", BINDINGS, "bindings/") == []
+
+
+def test_each_room_of_the_bindings_says_what_lives_there() -> None:
+    for room in BINDINGS:
+        assert (ROOT / "python" / "bindings" / room / "README.md").is_file(), room
+
+
+def test_the_core_and_its_headers_know_no_python() -> None:
+    for source in [*sources(ROOT / "src"), *sources(ROOT / "include")]:
+        for _, name in includes(source):
+            assert not name.startswith(("bindings/", "nanobind/", "Python.h")), f"{source}: {name}"
+
+
+def test_the_public_headers_include_each_other_alone() -> None:
+    for header in sources(ROOT / "include"):
+        assert [name for mark, name in includes(header) if mark == '"'] == [], header
+
+
+@pytest.mark.parametrize(
+    ("include", "wrong"),
+    [
+        ('#include "lower/a.h"', []),
+        ('#include "upper/b.h"', []),
+        ("#include <other/c.h>", []),
+        ('#include "other/c.h"', ["upper/x.cpp: other/c.h is in no layer"]),
+        ('#include "top/d.h"', ["upper/x.cpp: top/d.h is above it"]),
+        ('  # include "top/d.h"  // why', ["upper/x.cpp: top/d.h is above it"]),
+    ],
+)
+def test_an_include_that_points_upward_is_found(tmp_path: Path, include: str, wrong: list[str]) -> None:
+    (tmp_path / "upper").mkdir()
+    (tmp_path / "upper" / "x.cpp").write_text(f"#include <vector>\n{include}\n")
+    assert upward(tmp_path, ("lower", "upper", "top")) == wrong
