@@ -74,7 +74,7 @@ def _seconds_or_zero(given: object) -> float:
 
 
 #: In the order of the table in docs/httpx.md.
-HTTPX_SHORTCUTS = ("cookies", "urls", "headers", "requests", "auth", "single", "streams", "bodies")
+HTTPX_SHORTCUTS = ("cookies", "urls", "headers", "requests", "auth", "responses", "single", "streams", "bodies")
 
 
 def _shortcuts(given: object) -> "tuple[str, ...]":

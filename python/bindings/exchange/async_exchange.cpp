@@ -57,6 +57,8 @@ class AsyncExchange final : public Awaited, public HandledExchange {
     begin();
     return self();
   }
+  /// \copydoc HandledExchange::take_arrived. None too while a task uses it.
+  nb::object take_arrived() { return in_use() ? nb::none() : HandledExchange::take_arrived(); }
   void end() {
     if (pending()) {  // another task awaits it
       stop(Error::make(ErrorCode::read_failed, Phase::read_body, "the response was closed by another task"));

@@ -143,6 +143,15 @@ class Exchange final : public HandledExchange {
 
 }  // namespace
 
+nb::object HandledExchange::take_arrived() {
+  if (!arrived() || exchange_.switched()) return nb::none();
+  std::vector<std::string_view> pieces;  // into the exchange
+  // Needs no I/O, so that it is the same in an event loop.
+  const bool any = value_or_raise(exchange_.read(pieces, {}), false, handle_.error_factory);
+  if (!exchange_.holds()) note_end();
+  return joined_bytes(any ? pieces : std::vector<std::string_view>());
+}
+
 nb::object HandledExchange::address(net::SocketAddress connection::Addresses::* which) const {
   const auto& addresses = exchange_.addresses();
   if (busy_ || !addresses) return nb::none();

@@ -24,6 +24,8 @@ class HandledExchange {
   [[nodiscard]] const h1::ResponseHead& head() const noexcept { return exchange_.head(); }
   [[nodiscard]] bool closed() const noexcept { return !busy_ && !exchange_.holds(); }
   [[nodiscard]] bool arrived() const noexcept { return !busy_ && exchange_.body_arrived(); }
+  /// All of the body, which ends the exchange, if it has arrived; else None, and nothing has changed.
+  [[nodiscard]] nanobind::object take_arrived();
   [[nodiscard]] bool fresh() const noexcept { return exchange_.fresh(); }
   // While another thread is in it, its connection may go at any moment.
   [[nodiscard]] int descriptor() const noexcept { return busy_ ? -1 : exchange_.descriptor(); }
@@ -104,6 +106,8 @@ void bind_response_parts(Class& type) {
       .def_prop_ro("reason", [](const Type& self) { return bytes_of(self.head().reason); })
       .def_prop_ro("http_version", [](const Type& self) { return bytes_of(http_version(self.head())); })
       .def_prop_ro("headers", [](const Type& self) { return header_bytes(self.head().headers); })
+      .def_prop_ro("header_items", [](const Type& self) { return header_items(self.head().headers); })
+      .def("take_arrived", [](Type& self) { return self.take_arrived(); })
       .def_prop_ro("closed", [](const Type& self) { return self.closed(); })
       .def_prop_ro("arrived", [](const Type& self) { return self.arrived(); })
       .def_prop_ro("switched", [](const Type& self) { return self.switched(); })

@@ -1,6 +1,9 @@
 #include "bindings/interpreter/convert.h"
 
+#include <algorithm>
 #include <cmath>
+#include <span>
+#include <string_view>
 
 namespace nb = nanobind;
 
@@ -123,38 +126,68 @@ nb::bytes bytes_of(std::string_view text) {
 
 namespace {
 
-template <typename Make>
-nb::object header_pairs(const HeaderList& headers, Make make) {
+PyObject* new_bytes(std::string_view text) noexcept {
+  return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+}
+
+/// A new reference: `name` itself if it has no capital letter. \param name bytes.
+PyObject* new_lower_case(PyObject* name) {
+  const std::string_view text(PyBytes_AS_STRING(name), static_cast<std::size_t>(PyBytes_GET_SIZE(name)));
+  const auto is_capital = [](char byte) { return byte >= 'A' && byte <= 'Z'; };
+  if (std::ranges::none_of(text, is_capital)) return Py_NewRef(name);
+  PyObject* const lower = new_bytes(text);
+  if (lower == nullptr) return nullptr;
+  for (char& byte : std::span(PyBytes_AS_STRING(lower), text.size())) {
+    if (is_capital(byte)) byte = static_cast<char>(byte - 'A' + 'a');
+  }
+  return lower;
+}
+
+/// \param make_item a new reference to a header's tuple; null with a Python error set.
+template <typename MakeItem>
+nb::object header_list(const HeaderList& headers, MakeItem make_item) {
   nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(headers.size())));
   if (!list.is_valid()) throw nb::python_error();
   for (std::size_t i = 0; i < headers.size(); ++i) {
-    const Header header = headers[i];
-    PyObject* const name = make(header.name);
-    PyObject* const value = make(header.value);
-    PyObject* const pair = name != nullptr && value != nullptr ? PyTuple_New(2) : nullptr;
-    if (pair == nullptr) {
-      Py_XDECREF(name);
-      Py_XDECREF(value);
-      throw nb::python_error();
-    }
-    PyTuple_SET_ITEM(pair, 0, name);
-    PyTuple_SET_ITEM(pair, 1, value);
-    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), pair);
+    PyObject* const item = make_item(headers[i]);
+    if (item == nullptr) throw nb::python_error();
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), item);
   }
   return list;
+}
+
+/// Takes the references over; null if one of them is.
+template <typename... Parts>
+PyObject* new_tuple(Parts... parts) noexcept {
+  PyObject* const tuple = ((parts != nullptr) && ...) ? PyTuple_New(sizeof...(parts)) : nullptr;
+  if (tuple == nullptr) {
+    (Py_XDECREF(parts), ...);
+    return nullptr;
+  }
+  Py_ssize_t index = 0;
+  ((PyTuple_SET_ITEM(tuple, index, parts), ++index), ...);
+  return tuple;
 }
 
 }  // namespace
 
 nb::object header_bytes(const HeaderList& headers) {
-  return header_pairs(headers, [](std::string_view text) {
-    return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
-  });
+  return header_list(headers,
+                     [](const Header& header) { return new_tuple(new_bytes(header.name), new_bytes(header.value)); });
 }
 
 nb::object header_strings(const HeaderList& headers) {
-  return header_pairs(headers, [](std::string_view text) {
+  const auto text_of = [](std::string_view text) {
     return PyUnicode_DecodeLatin1(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr);
+  };
+  return header_list(headers, [&](const Header& header) { return new_tuple(text_of(header.name), text_of(header.value)); });
+}
+
+nb::object header_items(const HeaderList& headers) {
+  return header_list(headers, [](const Header& header) {
+    PyObject* const name = new_bytes(header.name);
+    PyObject* const lower = name != nullptr ? new_lower_case(name) : nullptr;
+    return new_tuple(name, lower, new_bytes(header.value));
   });
 }
 

@@ -58,5 +58,7 @@ class BodyView {
 /// [(name, value), ...] as bytes, or as str by latin-1.
 [[nodiscard]] nanobind::object header_bytes(const HeaderList& headers);
 [[nodiscard]] nanobind::object header_strings(const HeaderList& headers);
+/// [(name, name in lower case, value), ...] as bytes: what a `Headers` of httpx keeps.
+[[nodiscard]] nanobind::object header_items(const HeaderList& headers);
 
 }  // namespace fastpool::bindings

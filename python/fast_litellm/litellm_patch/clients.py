@@ -115,7 +115,7 @@ class ClientPoints:
                 chosen = self._transport_for(side, where, arguments, _later(original, client, keywords))
                 if chosen is None:
                     return original(client, *args, **keywords)
-                self._application.shortcuts.put_on(client)
+                self._application.shortcuts.put_on(client, chosen)
                 return chosen
 
             return _init_transport

@@ -45,6 +45,10 @@ class AsyncResponseBody:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return Pieces(self._exchange, self._library.cannot_read)
 
+    def take_arrived(self) -> bytes | None:
+        """All of the body, if it has arrived; None, with nothing changed, if not."""
+        return self._exchange.take_arrived()
+
     async def aclose(self) -> None:
         self._exchange.end()
 

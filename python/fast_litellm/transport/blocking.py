@@ -39,6 +39,10 @@ class SyncResponseBody:
         exchange = self._exchange
         return exchange if exchange.arrived else _pieces(exchange)
 
+    def take_arrived(self) -> bytes | None:
+        """All of the body, if it has arrived; None, with nothing changed, if not."""
+        return self._exchange.take_arrived()
+
     def close(self) -> None:
         self._exchange.close()
 

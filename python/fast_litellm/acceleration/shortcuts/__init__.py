@@ -10,6 +10,7 @@ urls        a URL given as a string is parsed once, not at every request
 headers     a request's headers are merged with the client's in one pass
 requests    a request gets its `Host` and content headers in one pass
 auth        no look for a password and no authentication flow where there is none
+responses   a response is made of what the core has read, without httpx's constructors
 single      a request is sent once without a loop, a context manager and a log record that no handler takes
 streams     the pieces, text and lines of a streamed body are made in one generator, not in up to five
 bodies      a body that is read whole is read from the transport directly, not through four generators
@@ -37,7 +38,7 @@ from typing import Any, NamedTuple
 
 from ... import config
 from ...runtime.locks import new_lock
-from . import building, cookies, merging, sending, single, streams
+from . import building, cookies, merging, responses, sending, single, streams
 from .derived import become, hidden
 from .known import Library, library_of
 
@@ -57,10 +58,15 @@ SHORTCUTS: dict[str, Shortcut] = {
     "headers": Shortcut(merging.headers, merging.HEADERS_RELY_ON),
     "requests": Shortcut(building.requests, building.RELIES_ON),
     "auth": Shortcut(sending.no_auth, sending.NO_AUTH_RELIES_ON),
+    "responses": Shortcut(responses.nothing, responses.RELIES_ON),
     "single": Shortcut(single.single, single.RELIES_ON),
     "streams": Shortcut(streams.streams, streams.RELIES_ON),
     "bodies": Shortcut(sending.bodies, sending.BODIES_RELY_ON),
 }
+
+
+#: Shortcuts that change what a client has, besides its class.
+_PARTS: dict[str, Any] = {"cookies": cookies, "responses": responses}
 
 
 class _Ready(NamedTuple):
@@ -82,8 +88,10 @@ _ready: dict[tuple[type, tuple[str, ...]], _Ready] = {}
 _outcomes: Counter[tuple[str, str]] = Counter()
 
 
-def put_on(client: Any) -> Any:
+def put_on(client: Any, *transports: Any) -> Any:
     """Puts the shortcuts on `client`, an httpx client; returns it. Any thread; while it is in use; again and again.
+
+    `transports`: those that it is about to get, besides those that it has.
 
     Never raises for a client or an httpx that it does not know: it leaves them as they are, and `states()` says why.
     """
@@ -99,8 +107,9 @@ def put_on(client: Any) -> Any:
             ready = _prepare(base, wanted)
         _outcomes.update(ready.outcomes.items())
     if ready.quick is not None and ready.library is not None:
-        if not ready.outcomes.get("cookies", "not wanted"):
-            cookies.adopt(ready.library, client)
+        for name, part in _PARTS.items():
+            if not ready.outcomes.get(name, "not wanted"):
+                part.adopt(ready.library, client, transports)
         become(client, ready.quick)
     return client
 
@@ -125,7 +134,8 @@ def take_off(client: Any) -> Any:
     """Gives `client` the class it had; returns it."""
     base = vars(type(client)).get("_fast_litellm_base")
     if base is not None:
-        cookies.release(client)
+        for part in _PARTS.values():
+            part.release(client)
         become(client, base)
     return client
 
@@ -137,8 +147,8 @@ class Bearers:
         self._lock = new_lock()
         self._clients: list[weakref.ref[Any]] = []  # guarded by _lock
 
-    def put_on(self, client: Any) -> None:
-        put_on(client)
+    def put_on(self, client: Any, *transports: Any) -> None:
+        put_on(client, *transports)
         if names_on(client):
             with self._lock:
                 # Not a WeakSet: a subclass may say who equals whom. Now and then without those that are gone.

@@ -11,6 +11,7 @@ RELIES_ON = (
     "_client:BaseClient.build_request",
     "_client:BaseClient._merge_cookies",
     "_client:BaseClient._merge_queryparams",
+    "_content:ByteStream.__iter__",
     "_models:Request.__init__",
     "_models:Request._prepare",
     "_models:Request.read",
@@ -43,6 +44,7 @@ def requests(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     default_class = type(default)
     initialize, prepare = request_class.__init__, request_class._prepare
     whole_body: Any = models.ByteStream
+    read, iterate = request_class.read, whole_body.__iter__
     with_body = _methods_with_body(prepare)
     # httpx2's later ones, as httpx the other way round: of the two headers, that which is set goes.
     one_of_two = "content-length" in prepare.__code__.co_consts
@@ -52,7 +54,8 @@ def requests(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
         request.method = method.upper()
         request.url = url_class(url)
         items = list(headers._list)
-        request.headers = made = header_class()
+        request.headers = made = header_class.__new__(header_class)
+        made._encoding = None
         request.extensions = dict(extensions)
         content_headers, stream = models.encode_request(content=content, data=data, json=json)
         names = {name for _, name, _ in items}
@@ -71,7 +74,14 @@ def requests(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
             first.append((b"Content-Length", b"content-length", b"0"))
         made._list = first + items if first else items
         request.stream = stream
-        if isinstance(stream, whole_body):
+        if (
+            type(stream) is whole_body
+            and type(stream._stream) is bytes
+            and request_class.read is read
+            and whole_body.__iter__ is iterate
+        ):
+            request._content = stream._stream
+        elif isinstance(stream, whole_body):
             request.read()
         return request
 

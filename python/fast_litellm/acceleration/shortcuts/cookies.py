@@ -41,7 +41,7 @@ def quick_cookies(library: Library, base: type, _: dict[str, Any]) -> dict[str, 
     return {"cookies": property(stock.fget, set_cookies, stock.fdel, stock.__doc__)}
 
 
-def adopt(library: Library, client: Any) -> None:
+def adopt(library: Library, client: Any, _: tuple[Any, ...]) -> None:
     """The cookies that the client has already: the same object, of the quick kind from now on."""
     _become(getattr(client, "_cookies", None), library.models.Cookies, _quick_class(library))
 

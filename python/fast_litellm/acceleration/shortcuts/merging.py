@@ -60,7 +60,7 @@ def headers(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     """`_merge_headers`: the client's, without those that the request has too, then the request's."""
     merge_headers = base._merge_headers
     header_class: Any = library.root.Headers
-    update = header_class.update
+    update, initialize = header_class.update, header_class.__init__
 
     def _merge_headers(self: Any, headers: Any = None) -> Any:
         own = self.headers
@@ -70,14 +70,37 @@ def headers(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
             or type(own) is not header_class
         ):
             return base._merge_headers(self, headers)
-        given = header_class(headers)
-        names = {name for _, name, _ in given._list}
+        given = _items(headers) if header_class.__init__ is initialize else None
+        if given is None:
+            headers = header_class(headers)
+            given = headers._list
+        names = {name for _, name, _ in given}
         for name in names:
             if not name.isascii():  # then the two's encodings matter
-                return base._merge_headers(self, given)
-        merged = header_class()
+                return base._merge_headers(self, headers)
+        merged = header_class.__new__(header_class)
         merged._list = [item for item in own._list if item[1] not in names]
-        merged._list += given._list
+        merged._list += given
+        merged._encoding = None
         return merged
 
     return {"_merge_headers": _merge_headers}
+
+
+def _items(headers: Any) -> list[tuple[bytes, bytes, bytes]] | None:
+    """What httpx's `Headers` keeps of these headers; None if that is for httpx to say, or to refuse."""
+    if headers is None:
+        return []
+    pairs = headers.items() if type(headers) is dict else headers
+    if type(headers) is not dict and type(headers) is not list:
+        return None
+    items = []
+    for pair in pairs:
+        if type(pair) is not tuple or len(pair) != 2:
+            return None
+        name, value = pair
+        if type(name) is not str or type(value) is not str or not name.isascii() or not value.isascii():
+            return None
+        raw = name.encode()
+        items.append((raw, raw.lower(), value.encode()))
+    return items

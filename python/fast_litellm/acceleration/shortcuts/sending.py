@@ -23,6 +23,8 @@ BODIES_RELY_ON = (
     "_models:Response.__init__",
     "_models:Response.read",
     "_models:Response.aread",
+    "_models:Response.close",
+    "_models:Response.aclose",
     "_models:Response.iter_bytes",
     "_models:Response.aiter_bytes",
     "_models:Response.iter_raw",
@@ -132,10 +134,11 @@ def _sending(library: Library, base: Any, streamed: Any) -> Any:
     bound: Any = library.client.BoundSyncStream
     plain = _Plain(library)
     response_class, identity = plain.response, plain.identity
-    read, iter_bytes, iter_raw, iterate = (
+    read, iter_bytes, iter_raw, close, iterate = (
         response_class.read,
         response_class.iter_bytes,
         response_class.iter_raw,
+        response_class.close,
         bound.__iter__,
     )
 
@@ -149,6 +152,7 @@ def _sending(library: Library, base: Any, streamed: Any) -> Any:
             or response_class.read is not read
             or response_class.iter_bytes is not iter_bytes
             or response_class.iter_raw is not iter_raw
+            or response_class.close is not close
             or bound.__iter__ is not iterate
         ):
             return base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
@@ -159,16 +163,23 @@ def _sending(library: Library, base: Any, streamed: Any) -> Any:
                 return response
             response._decoder = identity()
             response.is_stream_consumed = True
-            pieces = []
+            body = response.stream._stream
             try:
-                for piece in response.stream._stream:
-                    response._num_bytes_downloaded += len(piece)
-                    pieces.append(piece)
+                content = body.take_arrived() if hasattr(body, "take_arrived") else None
+                if content is None:
+                    pieces = []
+                    for piece in body:
+                        response._num_bytes_downloaded += len(piece)
+                        pieces.append(piece)
+                    content = b"".join(pieces)
+                else:
+                    response._num_bytes_downloaded = len(content)
+                response.is_closed = True
+                response.stream.close()
             except failed as error:
                 error.request = response._request
                 raise
-            response.close()
-            response._content = b"".join(pieces)
+            response._content = content
             return response
         except BaseException:
             response.close()
@@ -184,10 +195,11 @@ def _sending_async(library: Library, base: Any, streamed: Any) -> Any:
     bound: Any = library.client.BoundAsyncStream
     plain = _Plain(library)
     response_class, identity = plain.response, plain.identity
-    aread, aiter_bytes, aiter_raw, iterate = (
+    aread, aiter_bytes, aiter_raw, aclose, iterate = (
         response_class.aread,
         response_class.aiter_bytes,
         response_class.aiter_raw,
+        response_class.aclose,
         bound.__aiter__,
     )
 
@@ -203,6 +215,7 @@ def _sending_async(library: Library, base: Any, streamed: Any) -> Any:
             or response_class.aread is not aread
             or response_class.aiter_bytes is not aiter_bytes
             or response_class.aiter_raw is not aiter_raw
+            or response_class.aclose is not aclose
             or bound.__aiter__ is not iterate
         ):
             return await base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
@@ -213,16 +226,23 @@ def _sending_async(library: Library, base: Any, streamed: Any) -> Any:
                 return response
             response._decoder = identity()
             response.is_stream_consumed = True
-            pieces = []
+            body = response.stream._stream
             try:
-                async for piece in response.stream._stream:
-                    response._num_bytes_downloaded += len(piece)
-                    pieces.append(piece)
+                content = body.take_arrived() if hasattr(body, "take_arrived") else None
+                if content is None:
+                    pieces = []
+                    async for piece in body:
+                        response._num_bytes_downloaded += len(piece)
+                        pieces.append(piece)
+                    content = b"".join(pieces)
+                else:
+                    response._num_bytes_downloaded = len(content)
+                response.is_closed = True
+                await response.stream.aclose()
             except failed as error:
                 error.request = response._request
                 raise
-            await response.aclose()
-            response._content = b"".join(pieces)
+            response._content = content
             return response
         except BaseException:
             await response.aclose()

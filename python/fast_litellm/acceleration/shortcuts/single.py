@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from time import perf_counter
 from typing import Any
+from weakref import ref
 
 from .known import Library
 
@@ -89,6 +90,27 @@ def single(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     return {"_send_handling_redirects": asend if asynchronous else send}
 
 
+class _WeakResponse:
+    """Stands for the response in the bound stream, which sets `elapsed` on it when it is closed.
+
+    httpx's own reference makes a cycle of the two, which lives, request, headers and body included, until the garbage
+    collector finds it; without one they are freed with the caller's last reference.
+    """
+
+    __slots__ = ("_reference",)
+
+    def __init__(self, response: Any) -> None:
+        object.__setattr__(self, "_reference", ref(response))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        response = self._reference()
+        if response is not None:  # the stream may outlive it: a proxy hands the stream alone on
+            setattr(response, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reference(), name)
+
+
 class _Once:
     """What both kinds of clients do around the sending."""
 
@@ -128,7 +150,7 @@ class _Once:
         assert isinstance(stream, self._stream)
         response.request = request
         if self._tells_response:
-            response.stream = self._bound(stream, response=response, start=start)
+            response.stream = self._bound(stream, response=_WeakResponse(response), start=start)
         else:
             response.stream = self._bound(stream, start=start)
         client.cookies.extract_cookies(response)
