@@ -125,6 +125,11 @@ lint: lint-tools ## clang-format, clang-tidy, ruff, mypy: check only (LINT=fast 
 format: lint-tools ## format C++ and Python
 	@scripts/lint.sh format
 
+.PHONY: twins
+twins: lint-tools ## the blocking halves of code that is written once, asynchronously
+	@$(BIN)/python scripts/twins.py
+	@scripts/lint.sh format
+
 .PHONY: docs
 docs: $(BUILT) $(VENV)/.stamp-docs ## the Python API and the pages of docs/, into build/docs
 	@rm -rf build/docs

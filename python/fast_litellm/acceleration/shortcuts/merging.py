@@ -78,7 +78,7 @@ def headers(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
         for name in names:
             if not name.isascii():  # then the two's encodings matter
                 return base._merge_headers(self, headers)
-        merged = header_class.__new__(header_class)
+        merged: Any = object.__new__(header_class)
         merged._list = [item for item in own._list if item[1] not in names]
         merged._list += given
         merged._encoding = None

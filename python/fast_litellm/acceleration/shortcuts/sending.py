@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .known import Library
+from .twins import steps_for
 
 NO_AUTH_RELIES_ON = (
     "_client:BaseClient._build_request_auth",
@@ -74,21 +75,10 @@ def no_auth(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
             and not none.requires_response_body
         )
 
-    def send(self: Any, request: Any, auth: Any, follow_redirects: Any, history: Any) -> Any:
-        if nothing_to_do(auth):
-            return self._send_handling_redirects(request, follow_redirects=follow_redirects, history=history)
-        return base._send_handling_auth(self, request, auth=auth, follow_redirects=follow_redirects, history=history)
-
-    async def asend(self: Any, request: Any, auth: Any, follow_redirects: Any, history: Any) -> Any:
-        if nothing_to_do(auth):
-            return await self._send_handling_redirects(request, follow_redirects=follow_redirects, history=history)
-        return await base._send_handling_auth(
-            self, request, auth=auth, follow_redirects=follow_redirects, history=history
-        )
-
+    steps = steps_for(issubclass(base, library.client.AsyncClient))
     return {
         "_build_request_auth": _build_request_auth,
-        "_send_handling_auth": asend if issubclass(base, library.client.AsyncClient) else send,
+        "_send_handling_auth": steps.send_unauthenticated(base, nothing_to_do),
     }
 
 
@@ -97,155 +87,49 @@ def bodies(library: Library, base: Any, made: dict[str, Any]) -> dict[str, Any]:
 
     A body with a content encoding, or of a response that a hook or the transport has touched, is read httpx's way.
     """
-    streamed = made.get("send")
-    if issubclass(base, library.client.AsyncClient):
-        return {"send": _sending_async(library, base, streamed)}
-    return {"send": _sending(library, base, streamed)}
+    asynchronous = issubclass(base, library.client.AsyncClient)
+    body = WholeBody(library, asynchronous)
+    root = library.root
+    return {
+        "send": steps_for(asynchronous).send_and_read(
+            base, root.USE_CLIENT_DEFAULT, root.RequestError, made.get("send"), body
+        )
+    }
 
 
 #: Of a response that the transport has made and httpx has bound: as many attributes as `Response.__init__` sets.
 _ATTRIBUTES = 11
 
 
-class _Plain:
-    """Which responses can be read directly."""
+class WholeBody:
+    """Which responses can be read directly, and how that begins."""
 
-    def __init__(self, library: Library) -> None:
-        self.response: Any = library.models.Response
-        self.identity: Any = library.models.IdentityDecoder
+    def __init__(self, library: Library, asynchronous: bool) -> None:
+        response, client = library.models.Response, library.client
+        self._response: Any = response
+        self._identity: Any = library.models.IdentityDecoder
+        self._bound: Any = client.BoundAsyncStream if asynchronous else client.BoundSyncStream
+        a = "a" if asynchronous else ""
+        names = (f"{a}read", f"{a}iter_bytes", f"{a}iter_raw", f"{a}close")
+        places = [(response, name) for name in names] + [(self._bound, f"__{a}iter__")]
+        self._places = tuple((owner, name, getattr(owner, name)) for owner, name in places)
 
-    def __call__(self, response: Any, bound: Any) -> bool:
+    def is_httpx_own(self) -> bool:
+        """Whether what reads a body is what it was when this was made."""
+        return all(getattr(owner, name) is value for owner, name, value in self._places)
+
+    def begin(self, response: Any) -> bool:
+        """Marks the response as being read; False: that is for httpx to do."""
         if (
-            type(response) is not self.response
-            or type(response.stream) is not bound
+            type(response) is not self._response
+            or type(response.stream) is not self._bound
             # A hook that left an attribute on the response, a method of its own say, is seen by their number.
             or len(response.__dict__) != _ATTRIBUTES
             or response.is_stream_consumed
             or response.is_closed
+            or b"content-encoding" in [name for _, name, _ in response.headers._list]
         ):
             return False
-        return b"content-encoding" not in [name for _, name, _ in response.headers._list]
-
-
-def _sending(library: Library, base: Any, streamed: Any) -> Any:
-    send_stock = base.send
-    default: Any = library.root.USE_CLIENT_DEFAULT
-    failed: Any = library.root.RequestError
-    bound: Any = library.client.BoundSyncStream
-    plain = _Plain(library)
-    response_class, identity = plain.response, plain.identity
-    read, iter_bytes, iter_raw, close, iterate = (
-        response_class.read,
-        response_class.iter_bytes,
-        response_class.iter_raw,
-        response_class.close,
-        bound.__iter__,
-    )
-
-    def send(
-        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
-    ) -> Any:
-        if stream:
-            return (streamed or base.send)(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-        if (
-            base.send is not send_stock
-            or response_class.read is not read
-            or response_class.iter_bytes is not iter_bytes
-            or response_class.iter_raw is not iter_raw
-            or response_class.close is not close
-            or bound.__iter__ is not iterate
-        ):
-            return base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-        response = send_stock(self, request, stream=True, auth=auth, follow_redirects=follow_redirects)
-        try:
-            if not plain(response, bound):
-                response.read()
-                return response
-            response._decoder = identity()
-            response.is_stream_consumed = True
-            body = response.stream._stream
-            try:
-                content = body.take_arrived() if hasattr(body, "take_arrived") else None
-                if content is None:
-                    pieces = []
-                    for piece in body:
-                        response._num_bytes_downloaded += len(piece)
-                        pieces.append(piece)
-                    content = b"".join(pieces)
-                else:
-                    response._num_bytes_downloaded = len(content)
-                response.is_closed = True
-                response.stream.close()
-            except failed as error:
-                error.request = response._request
-                raise
-            response._content = content
-            return response
-        except BaseException:
-            response.close()
-            raise
-
-    return send
-
-
-def _sending_async(library: Library, base: Any, streamed: Any) -> Any:
-    send_stock = base.send
-    default: Any = library.root.USE_CLIENT_DEFAULT
-    failed: Any = library.root.RequestError
-    bound: Any = library.client.BoundAsyncStream
-    plain = _Plain(library)
-    response_class, identity = plain.response, plain.identity
-    aread, aiter_bytes, aiter_raw, aclose, iterate = (
-        response_class.aread,
-        response_class.aiter_bytes,
-        response_class.aiter_raw,
-        response_class.aclose,
-        bound.__aiter__,
-    )
-
-    async def send(
-        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
-    ) -> Any:
-        if stream:
-            return await (streamed or base.send)(
-                self, request, stream=stream, auth=auth, follow_redirects=follow_redirects
-            )
-        if (
-            base.send is not send_stock
-            or response_class.aread is not aread
-            or response_class.aiter_bytes is not aiter_bytes
-            or response_class.aiter_raw is not aiter_raw
-            or response_class.aclose is not aclose
-            or bound.__aiter__ is not iterate
-        ):
-            return await base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-        response = await send_stock(self, request, stream=True, auth=auth, follow_redirects=follow_redirects)
-        try:
-            if not plain(response, bound):
-                await response.aread()
-                return response
-            response._decoder = identity()
-            response.is_stream_consumed = True
-            body = response.stream._stream
-            try:
-                content = body.take_arrived() if hasattr(body, "take_arrived") else None
-                if content is None:
-                    pieces = []
-                    async for piece in body:
-                        response._num_bytes_downloaded += len(piece)
-                        pieces.append(piece)
-                    content = b"".join(pieces)
-                else:
-                    response._num_bytes_downloaded = len(content)
-                response.is_closed = True
-                await response.stream.aclose()
-            except failed as error:
-                error.request = response._request
-                raise
-            response._content = content
-            return response
-        except BaseException:
-            await response.aclose()
-            raise
-
-    return send
+        response._decoder = self._identity()
+        response.is_stream_consumed = True
+        return True

@@ -8,11 +8,11 @@ follows a redirection goes on through the loop.
 from __future__ import annotations
 
 import logging
-from time import perf_counter
 from typing import Any
 from weakref import ref
 
 from .known import Library
+from .twins import steps_for
 
 RELIES_ON = (
     "_client:{Client}._send_handling_redirects",
@@ -29,65 +29,7 @@ def single(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     """`_send_handling_redirects`."""
     asynchronous = issubclass(base, library.client.AsyncClient)
     once = _Once(library, base, asynchronous)
-    failed: Any = library.root.RequestError
-
-    def send(self: Any, request: Any, follow_redirects: Any, history: Any) -> Any:
-        if not once.serves(self, request, history):
-            return base._send_handling_redirects(self, request, follow_redirects=follow_redirects, history=history)
-        transport = self._transport_for_url(request.url)
-        start = perf_counter()
-        try:
-            response = transport.handle_request(request)
-        except failed as error:
-            error.request = request
-            raise
-        once.bind(self, request, response, start)
-        try:
-            for hook in self._event_hooks["response"]:
-                hook(response)
-            response.history = []
-            if not response.has_redirect_location:
-                return response
-            following = once.redirected(self, request, response, follow_redirects)
-            if not follow_redirects:
-                response.next_request = following
-                return response
-            response.read()
-        except BaseException:
-            response.close()
-            raise
-        return self._send_handling_redirects(following, follow_redirects=follow_redirects, history=[response])
-
-    async def asend(self: Any, request: Any, follow_redirects: Any, history: Any) -> Any:
-        if not once.serves(self, request, history):
-            return await base._send_handling_redirects(
-                self, request, follow_redirects=follow_redirects, history=history
-            )
-        transport = self._transport_for_url(request.url)
-        start = perf_counter()
-        try:
-            response = await transport.handle_async_request(request)
-        except failed as error:
-            error.request = request
-            raise
-        once.bind(self, request, response, start)
-        try:
-            for hook in self._event_hooks["response"]:
-                await hook(response)
-            response.history = []
-            if not response.has_redirect_location:
-                return response
-            following = once.redirected(self, request, response, follow_redirects)
-            if not follow_redirects:
-                response.next_request = following
-                return response
-            await response.aread()
-        except BaseException:
-            await response.aclose()
-            raise
-        return await self._send_handling_redirects(following, follow_redirects=follow_redirects, history=[response])
-
-    return {"_send_handling_redirects": asend if asynchronous else send}
+    return {"_send_handling_redirects": steps_for(asynchronous).send_once(base, once, library.root.RequestError)}
 
 
 class _WeakResponse:

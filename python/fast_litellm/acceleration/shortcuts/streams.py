@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import codecs
 import copyreg
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .derived import become, hidden
 from .known import Library
+from .twins import Reading, steps_for
 
 RELIES_ON = (
     "_client:{Client}.send",
@@ -55,39 +55,23 @@ _TOUCHED = frozenset(
 _CHARSETS_KEPT = 64
 _LONGEST_TYPE = 256
 
-#: Of one response: the items that a piece gives, and those that are left at the end.
-Reading = tuple[Callable[[bytes], Iterable[Any]], Callable[[], Iterable[Any]]]
-
 #: library -> its class of responses
 _quick_classes: dict[str, Any] = {}
 
 
 def streams(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     """`send`: gives a response that is a stream its quick class."""
-    send_stock = base.send
-    default: Any = library.root.USE_CLIENT_DEFAULT
     plain: Any = library.models.Response
     if library.name not in _quick_classes:
         _quick_classes[library.name] = _make_quick_class(library, plain)
     quick = _quick_classes[library.name]
 
-    def send(
-        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
-    ) -> Any:
-        response = base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-        if stream and type(response) is plain and base.send is send_stock and "_content" not in response.__dict__:
+    def adopt(response: Any) -> None:
+        if type(response) is plain and "_content" not in response.__dict__:
             become(response, quick)
-        return response
 
-    async def asend(
-        self: Any, request: Any, *, stream: bool = False, auth: Any = default, follow_redirects: Any = default
-    ) -> Any:
-        response = await base.send(self, request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-        if stream and type(response) is plain and base.send is send_stock and "_content" not in response.__dict__:
-            become(response, quick)
-        return response
-
-    return {"send": asend if issubclass(base, library.client.AsyncClient) else send}
+    steps = steps_for(issubclass(base, library.client.AsyncClient))
+    return {"send": steps.send_and_adopt(base, library.root.USE_CLIENT_DEFAULT, adopt)}
 
 
 def _make_quick_class(library: Library, plain: Any) -> Any:
@@ -101,17 +85,20 @@ def _make_quick_class(library: Library, plain: Any) -> Any:
         "charset_encoding": _charset_encoding(plain),
     }
     readings = _readings(library)
-    for prefix, bound, generator in (
-        ("", library.client.BoundSyncStream, _sync_items),
-        ("a", library.client.BoundAsyncStream, _async_items),
-    ):
+    for prefix, bound in (("", library.client.BoundSyncStream), ("a", library.client.BoundAsyncStream)):
         below: list[tuple[Any, str]] = [(bound, f"__{prefix}iter__"), (plain, "_get_content_decoder")]
         for what, reading in readings.items():
             name = f"{prefix}iter_{what}"
             below.append((plain, name))
             stock = getattr(plain, name)
             readable = _Plain(bound, below)
-            items = generator(library, reading, readable, name)
+            items = steps_for(bool(prefix)).items_of(
+                lambda response, name=name: getattr(plain, name)(response),
+                reading,
+                readable,
+                library.root.RequestError,
+                _closes_what_is_left(library),
+            )
             attributes[name] = method = _method(plain, name, items, readable)
             for function in (items, method):
                 function.__name__, function.__qualname__ = stock.__name__, stock.__qualname__
@@ -248,87 +235,6 @@ def _readings(library: Library) -> dict[str, Callable[[Any], Reading]]:
     return {"raw": raw, "bytes": decoded, "text": text, "lines": lines}
 
 
-def _begin(response: Any) -> Any:
-    """What the reading of a body leaves on its response; returns the transport's stream."""
-    response.is_stream_consumed = True
-    response._num_bytes_downloaded = 0
-    return response.stream._stream
-
-
 def _closes_what_is_left(library: Library) -> bool:
     """Whether a response is closed when its iteration ends before the body does: httpx2 from 2.13 on."""
     return "AsyncGenerator" in library.models.Response.aiter_raw.__code__.co_names
-
-
-def _sync_items(library: Library, reading: Callable[[Any], Reading], plain: _Plain, name: str) -> Any:
-    failed: Any = library.root.RequestError
-    stock_class: Any = library.models.Response
-    closes_what_is_left = _closes_what_is_left(library)
-
-    def items(self: Any) -> Any:
-        if not plain(self):  # any more
-            yield from getattr(stock_class, name)(self)
-            return
-        take, rest = reading(self)
-        request = self._request
-        try:
-            try:
-                for piece in _begin(self):
-                    self._num_bytes_downloaded += len(piece)
-                    if piece:
-                        for item in take(piece):
-                            yield item
-            except BaseException:
-                if closes_what_is_left:
-                    self.close()
-                raise
-            self.close()
-            for item in rest():
-                yield item
-        except failed as error:
-            if request is not None:
-                error.request = request
-            raise
-
-    return items
-
-
-def _async_items(library: Library, reading: Callable[[Any], Reading], plain: _Plain, name: str) -> Any:
-    failed: Any = library.root.RequestError
-    stock_class: Any = library.models.Response
-    closes_what_is_left = _closes_what_is_left(library)
-
-    async def items(self: Any) -> Any:
-        if not plain(self):  # any more
-            async with aclosing(getattr(stock_class, name)(self)) as stock_items:
-                async for item in stock_items:
-                    yield item
-            return
-        take, rest = reading(self)
-        request = self._request
-        try:
-            pieces = _begin(self)
-            if closes_what_is_left:
-                pieces = pieces.__aiter__()
-            try:
-                async for piece in pieces:
-                    self._num_bytes_downloaded += len(piece)
-                    if piece:
-                        for item in take(piece):
-                            yield item
-            except BaseException:
-                if closes_what_is_left:
-                    if isinstance(pieces, AsyncGenerator):
-                        await pieces.aclose()
-                    await self.aclose()
-                del pieces  # an error's traceback keeps what stands here alive
-                raise
-            await self.aclose()
-            for item in rest():
-                yield item
-        except failed as error:
-            if request is not None:
-                error.request = request
-            raise
-
-    return items

@@ -1,0 +1,46 @@
+"""Code that is written once, asynchronously: its blocking half is what `make twins` makes of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "twins.py"
+
+
+def _tree(source: str) -> str:
+    """The code whatever its format, and the order of imported names, which the formatter sorts."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            node.names.sort(key=lambda alias: alias.name)
+    return ast.dump(tree)
+
+
+def _load() -> Any:
+    spec = importlib.util.spec_from_file_location("twins", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+twins = _load()
+
+
+@pytest.mark.parametrize(("source", "twin"), twins.TWINS.items(), ids=[path.name for path in twins.TWINS])
+def test_the_blocking_half_is_current(source: Path, twin: Path) -> None:
+    made = _tree(twins.blocking(source.read_text()))
+    assert made == _tree(twin.read_text()), f"{twin.name} is not made of {source.name}: run `make twins`"
+
+
+def test_async_and_await_are_dropped_and_names_are_replaced() -> None:
+    source = "async def f(a):\n    async for b in a.__aiter__():\n        await b.aclose()  # aiter_raw\n"
+    expected = "def f(a):\n    for b in a.__iter__():\n        b.close()\n"
+    assert ast.dump(ast.parse(twins.blocking(source))) == ast.dump(ast.parse(expected))
+    assert "# iter_raw" in twins.blocking(source)
