@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from peers.scripted import Connection, ScriptedServer
 
 from fast_litellm import accelerate
+from peers.scripted import Connection, ScriptedServer
 
 BODY = b"data: one\n\ndata: two\n\n"
 
