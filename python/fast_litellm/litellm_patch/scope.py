@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import FrameType
+from inspect import CO_VARARGS
+from types import CodeType, FrameType
 from typing import NamedTuple
 
 from ..acceleration import libraries
@@ -57,7 +58,25 @@ def _constructing_module(frame: FrameType | None, client: object) -> str:
 
 
 def _is_method_of(frame: FrameType, client: object) -> bool:
-    """httpx's constructor, a subclass's, or what a tracer put around either: the question is who called that."""
-    names = frame.f_code.co_varnames
+    """httpx's constructor, a subclass's, or what a tracer put around either: the question is who called that.
+
+    Only frames that can be one of these are looked into: up to Python 3.12 a frame whose variables were read keeps them
+    until it ends, even those that it deletes.
+    """
+    code = frame.f_code
+    if not (code.co_flags & CO_VARARGS or _defines(type(client), code)):
+        return False
+    names = code.co_varnames
     first = frame.f_locals.get(names[0]) if names else None
     return first is client or (type(first) is tuple and bool(first) and first[0] is client)  # (self, …) or (*args)
+
+
+def _defines(owner: type, code: CodeType) -> bool:
+    """Whether a method of the class, or one below a decorator, has this code."""
+    for base in owner.__mro__:
+        member = vars(base).get(code.co_name)
+        while member is not None:
+            if getattr(member, "__code__", None) is code:
+                return True
+            member = getattr(member, "__wrapped__", None)
+    return False

@@ -538,17 +538,12 @@ def test_a_context_is_let_go_with_its_transports_and_connections(
     server: ScriptedServer, certificates: Certificates
 ) -> None:
     pool = SimpleConnectionPool("contexts-let-go", verify=False, idle_timeout=0.05)
-
-    # In a frame that ends: up to Python 3.12 a frame keeps the variables that somebody saw in its `f_locals`, and where
-    # litellm or an SDK is patched, the patch looks at the frames that construct a client.
-    def use_a_context() -> weakref.ref[ssl.SSLContext]:
+    try:
         context = ssl.create_default_context(cafile=certificates.ca_file)
+        gone = weakref.ref(context)
         with httpx.Client(transport=HTTPTransport(verify=context, pool=pool)) as client:
             assert client.get(server.url).status_code == 200
-        return weakref.ref(context)
-
-    try:
-        gone = use_a_context()
+        del client, context
         # The reactor closes the idle connection, without the GIL; the main thread gives the session up.
         until(lambda: gc.collect() >= 0 and gone() is None)
         assert pool.get_stats()["expired"] == 1
