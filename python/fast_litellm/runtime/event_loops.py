@@ -116,7 +116,7 @@ def _trio_loop(refusal: Refusal) -> _core.EventLoop:
 
 async def _serve_trio(trio: Any, core: _core.EventLoop, key: int) -> None:
     try:
-        while True:
+        while core.descriptor >= 0:  # until other code has closed it
             await trio.lowlevel.wait_readable(core.descriptor)
             core.turn()
     except trio.Cancelled:
