@@ -180,7 +180,8 @@ nb::object header_strings(const HeaderList& headers) {
   const auto text_of = [](std::string_view text) {
     return PyUnicode_DecodeLatin1(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr);
   };
-  return header_list(headers, [&](const Header& header) { return new_tuple(text_of(header.name), text_of(header.value)); });
+  return header_list(headers,
+                     [&](const Header& header) { return new_tuple(text_of(header.name), text_of(header.value)); });
 }
 
 nb::object header_items(const HeaderList& headers) {
