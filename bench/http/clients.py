@@ -120,6 +120,16 @@ def _httpx_over_own_transport(peer: Peer) -> Opened:
     return _through_httpx(httpx.Client(transport=transport), peer.url)
 
 
+def _httpx_accelerated(peer: Peer) -> Opened:
+    """The process-wide pool and the shortcuts; the client was made with these settings for TLS, and that is said."""
+    httpx = _import("httpx")
+    verify = peer.ca_file if peer.ca_file is not None else True
+    client = own_package("accelerate")(httpx.Client(), verify=verify)
+    if not type(client._transport).__module__.startswith("fast_litellm"):
+        raise NotAvailable(f"the client was not accelerated: {own_package('get_patch_status')()['fallback_reasons']}")
+    return _through_httpx(client, peer.url)
+
+
 def _httpx_in_memory(peer: Peer) -> Opened:
     """httpx's own cost: a transport that only hands over a response, with its body in a stream as a real one has it."""
     import httpx
@@ -224,6 +234,7 @@ _OPENERS: dict[str, Callable[[Peer], Opened]] = {
     "pool_lease": _pool_request_on_lease,
     "pool_url": _pool_request_by_url,
     "httpx_own": _httpx_over_own_transport,
+    "httpx_accelerated": _httpx_accelerated,
     "httpx_memory": _httpx_in_memory,
     "httpx_stock": _httpx_stock,
     "pycurl": _pycurl,

@@ -11,9 +11,10 @@ from bench.common.tables import table, verdict
 from bench.http.rounds import CLIENTS, FLOOR, Results, Scenario
 
 #: Of these the cost over the floor is told.
-OVER_FLOOR = ("httpx_own", "httpx_pyreqwest", "httpx_stock")
+OVER_FLOOR = ("httpx_own", "httpx_accelerated", "httpx_pyreqwest", "httpx_stock")
 RAW_RATIO_LIMIT = 1.4
 OVER_FLOOR_LIMIT_US = 45.0
+ACCELERATED_LIMIT = 0.95
 
 NOT_MEASURED = """\
 Not measured here: real networks, latency and loss (all is loopback); dialing, handshakes and resumption (each client is
@@ -110,6 +111,14 @@ def _over_floor(results: Results, scenario: Scenario) -> str:
     return verdict(name, own - floor <= OVER_FLOOR_LIMIT_US, figures)
 
 
+def _accelerated(results: Results, scenario: Scenario) -> str:
+    name = f"{CLIENTS['httpx_accelerated']} at most {ACCELERATED_LIMIT} x httpx over memory ({scenario.title})"
+    floor, own = results.median(scenario, FLOOR, "cpu_us"), results.median(scenario, "httpx_accelerated", "cpu_us")
+    if floor is None or own is None:
+        return verdict(name, None, results.unavailable.get("httpx_accelerated", "no figures"))
+    return verdict(name, own <= ACCELERATED_LIMIT * floor, f"{own / floor:.2f} x ({own:.1f} against {floor:.1f} us)")
+
+
 def _verdicts(results: Results, wanted: list[Scenario]) -> Iterator[str]:
     """One line per target and scenario that was measured."""
     for scenario in wanted:
@@ -122,6 +131,9 @@ def _verdicts(results: Results, wanted: list[Scenario]) -> Iterator[str]:
     for scenario in wanted:
         if scenario.placement == "cross":
             yield _over_floor(results, scenario)
+    for scenario in wanted:
+        if scenario.threads == 1:
+            yield _accelerated(results, scenario)
 
 
 def _warnings(results: Results) -> Iterator[str]:

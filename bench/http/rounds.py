@@ -22,6 +22,7 @@ CLIENTS: dict[str, str] = {
     "pyreqwest": "pyreqwest",
     "httpx_memory": "httpx over memory (floor)",
     "httpx_own": "httpx over our `HTTPTransport`",
+    "httpx_accelerated": "httpx, `accelerate(client)`",
     "httpx_pyreqwest": "httpx over pyreqwest",
     "httpx_stock": "httpx, stock",
 }
