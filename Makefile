@@ -115,6 +115,12 @@ PLATFORMS ?=
 platforms: ## builds and tests in Debian 12, 13 and sid with each of their compilers, as root; prints one table
 	@$${PYTHON:-python3} scripts/platforms.py $(PLATFORMS)
 
+# MUTANTS="name1 name2": these alone; MUTANTS=--list: what there is.
+MUTANTS ?=
+.PHONY: mutants
+mutants: | system ## breaks the sources in named ways, one at a time, and checks that the named test notices; prints one table
+	@$${PYTHON:-python3} scripts/mutants.py $(MUTANTS)
+
 # --- quality ----------------------------------------------------------------------------------------------------------
 
 .PHONY: lint format lint-tools

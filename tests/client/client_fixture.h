@@ -80,7 +80,7 @@ class HttpServer {
 
 inline RequestOptions patient() {
   RequestOptions options;
-  options.timeouts = {seconds(30), seconds(30), seconds(30), seconds(30)};
+  options.timeouts = {seconds(10), seconds(10), seconds(10), seconds(10)};
   return options;
 }
 

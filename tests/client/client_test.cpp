@@ -81,6 +81,15 @@ TEST_F(Posting, a_post_with_an_idempotency_key_is_sent_again) {
   EXPECT_EQ(posts_, 2);
 }
 
+TEST_F(Posting, the_key_may_have_its_older_name) {
+  ASSERT_TRUE(client_.send(request("GET", server_.url()), patient()).ok());
+  Request post = request("POST", server_.url(), "pay me once");
+  post.headers.emplace_back("X-Idempotency-Key", "k");
+  const auto response = client_.send(post, patient());
+  ASSERT_TRUE(response.ok()) << response.error().detail;
+  EXPECT_EQ(posts_, 2);
+}
+
 TEST_F(Posting, nothing_is_sent_again_on_a_fresh_connection) {
   Request post = request("POST", server_.url(), "pay me once");
   post.headers.emplace_back("Idempotency-Key", "k");
@@ -104,6 +113,20 @@ TEST(Client, an_early_refusal_of_an_upload_is_delivered_and_its_connection_not_k
   EXPECT_EQ(refused->body, "big");
   EXPECT_EQ(client.send(request("GET", server.url()), patient())->body, "hello");
   EXPECT_EQ(server.connections(), 2);
+}
+
+TEST(Client, a_connection_whose_upload_was_refused_half_way_is_not_kept_though_the_server_keeps_it) {
+  const HttpServer server([](ServerConnection& connection, int) {
+    (void)connection.read_until("\r\n\r\n");
+    connection.write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    connection.read_to_end();
+  });
+  Client client;
+  const auto refused = client.send(request("POST", server.url(), std::string(64U << 20, 'x')), patient());
+  ASSERT_TRUE(refused.ok()) << refused.error().detail;
+  EXPECT_EQ(refused->body, "big");
+  EXPECT_EQ(client.stats().all.total_connections, 0U)
+      << "the server may still take what comes for the rest of the body";
 }
 
 TEST(Client, bytes_after_a_response_never_reach_the_next_request) {
@@ -185,6 +208,28 @@ TEST(Client, a_server_that_says_close_is_not_asked_again_on_that_connection) {
   EXPECT_EQ(server.connections(), 2);
 }
 
+TEST(Client, a_connection_whose_request_said_close_is_not_used_again) {
+  const HttpServer server;
+  Client client;
+  Request last = request("GET", server.url());
+  last.headers = {{"Connection", "close"}};
+  EXPECT_EQ(client.send(last, patient())->body, "hello");
+  EXPECT_EQ(client.stats().all.total_connections, 0U);
+}
+
+TEST(Client, a_connection_without_requests_or_time_left_is_not_used_again) {
+  for (const char* const promise : {"Keep-Alive: max=0\r\n", "Keep-Alive: timeout=0\r\n"}) {
+    const HttpServer server([promise](ServerConnection& connection, int) {
+      while (read_request(connection))
+        connection.write(ok("hello", promise));
+    });
+    Client client;
+    for (int i = 0; i < 2; ++i)
+      EXPECT_EQ(client.send(request("GET", server.url()), patient())->body, "hello");
+    EXPECT_EQ(server.connections(), 2) << promise;
+  }
+}
+
 TEST(Client, a_body_that_ends_early_is_a_read_error) {
   const HttpServer server([](ServerConnection& connection, int) {
     (void)read_request(connection);
@@ -195,6 +240,28 @@ TEST(Client, a_body_that_ends_early_is_a_read_error) {
   ASSERT_FALSE(cut.ok());
   EXPECT_EQ(cut.error().code, ErrorCode::read_failed);
   EXPECT_EQ(cut.error().phase, Phase::read_body);
+}
+
+TEST(Client, a_body_until_close_is_whole_only_with_the_goodbye_of_tls) {
+  support::CertificateAuthority authority;
+  Profile profile;
+  profile.tls.ca_file = authority.ca_file();
+  for (const bool goodbye : {true, false}) {
+    const support::LoopbackServer server(support::ServerTls{authority.issue_localhost()},
+                                         [goodbye](ServerConnection& connection) {
+                                           (void)read_request(connection);
+                                           connection.write("HTTP/1.1 200 OK\r\n\r\nall of it");
+                                           if (goodbye) connection.say_goodbye();
+                                         });
+    Client client({}, profile);
+    const auto response = client.send(request("GET", "https://localhost:" + std::to_string(server.port())), patient());
+    ASSERT_EQ(response.ok(), goodbye);
+    if (goodbye) {
+      EXPECT_EQ(response->body, "all of it");
+    } else {
+      EXPECT_EQ(response.error().code, ErrorCode::read_failed) << "somebody in between may have cut it off";
+    }
+  }
 }
 
 TEST(Client, a_server_that_breaks_http_is_a_remote_protocol_error) {
@@ -220,6 +287,21 @@ TEST(Client, a_silent_server_is_a_read_timeout_and_nothing_is_sent_again) {
   EXPECT_EQ(late.error().code, ErrorCode::read_timeout);
   EXPECT_EQ(late.error().phase, Phase::read_head);
   EXPECT_EQ(server.connections(), 1);
+}
+
+TEST(Client, an_answer_that_was_not_waited_for_never_reaches_the_next_request) {
+  const HttpServer server([](ServerConnection& connection, int number) {
+    if (number > 0) return serve(connection);
+    (void)read_request(connection);
+    if (read_request(connection)) connection.write(ok("late"));
+    connection.read_to_end();
+  });
+  Client client;
+  RequestOptions hasty = patient();
+  hasty.timeouts.read = milliseconds(20);
+  EXPECT_EQ(client.send(request("GET", server.url()), hasty).error().code, ErrorCode::read_timeout);
+  EXPECT_EQ(client.send(request("GET", server.url()), patient())->body, "hello");
+  EXPECT_EQ(server.connections(), 2);
 }
 
 TEST(Client, a_server_that_falls_silent_in_the_body_is_a_read_timeout_there) {

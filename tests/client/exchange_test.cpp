@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "client/client_fixture.h"
+#include "support/raw_listener.h"
 
 namespace fastpool::client::test {
 namespace {
@@ -151,6 +152,31 @@ TEST_F(Retrying, on_a_lease_of_the_callers_the_lease_stays_and_its_connection_is
   EXPECT_EQ(server.connections(), 2);
 }
 
+TEST_F(Retrying, a_dial_that_fails_is_tried_again_as_often_as_was_asked_for) {
+  const std::string url = "http://127.0.0.1:" + std::to_string(support::refusing_port());
+  for (const int retries : {0, 2}) {
+    const auto dials = core_.pool().stats().dials;
+    const std::vector<Header> headers{{"Host", "test"}};
+    auto use = handle_.use(*Origin::parse(url));
+    auto exchange = Exchange::open(core_, std::move(use).value(), {"GET", "/", headers});
+    ASSERT_TRUE(exchange.ok());
+    struct Tries {
+      const pool::Pool& pool;
+      const std::uint64_t limit;
+      static bool too_many(void* context) noexcept {
+        const Tries& tries = *static_cast<Tries*>(context);
+        return tries.pool.stats().dials > tries.limit;
+      }
+    } tries{core_.pool(), dials + 10};
+    options_.interrupt = {Tries::too_many, &tries};
+    options_.connect_retries = retries;
+    const auto refused = exchange->obtain(options_);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, ErrorCode::connect_failed) << refused.error().detail;
+    EXPECT_EQ(core_.pool().stats().dials - dials, static_cast<std::uint64_t>(retries) + 1);
+  }
+}
+
 class OnALease : public ExchangeTest {};
 
 TEST_F(OnALease, one_exchange_at_a_time_and_none_after_its_end) {
@@ -168,6 +194,34 @@ TEST_F(OnALease, one_exchange_at_a_time_and_none_after_its_end) {
   }
   EXPECT_TRUE(core_.pool().release(*lease, pool::Reuse::yes()));
   EXPECT_EQ(Exchange::open_on(core_, *lease, {"GET", "/", headers}).error().code, ErrorCode::stale_lease);
+}
+
+TEST_F(OnALease, bytes_sent_between_two_exchanges_never_reach_the_second) {
+  std::promise<void> answered;
+  std::promise<void> poisoned;
+  const HttpServer server([&](ServerConnection& connection, int number) {
+    if (number > 0) return serve(connection);
+    (void)read_request(connection);
+    connection.write(ok("mine"));
+    answered.get_future().wait();
+    connection.write(ok("poison"));
+    poisoned.set_value();
+    connection.read_to_end();
+  });
+  const auto lease = core_.pool().try_lease(endpoint(server));
+  ASSERT_TRUE(lease);
+  const std::vector<Header> headers{{"Host", "test"}};
+  const auto get = [&] {
+    auto exchange = Exchange::open_on(core_, *lease, {"GET", "/", headers});
+    EXPECT_TRUE(exchange->obtain(options_));
+    EXPECT_TRUE(exchange->send("", options_));
+    return read_all(*exchange);
+  };
+  EXPECT_EQ(get(), "mine");
+  answered.set_value();
+  poisoned.get_future().wait();
+  EXPECT_EQ(get(), "hello");
+  EXPECT_TRUE(core_.pool().release(*lease, pool::Reuse::yes()));
 }
 
 class Leaving : public ExchangeTest {

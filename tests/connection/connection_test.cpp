@@ -76,7 +76,8 @@ TEST_F(ConnectionTest, its_end_reaches_the_peer_even_if_another_process_holds_a_
   auto connection = connect(server);
   const net::Descriptor copy(::dup(connection->channel().descriptor()));  // as a fork's child has one
   connection.reset();
-  ended.get_future().wait();
+  EXPECT_EQ(ended.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready)
+      << "the peer saw no end of the connection within 10 s";
 }
 
 TEST_F(ConnectionTest, socket_timeouts_are_set_as_asked_for) {

@@ -542,6 +542,24 @@ TEST_F(TlsDialTest, the_next_dial_of_the_same_target_resumes_the_session) {
   EXPECT_TRUE(second->tls_resumed);
 }
 
+TEST_F(TlsDialTest, a_session_is_not_offered_to_another_origin_of_the_same_server_name) {
+  support::LoopbackServer server({authority_.issue_localhost()}, support::echo);
+  const auto target = tls_target("localhost", server.port());
+  Result<Dialed> first = dial(target);
+  ASSERT_TRUE(first.ok()) << first.error().detail;
+  char sent[] = "x";
+  const iovec piece{sent, 1};
+  char got[1];
+  ASSERT_EQ(first->channel->write({&piece, 1}, net::IoMode::wait).bytes, 1U);
+  ASSERT_EQ(first->channel->read(got, net::IoMode::wait).bytes, 1U);
+  const auto other = std::make_shared<Target>(*target);  // of the same context
+  other->origin.host = "127.0.0.1";
+  other->profile.server_name = "localhost";
+  const Result<Dialed> second = dial(other);
+  ASSERT_TRUE(second.ok()) << second.error().detail;
+  EXPECT_FALSE(second->tls_resumed);
+}
+
 TEST_F(TlsDialTest, a_certificate_for_another_name_is_a_final_error_that_names_the_origin) {
   support::LoopbackServer server({authority_.issue_localhost()}, support::echo);
   const Result<Dialed> result = dial(tls_target("other.test", server.port()));

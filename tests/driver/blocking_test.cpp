@@ -166,20 +166,26 @@ TEST_F(BlockingTest, nothing_to_write_is_no_operation) {
 }
 
 TEST_F(BlockingTest, a_wait_without_a_timeout_can_be_interrupted) {
-  const support::LoopbackServer server(silent);
+  std::promise<void> over;
+  const support::LoopbackServer server([&](ServerConnection& connection) {
+    if (over.get_future().wait_for(seconds(10)) == std::future_status::timeout) connection.write("end of the wait");
+    connection.read_to_end();
+  });
   auto connection = connect(server);
   int looks = 0;
   const Interrupt third_look{[](void* context) noexcept { return ++*static_cast<int*>(context) == 3; }, &looks};
   const Timeouts forever = timeouts(std::nullopt, std::nullopt);
   const auto stopped = Blocking(forever, third_look).read(connection, buffer_);
-  ASSERT_FALSE(stopped.ok());
+  over.set_value();
+  ASSERT_FALSE(stopped.ok()) << "not interrupted within 10 s";
   EXPECT_EQ(stopped.error().code, ErrorCode::interrupted);
   EXPECT_EQ(looks, 3);
 }
 
 TEST_F(BlockingTest, a_write_can_be_interrupted) {
   std::promise<void> done;
-  const support::LoopbackServer server([&](ServerConnection&) { done.get_future().wait(); });
+  const support::LoopbackServer server(
+      [&](ServerConnection&) { (void)done.get_future().wait_for(seconds(10)); });  // then the write fails
   auto connection = connect(server);
   const Interrupt at_once{[](void*) noexcept { return true; }, nullptr};
   const Timeouts forever = timeouts(std::nullopt, std::nullopt);

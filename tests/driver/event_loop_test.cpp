@@ -15,6 +15,8 @@
 #include "driver/deadlines.h"
 #include "driver/loop_operation.h"
 #include "net/tcp_channel.h"
+#include "pool/lease_limit.h"
+#include "pool/pool.h"
 #include "support/loopback_server.h"
 
 namespace fastpool::driver {
@@ -102,7 +104,7 @@ class EventLoopTest : public ::testing::Test {
   static void run(EventLoop& loop, const Step& operation) {
     while (!operation.outcome && !operation.orphan) {
       pollfd waiting{loop.descriptor(), POLLIN, 0};
-      ASSERT_EQ(::poll(&waiting, 1, 30'000), 1) << "the loop was never told";
+      ASSERT_EQ(::poll(&waiting, 1, 10'000), 1) << "the loop was not told within 10 s";
       loop.turn();
     }
   }
@@ -207,6 +209,49 @@ TEST_F(EventLoopTest, a_silent_peer_is_a_read_timeout_and_one_that_takes_nothing
   EXPECT_EQ(writing.error->code, ErrorCode::write_timeout);
   EXPECT_GT(writing.written, 0U);
   done.set_value();
+}
+
+TEST_F(EventLoopTest, a_wait_that_timed_out_does_not_end_the_next) {
+  std::promise<void> go;
+  const std::string much(16U << 20U, 'x');
+  const support::LoopbackServer server([&](ServerConnection& connection) {
+    go.get_future().wait();
+    (void)connection.read_exactly(much.size());
+    connection.read_to_end();
+  });
+  auto connection = connect(server);
+  const auto loop = new_loop();
+  Timeouts hasty;
+  hasty.read = milliseconds(20);
+  Step operation(loop, connection, hasty);
+  EXPECT_FALSE(operation.begin_read());
+  run(*loop, operation);
+  ASSERT_TRUE(operation.error);
+  operation.outcome.reset();
+  operation.error.reset();
+  EXPECT_FALSE(operation.begin_write(much));
+  go.set_value();
+  run(*loop, operation);
+  EXPECT_FALSE(operation.error) << operation.error->detail;
+  EXPECT_EQ(operation.written, much.size());
+}
+
+TEST_F(EventLoopTest, who_forgets_its_wait_for_a_place_gets_none) {
+  struct NoDials final : pool::Dialer {
+    void dial(pool::Endpoint&, pool::Slot&, pool::DialTimes) override { ADD_FAILURE() << "a dial"; }
+  } dialer;
+  pool::SystemClock clock;
+  pool::Pool pool(PoolSettings{}, clock, dialer);
+  pool::LeaseLimit limit(1);
+  std::optional<pool::LeaseLimit::Place> held = limit.try_enter();
+  ASSERT_TRUE(held);
+  const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
+  auto connection = connect(server);
+  Step given_up(new_loop(), connection);
+  EXPECT_FALSE(given_up.enter(limit, pool));
+  given_up.forget();
+  held.reset();
+  EXPECT_TRUE(limit.try_enter()) << "the place went to an operation that waits no more";
 }
 
 TEST_F(EventLoopTest, who_forgets_its_wait_is_not_stepped_again) {

@@ -241,11 +241,14 @@ TEST_F(InSteps, when_the_pool_closes_those_who_wait_are_told) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
+  auto two = acquisition(*a_);
   EXPECT_FALSE(one->poll());
+  EXPECT_FALSE(two->poll());
   (void)waker_.woken();
   pool_->close();
   EXPECT_TRUE(waker_.woken());
   EXPECT_EQ(refused(*one), ErrorCode::pool_closed);
+  EXPECT_EQ(refused(*two), ErrorCode::pool_closed);
   auto late = acquisition(*a_);
   EXPECT_EQ(refused(*late), ErrorCode::pool_closed);
 }

@@ -1,5 +1,6 @@
 // Dials of an endpoint that fails: when the next one begins, who shares it, and whose error a failure is.
 
+#include "pool/acquisition.h"
 #include "pool/decisions.h"
 #include "pool/pool_fixture.h"
 
@@ -146,13 +147,19 @@ TEST_F(BackOff, the_connect_clock_begins_with_the_dial) {
   make();
   for (int i = 0; i <= dead_burst; ++i)
     fail_once();
-  auto caller = start_acquire(*a_, patience(seconds(10), milliseconds(2)));
+  sync::ThreadWaker waker;
+  Acquisition caller(*pool_, *a_, patience(seconds(10), milliseconds(2)), waker);
+  EXPECT_FALSE(caller.poll());
   const TimePoint start = dialer_.peek().start;
+  EXPECT_GT(start, clock_.now()) << "past the pace it is put off";
   EXPECT_EQ(dialer_.peek().deadline, start + milliseconds(2));
   clock_.advance(start - clock_.now() + milliseconds(1));
-  EXPECT_TRUE(caller.waits());
+  EXPECT_FALSE(caller.poll()) << "a millisecond of its connect timeout is left";
+  EXPECT_EQ(caller.deadline(), start + milliseconds(2));
   clock_.advance(milliseconds(2));
-  EXPECT_EQ(caller.get().error().code, ErrorCode::connect_timeout);
+  const auto late = caller.poll();
+  ASSERT_TRUE(late);
+  EXPECT_EQ(late->error().code, ErrorCode::connect_timeout);
 }
 
 TEST_F(BackOff, a_try_that_repeats_others_of_the_same_caller_rests_first_and_longer_each_time) {

@@ -80,12 +80,15 @@ TEST_F(Hints, a_connection_that_has_expired_is_not_taken) {
 }
 
 TEST_F(Hints, a_slot_that_serves_another_endpoint_by_now_is_not_taken) {
-  make(limits(1, 1));
+  make();
   Endpoint* b = endpoint("b");
-  park(*a_, 1);
-  Lease of_b;
+  Lease of_a = dialed(*a_);
+  const Slot* const slot = of_a.ref().slot;
+  of_a.end(Reuse::yes());
+  pool_->on_hang_up(records_[0]->token);  // frees the slot
   elsewhere([&] {
-    of_b = dialed(*b);  // the place, and the slot, of the first
+    Lease of_b = dialed(*b);
+    EXPECT_EQ(of_b.ref().slot, slot);
     of_b.end(Reuse::yes());
   });
   EXPECT_EQ(describe(), "1 idle");

@@ -116,12 +116,15 @@ class ScriptedDialer final : public Dialer {
   std::size_t begun_ = 0;
 };
 
-/// Waits for something that another thread is about to do; fails after a minute.
+/// How long a test waits for another thread before it fails.
+inline constexpr seconds patience_with_threads{20};
+
+/// Waits for something that another thread is about to do; fails after 20 s.
 inline ::testing::AssertionResult eventually(const std::function<bool()>& condition) {
-  const auto limit = std::chrono::steady_clock::now() + minutes(1);
+  const auto limit = std::chrono::steady_clock::now() + patience_with_threads;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > limit)
-      return ::testing::AssertionFailure() << "it did not come about within a minute";
+      return ::testing::AssertionFailure() << "it did not come about within 20 s";
     std::this_thread::yield();
   }
   return ::testing::AssertionSuccess();
@@ -151,10 +154,10 @@ class Caller {
   ~Caller() {
     if (result_.valid() && waits()) pool_.close();
   }
-  /// What it came to, within a minute; else the test fails and the pool is closed.
+  /// What it came to, within 20 s; else the test fails and the pool is closed.
   [[nodiscard]] T get() {
-    if (result_.wait_for(minutes(1)) != std::future_status::ready) {
-      ADD_FAILURE() << "a caller still waits after a minute";
+    if (result_.wait_for(patience_with_threads) != std::future_status::ready) {
+      ADD_FAILURE() << "a caller still waits after 20 s";
       pool_.close();
     }
     return result_.get();

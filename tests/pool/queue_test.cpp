@@ -579,6 +579,21 @@ TEST_F(AbandonedDials, that_a_caller_waits_for_again_are_not_dropped) {
   EXPECT_TRUE(next.get().ok());
 }
 
+TEST_F(AbandonedDials, that_a_caller_waits_for_again_are_not_dropped_for_another_endpoint) {
+  make(limits(2, 2));
+  Endpoint& b = *endpoint("b");
+  Lease held = dialed(*a_);
+  auto first = start_acquire(*a_);
+  held.end(Reuse::yes());
+  const auto served = first.get();
+  ASSERT_TRUE(served.ok());
+  auto next = start_acquire(*a_);
+  EXPECT_EQ(start_acquire(b, patience(seconds(0))).get().error().code, ErrorCode::pool_timeout);
+  EXPECT_EQ(describe(), "1 leased, 1 dialing, 1 waiting");
+  complete_dial();
+  EXPECT_TRUE(next.get().ok());
+}
+
 TEST_F(AbandonedDials, leave_nothing_whichever_comes_first_their_end_or_their_being_dropped) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");

@@ -230,10 +230,10 @@ TEST_F(Draining, new_callers_are_refused) {
   make();
   Lease lease = dialed(*a_);
   auto drain = start_drain();
-  EXPECT_EQ(pool_->acquire(*a_, {}).error().code, ErrorCode::pool_closed);
-  EXPECT_EQ(pool_->lease(*a_, {}).error().code, ErrorCode::pool_closed);
+  EXPECT_EQ(start_acquire(*a_).get().error().code, ErrorCode::pool_closed);
+  EXPECT_EQ(start_lease(*a_).get().error().code, ErrorCode::pool_closed);
   EXPECT_FALSE(pool_->try_lease(*a_));
-  EXPECT_EQ(pool_->warm(*a_, 1, {}).error().code, ErrorCode::pool_closed);
+  EXPECT_EQ(start_warm(*a_, 1).get().error().code, ErrorCode::pool_closed);
   lease.end(Reuse::yes());
   EXPECT_TRUE(*drain.get());
 }

@@ -64,6 +64,13 @@ TEST_F(Handshake, a_wildcard_covers_one_label_and_only_as_a_whole_label) {
   expect_refused(failure_of(trusting(), partial, "api.fastpool.example"), "not valid for 'api.fastpool.example'");
 }
 
+TEST_F(Handshake, what_else_is_to_be_verified_counts) {
+  const support::LoopbackServer server(localhost_, support::echo);
+  TlsSettings settings = trusting();
+  settings.verify_flags = X509_V_FLAG_CRL_CHECK;
+  expect_refused(failure_of(settings, server), "unable to get certificate CRL");
+}
+
 TEST_F(Handshake, an_unknown_issuer_is_refused_by_name) {
   support::CertificateAuthority other("Somebody Else");
   const support::LoopbackServer server({other.issue_localhost()}, support::echo);

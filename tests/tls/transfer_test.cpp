@@ -91,6 +91,40 @@ TEST_F(Transfer, a_half_sent_record_is_neither_lost_nor_doubled_however_the_rest
   EXPECT_TRUE(echo_through(*channel, bytes, [&] { return sizes[turn++ % sizes.size()]; }) == bytes);
 }
 
+TEST_F(Transfer, the_rest_of_a_half_sent_record_may_be_offered_in_smaller_pieces) {
+  std::promise<void> go;
+  std::promise<std::string> received;
+  const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
+    go.get_future().wait();
+    std::string all;
+    for (std::string some = connection.read_some(); !some.empty(); some = connection.read_some())
+      all += some;
+    received.set_value(std::move(all));
+  });
+  const auto channel = connect(make_context(trusting()), server);
+  shrink_buffers(*channel);
+  std::string bytes = pattern(32U << 20U);
+  std::size_t sent = 0;
+  const auto offer = [&](std::size_t size) {
+    const iovec piece{bytes.data() + sent, size};
+    const IoResult result = channel->write(std::span(&piece, 1), IoMode::dont_wait);
+    if (result.status == IoStatus::ok) sent += result.bytes;
+    return result.status;
+  };
+  while (sent < bytes.size() - (1U << 20U) && offer(16'384) == IoStatus::ok) {
+  }
+  ASSERT_EQ(offer(16'384), IoStatus::want_write);  // a record is half out
+  go.set_value();
+  for (const std::size_t end = sent + 40'000; sent < end;) {
+    const IoStatus status = offer(100);
+    if (status == IoStatus::want_write) wait_for(*channel, status);
+    ASSERT_TRUE(status == IoStatus::ok || status == IoStatus::want_write);
+  }
+  channel->say_goodbye();
+  channel->shutdown();
+  EXPECT_TRUE(received.get_future().get() == bytes.substr(0, sent));
+}
+
 TEST_F(Transfer, a_head_and_its_body_leave_as_one_record) {
   std::promise<std::string> first;
   const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
