@@ -276,7 +276,8 @@ def table(outcomes: list[Outcome]) -> str:
     rows += [[each.mutant.name, each.result, f"{each.seconds:.0f}", each.mutant.killed_by] for each in outcomes]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     rows[1] = ["-" * width for width in widths]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def try_all(mutants: list[Mutant], outcomes: list[Outcome]) -> None:

@@ -253,6 +253,15 @@ TEST_F(InSteps, when_the_pool_closes_those_who_wait_are_told) {
   EXPECT_EQ(refused(*late), ErrorCode::pool_closed);
 }
 
+TEST_F(InSteps, one_that_queues_at_a_pool_that_was_closed_meanwhile_is_told) {
+  make();
+  park(*a_, 1);
+  records_[0]->alive = false;
+  records_[0]->during_check = [this] { pool_->close(); };
+  auto one = acquisition(*a_);
+  EXPECT_EQ(refused(*one), ErrorCode::pool_closed) << "close() found no waiter yet";
+}
+
 TEST_F(InSteps, a_lease_that_was_handed_over_before_the_pool_closed_is_not_given_out) {
   make(limits(1));
   Lease held = dialed(*a_);

@@ -92,7 +92,7 @@ TEST_F(Hints, a_slot_that_serves_another_endpoint_by_now_is_not_taken) {
     of_b.end(Reuse::yes());
   });
   EXPECT_EQ(describe(), "1 idle");
-  EXPECT_FALSE(pool_->try_acquire(*a_, true));
+  ASSERT_FALSE(pool_->try_acquire(*a_, true));
   EXPECT_EQ(number(idle(*b)), 2);
 }
 

@@ -48,6 +48,7 @@ struct Record {
   std::atomic<bool> closed{false};
   std::atomic<bool> interrupted{false};
   std::atomic<bool> goodbye{false};
+  std::function<void()> during_check{};  ///< called by the look at checkout, if it is set
   std::atomic<std::uint64_t> token{0};
 };
 
@@ -55,7 +56,10 @@ class FakeConnection final : public Pooled {
  public:
   explicit FakeConnection(std::shared_ptr<Record> record) : record_(std::move(record)) {}
   ~FakeConnection() override { record_->closed = true; }
-  [[nodiscard]] bool check_alive() noexcept override { return record_->alive; }
+  [[nodiscard]] bool check_alive() noexcept override {
+    if (record_->during_check) record_->during_check();
+    return record_->alive;
+  }
   void interrupt() noexcept override { record_->interrupted = true; }
   void on_seated(std::uint64_t token) noexcept override { record_->token = token; }
   void say_goodbye() noexcept override { record_->goodbye = true; }
