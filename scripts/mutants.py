@@ -39,6 +39,8 @@ UNDER_WAY = FOLDER / ".under-way"
 COPIED = ("CMakeLists.txt", "CMakePresets.json", "cmake", "include", "src", "tests")
 #: How long a test may take. A mutant that is noticed only by its test's not ending counts as a survivor.
 LIMIT_SECONDS = 60
+#: The same where nothing is mutated: a model that searches every schedule may take a minute beside other work.
+LIMIT_SECONDS_WITHOUT = 600
 #: Programs that compile the templates of src/sync for themselves: nothing else is built again for a mutant of these.
 OF_TEMPLATES = ("fastpool_sync_tests", "fastpool_model_tests")
 
@@ -226,16 +228,16 @@ def build(programs: list[str], log: IO[str]) -> bool:
     return finish(["cmake", "--build", str(BUILD), "--parallel", jobs, "--target", *programs], log) == 0
 
 
-def run(mutant: Mutant, log: IO[str]) -> int | None:
-    """The exit status of the test, or None after the time that it may take."""
-    return finish([str(BUILD / "tests" / mutant.program), f"--gtest_filter={mutant.test}"], log, LIMIT_SECONDS)
+def run(mutant: Mutant, log: IO[str], limit: float) -> int | None:
+    """The exit status of the test, or None after the limit in seconds."""
+    return finish([str(BUILD / "tests" / mutant.program), f"--gtest_filter={mutant.test}"], log, limit)
 
 
 def problem_without(mutant: Mutant) -> str:
     """What is wrong with the test of a mutant where nothing is mutated, or nothing."""
     path = LOGS / f"{mutant.name}-without.log"
     with path.open("w") as log:
-        status = run(mutant, log)
+        status = run(mutant, log, LIMIT_SECONDS_WITHOUT)
     said = path.read_text(errors="replace")
     if status is None:
         return f"does not end without the mutant either, see {path}"
@@ -265,7 +267,7 @@ def attempt_patched(mutant: Mutant, log: IO[str]) -> str:
         if not build([mutant.program], log):
             return NOT_BUILT
         log.flush()
-        status = run(mutant, log)
+        status = run(mutant, log, LIMIT_SECONDS)
     if status is None:
         return HUNG
     return KILLED if status else SURVIVED
