@@ -84,14 +84,14 @@ class Outcome:
 def read(patch: Path) -> Mutant:
     """Reads the header lines in front of a patch; a line that begins with a space goes on with the one before."""
     text = patch.read_text()
-    head = re.sub(r"\n +", " ", text.partition("\n--- ")[0])
+    head = re.sub(r"\n +", " ", text.partition("\ndiff --git ")[0])
     fields = dict(re.findall(r"^([A-Z][a-z-]+): (.+)$", head, re.MULTILINE))
     killed_by = re.fullmatch(r"(fastpool_\w+_tests) --gtest_filter=([\w./]+)", fields.get("Killed-by", ""))
     files = tuple(re.findall(r"^--- a/(\S+)$", text, re.MULTILINE))
     if "Invariant" not in fields or killed_by is None or not files:
         raise CannotRun(
             f"{patch}: wanted are 'Invariant: <sentence>' and 'Killed-by: fastpool_<layer>_tests --gtest_filter=<test>'"
-            ", and behind them a unified diff of paths that begin with a/ and b/"
+            ", and behind them the output of git diff"
         )
     compiled = tuple(fields.get("Compiled-in", "").split())
     return Mutant(patch.stem, patch, fields["Invariant"], killed_by[1], killed_by[2], files, compiled)
