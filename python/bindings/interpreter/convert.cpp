@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
 #include <string_view>
 
 namespace nb = nanobind;
@@ -130,16 +129,16 @@ PyObject* new_bytes(std::string_view text) noexcept {
   return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
 
-/// A new reference: `name` itself if it has no capital letter. \param name bytes.
+/// Returns a new reference: `name` itself if it has no capital letter. \param name bytes.
 PyObject* new_lower_case(PyObject* name) {
   const std::string_view text(PyBytes_AS_STRING(name), static_cast<std::size_t>(PyBytes_GET_SIZE(name)));
   const auto is_capital = [](char byte) { return byte >= 'A' && byte <= 'Z'; };
   if (std::ranges::none_of(text, is_capital)) return Py_NewRef(name);
-  PyObject* const lower = new_bytes(text);
+  // Without initial bytes: for those of length one, CPython returns an object that the whole interpreter shares.
+  PyObject* const lower = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(text.size()));
   if (lower == nullptr) return nullptr;
-  for (char& byte : std::span(PyBytes_AS_STRING(lower), text.size())) {
-    if (is_capital(byte)) byte = static_cast<char>(byte - 'A' + 'a');
-  }
+  std::ranges::transform(text, PyBytes_AS_STRING(lower),
+                         [&](char byte) { return is_capital(byte) ? static_cast<char>(byte - 'A' + 'a') : byte; });
   return lower;
 }
 
