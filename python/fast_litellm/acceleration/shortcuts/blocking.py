@@ -78,7 +78,8 @@ def send_and_read(base: Any, default: Any, failed: Any, streamed: Any, body: Any
                 return response
             source = response.stream._stream
             try:
-                content = source.take_arrived() if hasattr(source, "take_arrived") else None
+                # Of its class: a wrapper around the transport's body may pass all other names on to it.
+                content = source.take_arrived() if hasattr(type(source), "take_arrived") else None
                 if content is None:
                     pieces = []
                     for piece in source:
