@@ -190,6 +190,24 @@ def test_the_base_url_can_be_set_anew(make_client: MakeClient, conversations: Co
     assert str(client.build_request("GET", "a").url) == f"{url}/v2/a"
 
 
+@pytest.mark.parametrize("kind", [httpx.Client, httpx.AsyncClient])
+def test_a_subclass_may_have_another_base_url_for_each_request(kind: Any) -> None:
+    class Tenants(kind):  # type: ignore[misc]
+        tenant = "one"
+
+        @property
+        def base_url(self) -> httpx.URL:
+            return httpx.URL(f"http://127.0.0.1/{self.tenant}/")
+
+    client = shortcuts.put_on(Tenants(trust_env=False, verify=False))
+    assert "urls" in shortcuts.names_on(client)
+    urls = []
+    for tenant in ("one", "two", "one"):
+        client.tenant = tenant
+        urls.append(str(client.build_request("GET", "/chat").url))
+    assert urls == [f"http://127.0.0.1/{tenant}/chat" for tenant in ("one", "two", "one")]
+
+
 def test_hooks_see_and_change_what_they_do_with_stock_httpx(
     make_client: MakeClient, conversations: Conversations
 ) -> None:
