@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 namespace nb = nanobind;
@@ -80,10 +81,20 @@ BodyView::~BodyView() {
 
 namespace {
 
+/// Returns a number as a double; an int beyond a double's range is infinite. Throws Python errors.
+double number_from(nb::handle object) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value != -1.0 || PyErr_Occurred() == nullptr) return value;
+  if (!PyLong_Check(object.ptr()) || PyErr_ExceptionMatches(PyExc_OverflowError) == 0) throw nb::python_error();
+  PyErr_Clear();
+  int sign = 0;
+  (void)PyLong_AsLongLongAndOverflow(object.ptr(), &sign);
+  return sign * std::numeric_limits<double>::infinity();
+}
+
 OptionalDuration read_duration(nb::handle seconds, const char* what, bool clamp) {
   if (seconds.is_none()) return std::nullopt;
-  const double value = PyFloat_AsDouble(seconds.ptr());
-  if (value == -1.0 && PyErr_Occurred() != nullptr) throw nb::python_error();
+  const double value = number_from(seconds);
   if (value < 0 && clamp) return Duration::zero();
   if (std::isnan(value) || value < 0) {
     PyErr_Format(PyExc_ValueError, "%s must be None or a number of seconds >= 0, not %R", what, seconds.ptr());
