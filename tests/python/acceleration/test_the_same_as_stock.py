@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from fast_litellm.acceleration import shortcuts
+from peers.scripted import Connection, ScriptedServer
 from support.conversations import Conversations, Step
 
 MakeClient = Callable[..., Any]
@@ -314,3 +315,29 @@ def test_httpx2_too(name: str, conversations: Conversations) -> None:
     assert hold(True) == stock
     assert stock.cookies
     assert any(request.header("cookie") for request in stock.requests)
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+@pytest.mark.parametrize("fast", [False, True], ids=["stock", "quick"])
+def test_a_hooks_next_request_stays_if_the_location_is_none(library: str, fast: bool) -> None:
+    module: Any = pytest.importorskip(library)
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.respond(b"", "302 Found", "Location: http://127.0.0.1:port/")
+
+    def hook(response: Any) -> None:
+        response.next_request = response.request
+
+    with (
+        ScriptedServer(script) as server,
+        module.Client(trust_env=False, verify=False, event_hooks={"response": [hook]}) as client,
+    ):
+        if fast:
+            shortcuts.put_on(client)
+        if library == "httpx":
+            with pytest.raises(httpx.RemoteProtocolError):
+                client.get(server.url)
+        else:
+            response = client.get(server.url)
+            assert response.next_request is response.request

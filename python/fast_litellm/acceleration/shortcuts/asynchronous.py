@@ -40,7 +40,8 @@ def send_once(base: Any, once: Any, failed: Any) -> Any:
                 return response
             following = once.redirected(self, request, response, follow_redirects)
             if not follow_redirects:
-                response.next_request = following
+                if following is not None:
+                    response.next_request = following
                 return response
             await response.aread()
         except BaseException:
