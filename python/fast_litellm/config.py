@@ -223,7 +223,7 @@ def _read_file(path: str) -> "dict[str, object]":
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         _warn(f"{FILE_VARIABLE}={path!r} cannot be used ({error}); using the defaults")
         return {}
     if not isinstance(content, dict):

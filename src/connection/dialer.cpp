@@ -355,9 +355,9 @@ Error Dial::timeout_error(TimePoint now) const {
   if (!failures_.empty() && stage_ != Stage::handshaking) {
     doing += " (failed before: " + describe(failures_) + ")";
   }
-  return Error::make(
-      ErrorCode::connect_timeout, phase,
-      "no connection to " + target_text() + " after " + seconds_text(now - started_) + ", still " + doing);
+  const Duration taken = started_ == TimePoint{} ? Duration{} : now - started_;  // late before it began
+  return Error::make(ErrorCode::connect_timeout, phase,
+                     "no connection to " + target_text() + " after " + seconds_text(taken) + ", still " + doing);
 }
 
 void Dial::finish(Result<Dialed> result) {

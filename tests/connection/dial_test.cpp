@@ -309,6 +309,14 @@ TEST(DialTest, an_unknown_name_is_final_and_names_the_origin) {
             "cannot connect to http://unknown.test:80: cannot resolve 'unknown.test': no such name");
 }
 
+TEST(DialTest, a_dial_that_is_late_before_it_begins_took_no_time) {
+  Host host;
+  Dial dial(host, target_of("slow.test", 80), kNow);
+  dial.on_timer(kNow);
+  EXPECT_EQ(dial.take_result().error().detail,
+            "no connection to http://slow.test:80 after 0.000 s, still resolving 'slow.test'");
+}
+
 TEST(DialTest, a_timeout_says_that_the_name_was_still_being_resolved) {
   Host host;
   Dial dial(host, target_of("slow.test", 80), kNow + 2s);

@@ -247,7 +247,7 @@ def test_a_bad_value_in_the_file_warns_with_its_place_and_leaves_the_default(
         assert config.default_pool_settings()["max_connections"]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '"text"'])
+@pytest.mark.parametrize("content", ["{", "[]", '"text"', "[" * 100_000], ids=["cut", "list", "text", "deep"])
 def test_a_file_that_cannot_be_used_warns_once_and_the_defaults_hold(
     content: str, write_file: Callable[[object], Path]
 ) -> None:

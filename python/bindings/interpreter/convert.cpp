@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
+#include <limits>
 #include <string_view>
 
 namespace nb = nanobind;
@@ -81,10 +81,20 @@ BodyView::~BodyView() {
 
 namespace {
 
+/// Returns a number as a double; an int beyond a double's range is infinite. Throws Python errors.
+double number_from(nb::handle object) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value != -1.0 || PyErr_Occurred() == nullptr) return value;
+  if (!PyLong_Check(object.ptr()) || PyErr_ExceptionMatches(PyExc_OverflowError) == 0) throw nb::python_error();
+  PyErr_Clear();
+  int sign = 0;
+  (void)PyLong_AsLongLongAndOverflow(object.ptr(), &sign);
+  return sign * std::numeric_limits<double>::infinity();
+}
+
 OptionalDuration read_duration(nb::handle seconds, const char* what, bool clamp) {
   if (seconds.is_none()) return std::nullopt;
-  const double value = PyFloat_AsDouble(seconds.ptr());
-  if (value == -1.0 && PyErr_Occurred() != nullptr) throw nb::python_error();
+  const double value = number_from(seconds);
   if (value < 0 && clamp) return Duration::zero();
   if (std::isnan(value) || value < 0) {
     PyErr_Format(PyExc_ValueError, "%s must be None or a number of seconds >= 0, not %R", what, seconds.ptr());
@@ -130,16 +140,16 @@ PyObject* new_bytes(std::string_view text) noexcept {
   return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
 
-/// A new reference: `name` itself if it has no capital letter. \param name bytes.
+/// Returns a new reference: `name` itself if it has no capital letter. \param name bytes.
 PyObject* new_lower_case(PyObject* name) {
   const std::string_view text(PyBytes_AS_STRING(name), static_cast<std::size_t>(PyBytes_GET_SIZE(name)));
   const auto is_capital = [](char byte) { return byte >= 'A' && byte <= 'Z'; };
   if (std::ranges::none_of(text, is_capital)) return Py_NewRef(name);
-  PyObject* const lower = new_bytes(text);
+  // Without initial bytes: for those of length one, CPython returns an object that the whole interpreter shares.
+  PyObject* const lower = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(text.size()));
   if (lower == nullptr) return nullptr;
-  for (char& byte : std::span(PyBytes_AS_STRING(lower), text.size())) {
-    if (is_capital(byte)) byte = static_cast<char>(byte - 'A' + 'a');
-  }
+  std::ranges::transform(text, PyBytes_AS_STRING(lower),
+                         [&](char byte) { return is_capital(byte) ? static_cast<char>(byte - 'A' + 'a') : byte; });
   return lower;
 }
 

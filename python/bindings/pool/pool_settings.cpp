@@ -22,13 +22,15 @@ void read(nb::handle value, const char* name, std::uint32_t least, std::uint32_t
     count = PoolSettings::unlimited;
     return;
   }
-  const long long number = PyLong_AsLongLong(value.ptr());
-  if (number == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
-  if (number < least) {
-    PyErr_Format(PyExc_ValueError, "%s must be at least %u, or None for no limit, not %lld", name, least, number);
+  int overflow = 0;  // the sign of a number that a long long cannot hold
+  const long long number = PyLong_AsLongLongAndOverflow(value.ptr(), &overflow);
+  if (overflow == 0 && number == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
+  if (overflow < 0 || (overflow == 0 && number < least)) {
+    PyErr_Format(PyExc_ValueError, "%s must be at least %u, or None for no limit, not %R", name, least, value.ptr());
     throw nb::python_error();
   }
-  count = number >= PoolSettings::unlimited ? PoolSettings::unlimited : static_cast<std::uint32_t>(number);
+  const bool is_unlimited = overflow > 0 || number >= PoolSettings::unlimited;
+  count = is_unlimited ? PoolSettings::unlimited : static_cast<std::uint32_t>(number);
 }
 
 void read(nb::handle value, const char* name, std::uint32_t, OptionalDuration& duration) {

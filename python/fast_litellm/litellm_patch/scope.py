@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from inspect import CO_VARARGS
-from types import CodeType, FrameType
+from functools import partial, partialmethod
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from types import CodeType, FrameType, FunctionType
 from typing import NamedTuple
 
 from ..acceleration import libraries
@@ -64,19 +65,47 @@ def _is_method_of(frame: FrameType, client: object) -> bool:
     until it ends, even those that it deletes.
     """
     code = frame.f_code
-    if not (code.co_flags & CO_VARARGS or _defines(type(client), code)):
+    if not (_takes_any_arguments(code) or _defines(type(client), code)):
         return False
-    names = code.co_varnames
-    first = frame.f_locals.get(names[0]) if names else None
-    return first is client or (type(first) is tuple and bool(first) and first[0] is client)  # (self, …) or (*args)
+    variables = frame.f_locals
+    values = [variables.get(name) for name in code.co_varnames[:2]]
+    first = values[0] if values else None
+    # (self, …); (*args); or wrapt's (wrapped, instance, args, kwargs)
+    return any(value is client for value in values) or (type(first) is tuple and bool(first) and first[0] is client)
+
+
+def _takes_any_arguments(code: CodeType) -> bool:
+    """(*args), (self, *args) or (self, **keywords): as a wrapper of a constructor does."""
+    return bool(code.co_flags & CO_VARARGS or (code.co_flags & CO_VARKEYWORDS and code.co_argcount))
 
 
 def _defines(owner: type, code: CodeType) -> bool:
-    """Whether a method of the class, or one below a decorator, has this code."""
+    """Whether a method of the class has this code, or a function that its constructor or the method wraps."""
+    left: list[object] = []
     for base in owner.__mro__:
-        member = vars(base).get(code.co_name)
-        while member is not None:
-            if getattr(member, "__code__", None) is code:
-                return True
-            member = getattr(member, "__wrapped__", None)
+        names = {"__init__", code.co_name, f"_{base.__name__.lstrip('_')}{code.co_name}"}
+        left += [vars(base)[name] for name in names if name in vars(base)]
+    for member in left:  # which grows
+        if getattr(member, "__code__", None) is code:
+            return True
+        left += [each for each in _wrapped_by(member) if not any(each is known for known in left)]
+        if len(left) > _MOST_FUNCTIONS:
+            break
     return False
+
+
+#: What is looked at of one class: a wrapper may refer to anything.
+_MOST_FUNCTIONS = 64
+
+
+def _wrapped_by(member: object) -> Iterator[object]:
+    """What a decorator, a partial function or a patched method may call in its turn."""
+    for name in ("__wrapped__", "__func__", "func", "_self_wrapper"):
+        found = getattr(member, name, None)
+        if found is not None:
+            yield found
+    if type(member) is FunctionType:
+        for cell in member.__closure__ or ():
+            with suppress(ValueError):  # an empty cell
+                if isinstance(cell.cell_contents, (FunctionType, partial, partialmethod)):
+                    yield cell.cell_contents

@@ -38,7 +38,12 @@ def _checked(limits: Any) -> tuple[int | None, int | None, float | None]:
     expiry = limits.keepalive_expiry
     if expiry is not None and expiry < 0:
         raise ValueError(f"limits.keepalive_expiry must not be negative, not {expiry}")
-    return most, idle, expiry
+    return _countable(most), _countable(idle), expiry
+
+
+def _countable(limit: int | None) -> int | None:
+    """None for a limit beyond what the core counts to."""
+    return None if limit is not None and limit >= 2**32 - 1 else limit
 
 
 def _at_most(idle: int | None, most: int | None) -> int | None:

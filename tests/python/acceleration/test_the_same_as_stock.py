@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from fast_litellm.acceleration import shortcuts
+from peers.scripted import Connection, ScriptedServer
 from support.conversations import Conversations, Step
 
 MakeClient = Callable[..., Any]
@@ -190,6 +191,24 @@ def test_the_base_url_can_be_set_anew(make_client: MakeClient, conversations: Co
     assert str(client.build_request("GET", "a").url) == f"{url}/v2/a"
 
 
+@pytest.mark.parametrize("kind", [httpx.Client, httpx.AsyncClient])
+def test_a_subclass_may_have_another_base_url_for_each_request(kind: Any) -> None:
+    class Tenants(kind):  # type: ignore[misc]
+        tenant = "one"
+
+        @property
+        def base_url(self) -> httpx.URL:
+            return httpx.URL(f"http://127.0.0.1/{self.tenant}/")
+
+    client = shortcuts.put_on(Tenants(trust_env=False, verify=False))
+    assert "urls" in shortcuts.names_on(client)
+    urls = []
+    for tenant in ("one", "two", "one"):
+        client.tenant = tenant
+        urls.append(str(client.build_request("GET", "/chat").url))
+    assert urls == [f"http://127.0.0.1/{tenant}/chat" for tenant in ("one", "two", "one")]
+
+
 def test_hooks_see_and_change_what_they_do_with_stock_httpx(
     make_client: MakeClient, conversations: Conversations
 ) -> None:
@@ -296,3 +315,29 @@ def test_httpx2_too(name: str, conversations: Conversations) -> None:
     assert hold(True) == stock
     assert stock.cookies
     assert any(request.header("cookie") for request in stock.requests)
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+@pytest.mark.parametrize("fast", [False, True], ids=["stock", "quick"])
+def test_a_hooks_next_request_stays_if_the_location_is_none(library: str, fast: bool) -> None:
+    module: Any = pytest.importorskip(library)
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.respond(b"", "302 Found", "Location: http://127.0.0.1:port/")
+
+    def hook(response: Any) -> None:
+        response.next_request = response.request
+
+    with (
+        ScriptedServer(script) as server,
+        module.Client(trust_env=False, verify=False, event_hooks={"response": [hook]}) as client,
+    ):
+        if fast:
+            shortcuts.put_on(client)
+        if library == "httpx":
+            with pytest.raises(httpx.RemoteProtocolError):
+                client.get(server.url)
+        else:
+            response = client.get(server.url)
+            assert response.next_request is response.request

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import wrapt
 
 from fast_litellm.litellm_patch import scope
 
@@ -57,6 +58,59 @@ def test_a_tracer_around_the_constructor_is_not_who_constructs() -> None:
 
     Traced.__init__ = traced  # type: ignore[method-assign]
     assert _constructed_by("litellm.llms", "Client()", Client=Traced) == "litellm.llms"
+
+
+def _patched_with_keywords(construct: Any) -> Any:
+    def patched(self: Any, **keywords: Any) -> None:
+        construct(self, **keywords)
+
+    return patched
+
+
+def _patched_with_one_argument(construct: Any) -> Any:
+    def patched(self: Any, timeout: Any = None) -> None:
+        construct(self)
+
+    return patched
+
+
+def _patched_with_partial(construct: Any) -> Any:
+    def patched(self: Any, timeout: Any) -> None:
+        construct(self)
+
+    return functools.partialmethod(patched, 1.0)
+
+
+def _wrapped(construct: Any) -> Any:
+    def traced(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+        wrapped(*args, **kwargs)
+
+    return wrapt.FunctionWrapper(construct, traced)
+
+
+_WAYS = [_patched_with_keywords, _patched_with_one_argument, _patched_with_partial, _wrapped]
+
+
+@pytest.mark.parametrize("inner", _WAYS)
+@pytest.mark.parametrize("outer", _WAYS)
+def test_whoever_replaced_the_constructor_is_not_who_constructs(inner: Any, outer: Any) -> None:
+    class Patched(_Client):
+        pass
+
+    Patched.__init__ = inner(Patched.__init__)  # type: ignore[method-assign]
+    Patched.__init__ = outer(Patched.__init__)  # type: ignore[method-assign]
+    assert _constructed_by("litellm.llms", "Client()", Client=Patched) == "litellm.llms"
+
+
+def test_a_constructor_may_leave_the_work_to_a_private_method() -> None:
+    class Private(_Client):
+        def __init__(self) -> None:
+            self.__construct()
+
+        def __construct(self) -> None:
+            super().__init__()
+
+    assert _constructed_by("litellm.llms", "Client()", Client=Private) == "litellm.llms"
 
 
 def test_a_method_that_constructs_another_client_is_the_users() -> None:

@@ -40,7 +40,8 @@ def send_once(base: Any, once: Any, failed: Any) -> Any:
                 return response
             following = once.redirected(self, request, response, follow_redirects)
             if not follow_redirects:
-                response.next_request = following
+                if following is not None:
+                    response.next_request = following
                 return response
             await response.aread()
         except BaseException:
@@ -84,7 +85,8 @@ def send_and_read(base: Any, default: Any, failed: Any, streamed: Any, body: Any
                 return response
             source = response.stream._stream
             try:
-                content = source.take_arrived() if hasattr(source, "take_arrived") else None
+                # Of its class: a wrapper around the transport's body may pass all other names on to it.
+                content = source.take_arrived() if hasattr(type(source), "take_arrived") else None
                 if content is None:
                     pieces = []
                     async for piece in source:

@@ -33,10 +33,16 @@ def urls(library: Library, base: Any, _: dict[str, Any]) -> dict[str, Any]:
     request still gets an `httpx.URL` of its own around it."""
     merge_url = base._merge_url
     url_class: Any = library.root.URL
+    base_url = library.client.BaseClient.base_url
     kept = _kept.setdefault(library.name, {})
 
     def _merge_url(self: Any, url: Any) -> Any:
-        if base._merge_url is not merge_url or type(url) is not str or type(self._base_url) is not url_class:
+        if (
+            base._merge_url is not merge_url
+            or base.base_url is not base_url  # one of a subclass's own, which may be another for each request
+            or type(url) is not str
+            or type(self._base_url) is not url_class
+        ):
             return base._merge_url(self, url)
         # A relative URL is put behind the base URL, so that belongs to the key.
         key = (url, self._base_url._uri_reference)
