@@ -1,0 +1,150 @@
+"""The documentation names files, tests, functions and headings that exist.
+
+A page may shorten a path to its last parts (`client/retry.h`) and may use `*`. Names of other projects are listed in
+FOREIGN_FILES and FOREIGN_NAMES.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IGNORED = {"build", ".venv", ".git", ".library", "third_party", "node_modules", "__pycache__"}
+SOURCES = {".py", ".pyi", ".h", ".cpp", ".in", ".sh", ".toml", ".txt", ".json", ".cmake", ".http", ".md", ".patch"}
+
+#: Written by a command, or named as an example of the user's own files.
+FOREIGN_FILES = {"pool.json", "results.json", "async.json", "build/bench/pool.json", "build/demo.png"}
+#: Functions and classes of other projects that no source file of this repository names.
+FOREIGN_NAMES: set[str] = set()
+
+
+def _pages() -> list[str]:
+    found = [path for path in ROOT.rglob("*.md") if not IGNORED & set(path.relative_to(ROOT).parts)]
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+PAGES = _pages()
+
+
+@cache
+def _paths() -> tuple[str, ...]:
+    """Every file and folder of the repository, with a leading "/"."""
+    every = []
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if not IGNORED & set(parts):
+            every.append("/" + "/".join(parts))
+    return tuple(every)
+
+
+@cache
+def _words() -> frozenset[str]:
+    """Every identifier in the source files of the repository; the documentation itself does not count."""
+    words: set[str] = set()
+    for path in _paths():
+        file = ROOT / path[1:]
+        if file.is_file() and (file.suffix in SOURCES - {".md"} or file.name == "Makefile"):
+            if file.name != Path(__file__).name:
+                words.update(re.findall(r"\w+", file.read_text(errors="replace")))
+    return frozenset(words)
+
+
+def _prose(page: str) -> str:
+    """The page without fenced blocks, whose paths may be a user's own."""
+    return re.sub(r"^ *```.*?^ *```", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def _quoted(page: str) -> list[str]:
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", _prose(page))
+
+
+def _looks_like_a_path(text: str) -> bool:
+    if not re.fullmatch(r"[\w.*{},-]+(/[\w.*{},-]+)*/?", text) or text in FOREIGN_FILES:
+        return False
+    first = text.split("/")[0]
+    if first == "build":
+        return False
+    known = {path.split("/")[-1] for path in _paths() if "." not in path.split("/")[-1]}
+    has_suffix = Path(text.rstrip("/")).suffix in SOURCES | {".*"}
+    return has_suffix or ("/" in text and first in known)
+
+
+def _exists(text: str, paths: tuple[str, ...]) -> bool:
+    pattern = "*/" + text.rstrip("/")
+    return any(fnmatchcase(path, pattern) for path in paths)
+
+
+def missing_paths(page: str) -> Iterator[str]:
+    for text in _quoted(page):
+        if _looks_like_a_path(text) and not _exists(text, _paths()):
+            yield text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_and_folder_that_a_page_names_exists(page: str) -> None:
+    assert not list(missing_paths(page))
+
+
+def missing_names(page: str) -> Iterator[str]:
+    """Names in forms that only code has: `f()`, `A::b`, `a.b()`, `CamelCase`, `snake_case`."""
+    for text in _quoted(page):
+        call = re.match(r"([A-Za-z_][\w.:]*)\(", text)
+        plain = re.fullmatch(r"[A-Za-z_]\w*((::|\.)[A-Za-z_~]\w*)*", text)
+        if not call and not plain:
+            continue
+        name = call[1] if call else text
+        if plain and not call and not re.search(r"::|_|[a-z][A-Z]", name):
+            continue
+        for word in re.findall(r"\w+", name):
+            if word not in _words() and word not in FOREIGN_NAMES:
+                yield text
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/internals/") or "README" in page])
+def test_every_function_and_class_that_a_page_names_exists(page: str) -> None:
+    assert not list(missing_names(page))
+
+
+def missing_tests(page: str) -> Iterator[str]:
+    for text in _quoted(page):
+        python = re.fullmatch(r"([\w/]+\.py)::(\w+)", text)
+        google = re.fullmatch(r"(\w+Test)\.(\w+)", text)
+        if python:
+            files = [path for path in _paths() if path.endswith("/" + python[1])]
+            if not any(f"def {python[2]}(" in (ROOT / path[1:]).read_text() for path in files):
+                yield text
+        elif google and not {google[1], google[2]} <= _words():
+            yield text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    assert not list(missing_tests(page))
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: str) -> Iterator[str]:
+    here = ROOT / page
+    for target in re.findall(r"\]\(([^)\s]+)\)", _prose(page)):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        other = (here.parent / file).resolve() if file else here
+        if not other.exists() or (anchor and anchor not in _anchors(other)):
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_between_pages_leads_to_a_page_and_a_heading(page: str) -> None:
+    assert not list(broken_links(page))
