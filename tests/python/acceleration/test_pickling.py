@@ -133,7 +133,7 @@ def test_a_copy_sends_through_the_same_transport(scripted: ScriptedServer) -> No
 
 
 @copied
-def test_what_httpx_cannot_copy_is_the_same_error(copied: Callable[[Any], Any]) -> None:
+def test_a_client_that_httpx_cannot_copy_raises_the_same_error(copied: Callable[[Any], Any]) -> None:
     if copied is copy.copy:
         copied = pickle.dumps
     with pytest.raises(TypeError) as stock:

@@ -83,7 +83,7 @@ def test_a_stream_that_outlives_its_response_can_be_read_and_closed() -> None:
         stream.close()
 
 
-def test_closing_says_how_long_the_response_took() -> None:
+def test_closing_a_response_sets_its_elapsed_time() -> None:
     with ScriptedServer(_script) as server, _client() as client:
         response = client.get(server.url)
         taken = response.elapsed

@@ -75,7 +75,7 @@ _PROGRAM = """
 
 @pytest.mark.parametrize("wait", ["connect", "pool", "write", "head", "body"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ctrl_c_ends_the_loop_and_leaves_nothing(
+def test_ctrl_c_ends_the_loop_and_leaks_nothing(
     serve: Serve, certificates: Certificates, backend: str, wait: str
 ) -> None:
     pytest.importorskip(backend)

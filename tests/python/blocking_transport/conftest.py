@@ -32,7 +32,7 @@ def portal() -> Iterator[BlockingPortal]:
 
 @pytest.fixture
 def make_client(request: pytest.FixtureRequest, certificates: Certificates, client_kind: str) -> Iterator[MakeClient]:
-    """make_client(**arguments of HTTPTransport); trusts the tests' authority unless told otherwise. Its clients use
+    """make_client(**arguments of HTTPTransport); trusts the tests' authority by default. Its clients use
     HTTPTransport ("sync"), or AsyncHTTPTransport on a loop in another thread ("async")."""
     made: list[tuple[httpx.Client, Any]] = []
 

@@ -73,7 +73,7 @@ def _answering_once(answer: bytes) -> Script:
 
 
 @pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_breaks_http_is_refused_and_the_connection_with_it(
+def test_a_malformed_response_is_refused_and_its_connection_closed(
     client: httpx.Client, serve: Serve, answer: bytes
 ) -> None:
     server = serve(_answering_once(answer))
@@ -125,7 +125,7 @@ BEFORE = {
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("when", ["in the same write", "while idle"])
 @pytest.mark.parametrize("before", [*BEFORE, "HEAD"])
-def test_bytes_beyond_a_response_never_reach_the_next_request(
+def test_bytes_after_a_response_never_reach_the_next_request(
     client: httpx.Client, serve: Serve, certificates: Certificates, before: str, when: str, tls: bool
 ) -> None:
     smuggle, smuggled = Gate(), threading.Event()

@@ -228,7 +228,7 @@ class ScriptedServer:
         tasks: set[asyncio.Task[None]] = set()
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if self._stop.is_set():  # nobody would wait for its end any more
+            if self._stop.is_set():  # no caller waits for its end any more
                 writer.transport.abort()
                 return
             task = self._loop.create_task(self._converse(reader, writer))

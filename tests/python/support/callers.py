@@ -1,4 +1,4 @@
-"""One face for whoever sends requests, so that a test holds for every kind of transport: `caller.request(...)` blocks,
+"""One interface for every kind of transport, so that one test covers them all: `caller.request(...)` blocks,
 whatever is underneath."""
 
 from __future__ import annotations
