@@ -1,4 +1,4 @@
-"""What the environment says: read when needed, forgiving, and loud once."""
+"""Settings of the environment: read when needed; a bad value gives one warning and the default."""
 
 from __future__ import annotations
 

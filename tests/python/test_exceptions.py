@@ -1,4 +1,4 @@
-"""The table of errors: complete, and never an invitation to send a POST twice."""
+"""The table of errors is complete, and no error makes a caller send a POST twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importing the package: cheap, harmless, in either order with litellm, with or without the extension."""
+"""Importing the package is cheap and has no side effects, before or after litellm, with or without the extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rooms of the package: no import points upward, and no module imports itself by way of others.
+"""The rooms of the package: no import points upward, and no import is circular.
 
 The imports are read from the source, so those within functions and for type checkers count too.
 """
@@ -195,7 +195,7 @@ def test_every_folder_says_what_lives_there() -> None:
 
 
 def test_no_module_has_the_name_of_a_public_function_or_class() -> None:
-    """Importing it would put the module in the place of the function or class."""
+    """Importing such a module would replace the function or class by the module."""
     modules = {each.name for each in pkgutil.iter_modules([str(PACKAGE)])}
     assert not modules & set(fast_litellm.__all__)
 

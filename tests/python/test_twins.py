@@ -1,4 +1,4 @@
-"""Code that is written once, asynchronously: its blocking half is what `make twins` makes of it."""
+"""Code that is written once, asynchronously: the blocking code in the tree is what `make twins` generates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fast_litellm.accelerate`: any httpx client through the pool, with what it was made with."""
+"""`fast_litellm.accelerate`: any httpx client through the pool, with the settings that it was made with."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Kind:
         return self.client(**{"trust_env": False, "verify": False, "timeout": 20.0, **arguments})
 
     def ask(self, client: Any, *urls: str) -> list[Any]:
-        """The responses, or errors, to a GET each; the client is closed then."""
+        """Sends a GET to each URL, then closes the client. Returns the responses or errors."""
         if not self.asynchronous:
             with client:
                 return [_outcome(lambda url=url: client.get(url)) for url in urls]

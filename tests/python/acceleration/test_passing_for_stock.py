@@ -1,4 +1,4 @@
-"""What others look at inside a client: its transport and that transport's pool, as httpx's own are."""
+"""Attributes inside a client that other code reads: its transport, and that transport's pool, look like httpx's own."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_other_attributes_of_the_pool_are_those_of_the_stock_pool(kind: Kind) ->
 
 
 def test_a_network_backend_that_the_user_sets_is_used(kind: Kind, server: ScriptedServer) -> None:
-    """As is done for a resolver of one's own, or to look at what is sent."""
+    """Programs do this to use a resolver of their own, or to inspect the bytes sent."""
     client = kind.client()
     assert kind.do(client.get(server.url)).text == "GET /"
     connected: list[str] = []

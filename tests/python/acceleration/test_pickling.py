@@ -1,4 +1,4 @@
-"""Copies and pickles of accelerated clients: those of the class that the client had."""
+"""Copies and pickles of accelerated clients have the class that the client had before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from peers.scripted import ScriptedServer
 
 
 class WithState(httpx.Client):
-    """As programs do that send a client's settings to other processes."""
+    """Programs do this to send a client's settings to other processes."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -56,7 +56,7 @@ class WithState2(httpx2.Client):
 
 
 class WithReduce(httpx.Client):
-    """One that says itself how it is made anew, of whichever class it is."""
+    """A client that defines how it is recreated, for any class."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings

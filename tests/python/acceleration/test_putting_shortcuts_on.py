@@ -277,7 +277,7 @@ def test_a_function_replaced_between_two_clients_is_noticed(method: str, name: s
 
 
 def _places() -> Iterator[tuple[str, Any, str]]:
-    """What mocks and tracers replace, and tests in their own house."""
+    """The functions that mocks, tracers and tests replace."""
     for kind in (httpx.Client, httpx.AsyncClient):
         for name in (
             "send",

@@ -116,7 +116,7 @@ class _Hands:
         return getattr(self.response, f"{'a' if self.asynchronous else ''}iter_{kind}")(*arguments)
 
     async def next(self, iterator: Any) -> Any:
-        """The next item with what the response then is; how the iteration ended."""
+        """The next item with the state of the response, or how the iteration ended."""
         try:
             item = await anext(iterator) if self.asynchronous else next(iterator)
         except (StopIteration, StopAsyncIteration):
@@ -154,7 +154,7 @@ class _Hands:
         )
 
     async def settled(self) -> Any:
-        """What is so once the loop has ended the generators that were left."""
+        """The state once the loop has closed the remaining generators."""
         for _ in range(20):
             await asyncio.sleep(0)
         self._closes_later = False
@@ -555,7 +555,7 @@ def test_streams_of_a_server(path: str, asynchronous: bool, scripted: ScriptedSe
 
 
 def _joined(observed: list[Any]) -> list[Any]:
-    """Without the boundaries of raw pieces, which are the transport's affair."""
+    """Without the boundaries of raw pieces, which the transport decides."""
     joined: list[Any] = []
     for item in observed:
         if joined and type(item) in (str, bytes) and type(joined[-1]) is type(item):

@@ -1,4 +1,4 @@
-"""The `trace` extension: the events of stock httpx, in their order, with the same things in them."""
+"""The `trace` extension: the events of stock httpx, in the same order, with the same contents."""
 
 from __future__ import annotations
 

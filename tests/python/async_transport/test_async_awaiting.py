@@ -55,7 +55,7 @@ async def _begun(client: httpx.AsyncClient, url: str) -> tuple[httpx.Response, A
 def test_a_loop_that_a_task_stopped_and_that_is_closed_keeps_no_other_tasks(
     serve: Serve, backend: str, error: type[BaseException]
 ) -> None:
-    """All had their leases, in one turn, when the first of them ended the loop."""
+    """All tasks got their leases in one turn, and then the first of them stopped the loop."""
     server = serve(serve_ok)
     with closing(SimpleConnectionPool("ended loops", max_connections_per_endpoint=3)) as pool:
 
@@ -159,7 +159,7 @@ def test_a_reader_of_a_response_that_another_threads_loop_closes_gets_an_error(
 
 
 async def test_a_second_concurrent_reader_is_refused_and_takes_nothing_from_the_first(serve: Serve) -> None:
-    """Also where the other one's piece is here already, and only the task has not gone on yet."""
+    """Also when the first reader's piece has arrived and only its task has not resumed yet."""
     if sniffio.current_async_library() == "trio":
         pytest.skip("case: its tasks resume in any order")
     gates = {"/neighbour": Gate(), "/reader": Gate()}
@@ -244,7 +244,7 @@ def test_a_second_task_that_awaits_the_same_operation_is_refused_and_changes_not
 
 @pytest.mark.parametrize("raised", [ValueError, SystemExit])
 def test_each_error_of_a_woken_task_is_reported(serve: Serve, raised: type[BaseException]) -> None:
-    """Of several in one turn; nothing that is no task awaits us, so callbacks stand for them."""
+    """For several in one turn. Only tasks await an operation, so callbacks stand for other awaiters."""
     gate = Gate()
 
     async def script(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Closing a client: with nothing, with streams, and with requests in flight."""
+"""Closing a client without requests, with open streams, and with requests in flight."""
 
 from __future__ import annotations
 

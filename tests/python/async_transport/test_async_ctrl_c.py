@@ -1,4 +1,4 @@
-"""Ctrl-C ends what runs on a loop, wherever it waits, and leaves nothing leased."""
+"""Ctrl-C ends a task on a loop wherever it waits, and leaves no lease open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What httpx's own tests expect of a transport, where no other file here says it."""
+"""Behaviour that httpx's own tests expect of a transport and that no other file here tests."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ async def test_eager_tasks_work(async_client: httpx.AsyncClient, serve: Serve, b
 async def test_a_reading_task_and_a_requesting_task_do_not_interfere(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
-    """One client: a stream of which each event is answered with a request."""
+    """One client sends a request for each event of its stream."""
     gates = [Gate() for _ in range(5)]
 
     async def script(connection: Connection) -> None:

@@ -72,7 +72,7 @@ async def test_an_idle_connection_is_closed_when_its_keepalive_expires(
 async def test_requests_are_served_in_the_order_in_which_they_were_made(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
-    """Also against one that asks again in the moment in which it gives a connection back."""
+    """Also against a request that is made in the moment in which its task returns a connection."""
     client = make_async_client(limits=httpx.Limits(max_connections=1))
     server = serve(serve_ok)
     asked: list[str] = []

@@ -1,4 +1,4 @@
-"""Loops come and go; connections belong to none of them."""
+"""Loops start and end; connections belong to none of them."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def test_a_response_may_be_closed_on_another_loop(
 def test_reading_a_response_on_another_loop_always_ends(
     client: httpx.AsyncClient, serve: Serve, first: str, second: str
 ) -> None:
-    """With its whole body, or an error that says why not; never in a wait without end."""
+    """The read ends with the whole body, or with an error that says why not; it never waits for ever."""
     answered = []
 
     async def script(connection: Connection) -> None:

@@ -312,7 +312,7 @@ def test_tasks_written_in_python_wake_and_are_cancelled_alike(make_async_client:
 
 
 def test_a_task_that_has_just_been_woken_may_nest_another_run_of_its_loop(serve: Serve) -> None:
-    """As nest_asyncio lets it, in notebooks."""
+    """nest_asyncio allows this in notebooks."""
     server = serve(serve_ok)
     done = child.run(
         """

@@ -1,4 +1,4 @@
-"""Bodies of requests that come from async iterators: as fast as the server takes them, no longer than it wants them."""
+"""Bodies of requests that come from async iterators: sent only as fast, and only as long, as the server reads."""
 
 from __future__ import annotations
 

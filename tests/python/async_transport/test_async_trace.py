@@ -1,6 +1,6 @@
 """The `trace` extension: the same events as httpx's own transports, sync and async, in the same order.
 
-httpx's command line prints them, debuggers of other people count on them.
+httpx's command line prints these events, and debuggers rely on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The places where an async request waits, each to be waited in for ever, so that a test can end it there."""
+"""The places where an async request can wait. Each wait lasts for ever, so that a test can end the request there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of the transport that are closed, and seen to hold nothing, when their test ends."""
+"""Clients of the transport, which are closed when their test ends and must then hold no connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C ends each kind of wait, although none of them has a timeout, and leaves nothing leased."""
+"""Ctrl-C ends each kind of wait, although none of them has a timeout, and leaves no lease open."""
 
 from __future__ import annotations
 

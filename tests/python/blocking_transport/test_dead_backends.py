@@ -1,4 +1,4 @@
-"""Backends that refuse connections or never answer: what failing costs, and what a call sees once they are back."""
+"""Backends that refuse connections or never answer: how long a failure takes, and calls after they are back."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Names whose addresses change. In a process of its own, whose look-ups are answered from a file and noted: a line is
-a name and one of its addresses."""
+"""Names whose addresses change. Each test runs in a process of its own, whose look-ups are recorded and answered from a
+file: a line is a name and one of its addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interpreter exits while daemon threads stand in every kind of wait of ours, again and again, on each Python."""
+"""The interpreter exits while daemon threads are in every kind of wait of the pool, repeatedly, on each Python."""
 
 from __future__ import annotations
 

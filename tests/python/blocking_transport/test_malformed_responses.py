@@ -1,4 +1,4 @@
-"""Servers that break HTTP, stop halfway, or say more than they were asked."""
+"""Servers that violate HTTP, stop halfway, or send more than one response."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TRUNCATED = {
 
 
 def _answering_once(answer: bytes) -> Script:
-    """Answers the first connection so, and every other one well."""
+    """Answers the first connection with these bytes, and every other one correctly."""
 
     async def script(connection: Connection) -> None:
         await connection.request()

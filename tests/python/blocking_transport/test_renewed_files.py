@@ -113,7 +113,7 @@ def test_a_changed_file_is_noticed_even_if_its_size_and_time_are_the_same(
 def test_a_link_that_points_elsewhere_is_followed_anew(
     make: Make, old_server: ScriptedServer, new_server: ScriptedServer, certificates: Certificates, tmp_path: Path
 ) -> None:
-    """As Kubernetes replaces the files of a secret."""
+    """Replaces a file as Kubernetes does in a secret."""
     link = tmp_path / "ca.pem"
     link.symlink_to(certificates.ca_file)
     assert _outcome(make(verify=str(link)), old_server) == 200

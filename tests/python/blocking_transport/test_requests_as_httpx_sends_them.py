@@ -1,4 +1,4 @@
-"""Requests that httpx's own transport takes and sends, at the borders of what makes sense."""
+"""Unusual requests that httpx's own transport accepts and sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections are used again, as the server counts them, and not when that would be wrong."""
+"""Connections are reused, as the server counts them, unless reuse would be wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The LiteLLM proxy as a process: started by its own command, looked into, and stopped."""
+"""The LiteLLM proxy as a process: started by its own command, inspected, and stopped."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Connection:
         self._writer.transport.abort()
 
     def pause(self) -> None:
-        """Takes nothing more from the socket: the kernel's buffers fill."""
+        """Stops reading the socket, so the kernel's buffers fill."""
         transport = self._writer.transport
         assert isinstance(transport, asyncio.ReadTransport)
         transport.pause_reading()
@@ -282,7 +282,7 @@ def server_context(identity: Identity) -> ssl.SSLContext:
 
 
 def until(reached: Callable[[], bool]) -> None:
-    """Waits for what the pool does by itself."""
+    """Waits for an effect of the pool's background work."""
     end = time.monotonic() + _PATIENCE
     while not reached():
         assert time.monotonic() < end, "it never came"

@@ -1,4 +1,4 @@
-"""How the calls that are made most take their arguments, and what they refuse."""
+"""How the most frequent calls parse their arguments, and which arguments they refuse."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_an_invalid_timeout_is_refused_even_if_no_wait_is_needed(
 
 def test_equal_urls_are_one_endpoint_whatever_string_object_is_passed(new_pool: NewPool, serve: Serve) -> None:
     class Url(str):
-        """Hashes and compares as nothing else."""
+        """Equal to no other object, with a hash of its own."""
 
         __hash__ = None  # type: ignore[assignment]
 
@@ -102,7 +102,7 @@ def test_equal_urls_are_one_endpoint_whatever_string_object_is_passed(new_pool: 
 
 def test_an_id_may_be_a_subclass_of_str_but_not_spelled_otherwise(new_pool: NewPool, serve: Serve) -> None:
     class Id(str):
-        """As a framework may make of it."""
+        """A string subclass, as a framework may make."""
 
     pool = new_pool()
     url = serve(serve_ok).url

@@ -1,4 +1,4 @@
-"""What a pool counts, and the same as metrics by OpenTelemetry's conventions."""
+"""The statistics of a pool, and the same figures as metrics by OpenTelemetry's conventions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections made ahead of need."""
+"""Connections that are made before a request needs them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What becomes of requests that meet the end of a kept connection, over a link with delay.
+"""Requests that meet the end of a kept connection, over a link with delay.
 
-There the end and the request pass each other on the way. The server counts each request that it has read;
+On such a link the end and the request cross each other. The server counts each request that it has read;
 docs/internals/retry.md has the rule.
 """
 

@@ -1,4 +1,4 @@
-"""The embedded server speaks as the providers do, and answers equal requests equally."""
+"""The embedded server implements the providers' APIs, and gives equal responses to equal requests."""
 
 from __future__ import annotations
 

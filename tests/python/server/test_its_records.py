@@ -1,4 +1,4 @@
-"""What the embedded server says it saw is what was on the wire."""
+"""The requests that the embedded server records are the bytes that were on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event loops that async tests run on, and what loops and the garbage collector complain of meanwhile."""
+"""The event loops that async tests run on, and the errors that loops and the garbage collector report meanwhile."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _imported(name: str) -> Any:
 
 
 def end(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancels what still runs there, then closes it."""
+    """Cancels the tasks that still run on the loop, then closes it."""
     try:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:

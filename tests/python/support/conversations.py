@@ -173,7 +173,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 
 async def answer(connection: Connection) -> None:
-    """The request's path says what comes."""
+    """The request's path chooses the response."""
     while True:
         request = await connection.request()
         path = request.target.partition("?")[0]

@@ -1,4 +1,4 @@
-"""What verify, cert and trust_env become for the core."""
+"""The settings of the core that follow from verify, cert and trust_env."""
 
 from __future__ import annotations
 
