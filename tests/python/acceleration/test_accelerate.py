@@ -363,7 +363,7 @@ _STAYS: dict[str, tuple[Callable[[Kind], dict[str, Any]], str]] = {
     "a subclass": (lambda kind: {"transport": type("Own", (kind.transport,), {})(verify=False)}, "transport given"),
     "HTTP/2": (lambda kind: {"transport": kind.transport(http2=True, verify=False)}, "http2: not yet"),
     "no HTTP/1.1": (lambda kind: {"transport": kind.transport(http1=False, verify=False)}, "http1 disabled"),
-    "socket options that ours does not know": (
+    "socket options that the pool does not know": (
         lambda kind: {"transport": kind.transport(socket_options=[(1, 2, None, 3)], verify=False)},
         "refused: NotOffered",
     ),

@@ -1,5 +1,5 @@
-"""CA bundles, certificates and keys that are replaced under their names: a client that is made after that goes by the
-new content, one that was made before keeps what it has. As with stock httpx, whose clients run beside ours here."""
+"""CA bundles, certificates and keys that are replaced under their names: clients made afterwards use the new
+content, and existing clients keep the old. Stock httpx does the same; its clients run in the same tests."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_one_table_shows_stock_beside_accelerated() -> None:
     assert "accelerated" in lines[first + 1]
     (line,) = [line for line in lines if "streamed" in line]
     assert "12.30" in line  # the first token
-    assert "n/a" in line  # connections that nobody could count
+    assert "n/a" in line  # connections that cannot be counted
 
 
 def test_the_figures_become_a_picture(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fast_litellm import HTTPTransport
 
 
 class Caller(Protocol):
-    """A client on a transport of ours."""
+    """A client on one of this package's transports."""
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response: ...
     def get(self, url: str, **options: Any) -> httpx.Response: ...
