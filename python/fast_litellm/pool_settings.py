@@ -93,7 +93,7 @@ POOL_SETTINGS = (
         least=1,
         key="pool.max_per_endpoint",
         meaning="connections to one endpoint",
-        told="no limit but the next",
+        told="no limit other than `max_connections`",
     ),
     PoolSetting(
         "max_connections",
@@ -102,10 +102,10 @@ POOL_SETTINGS = (
         least=1,
         key="pool.max_total",
         meaning="connections in all",
-        shown="1000, or what leaves 128 of the descriptors that the process may open, if that is less; but at least "
-        "half of those descriptors",
-        told="1000, or what leaves 128 of the descriptors that the process may open (the soft `RLIMIT_NOFILE`, which "
-        "is read and never changed), if that is less; but at least half of those descriptors",
+        shown="the descriptors that the process may open minus 128, at most 1000; but at least half of those "
+        "descriptors",
+        told="the descriptors that the process may open (the soft `RLIMIT_NOFILE`, which is read and never changed) "
+        "minus 128, at most 1000; but at least half of those descriptors",
     ),
     PoolSetting("max_idle_connections", int, None, meaning="idle connections in all"),
     PoolSetting(
@@ -114,7 +114,7 @@ POOL_SETTINGS = (
         120,
         key="pool.idle_timeout",
         meaning="seconds that an idle connection is kept",
-        told="120 s; less where the server says so by `Keep-Alive: timeout=`",
+        told="120 s; less if the server asks for it with `Keep-Alive: timeout=`",
     ),
     PoolSetting(
         "max_lifetime",
@@ -122,7 +122,7 @@ POOL_SETTINGS = (
         3600,
         key="pool.max_lifetime",
         meaning="seconds that a connection lives",
-        told="3600 s, give or take a tenth",
+        told="3600 s, varied by up to a tenth",
     ),
     PoolSetting(
         "leak_after",
@@ -138,6 +138,6 @@ POOL_SETTINGS = (
         5,
         optional=False,
         key="pool.dns_lifetime",
-        meaning="seconds that the addresses of a name serve new connections; `0`: each looks them up",
+        meaning="seconds that the addresses of a name serve new connections; `0`: each connection looks them up",
     ),
 )

@@ -1,4 +1,4 @@
-// Which requests authenticate their connection, and who may use that connection afterwards.
+// Which requests authenticate their connection, and which requests may use that connection afterwards.
 
 #include "client/connection_authentication.h"
 
@@ -29,7 +29,8 @@ TEST(ConnectionSchemes, count_in_every_value_of_either_header) {
   EXPECT_FALSE(authenticates({{"www-authenticat", "NTLM x"}, {"user-agent", "NTLM x"}}));
 }
 
-/// As IIS does it: the third request of the handshake authenticates the connection, and later ones act as that user.
+/// A server that behaves as IIS: the third request of the handshake authenticates the connection, and later requests act as
+/// that user.
 void authenticate_connections(ServerConnection& connection, int) {
   std::string user;
   while (const Seen seen = read_request(connection)) {
@@ -52,7 +53,7 @@ class ConnectionAuthentication : public ExchangeTest {
     const std::string body = read_all(*exchange);
     return exchange->head().status == 200 ? body : std::to_string(exchange->head().status);
   }
-  /// The answer to a request of that handle: its body, or its status if that is not 200.
+  /// Returns the response to a request of that handle: its body, or its status if that is not 200.
   [[nodiscard]] std::string get(Handle& handle, std::string_view authorization = {}) {
     auto use = handle.use(*Origin::parse(server_.url()));
     return send(Exchange::open(core_, std::move(use).value(), {"GET", "/", headers(authorization)}));

@@ -1,4 +1,4 @@
-// What the client decides from plain values: the retry table, the headers it completes.
+// Decisions of the client as functions of plain values: the retry table, completed headers.
 
 #include <string>
 #include <vector>
@@ -30,7 +30,7 @@ TEST(RetryTable, never_on_a_fresh_connection) {
   EXPECT_EQ(decide_retry(failed), Retry::no);
 }
 
-TEST(RetryTable, what_is_not_replayable_only_if_not_one_byte_went_out_or_with_proof) {
+TEST(RetryTable, other_requests_only_if_no_byte_was_sent_or_with_proof) {
   auto failed = stale();
   failed.replayable = false;
   EXPECT_EQ(decide_retry(failed), Retry::no);
@@ -40,7 +40,7 @@ TEST(RetryTable, what_is_not_replayable_only_if_not_one_byte_went_out_or_with_pr
   EXPECT_EQ(decide_retry(failed), Retry::yes);
 }
 
-TEST(RetryTable, a_proof_is_looked_for_only_where_it_could_be_and_would_help) {
+TEST(RetryTable, a_proof_is_sought_only_where_it_is_possible_and_useful) {
   auto ended = stale();
   ended.peer_ended = true;
   EXPECT_EQ(decide_retry(ended), Retry::yes) << "replayable: no need";
@@ -93,7 +93,7 @@ TEST(CompletedHeaders, host_comes_first_without_the_schemes_own_port) {
   EXPECT_EQ(wire({"https://a:4430", "GET", {}, 0}), "Host: a:4430\n");
 }
 
-TEST(CompletedHeaders, a_host_that_was_given_stays_where_it_is) {
+TEST(CompletedHeaders, a_host_that_the_caller_set_keeps_its_position) {
   EXPECT_EQ(wire({"http://a:80", "GET", {{"X", "1"}, {"hOsT", "other"}}, 0}), "X: 1\nhOsT: other\n");
 }
 
@@ -109,7 +109,7 @@ TEST(CompletedHeaders, methods_that_expect_a_body_say_that_there_is_none) {
     EXPECT_EQ(wire({"http://a:80", method, {}, 0}), "Host: a\n") << method;
 }
 
-TEST(CompletedHeaders, framing_that_was_given_is_left_alone) {
+TEST(CompletedHeaders, framing_that_the_caller_set_is_kept) {
   EXPECT_EQ(wire({"http://a:80", "POST", {{"Host", "a"}, {"transfer-encoding", "chunked"}}, 5}),
             "Host: a\ntransfer-encoding: chunked\n");
   EXPECT_EQ(wire({"http://a:80", "POST", {{"Host", "a"}, {"content-length", "7"}}, 5}), "Host: a\ncontent-length: 7\n");

@@ -82,7 +82,7 @@ TEST_P(EndOfLife, a_client_of_a_thread_local_object_ends_with_its_thread) {
 
 // Programs of their own, whose static objects are older than their first use of TLS.
 
-/// What such a program printed, and its end. \param environment assignments of the shell's.
+/// Returns the output of such a program, and how it ended. \param environment variable assignments for the shell.
 std::string run_program(const std::string& what, const std::string& url, const std::string& ca_file,
                         const std::string& environment = {}) {
   const std::string command =
@@ -95,7 +95,7 @@ std::string run_program(const std::string& what, const std::string& url, const s
   return text + "exit status " + std::to_string(::pclose(output));
 }
 
-TEST_P(EndOfLife, static_clients_end_in_good_order) {
+TEST_P(EndOfLife, static_clients_end_cleanly) {
   const std::string printed = run_program("static client", url_, authority_.ca_file());
   EXPECT_NE(printed.find("answered\n"), std::string::npos) << printed;
   EXPECT_TRUE(printed.ends_with("exit status 0")) << printed;

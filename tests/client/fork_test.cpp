@@ -1,4 +1,4 @@
-// A fork with connections open: they stay the parent's, and the child makes its own.
+// A fork with open connections: the parent keeps them, and the child makes its own.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +26,7 @@ constexpr bool threads_after_fork = false;  // ThreadSanitizer starts none there
 constexpr bool threads_after_fork = true;
 #endif
 
-TEST(Fork, the_child_makes_its_own_connection_and_the_parents_goes_on) {
+TEST(Fork, the_child_makes_its_own_connection_and_the_parent_keeps_its_own) {
   if (!threads_after_fork) GTEST_SKIP() << "case: needs a thread in the child, which ThreadSanitizer does not start";
   const HttpServer server;
   Client client;
@@ -42,7 +42,7 @@ TEST(Fork, the_child_makes_its_own_connection_and_the_parents_goes_on) {
   EXPECT_EQ(server.connections(), 2) << "the parent's connection was still good";
 }
 
-TEST(Fork, a_client_that_the_child_destroys_leaves_the_parents_connection_alone) {
+TEST(Fork, a_client_that_the_child_destroys_does_not_affect_the_parents_connection) {
   const HttpServer server;
   auto client = std::make_unique<Client>();
   ASSERT_TRUE(client->send(request("GET", server.url()), patient()).ok());
@@ -57,7 +57,7 @@ TEST(Fork, a_client_that_the_child_destroys_leaves_the_parents_connection_alone)
 
 class ForkedExchange : public ExchangeTest {};
 
-TEST_F(ForkedExchange, says_so_in_the_child_at_every_step_and_goes_on_in_the_parent) {
+TEST_F(ForkedExchange, reports_forked_in_the_child_at_every_step_and_continues_in_the_parent) {
   std::promise<void> forked;
   const HttpServer server([&](ServerConnection& connection, int) {
     (void)read_request(connection);

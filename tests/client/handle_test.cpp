@@ -1,4 +1,4 @@
-// What a handle holds, and for how long.
+// Which endpoints a handle holds, and for how long.
 
 #include "client/handle.h"
 
@@ -58,7 +58,7 @@ TEST_F(HandleTest, two_uses_that_isolate_share_the_isolated_endpoint) {
   EXPECT_EQ(&*first, &*second);
 }
 
-TEST_F(HandleTest, closing_it_releases_what_is_not_in_use) {
+TEST_F(HandleTest, closing_a_handle_releases_the_endpoints_that_are_not_in_use) {
   Handle own = handle();
   auto use = own.use(origin(1)).value().share();
   (void)own.use(origin(2));
@@ -72,7 +72,7 @@ TEST_F(HandleTest, closing_it_releases_what_is_not_in_use) {
   EXPECT_EQ(own.open_uses(), 0U);
 }
 
-TEST_F(HandleTest, origins_without_connections_are_forgotten_as_others_come) {
+TEST_F(HandleTest, origins_without_connections_are_forgotten_as_others_are_added) {
   Handle own = handle();
   const auto used = own.use(origin(0));
   for (int i = 1; i < 10'000; ++i)

@@ -1,4 +1,4 @@
-// Requests for which there is no memory. This file replaces the program's operator new.
+// Requests that run out of memory. This file replaces the program's operator new.
 
 #include <cstdlib>
 #include <limits>
@@ -8,7 +8,7 @@
 
 namespace {
 
-// Of this thread's allocations: how many more succeed, and how large they may be.
+// Limits on this thread's allocations: how many more succeed, and how large they may be.
 thread_local long allowed = std::numeric_limits<long>::max();
 thread_local std::size_t largest = std::numeric_limits<std::size_t>::max();
 
@@ -32,7 +32,7 @@ class Scarcity {
 
 }  // namespace
 
-// Not inlined: GCC would take malloc and delete for a mismatch.
+// Not inlined: GCC would warn that malloc and delete do not match.
 // NOLINTBEGIN: as the language has them
 [[gnu::noinline]] void* operator new(std::size_t size) {
   if (void* const memory = refused(size) ? nullptr : std::malloc(size == 0 ? 1 : size)) return memory;
@@ -54,7 +54,7 @@ namespace {
 
 constexpr long plenty = std::numeric_limits<long>::max();
 
-TEST(WithoutMemory, a_body_that_is_too_large_is_an_error_and_the_client_goes_on) {
+TEST(WithoutMemory, a_body_that_is_too_large_is_an_error_and_the_client_still_works) {
   std::atomic<int> posts{0};
   const HttpServer server([&](ServerConnection& connection, int) {
     while (const Seen seen = read_request(connection)) {

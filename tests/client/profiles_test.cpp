@@ -25,7 +25,7 @@ TEST(Profiles, equal_profiles_are_one_while_one_of_their_users_lives) {
   EXPECT_NE(profiles.intern(named("b.example"))->id(), first->id());
 }
 
-TEST(Profiles, an_id_is_never_given_twice) {
+TEST(Profiles, an_id_is_never_reused) {
   Profiles profiles;
   std::set<InternedProfile::Id> ids;
   for (int i = 0; i < 1000; ++i)  // each is forgotten at once
@@ -74,7 +74,7 @@ TEST(Profiles, an_endpoint_keeps_its_profile_for_the_client_that_comes_next) {
   EXPECT_EQ(&**core.endpoint(*Origin::parse(server.url()), next, pool::AfterUse::keep), &**endpoint);
 }
 
-TEST(ClientProfile, plain_http_needs_no_tls_settings_and_https_reports_what_is_wrong_with_them) {
+TEST(ClientProfile, plain_http_needs_no_tls_settings_and_https_reports_bad_ones) {
   const HttpServer server;
   Profile profile;
   profile.tls.ca_file = "/nowhere/ca.pem";

@@ -1,4 +1,4 @@
-// dlclose() of what the library is linked into, while a look-up of it is under way.
+// dlclose() of a shared object that contains the library, while one of its look-ups is under way.
 
 #include <condition_variable>
 #include <filesystem>
@@ -15,7 +15,7 @@
 
 namespace {
 
-/// Look-ups of this name wait until the test lets them go.
+/// Look-ups of this name wait until the test releases them.
 constexpr std::string_view held_name = "held.test";
 
 struct HeldLookUps {
@@ -33,7 +33,7 @@ HeldLookUps& held() {
 
 }  // namespace
 
-// In place of the system's, for the plug-in too: the program exports its symbols.
+// Replaces the system's function, for the plug-in too, since the program exports its symbols.
 extern "C" __attribute__((visibility("default"))) int getaddrinfo(const char* host, const char* service,
                                                                   const addrinfo* hints, addrinfo** result) {
   using Function = int(const char*, const char*, const addrinfo*, addrinfo**);
@@ -55,7 +55,7 @@ std::ptrdiff_t threads() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
 }
 
-TEST(Unloading, a_look_up_under_way_returns_into_code_that_is_still_there) {
+TEST(Unloading, a_look_up_under_way_returns_into_code_that_is_still_loaded) {
   std::thread([] {}).join();  // ThreadSanitizer starts one of its own beside the first
   const std::ptrdiff_t before = threads();
   void* const plugin = ::dlopen(FASTPOOL_TEST_PLUGIN, RTLD_NOW | RTLD_LOCAL);

@@ -1,4 +1,4 @@
-// A request that the peer may not have read: proved so it is sent again, else it fails, once.
+// A request that the peer may not have read: it is sent again if this is proved, and otherwise fails once.
 
 #include <array>
 #include <cerrno>
@@ -151,10 +151,10 @@ TEST(WatchingAUnixSocket, proves_nothing) {
   EXPECT_EQ(wait(UnreadWatch(ours.get(), 0, 0, {}), ours.get()), Unread::unproved);
 }
 
-// ---- the whole way ---------------------------------------------------------------------------------------------------
+// ---- whole requests --------------------------------------------------------------------------------------------------
 
-/// A server whose first connection answers one request and, when the test says so, ends in the test's own way; the later
-/// ones answer whatever comes. Every request but the first is counted.
+/// A server whose first connection answers one request and ends on the test's signal, in a way that the test chooses. Later
+/// connections answer every request. Counts all requests except the first.
 class StaleConnection : public ExchangeTest {
  protected:
   using ExchangeTest::ExchangeTest;
@@ -200,8 +200,8 @@ class StaleConnection : public ExchangeTest {
     return std::move(exchange).value();
   }
   [[nodiscard]] Exchange open_post() { return open("POST", {{"Content-Length", "5"}}); }
-  /// The first connection ends, after the checkout's look; returns when the client's kernel knows: of the FIN, or of
-  /// `what` else.
+  /// Ends the first connection after the check at checkout. Returns when the client's kernel has noticed: the FIN, or the
+  /// event `what`.
   void end_meanwhile(const Exchange& exchange, short what = POLLRDHUP) {
     go_.set_value();
     pollfd ended{exchange.descriptor(), what, 0};
@@ -267,7 +267,7 @@ TEST_F(StaleConnection, a_goodbye_alone_proves_nothing) {
   EXPECT_EQ(seen_, 1);
 }
 
-TEST_F(StaleConnection, a_half_closed_peer_may_read_on) {
+TEST_F(StaleConnection, a_half_closed_peer_may_continue_to_read) {
   serve_until([this](ServerConnection& connection) {
     connection.close_writing();
     if (read_request(connection)) ++seen_;
@@ -288,7 +288,7 @@ TEST_F(StaleConnection, a_half_closed_peer_may_read_on) {
 TEST_F(StaleConnection, the_connection_that_was_acquired_meanwhile_is_kept) {
   serve_until([this](ServerConnection& connection) {
     connection.close_writing();
-    over_.get_future().wait();  // reads nothing: the request is acknowledged, and nobody knows more
+    over_.get_future().wait();  // reads nothing: the request is acknowledged, and no more is known
   });
   Exchange exchange = open_post();
   ASSERT_TRUE(exchange.obtain(options_));
@@ -353,7 +353,7 @@ TEST_F(StaleConnection, a_streamed_body_without_a_piece_is_sent_again) {
   EXPECT_EQ(core_.retried_unread(), 1U);
 }
 
-TEST_F(StaleConnection, on_a_lease_of_the_callers_the_lease_stays) {
+TEST_F(StaleConnection, on_an_explicit_lease_the_lease_stays) {
   serve_until([](ServerConnection&) {});
   const auto lease = core_.pool().try_lease(*use_);
   ASSERT_TRUE(lease);
@@ -367,7 +367,7 @@ TEST_F(StaleConnection, on_a_lease_of_the_callers_the_lease_stays) {
   EXPECT_EQ(idle(), 1U);
 }
 
-/// With room for one connection: the one to be proved fills the limit.
+/// Has room for one connection: the connection under watch fills the limit.
 class StaleConnectionAtTheLimit : public StaleConnection {
  protected:
   StaleConnectionAtTheLimit() : StaleConnection(one_connection()) {}
@@ -378,7 +378,7 @@ class StaleConnectionAtTheLimit : public StaleConnection {
   }
 };
 
-TEST_F(StaleConnectionAtTheLimit, nobody_waits_for_himself) {
+TEST_F(StaleConnectionAtTheLimit, no_caller_waits_for_the_connection_that_it_watches) {
   serve_until([](ServerConnection&) {});
   Exchange exchange = open_post();
   expect_sent_again(exchange);

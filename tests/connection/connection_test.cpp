@@ -48,7 +48,7 @@ class ConnectionTest : public ::testing::Test {
   NotedWatch watch_;
 };
 
-// What every idle connection costs, beside its slot and its channel; docs/internals/ has the sum.
+// The memory of an idle connection besides its slot and its channel; docs/internals/ has the sum.
 TEST_F(ConnectionTest, it_is_small) {
   EXPECT_LE(sizeof(Connection), 112U);
   EXPECT_LE(sizeof(net::TcpChannel), 24U);

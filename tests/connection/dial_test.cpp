@@ -55,7 +55,7 @@ int option(int descriptor, int level, int name) {
   return value;
 }
 
-/// Keeps what a dial asked for and brings it real readiness, with the test's own time.
+/// Records what a dial asked for and delivers real readiness, with a time that the test sets.
 class Host final : public DialHost {
  public:
   void resolve(const std::string& host, Duration max_age) override {
@@ -615,7 +615,7 @@ TEST_F(TlsDialTest, a_peer_that_hangs_up_in_the_handshake_is_a_tls_error) {
   EXPECT_FALSE(result.error().final);
 }
 
-/// Makes plain channels, and notes for whom.
+/// Makes plain channels, and records the server names that they are for.
 class NotingFactory final : public net::ChannelFactory {
  public:
   std::unique_ptr<net::Channel> wrap(net::Descriptor socket, const std::string& server_name) const override {

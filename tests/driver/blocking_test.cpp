@@ -53,7 +53,7 @@ void silent(ServerConnection& connection) {
   connection.read_to_end();
 }
 
-TEST_F(BlockingTest, reads_what_comes_and_sees_the_end) {
+TEST_F(BlockingTest, reads_what_arrives_and_sees_the_end) {
   const support::LoopbackServer server([](ServerConnection& connection) { connection.write("hello"); });
   auto connection = connect(server);
   const Timeouts patient = timeouts(seconds(30), seconds(30));
@@ -107,7 +107,7 @@ TEST_F(BlockingTest, each_operation_has_its_own_time) {
   EXPECT_EQ(read->bytes, 1U);
 }
 
-TEST_F(BlockingTest, a_peer_that_takes_nothing_is_a_write_timeout_and_what_went_out_is_counted) {
+TEST_F(BlockingTest, a_peer_that_reads_nothing_causes_a_write_timeout_and_the_bytes_sent_are_counted) {
   std::promise<void> done;
   const support::LoopbackServer server([&](ServerConnection&) { done.get_future().wait(); });
   auto connection = connect(server);
@@ -227,7 +227,7 @@ TEST_F(BlockingTest, signals_do_not_use_up_the_timeout) {
   });
   for (int i = 0; i < 50 && !ended; ++i) {
     ::pthread_kill(reader.native_handle(), SIGUSR1);
-    std::this_thread::sleep_for(milliseconds(1));  // lets it go back to its wait, that is all
+    std::this_thread::sleep_for(milliseconds(1));  // gives it time to return to its wait; nothing depends on it
   }
   answer.set_value();
   reader.join();
@@ -235,7 +235,7 @@ TEST_F(BlockingTest, signals_do_not_use_up_the_timeout) {
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
-TEST_F(BlockingTest, a_reset_is_an_error_with_the_systems_own_words) {
+TEST_F(BlockingTest, a_reset_is_an_error_with_the_systems_text) {
   std::promise<void> reset;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     connection.reset();

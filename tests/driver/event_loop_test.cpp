@@ -31,7 +31,7 @@ struct Unwatched final : connection::HangUpWatch {
   void unwatch(int) noexcept override {}
 };
 
-/// Reads once, or writes all, when its loop says so.
+/// Reads once, or writes all, when its loop steps it.
 class Step final : public LoopOperation {
  public:
   Step(std::shared_ptr<EventLoop> loop, connection::Connection& connection, const Timeouts& timeouts = {})
@@ -50,12 +50,12 @@ class Step final : public LoopOperation {
     return outcome.has_value();
   }
 
-  /// Lets that much time pass, watching its connection, and is not asked again.
+  /// Begins a wait of that length, which watches the connection for a hang-up.
   void begin_pause(Duration at_most) {
     pausing_ = true;
     EXPECT_FALSE(wait_for_hang_up(*connection_, false, at_most));
   }
-  /// Goes on elsewhere.
+  /// Uses another connection from now on.
   void use(connection::Connection& connection) { connection_ = &connection; }
   using LoopOperation::put_off;
 
@@ -100,7 +100,7 @@ class EventLoopTest : public ::testing::Test {
     return connection::Connection(std::make_unique<net::TcpChannel>(server.connect()), unwatched_);
   }
   static std::shared_ptr<EventLoop> new_loop() { return EventLoop::create().value(); }
-  /// Turns until the operation is done.
+  /// Runs turns until the operation is done.
   static void run(EventLoop& loop, const Step& operation) {
     while (!operation.outcome && !operation.orphan) {
       pollfd waiting{loop.descriptor(), POLLIN, 0};
@@ -116,7 +116,7 @@ class EventLoopTest : public ::testing::Test {
   Unwatched unwatched_;
 };
 
-TEST_F(EventLoopTest, what_comes_is_read_when_it_has_come) {
+TEST_F(EventLoopTest, an_operation_reads_bytes_when_they_have_arrived) {
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     go.get_future().wait();
@@ -132,7 +132,7 @@ TEST_F(EventLoopTest, what_comes_is_read_when_it_has_come) {
   EXPECT_EQ(operation.outcome, "hello");
 }
 
-TEST_F(EventLoopTest, a_pause_that_is_over_neither_ends_the_next_wait_nor_hides_what_comes) {
+TEST_F(EventLoopTest, a_pause_that_is_over_neither_ends_the_next_wait_nor_hides_bytes_that_arrive) {
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     if (connection.read_some() != "speak") return;
@@ -148,7 +148,7 @@ TEST_F(EventLoopTest, a_pause_that_is_over_neither_ends_the_next_wait_nor_hides_
   run(*loop, operation);
   operation.outcome.reset();
 
-  first.reset();  // so the next one's place in the loop is this one's
+  first.reset();  // so the next operation takes its place in the loop
   auto second = connect(server);
   ASSERT_TRUE(second.channel().write(std::array{iovec{const_cast<char*>("speak"), 5}}, net::IoMode::wait).bytes == 5);
   operation.use(second);
@@ -159,7 +159,7 @@ TEST_F(EventLoopTest, a_pause_that_is_over_neither_ends_the_next_wait_nor_hides_
   EXPECT_EQ(operation.outcome, "spoken");
 }
 
-TEST_F(EventLoopTest, what_is_put_off_goes_on_with_the_next_turn_unless_the_loop_is_closed) {
+TEST_F(EventLoopTest, a_deferred_operation_continues_in_the_next_turn_unless_the_loop_is_closed) {
   const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
   auto connection = connect(server);
   const auto loop = new_loop();
@@ -174,7 +174,7 @@ TEST_F(EventLoopTest, what_is_put_off_goes_on_with_the_next_turn_unless_the_loop
   EXPECT_FALSE(operation.put_off());
 }
 
-TEST_F(EventLoopTest, an_end_behind_the_last_bytes_is_seen_though_it_is_told_only_once) {
+TEST_F(EventLoopTest, an_end_after_the_last_bytes_is_noticed_although_it_is_reported_only_once) {
   const support::LoopbackServer server([](ServerConnection& connection) { connection.write("last"); });
   auto connection = connect(server);
   const auto loop = new_loop();
@@ -187,7 +187,7 @@ TEST_F(EventLoopTest, an_end_behind_the_last_bytes_is_seen_though_it_is_told_onl
   EXPECT_FALSE(second.error);
 }
 
-TEST_F(EventLoopTest, a_silent_peer_is_a_read_timeout_and_one_that_takes_nothing_a_write_timeout) {
+TEST_F(EventLoopTest, a_silent_peer_causes_a_read_timeout_and_one_that_reads_nothing_a_write_timeout) {
   std::promise<void> done;
   auto ended = done.get_future().share();
   const support::LoopbackServer server([ended](ServerConnection&) { ended.wait(); });
@@ -254,7 +254,7 @@ TEST_F(EventLoopTest, who_forgets_its_wait_for_a_place_gets_none) {
   EXPECT_TRUE(limit.try_enter()) << "the place went to an operation that waits no more";
 }
 
-TEST_F(EventLoopTest, who_forgets_its_wait_is_not_stepped_again) {
+TEST_F(EventLoopTest, an_operation_that_forgets_its_wait_is_not_stepped_again) {
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     go.get_future().wait();
@@ -273,7 +273,7 @@ TEST_F(EventLoopTest, who_forgets_its_wait_is_not_stepped_again) {
   EXPECT_EQ(given_up.steps, 1);
 }
 
-TEST_F(EventLoopTest, a_connection_that_a_thread_uses_wakes_the_loop_no_more) {
+TEST_F(EventLoopTest, a_connection_that_a_thread_uses_does_not_wake_the_loop) {
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     connection.write("a");
@@ -300,7 +300,7 @@ TEST_F(EventLoopTest, a_connection_that_a_thread_uses_wakes_the_loop_no_more) {
   EXPECT_EQ(connection.loop_seat(), nullptr);
 }
 
-TEST_F(EventLoopTest, a_connection_goes_from_loop_to_loop) {
+TEST_F(EventLoopTest, a_connection_moves_from_loop_to_loop) {
   const support::LoopbackServer server(support::echo);
   auto connection = connect(server);
   for (int i = 0; i < 3; ++i) {
@@ -322,13 +322,13 @@ TEST_F(EventLoopTest, a_connection_that_ends_leaves_nothing_in_the_set) {
     Step operation(loop, connection);
     EXPECT_FALSE(operation.begin_read());
     operation.forget();
-    connection.interrupt();  // news, for nobody
+    connection.interrupt();  // an event that no operation waits for
   }
   loop->turn();
   EXPECT_FALSE(has_news(*loop));
 }
 
-TEST_F(EventLoopTest, who_waits_when_the_loop_is_closed_is_told) {
+TEST_F(EventLoopTest, an_operation_that_waits_when_the_loop_is_closed_gets_an_error) {
   const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
   auto connection = connect(server);
   const auto loop = new_loop();
@@ -340,13 +340,13 @@ TEST_F(EventLoopTest, who_waits_when_the_loop_is_closed_is_told) {
   EXPECT_EQ(operation.steps, 1);
 }
 
-TEST_F(EventLoopTest, a_loop_that_lingers_has_news_once_nobody_waits_any_more) {
+TEST_F(EventLoopTest, a_loop_that_lingers_is_readable_once_no_operation_waits) {
   const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
   auto connection = connect(server);
   const auto loop = new_loop();
   Step operation(loop, connection);
   EXPECT_FALSE(operation.begin_read());
-  loop->turn();  // the socket can be written to, which is told once
+  loop->turn();  // the socket is writable, which is reported once
   EXPECT_TRUE(loop->lingers());
   EXPECT_FALSE(has_news(*loop));
   operation.forget();
@@ -354,7 +354,7 @@ TEST_F(EventLoopTest, a_loop_that_lingers_has_news_once_nobody_waits_any_more) {
   EXPECT_FALSE(loop->lingers());
 }
 
-TEST(DeadlinesTest, the_next_is_first_however_they_come_and_go) {
+TEST(DeadlinesTest, the_next_deadline_is_first_whatever_is_added_or_removed) {
   const TimePoint start{};
   Deadlines deadlines;
   std::array<Deadline, 64> all;
@@ -376,7 +376,7 @@ TEST(DeadlinesTest, the_next_is_first_however_they_come_and_go) {
   EXPECT_EQ(deadlines.next(), TimePoint::max());
 }
 
-TEST(DeadlinesTest, none_is_due_before_its_time) {
+TEST(DeadlinesTest, no_deadline_is_due_before_its_time) {
   Deadlines deadlines;
   Deadline one;
   deadlines.set(one, TimePoint{} + seconds(2));

@@ -1,6 +1,6 @@
 // libFuzzer entry point: clang++ -std=c++20 -fsanitize=fuzzer,address,undefined -Iinclude -Isrc -Itests
 //   tests/fuzz/response_parser_fuzz.cpp src/h1/*.cpp src/http/*.cpp
-// The first byte chooses the request's method, the rest is the answer.
+// The first byte chooses the request's method, the rest is the response.
 
 #include <cstddef>
 #include <cstdint>

@@ -8,7 +8,7 @@
 
 namespace fastpool::h1::test {
 
-/// What a response came to, in a form that can be compared.
+/// The outcome of parsing a response, in a form that can be compared.
 struct Outcome {
   std::string head;
   std::string body;
@@ -19,7 +19,7 @@ struct Outcome {
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
-/// Feeds the pieces, then the peer's close, and watches the parser's promises on the way.
+/// Feeds the pieces, then the peer's close, and checks the parser's guarantees meanwhile.
 inline Outcome play(const std::vector<std::string_view>& pieces, bool head_request) {
   using Event = ResponseParser::Event;
   Outcome outcome;
@@ -66,8 +66,8 @@ inline Outcome play(const std::vector<std::string_view>& pieces, bool head_reque
   return outcome;
 }
 
-/// The promise broken for these bytes, or empty: however they are cut, the same must come out.
-/// \param every_cut tries all cuts in two, which is quadratic; else the middle and byte by byte alone.
+/// Returns the guarantee that these bytes break, or an empty text. The outcome must not depend on where the bytes are cut.
+/// \param every_cut tries all cuts in two, which is quadratic; otherwise only the middle, and byte by byte.
 [[nodiscard]] inline std::string broken_promise(std::string_view bytes, bool head_request, bool every_cut) {
   const Outcome whole = play({bytes}, head_request);
   if (!whole.broken_rule.empty()) return whole.broken_rule;

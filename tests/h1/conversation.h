@@ -13,7 +13,7 @@
 
 namespace fastpool::h1::test {
 
-/// One case of a conversation file: what was asked, the bytes of the answer, and the events they must give.
+/// One case of a conversation file: the request, the bytes of the response, and the events that the parser must report.
 /// The format is described in tests/h1/conversations/README.md.
 struct Conversation {
   std::string file;
@@ -24,7 +24,7 @@ struct Conversation {
   std::vector<std::string> expected;
 };
 
-/// Bytes as the files write them: \r \n \t \\ \" and \xHH for all that cannot be seen.
+/// Bytes as the files write them: \r \n \t \\ \" and \xHH for bytes that are not printable.
 inline std::string escape(std::string_view bytes) {
   static constexpr std::string_view hex_digits = "0123456789abcdef";
   std::string text;
@@ -132,7 +132,7 @@ inline std::vector<Conversation> load(const std::filesystem::path& path) {
   return conversations;
 }
 
-/// Collects events as lines; keeps a growing body line apart until another kind of event ends it.
+/// Collects events as lines. Keeps a growing body line separate until another kind of event ends it.
 class Transcript {
  public:
   void add(std::string line) {
@@ -195,8 +195,8 @@ inline std::vector<Conversation> load_conversations() {
   return conversations;
 }
 
-/// Feeds a fresh response parser with `pieces`, one after the other, and tells what came out in the words of the files.
-/// Pieces of body are joined, since where they are cut is the network's business.
+/// Feeds a new response parser with `pieces`, one after the other, and returns the events in the notation of the files.
+/// Joins pieces of body, since the network decides where they are cut.
 inline std::vector<std::string> replay(const Conversation& conversation, const std::vector<std::string_view>& pieces) {
   using Event = ResponseParser::Event;
   detail::Transcript transcript;
@@ -208,7 +208,7 @@ inline std::vector<std::string> replay(const Conversation& conversation, const s
     waiting.append(piece);
     Event event = Event::head;
     while (!over && event != Event::need_more) {
-      // A copy of its own for every step, so that a view kept too long is seen by the address sanitizer.
+      // A copy of its own for every step, so that the address sanitizer detects a view that is kept too long.
       const std::string input = waiting;
       const ResponseParser::Step step = parser.parse(input);
       event = step.event;

@@ -1,5 +1,5 @@
-// What the fuzzer does without end, done a little in every run: all conversations, each with bytes changed, dropped,
-// doubled and exchanged, must give one outcome however they are cut.
+// A short run of what the fuzzer does: all conversations, each with bytes changed, dropped, doubled and exchanged, must give
+// the same outcome wherever they are cut.
 
 #include <gtest/gtest.h>
 
@@ -47,7 +47,7 @@ TEST(EveryConversation, GivesOneOutcomeCutAnywhere) {
 }
 
 TEST(EveryConversation, GivesOneOutcomeWithItsBytesChanged) {
-  std::minstd_rand random(1);  // always the same changes, so that a failure can be met again
+  std::minstd_rand random(1);  // always the same changes, so that a failure can be reproduced
   for (const Conversation& conversation : load_conversations()) {
     for (int round = 0; round < 20; ++round) {
       const std::string bytes = mutated(conversation.bytes, random);

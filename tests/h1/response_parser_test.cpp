@@ -22,7 +22,7 @@ Event run(ResponseParser& parser, std::string_view input, std::string* body = nu
   }
 }
 
-/// A head of exactly `size` bytes that promises no body.
+/// Returns a head of exactly `size` bytes that announces no body.
 std::string head_of_size(std::size_t size) {
   const std::string frame = std::string(status_line) + "Content-Length: 0\r\nX: \r\n\r\n";
   std::string head = std::string(status_line) + "Content-Length: 0\r\nX: ";

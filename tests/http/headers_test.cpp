@@ -56,7 +56,7 @@ TEST(HeaderNames, CompareAsAsciiWithoutCase) {
   EXPECT_TRUE(equals_ignoring_case("Content-Length", "cONTENT-lENGTH"));
   EXPECT_TRUE(equals_ignoring_case("", ""));
   EXPECT_FALSE(equals_ignoring_case("a", "ab"));
-  EXPECT_FALSE(equals_ignoring_case("[", "{"));        // differ by the bit that tells letters' case apart
+  EXPECT_FALSE(equals_ignoring_case("[", "{"));        // differ in the bit that distinguishes the case of letters
   EXPECT_FALSE(equals_ignoring_case("\xc4", "\xe4"));  // no case outside ASCII
 }
 

@@ -35,7 +35,7 @@ TEST(AnOrigin, ComparesWithoutTheCaseOfSchemeAndHost) {
   EXPECT_NE(parsed("https://example.com"), parsed("https://example.com:444"));
 }
 
-TEST(AnOrigin, IgnoresWhatStandsBehindTheAuthority) {
+TEST(AnOrigin, IgnoresWhatFollowsTheAuthority) {
   for (const char* url : {"https://host/", "https://host/a@b:c", "https://host?user@x=1", "https://host#a:b@c",
                           "https://host/a b/\xc3\xa9", "https://host/http://other"}) {
     EXPECT_EQ(parsed(url).to_string(), "https://host:443") << url;
@@ -89,7 +89,7 @@ TEST(UserInfo, IsRefusedAndNotRepeatedInTheMessage) {
   EXPECT_NE(refusal("https://@example.com").find("user info"), std::string::npos);
 }
 
-TEST(APortThatIsNone, IsRefused) {
+TEST(AnInvalidPort, IsRefused) {
   EXPECT_EQ(refusal("https://host:0"), "the port \"0\" of the URL is not within 1 to 65535");
   EXPECT_EQ(refusal("https://host:65536"), "the port \"65536\" of the URL is not within 1 to 65535");
   EXPECT_EQ(refusal("https://host:99999999999999999999"),
@@ -111,14 +111,14 @@ TEST(AHostThatCouldSplitAHostHeader, IsRefused) {
   EXPECT_EQ(refusal("https://a,b"), "the host \"a,b\" contains \",\", which no host name may");
 }
 
-TEST(AHostThatIsNotAscii, IsRefusedWithTheWayOut) {
+TEST(AHostThatIsNotAscii, IsRefusedWithARemedy) {
   EXPECT_EQ(refusal("https://b\xc3\xbc"
                     "cher.example"),
             "the host of the URL is not ASCII: give the host in its ASCII (punycode) form");
   EXPECT_EQ(parsed("https://xn--bcher-kva.example").host, "xn--bcher-kva.example");
 }
 
-TEST(AnIpv6AddressThatIsNone, IsRefused) {
+TEST(AnInvalidIpv6Address, IsRefused) {
   EXPECT_EQ(refusal("https://[::1"), "the IPv6 address of the URL has no closing bracket");
   EXPECT_EQ(refusal("https://[::1]x"), "the URL has \"x\" behind its IPv6 address, where only a port may stand");
   EXPECT_EQ(refusal("https://[1::2::3]"), "the host \"1::2::3\" is not an IPv6 address");

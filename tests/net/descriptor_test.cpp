@@ -1,4 +1,4 @@
-// Who closes a descriptor: its owner, or the handler in a fork's child, and nobody else.
+// A descriptor is closed by its owner, or by the handler in a fork's child, and by no other code.
 
 #include "net/descriptor.h"
 

@@ -23,7 +23,7 @@ SocketAddress ip(const char* text) {
   return *SocketAddress::from_ip(text, 0);
 }
 
-/// A look-up that the test answers: counts calls per name, holds names back until they are let go.
+/// A look-up that the test answers: counts calls per name, holds names back until the test releases them.
 class Names {
  public:
   [[nodiscard]] LookUp look_up() {
@@ -74,7 +74,7 @@ std::future<Result<AddressList>> ask(Resolver& resolver, const std::string& host
   return promise->get_future();
 }
 
-/// What the answer was from: an entry of the cache, or 0.
+/// Returns the cache entry that the answer came from, or 0.
 CacheEntry origin_of(Resolver& resolver, const std::string& host, TimePoint now = kNow) {
   auto promise = std::make_shared<std::promise<CacheEntry>>();
   resolver.resolve(host, now, kMaxAge,
@@ -132,7 +132,7 @@ TEST(ResolverTest, only_the_answer_that_was_used_is_dropped) {
   const CacheEntry used = origin_of(resolver, "a.test");
   resolver.forget("a.test", used);
   EXPECT_TRUE(ask(resolver, "a.test").get().ok());
-  resolver.forget("a.test", used);  // another dial that failed on it comes later
+  resolver.forget("a.test", used);  // another dial fails on it later
   resolver.forget("b.test", used);
   EXPECT_NE(origin_of(resolver, "a.test"), 0U);
   EXPECT_NE(origin_of(resolver, "b.test"), 0U);

@@ -56,7 +56,7 @@ TEST(Socket, connects_without_waiting_from_the_address_it_is_bound_to) {
 }
 
 TEST(Socket, a_refused_connection_says_so) {
-  const Descriptor taken(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));  // bound, but nobody listens
+  const Descriptor taken(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));  // bound, but without a listener
   const auto any = loopback(0);
   ASSERT_EQ(::bind(taken.get(), any.data(), any.size()), 0);
   const Descriptor socket = open_stream(AF_INET);

@@ -86,7 +86,7 @@ TEST(TcpChannel, a_signal_in_a_waiting_read_shows_as_want_read) {
   const pthread_t reader = ::pthread_self();
   std::thread sender([&] {
     while (!woken.load()) {
-      ::pthread_kill(reader, SIGUSR1);  // one may come before the read: so more than one
+      ::pthread_kill(reader, SIGUSR1);  // one signal may arrive before the read, so several are sent
       std::this_thread::yield();
     }
   });

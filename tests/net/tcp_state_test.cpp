@@ -50,7 +50,7 @@ TEST_F(TcpStateTest, acknowledged_are_the_syn_and_then_every_byte) {
   EXPECT_GT(state().round_trip, Duration::zero());
   send(ours_, "12345");
   EXPECT_FALSE(wait_for_hang_up(ours_.get(), false, Duration::zero()));
-  theirs_.reset();  // unread bytes make that a reset, which acknowledges nothing that could be seen
+  theirs_.reset();  // unread bytes turn the close into a reset, which shows no acknowledgement
   EXPECT_TRUE(wait_for_hang_up(ours_.get(), false, long_enough));
 }
 

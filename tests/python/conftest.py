@@ -49,7 +49,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def shared_openai_server() -> Iterator[EmbeddedServer]:
-    """One server for the whole run; its counts go on from test to test: compare with `stats().since(earlier)`."""
+    """One server for the whole run; its counts continue from test to test: compare with `stats().since(earlier)`."""
     with EmbeddedServer(tls=True) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""What the environment says: read when needed, forgiving, and loud once."""
+"""Settings of the environment: read when needed; a bad value gives one warning and the default."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_each_limit_can_be_set_or_lifted(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("text", ["-1", "none", "soon", "nan", "inf"])
-def test_how_long_names_are_kept_is_a_number_of_seconds(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dns_lifetime_is_a_number_of_seconds(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAST_LITELLM_POOL_DNS_LIFETIME", text)
     with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_POOL_DNS_LIFETIME=.* number of seconds, 0 or more; using 5"):
         assert config.default_pool_settings()["dns_lifetime"] == 5
@@ -126,7 +126,7 @@ def test_a_bad_time_warns_and_leaves_the_default(text: str, monkeypatch: pytest.
         assert config.default_pool_settings()["idle_timeout"] == 120
 
 
-def test_a_bad_time_until_a_leak_warns_and_leaks_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_leak_after_warns_and_leaks_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAST_LITELLM_POOL_LEAK_AFTER", "soon")
     with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_POOL_LEAK_AFTER='soon'.* using none"):
         assert config.default_pool_settings()["leak_after"] is None
@@ -140,7 +140,7 @@ def test_the_switch_understands_the_usual_words(text: str, on: bool, monkeypatch
     assert config.enabled() is on
 
 
-def test_a_switch_that_says_neither_warns_and_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_switch_with_an_unknown_value_warns_and_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAST_LITELLM_ENABLED", "maybe")
     with pytest.warns(RuntimeWarning, match="FAST_LITELLM_ENABLED='maybe' is not true or false"):
         assert config.enabled()
@@ -168,7 +168,9 @@ def test_all_none_or_some_clients_can_be_given_to_the_pool(
     assert config.pool_percent() == percent
 
 
-def test_the_old_name_of_the_flag_is_understood_and_the_new_one_is_stronger(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_old_name_of_the_flag_is_understood_and_the_new_one_takes_precedence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("FAST_LITELLM_RUST_CONNECTION_POOL", "canary:10")
     assert config.pool_percent() == 10
     monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "true")
@@ -188,14 +190,14 @@ def test_a_bad_share_warns_once_and_all_clients_use_the_pool(text: str, monkeypa
 
 
 @pytest.mark.parametrize("percent", [0, 1, 10, 33, 50, 99, 100])
-def test_of_any_hundred_clients_in_a_row_exactly_so_many_are_chosen(percent: int) -> None:
+def test_of_any_hundred_clients_in_a_row_exactly_the_canary_percentage_is_chosen(percent: int) -> None:
     rollout = Rollout(17)
     chosen = [rollout.chooses(percent) for _ in range(500)]
     assert {sum(chosen[start : start + 100]) for start in range(400)} == {percent}
 
 
 @pytest.mark.parametrize("percent", [1, 10, 50])
-def test_of_a_hundred_processes_with_one_client_each_so_many_choose_it(percent: int) -> None:
+def test_of_a_hundred_processes_with_one_client_each_the_canary_percentage_uses_the_pool(percent: int) -> None:
     assert sum(Rollout(first).chooses(percent) for first in range(100)) == percent
 
 
@@ -208,7 +210,7 @@ def test_a_client_that_is_not_chosen_says_why(monkeypatch: pytest.MonkeyPatch) -
     assert rollout.stock_reason() == "connection pool off"
 
 
-def test_the_status_tells_of_a_pool_that_is_off_or_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_status_reports_a_pool_that_is_off_or_for_some_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fast_litellm.is_enabled("connection_pooling")
     monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "canary:30")
     assert fast_litellm.is_enabled("connection_pooling")
@@ -216,7 +218,7 @@ def test_the_status_tells_of_a_pool_that_is_off_or_for_some(monkeypatch: pytest.
     monkeypatch.setenv("FAST_LITELLM_CONNECTION_POOL", "false")
     assert not fast_litellm.is_enabled("connection_pooling")
     assert not fast_litellm.is_enabled("litellm_sync_clients")
-    assert fast_litellm.is_enabled("http_transport")  # whoever names the pool himself still has it
+    assert fast_litellm.is_enabled("http_transport")  # a program that names the pool itself still gets it
     assert "FAST_LITELLM_CONNECTION_POOL" in fast_litellm.get_feature_status()["connection_pooling"]["reason"]
 
 
@@ -248,7 +250,7 @@ def test_a_bad_value_in_the_file_warns_with_its_place_and_leaves_the_default(
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"text"', "[" * 100_000], ids=["cut", "list", "text", "deep"])
-def test_a_file_that_cannot_be_used_warns_once_and_the_defaults_hold(
+def test_a_file_that_cannot_be_used_warns_once_and_the_defaults_apply(
     content: str, write_file: Callable[[object], Path]
 ) -> None:
     write_file(content)
@@ -259,7 +261,7 @@ def test_a_file_that_cannot_be_used_warns_once_and_the_defaults_hold(
         assert config.pool_percent() == 100
 
 
-def test_a_file_that_is_not_there_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAST_LITELLM_FEATURE_CONFIG", str(tmp_path / "none.json"))
     with pytest.warns(RuntimeWarning, match=r"none.json.* using the defaults"):
         assert config.enabled()

@@ -1,4 +1,4 @@
-"""The table of errors: complete, and never an invitation to send a POST twice."""
+"""The table of errors is complete, and no error makes a caller send a POST twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_code_of_the_core_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("code", exceptions.TABLE)
-def test_an_exception_tells_code_phase_and_bytes(code: str) -> None:
+def test_an_exception_has_code_phase_and_bytes_sent(code: str) -> None:
     error = error_factory(code, "read_head", 12, errno.ECONNRESET, "what happened to http://host:1")
     assert isinstance(error, Exception)
     assert str(error) == "what happened to http://host:1"
@@ -64,7 +64,7 @@ def test_the_rows_are_httpxs_exceptions() -> None:
         assert type(error_factory(code, "none", 0, 0, "x")) is kind
 
 
-def test_an_error_without_words_names_its_code() -> None:
+def test_an_error_without_a_text_names_its_code() -> None:
     assert str(error_factory("read_failed", "read_body", 1, 0, "")) == "read_failed (read_body)"
 
 

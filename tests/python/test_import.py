@@ -1,4 +1,4 @@
-"""Importing the package: cheap, harmless, in either order with litellm, with or without the extension."""
+"""Importing the package is cheap and has no side effects, before or after litellm, with or without the extension."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_importing_the_package_loads_nothing_heavy_and_starts_no_thread() -> Non
     assert len(loaded) < 40, loaded
 
 
-def test_every_public_name_can_be_had_and_is_listed() -> None:
+def test_every_public_name_can_be_imported_and_is_listed() -> None:
     assert set(fast_litellm.__all__) <= set(dir(fast_litellm))
     for name in fast_litellm.__all__:
         assert getattr(fast_litellm, name) is getattr(fast_litellm, name)
@@ -59,7 +59,7 @@ def test_the_old_name_of_the_availability_flag_says_the_same() -> None:
     assert fast_litellm.RUST_ACCELERATION_AVAILABLE is fast_litellm.ACCELERATION_AVAILABLE
 
 
-def test_without_the_extension_the_import_works_and_litellm_is_left_alone() -> None:
+def test_without_the_extension_the_import_works_and_litellm_is_not_changed() -> None:
     assert (
         run(
             WITHOUT_EXTENSION + "import fast_litellm as f, httpx\n"
@@ -101,7 +101,7 @@ def test_the_environment_can_turn_all_of_it_off() -> None:
     )
 
 
-def test_acceleration_taken_back_before_litellm_comes_stays_away() -> None:
+def test_acceleration_removed_before_litellm_is_imported_stays_off() -> None:
     assert (
         run(
             "import fast_litellm as f\n"
@@ -125,7 +125,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("a_late_module", None)
 
 
-def test_the_hook_calls_once_the_module_has_run_and_then_is_gone(module: Path) -> None:
+def test_the_hook_calls_after_the_module_has_run_and_then_removes_itself(module: Path) -> None:
     finders = list(sys.meta_path)
     calls: list[bool] = []
     when_imported("a_late_module", lambda: calls.append(sys.modules["a_late_module"].done))
@@ -139,13 +139,13 @@ def test_the_hook_calls_once_the_module_has_run_and_then_is_gone(module: Path) -
     assert calls == [True]
 
 
-def test_the_hook_calls_at_once_for_a_module_that_is_there() -> None:
+def test_the_hook_calls_at_once_for_an_imported_module() -> None:
     calls: list[str] = []
     when_imported("os", lambda: calls.append("os"))
     assert calls == ["os"]
 
 
-def test_the_hook_waits_on_when_an_import_fails(module: Path) -> None:
+def test_the_hook_continues_to_wait_when_an_import_fails(module: Path) -> None:
     calls: list[str] = []
     when_imported("a_late_module", lambda: calls.append("here"))
     module.write_text("1 / 0\n")

@@ -54,7 +54,7 @@ def test_no_room_of_the_bindings_includes_one_above_it() -> None:
     assert upward(ROOT / "python" / "bindings", BINDINGS, "bindings/") == []
 
 
-def test_each_room_of_the_bindings_says_what_lives_there() -> None:
+def test_each_folder_of_the_bindings_has_a_readme() -> None:
     for room in BINDINGS:
         assert (ROOT / "python" / "bindings" / room / "README.md").is_file(), room
 

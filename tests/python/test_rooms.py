@@ -1,4 +1,4 @@
-"""The rooms of the package: no import points upward, and no module imports itself by way of others.
+"""The rooms of the package: no import points upward, and no import is circular.
 
 The imports are read from the source, so those within functions and for type checkers count too.
 """
@@ -24,7 +24,7 @@ PACKAGE = Path(fast_litellm.__file__).parent
 #: From the bottom up, by the first part of a module's name below `fast_litellm`; "": the package itself. Rooms of one
 #: row know nothing of each other.
 ROWS = (
-    ("pool_settings",),  # what the core can be told, as a table
+    ("pool_settings",),  # the settings of the core, as a table
     ("_core",),
     ("runtime",),
     ("config", "exceptions"),
@@ -94,24 +94,24 @@ def _imports_of(file: str, text: str, modules: set[str]) -> Iterator[Import]:
 def complaints(sources: Mapping[str, str]) -> list[str]:
     """What is wrong with the imports, each with its file and line."""
     found = imports_of(sources)
-    told = [complaint for each in found if (complaint := _complaint(each))]
+    reported = [complaint for each in found if (complaint := _complaint(each))]
     cycle = _cycle(found)
     if cycle:
-        told.append("a circle: " + "; ".join(f"{each.file}:{each.line} imports {each.target}" for each in cycle))
-    return told
+        reported.append("a circle: " + "; ".join(f"{each.file}:{each.line} imports {each.target}" for each in cycle))
+    return reported
 
 
 def _complaint(found: Import) -> str:
     importer, imported = _room(_name_of(found.file)), _room(found.target)
-    told = f"{found.file}:{found.line} imports {found.target or 'fast_litellm'}, "
+    reported = f"{found.file}:{found.line} imports {found.target or 'fast_litellm'}, "
     if importer not in HEIGHT or imported not in HEIGHT:
-        return told + "and one of the two is in no row"
+        return reported + "and one of the two is in no row"
     if importer != imported and HEIGHT[imported] >= HEIGHT[importer]:
-        return told + "which is not below it"
+        return reported + "which is not below it"
     if importer in OUTSIDE and imported not in OUTSIDE[importer]:
-        return told + "which is not public"
+        return reported + "which is not public"
     if not found.relative and found.target:
-        return told + "which is to be imported relatively"
+        return reported + "which is to be imported relatively"
     return ""
 
 
@@ -142,7 +142,7 @@ def _sources() -> dict[str, str]:
     return {file.relative_to(PACKAGE).as_posix(): file.read_text() for file in sorted(files)}
 
 
-def test_no_import_points_upward_and_no_modules_import_each_other() -> None:
+def test_no_import_points_upward_and_no_import_is_circular() -> None:
     assert complaints(_sources()) == []
 
 
@@ -180,9 +180,9 @@ def test_an_import_that_breaks_the_order_is_named(file: str, text: str, complain
         "pool/lease.py": "def f():\n    pass" if "circle" not in complaint else "from .one import thing",
     }
     assert complaints(others) == []
-    told = complaints({**others, file: text})
-    assert len(told) == 1
-    assert told[0].startswith(complaint)
+    reported = complaints({**others, file: text})
+    assert len(reported) == 1
+    assert reported[0].startswith(complaint)
 
 
 def test_every_folder_says_what_lives_there() -> None:
@@ -194,8 +194,8 @@ def test_every_folder_says_what_lives_there() -> None:
         assert len(said.splitlines()) >= 3, f"{folder.relative_to(PACKAGE)} does not say what lives there"
 
 
-def test_no_module_has_the_name_of_something_public() -> None:
-    """Importing it would put the module in the place of the function or class."""
+def test_no_module_has_the_name_of_a_public_function_or_class() -> None:
+    """Importing such a module would replace the function or class by the module."""
     modules = {each.name for each in pkgutil.iter_modules([str(PACKAGE)])}
     assert not modules & set(fast_litellm.__all__)
 
@@ -216,7 +216,7 @@ def test_public_names_stay_what_they_are_whatever_is_imported() -> None:
     assert done.stdout == "the same\n", done.stderr
 
 
-def test_accelerate_is_the_function_and_no_module() -> None:
+def test_accelerate_is_the_function_and_not_a_module() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("fast_litellm.accelerate")
     assert callable(fast_litellm.accelerate)

@@ -100,7 +100,7 @@ def _run(arguments: list[str], variables: dict[str, str]) -> subprocess.Complete
         ("avoidable: not a kind that a reason may claim", Kind.AVOIDABLE),
     ],
 )
-def test_a_reason_says_its_kind_and_what_has_none_could_have_run(reason: str, kind: Kind) -> None:
+def test_a_reason_names_its_kind_and_a_skip_without_a_kind_could_have_run(reason: str, kind: Kind) -> None:
     assert skips.classify(reason, left_out={"anthropic"}) is kind
 
 
@@ -120,17 +120,17 @@ def test_what_the_locks_leave_out_on_a_python_is_no_fault_of_the_set_up(tmp_path
 
 
 @pytest.mark.parametrize("ci", ["", "true"])
-def test_skips_of_cases_and_machines_are_told_apart_and_fail_no_run(tmp_path: Path, ci: str) -> None:
+def test_skips_of_cases_and_machines_are_listed_separately_and_fail_no_run(tmp_path: Path, ci: str) -> None:
     done = run_pytest(tmp_path, CASES, CI=ci)
     assert done.returncode == 0, done.stdout
-    told = done.stdout.partition(" skipped =")[2]
+    reported = done.stdout.partition(" skipped =")[2]
     for line in (
         "1 skipped, do not apply to a parameter or build:\n  1 x of the other number\n",
         "1 skipped, run by another make target:\n  1 x `make stress` runs it\n",
         "1 skipped, not possible on this machine:\n  1 x no such device\n",
     ):
-        assert line in told
-    assert "could have run" not in told
+        assert line in reported
+    assert "could have run" not in reported
 
 
 @pytest.mark.parametrize("text", [A_MODULE_IS_MISSING, A_WHOLE_FILE], ids=["test", "file"])

@@ -1,4 +1,4 @@
-"""Code that is written once, asynchronously: its blocking half is what `make twins` makes of it."""
+"""Code that is written once, asynchronously: the blocking code in the tree is what `make twins` generates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ twins = _load()
 
 
 @pytest.mark.parametrize(("source", "twin"), twins.TWINS.items(), ids=[path.name for path in twins.TWINS])
-def test_the_blocking_half_is_current(source: Path, twin: Path) -> None:
+def test_the_generated_blocking_code_is_current(source: Path, twin: Path) -> None:
     made = _tree(twins.blocking(source.read_text()))
     assert made == _tree(twin.read_text()), f"{twin.name} is not made of {source.name}: run `make twins`"
 

@@ -17,7 +17,7 @@ struct CertificateFiles {
   std::string key;
 };
 
-/// What a certificate is to say.
+/// The contents of a certificate.
 struct CertificateWish {
   std::string common_name = "fastpool test";
   std::vector<std::string> names = {};  ///< "DNS:localhost", "IP:127.0.0.1"
@@ -27,20 +27,20 @@ struct CertificateWish {
   bool for_client = false;
 };
 
-/// A certificate authority made on the spot, its files in a directory of its own. Throws std::runtime_error if OpenSSL
-/// cannot do something.
+/// A new certificate authority with its files in a directory of its own. Throws std::runtime_error if a call of OpenSSL
+/// fails.
 class CertificateAuthority {
  public:
   explicit CertificateAuthority(const std::string& common_name = "fastpool test CA");
 
-  /// The PEM bundle that a client is to trust.
+  /// The PEM bundle for clients to trust.
   [[nodiscard]] const std::string& ca_file() const noexcept { return ca_file_; }
   /// A new key and a certificate for it, signed by this authority. Files last as long as the authority.
   [[nodiscard]] CertificateFiles issue(const CertificateWish& wish);
-  /// The usual server: "localhost" and 127.0.0.1, ::1.
+  /// The default server certificate: "localhost" and 127.0.0.1, ::1.
   [[nodiscard]] CertificateFiles issue_localhost();
 
-  /// A server certificate for "localhost" that nobody but itself vouches for.
+  /// A server certificate for "localhost" that is self-signed.
   [[nodiscard]] CertificateFiles issue_self_signed();
 
   [[nodiscard]] const TemporaryDirectory& directory() const noexcept { return directory_; }

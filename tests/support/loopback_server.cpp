@@ -91,7 +91,7 @@ void ServerConnection::close_writing() {
 void ServerConnection::reset() {
   const linger now{1, 0};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-  // leaves the number in place for stop(), which must not meet somebody else's
+  // leaves the number in place for stop(), which must not close a descriptor of other code
   const sockaddr nobody{AF_UNSPEC, {}};
   (void)::connect(socket_.get(), &nobody, sizeof(nobody));
 }
@@ -166,7 +166,7 @@ void LoopbackServer::State::serve(net::Descriptor socket) {
   ServerConnection connection(std::move(socket), ssl);
   if (ready) handler(connection);
   const std::lock_guard lock(mutex);
-  std::erase(open, number);  // before the descriptor closes: its number may then belong to somebody else
+  std::erase(open, number);  // before the descriptor closes: other code may then reuse its number
 }
 
 void LoopbackServer::State::accept_all() {

@@ -22,14 +22,14 @@ class ServerConnection {
   ServerConnection& operator=(const ServerConnection&) = delete;
   ~ServerConnection();
 
-  /// What comes next, at most `most` bytes; empty at the end.
+  /// Returns the next bytes, at most `most`; empty at the end.
   std::string read_some(std::size_t most = 65536);
-  /// Exactly that many bytes, or fewer at the end.
+  /// Returns exactly that many bytes, or fewer at the end.
   std::string read_exactly(std::size_t size);
-  /// Up to and including `mark`, or what there was at the end.
+  /// Returns the bytes up to and including `mark`, or all bytes until the end.
   std::string read_until(std::string_view mark);
   bool write(std::string_view bytes);
-  /// Reads and forgets until the peer closes.
+  /// Reads and discards until the peer closes.
   void read_to_end();
   /// TLS: sends close_notify, and leaves the socket open.
   void say_goodbye();
@@ -48,7 +48,7 @@ class ServerConnection {
   SSL* tls_;
 };
 
-/// How a LoopbackServer speaks TLS.
+/// The TLS settings of a LoopbackServer.
 struct ServerTls {
   CertificateFiles certificate;
   int minimum_version = 0;
@@ -83,7 +83,7 @@ class LoopbackServer {
   std::unique_ptr<State> state_;
 };
 
-/// Writes back whatever it reads.
+/// Writes back all bytes that it reads.
 void echo(ServerConnection& connection);
 
 }  // namespace fastpool::support

@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// Listeners that do only what the test says: accept, refuse, or leave SYNs unanswered.
+/// Listeners that the test controls: they accept, refuse, or leave SYNs unanswered.
 
 #include <cstdint>
 #include <string>
@@ -52,7 +52,7 @@ class RawListener {
     return net::Descriptor(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
 
-  /// From now on the port refuses.
+  /// Makes the port refuse connections from now on.
   void close() { socket_.reset(); }
 
   /// Fills the accept queue of a listener made with backlog 0: from now on SYNs go unanswered.
@@ -69,7 +69,7 @@ class RawListener {
   std::vector<net::Descriptor> fillers_;
 };
 
-/// A loopback port on which nobody listens, as far as that can be known.
+/// Returns a loopback port that had no listener a moment ago.
 [[nodiscard]] inline std::uint16_t refusing_port(const std::string& ip = "127.0.0.1") {
   RawListener listener(ip);
   const std::uint16_t port = listener.port();

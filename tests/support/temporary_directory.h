@@ -10,7 +10,7 @@
 
 namespace fastpool::support {
 
-/// A new directory that goes with its owner, contents included.
+/// A new directory. The destructor removes it with its contents.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {

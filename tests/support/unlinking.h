@@ -4,7 +4,7 @@
 
 namespace fastpool::support {
 
-/// Unlinks a cell as a thread does that has popped it. \returns the word of its lease; nothing if the slot was not ready.
+/// Unlinks a cell, like a thread that has popped it. \returns the word of its lease; nothing if the slot was not ready.
 template <typename Word>
 [[nodiscard]] auto lease_popped(Word& word) noexcept -> std::optional<typename Word::View> {
   const auto change = word.unlink();

@@ -1,4 +1,4 @@
-// Settings that cannot be used: one clear error each, naming the file.
+// Each setting that cannot be used gives one clear error that names the file.
 
 #include "tls/context.h"
 #include "support/certificates.h"

@@ -1,5 +1,5 @@
-// A fork beside a live TLS connection: the child sends nothing, the parent notices nothing. A fork while threads are inside
-// OpenSSL, which locks what the whole process shares: the child finds nothing locked.
+// A fork with a live TLS connection: the child sends nothing, and the parent is not affected. A fork while threads are inside
+// OpenSSL, which locks state of the whole process: no lock is held in the child.
 
 #include <array>
 #include <atomic>
@@ -35,7 +35,7 @@ TEST_F(Fork, a_child_that_drops_its_copy_of_a_connection_does_not_disturb_the_pa
   EXPECT_EQ(read_exactly(*channel, 10), "still here");
 }
 
-/// Makes a context and a channel, and writes the first message of its handshake. \returns whether that went well.
+/// Makes a context and a channel, and writes the first message of its handshake. \returns whether that succeeded.
 bool begin_handshake(const TlsSettings& settings) {
   auto context = Context::create(settings);
   if (!context) return false;
@@ -56,7 +56,7 @@ TEST_F(Fork, threads_inside_openssl_leave_nothing_locked_in_the_child) {
   for (int each = 0; each < 3; ++each) {
     threads.emplace_back([&] {
       while (!stop) {
-        std::thread([&] { EXPECT_TRUE(begin_handshake(settings)); }).join();  // a thread's end locks too
+        std::thread([&] { EXPECT_TRUE(begin_handshake(settings)); }).join();  // OpenSSL locks at a thread's end too
       }
     });
   }

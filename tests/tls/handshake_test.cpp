@@ -1,4 +1,4 @@
-// What a handshake accepts and what it refuses, and in which words.
+// Which certificates and settings a handshake accepts, which it refuses, and the text of each error.
 
 #include <openssl/x509_vfy.h>
 
@@ -145,7 +145,7 @@ TEST_F(Handshake, a_server_that_speaks_only_tls_1_1_is_refused) {
   const support::LoopbackServer server(localhost_, support::echo);
   expect_refused(failure_of(trusting(), server), "no TLS version in common");
   TlsSettings lenient = trusting();
-  lenient.minimum_version = TLS1_VERSION;  // never below 1.2, whatever is asked
+  lenient.minimum_version = TLS1_VERSION;  // never below 1.2, whatever the setting
   expect_refused(failure_of(lenient, server), "no TLS version in common");
 }
 

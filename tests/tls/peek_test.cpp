@@ -1,4 +1,4 @@
-// What the look at an idle TLS connection finds.
+// The results of peek() on an idle TLS connection.
 
 #include <future>
 
@@ -13,7 +13,7 @@ using net::Liveness;
 
 class Peek : public TlsTest {
  protected:
-  /// A server that does one thing after the handshake and tells when it is done.
+  /// A server that does one thing after the handshake and reports when it is done.
   support::LoopbackServer server_that(std::function<void(support::ServerConnection&)> act) {
     return support::LoopbackServer(localhost_, [this, act = std::move(act)](support::ServerConnection& connection) {
       act(connection);
@@ -22,14 +22,14 @@ class Peek : public TlsTest {
     });
   }
 
-  /// After the server has acted and its bytes, or its FIN, are here.
+  /// Waits until the server has acted and its bytes, or its FIN, have arrived.
   void wait_for_the_server(const TlsChannel& channel) {
     acted_.get_future().wait();
     wait_for(channel, net::IoStatus::want_read);
   }
 
-  /// What a peek finds once what the server did has arrived: under load the kernel may deliver the session tickets first, and
-  /// until then the connection is rightly alive. Alive if nothing more comes for some seconds.
+  /// Returns the result of a peek after the server's action has arrived. Under load the kernel may deliver the session
+  /// tickets first, and until then the connection is correctly alive. Alive if nothing more arrives for some seconds.
   static Liveness peek_in_the_end(TlsChannel& channel) {
     for (;;) {
       const Liveness found = channel.peek();

@@ -1,4 +1,4 @@
-// Sessions are resumed, and only where they may be.
+// Sessions are resumed, and only between equal settings and names.
 
 #include <future>
 
@@ -80,7 +80,7 @@ TEST_F(Resumption, a_connection_that_was_dropped_without_goodbye_can_be_resumed)
 }
 
 TEST_F(Resumption, tickets_that_only_a_peek_has_seen_are_used) {
-  std::promise<void> handshake_done;  // the server's: it has then sent its tickets
+  std::promise<void> handshake_done;  // set by the server, which has then sent its tickets
   const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
     if (SSL_session_reused(connection.tls()) == 0) handshake_done.set_value();
     connection.read_to_end();

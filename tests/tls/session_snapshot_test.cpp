@@ -1,4 +1,4 @@
-// What is kept of a handshake, for whoever looks at it beside the connection and after it.
+// The snapshot of a handshake, which can be read while the connection is in use and after its end.
 
 #include <openssl/pem.h>
 
@@ -77,7 +77,7 @@ TEST_F(SessionSnapshot, a_resumed_session_has_the_certificate_of_the_first) {
     const auto meet = [&] {
       const auto channel = connect(context, server);
       write_all(*channel, "x");
-      EXPECT_EQ(read_exactly(*channel, 1), "x");  // tickets of TLS 1.3 come with the first read
+      EXPECT_EQ(read_exactly(*channel, 1), "x");  // tickets of TLS 1.3 arrive with the first read
       return channel->tls_session();
     };
     const Session first = meet();

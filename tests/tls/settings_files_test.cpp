@@ -1,4 +1,4 @@
-// Contexts are built from what the files held when they were read, and are shared only for the same content.
+// Contexts are built from the content that the files had when they were read, and are shared only for the same content.
 
 #include "tls/settings_files.h"
 
@@ -23,7 +23,7 @@ std::string content_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// The name under which a CA directory holds the first certificate of a file.
+/// Returns the name under which a CA directory stores the first certificate of a file.
 std::string hashed_name(const std::string& pem_file) {
   std::FILE* const file = std::fopen(pem_file.c_str(), "rb");
   X509* const certificate = PEM_read_X509(file, nullptr, nullptr, nullptr);

@@ -15,7 +15,7 @@
 
 namespace fastpool::tls {
 
-/// A certificate authority, and what a client needs to talk to servers that it vouches for.
+/// A certificate authority, and the settings that a client needs for servers with its certificates.
 class TlsTest : public ::testing::Test {
  protected:
   [[nodiscard]] TlsSettings trusting() const {
@@ -52,7 +52,7 @@ class TlsTest : public ::testing::Test {
     }
   }
 
-  /// A channel that has shaken hands.
+  /// Returns a channel whose handshake is done.
   static std::unique_ptr<TlsChannel> connect(const std::shared_ptr<Context>& context,
                                              const support::LoopbackServer& server,
                                              const std::string& name = "localhost") {
@@ -61,7 +61,7 @@ class TlsTest : public ::testing::Test {
     return channel;
   }
 
-  /// The error of a handshake that must fail.
+  /// Returns the error of a handshake that must fail.
   static Error failure_of(const TlsSettings& settings, const support::LoopbackServer& server,
                           const std::string& name = "localhost") {
     auto channel = make_channel(make_context(settings), server, name);
@@ -79,7 +79,7 @@ class TlsTest : public ::testing::Test {
     }
   }
 
-  /// Reads that many bytes, or fewer if the connection ends first; `last` then says how.
+  /// Reads that many bytes, or fewer if the connection ends first; `last` then says how it ended.
   static std::string read_exactly(net::Channel& channel, std::size_t size, net::IoStatus* last = nullptr) {
     std::string all(size, '\0');
     std::size_t done = 0;

@@ -1,4 +1,4 @@
-// Bytes through a TLS channel: partial writes, both modes on one socket, and how it ends.
+// Bytes through a TLS channel: partial writes, both modes on one socket, and the ways it ends.
 
 #include <array>
 #include <chrono>
@@ -27,7 +27,8 @@ std::string pattern(std::size_t size) {
 
 class Transfer : public TlsTest {
  protected:
-  /// So that records are sent by halves. The receive buffer stays: a tiny window would bring TCP's timers into play.
+  /// Shrinks the send buffer, so that records are sent in parts. The receive buffer stays: a tiny window would involve TCP's
+  /// timers.
   static void shrink_buffers(const TlsChannel& channel) {
     const int small = 4096;
     ::setsockopt(channel.descriptor(), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
@@ -128,7 +129,7 @@ TEST_F(Transfer, the_rest_of_a_half_sent_record_may_be_offered_in_smaller_pieces
 TEST_F(Transfer, a_head_and_its_body_leave_as_one_record) {
   std::promise<std::string> first;
   const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
-    first.set_value(connection.read_some());  // SSL_read gives one record at most
+    first.set_value(connection.read_some());  // SSL_read returns one record at most
     connection.read_to_end();
   });
   const auto channel = connect(make_context(trusting()), server);
@@ -229,7 +230,7 @@ TEST_F(Transfer, a_shutdown_by_another_thread_wakes_a_waiting_read) {
   std::thread closer([&] { channel->shutdown(); });
   std::array<char, 16> buffer{};
   const IoStatus status = channel->read(buffer, IoMode::wait).status;
-  // the server's last alert may already have met the closed socket
+  // the server's last alert may have arrived at the closed socket
   EXPECT_TRUE(status == IoStatus::truncated || status == IoStatus::error);
   closer.join();
 }

@@ -1,4 +1,4 @@
-// A shared object that has the library in it, as a program's plug-in does.
+// A shared object that contains the library, like a plug-in of a program.
 
 #include <fastpool/client.h>
 

@@ -1,4 +1,4 @@
-"""A server that answers as its path says, and clients of both kinds."""
+"""A server whose response depends on the path, and clients of both kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fast_litellm.accelerate`: any httpx client through the pool, with what it was made with."""
+"""`fast_litellm.accelerate`: any httpx client through the pool, with the settings that it was made with."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Kind:
         return self.client(**{"trust_env": False, "verify": False, "timeout": 20.0, **arguments})
 
     def ask(self, client: Any, *urls: str) -> list[Any]:
-        """The responses, or errors, to a GET each; the client is closed then."""
+        """Sends a GET to each URL, then closes the client. Returns the responses or errors."""
         if not self.asynchronous:
             with client:
                 return [_outcome(lambda url=url: client.get(url)) for url in urls]
@@ -123,7 +123,7 @@ def test_a_clients_requests_go_through_the_pool_and_it_gets_the_shortcuts(
     assert server.requests[0].header("x-own") == "1"
 
 
-def test_twice_is_once(kind: Kind, server: ScriptedServer, carried: Carried) -> None:
+def test_accelerating_a_client_twice_changes_nothing(kind: Kind, server: ScriptedServer, carried: Carried) -> None:
     client = accelerate(kind.make())
     transport, quick = client._transport, type(client)
     accelerate(client)
@@ -133,7 +133,7 @@ def test_twice_is_once(kind: Kind, server: ScriptedServer, carried: Carried) -> 
     kind.ask(client, server.url)
 
 
-def test_a_client_with_our_transport_gets_the_shortcuts_only(server: ScriptedServer, carried: Carried) -> None:
+def test_a_client_with_the_pools_transport_gets_the_shortcuts_only(server: ScriptedServer, carried: Carried) -> None:
     transport = fast_litellm.HTTPTransport(verify=False)
     with accelerate(httpx.Client(transport=transport)) as client:
         assert client._transport is transport
@@ -187,7 +187,7 @@ def test_a_response_under_way_is_not_disturbed_and_its_connection_closed_after_i
         assert server.connections == 2
 
 
-def test_limits_cap_what_the_client_uses_at_once(kind: Kind, carried: Carried) -> None:
+def test_limits_bound_the_connections_that_the_client_uses_at_once(kind: Kind, carried: Carried) -> None:
     gate = Gate()
 
     async def script(connection: Connection) -> None:
@@ -243,7 +243,7 @@ def test_keepalive_limits_bind_the_client(kind: Kind, carried: Carried) -> None:
     ],
     ids=["no connections", "no time", "a short time"],
 )
-def test_a_client_that_keeps_nothing_leaves_no_connection_open(
+def test_a_client_without_keepalive_leaves_no_connection_open(
     kind: Kind, carried: Carried, limits: httpx.Limits
 ) -> None:
     with ScriptedServer(serve_ok) as server:
@@ -356,14 +356,14 @@ def _instrumented(transport: Any) -> Any:
 
 _STAYS: dict[str, tuple[Callable[[Kind], dict[str, Any]], str]] = {
     "a transport of the user's": (lambda kind: {"transport": httpx.MockTransport(httpx.Response)}, "transport given"),
-    "a transport that somebody put something on": (
+    "a transport with an attribute of the user's": (
         lambda kind: {"transport": _instrumented(kind.transport(verify=False))},
         "transport given",
     ),
     "a subclass": (lambda kind: {"transport": type("Own", (kind.transport,), {})(verify=False)}, "transport given"),
     "HTTP/2": (lambda kind: {"transport": kind.transport(http2=True, verify=False)}, "http2: not yet"),
     "no HTTP/1.1": (lambda kind: {"transport": kind.transport(http1=False, verify=False)}, "http1 disabled"),
-    "socket options that ours does not know": (
+    "socket options that the pool does not know": (
         lambda kind: {"transport": kind.transport(socket_options=[(1, 2, None, 3)], verify=False)},
         "refused: NotOffered",
     ),
@@ -372,7 +372,9 @@ _STAYS: dict[str, tuple[Callable[[Kind], dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", _STAYS)
-def test_what_cannot_be_served_stays_stock_and_is_counted(name: str, kind: Kind, carried: Carried) -> None:
+def test_a_transport_that_cannot_be_replaced_stays_stock_and_is_counted(
+    name: str, kind: Kind, carried: Carried
+) -> None:
     if name == "HTTP/2":
         pytest.importorskip("h2")
     arguments, reason = _STAYS[name]
@@ -382,7 +384,7 @@ def test_what_cannot_be_served_stays_stock_and_is_counted(name: str, kind: Kind,
     assert client._transport is transport
     assert type(client) is stock_class
     assert carried.clients == 0
-    assert [told.startswith(reason) for told in carried.reasons()] == [True]
+    assert [reported.startswith(reason) for reported in carried.reasons()] == [True]
 
 
 def test_with_the_package_off_nothing_changes(kind: Kind, monkeypatch: pytest.MonkeyPatch, carried: Carried) -> None:
@@ -405,7 +407,7 @@ def test_a_closed_client_stays_as_it_is(carried: Carried) -> None:
 @pytest.mark.parametrize(
     "thing", [object(), httpx.Client, httpx.HTTPTransport(verify=False)], ids=["object", "class", "transport"]
 )
-def test_what_is_no_client_is_refused(thing: Any) -> None:
+def test_an_object_that_is_not_a_client_is_refused(thing: Any) -> None:
     with pytest.raises(TypeError, match=r"accelerate takes an httpx\.Client or an httpx\.AsyncClient, not "):
         accelerate(thing)
 
@@ -421,7 +423,7 @@ def test_a_mock_is_respected(server: ScriptedServer, carried: Carried) -> None:
     assert carried.reasons("requests_stock") == {"instrumented": 1}
 
 
-def test_said_to_be_made_with_verify_it_shares_the_pools_own_tls(
+def test_a_client_accelerated_with_verify_uses_the_pools_own_tls(
     kind: Kind, certificates: Certificates, carried: Carried
 ) -> None:
     with ScriptedServer(serve_ok, tls=certificates.server) as server:
@@ -434,8 +436,8 @@ def test_said_to_be_made_with_verify_it_shares_the_pools_own_tls(
         assert server.connections == 1
 
 
-def test_the_very_context_does_tls(kind: Kind, certificates: Certificates, carried: Carried) -> None:
-    """With its client certificate, which nobody can read back out of it."""
+def test_the_clients_own_context_does_tls(kind: Kind, certificates: Certificates, carried: Carried) -> None:
+    """With its client certificate, which cannot be read from it."""
     client_certificate = certificates.client
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(certificates.server.certificate, certificates.server.key)
@@ -488,7 +490,7 @@ def test_httpx2s_clients_too(name: str, server: ScriptedServer, carried: Carried
     assert carried.requests == 1
 
 
-def test_without_a_word_about_tls_the_clients_own_context_is_taken(
+def test_without_tls_arguments_the_clients_own_context_is_used(
     kind: Kind, server: ScriptedServer, carried: Carried
 ) -> None:
     client = fast_litellm.accelerate(kind.client(trust_env=False))

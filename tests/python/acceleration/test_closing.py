@@ -1,4 +1,4 @@
-"""A closed client lets go of its connections, as stock httpx does; a client that comes at once still finds them."""
+"""The connections of a closed client are closed, as with httpx; a client that is made at once still finds them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_connections_of_a_dropped_client_are_closed(make_client: Callable[..
     server.wait_until(lambda counts: counts.connections == 1 and counts.open == 0, "the end of the connection")
 
 
-def test_a_client_that_comes_at_once_finds_the_connection(make_client: Callable[..., Any], serve: Serve) -> None:
+def test_a_client_made_right_after_a_close_reuses_the_connection(make_client: Callable[..., Any], serve: Serve) -> None:
     server = serve(serve_ok)
     for _ in range(20):
         use(accelerate(make_client(), verify=False), server.url)
@@ -66,7 +66,7 @@ def test_another_clients_connections_stay(make_client: Callable[..., Any], serve
 
 
 @pytest.mark.parametrize("count", [300])
-def test_clients_and_their_endpoints_come_and_go(serve: Serve, count: int) -> None:
+def test_endpoints_of_closed_clients_are_forgotten(serve: Serve, count: int) -> None:
     server = serve(serve_ok)
     pool = fast_litellm.SimpleConnectionPool("default")
     for number in range(count):

@@ -1,4 +1,4 @@
-"""NTLM through accelerated clients: what stock httpx does, one user's connections serve that user alone."""
+"""NTLM through accelerated clients: the connections of one user serve that user alone, as with stock httpx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others look at inside a client: its transport and that transport's pool, as httpx's own are."""
+"""Attributes inside a client that other code reads: its transport, and that transport's pool, look like httpx's own."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_request_that_failed_is_not_under_way(kind: Kind) -> None:
         kind.close(client)
 
 
-def test_what_else_is_asked_of_the_pool_the_stock_one_answers(kind: Kind) -> None:
+def test_other_attributes_of_the_pool_are_those_of_the_stock_pool(kind: Kind) -> None:
     limits = kind.httpx.Limits(max_connections=7, max_keepalive_connections=3, keepalive_expiry=2.0)
     client = kind.client(limits=limits)
     pool = client._transport._pool
@@ -151,8 +151,8 @@ def test_what_else_is_asked_of_the_pool_the_stock_one_answers(kind: Kind) -> Non
     kind.close(client)
 
 
-def test_a_network_backend_that_is_put_there_is_used(kind: Kind, server: ScriptedServer) -> None:
-    """As is done for a resolver of one's own, or to look at what is sent."""
+def test_a_network_backend_that_the_user_sets_is_used(kind: Kind, server: ScriptedServer) -> None:
+    """Programs do this to use a resolver of their own, or to inspect the bytes sent."""
     client = kind.client()
     assert kind.do(client.get(server.url)).text == "GET /"
     connected: list[str] = []
@@ -196,7 +196,7 @@ def test_the_method_of_an_asynchronous_transport_is_a_coroutine_function(kind: K
     kind.close(client)
 
 
-def test_a_method_put_on_the_transport_itself_is_called(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_set_on_the_transport_itself_is_called(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     client = kind.client()
     name = "handle_async_request" if kind.asynchronous else "handle_request"
     answered = kind.httpx.Response(200, text="put there")

@@ -1,4 +1,4 @@
-"""Copies and pickles of accelerated clients: those of the class that the client had."""
+"""Copies and pickles of accelerated clients have the class that the client had before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from peers.scripted import ScriptedServer
 
 
 class WithState(httpx.Client):
-    """As programs do that send a client's settings to other processes."""
+    """Programs do this to send a client's settings to other processes."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -56,7 +56,7 @@ class WithState2(httpx2.Client):
 
 
 class WithReduce(httpx.Client):
-    """One that says itself how it is made anew, of whichever class it is."""
+    """A client that defines how it is recreated, for any class."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -133,7 +133,7 @@ def test_a_copy_sends_through_the_same_transport(scripted: ScriptedServer) -> No
 
 
 @copied
-def test_what_httpx_cannot_copy_is_the_same_error(copied: Callable[[Any], Any]) -> None:
+def test_a_client_that_httpx_cannot_copy_raises_the_same_error(copied: Callable[[Any], Any]) -> None:
     if copied is copy.copy:
         copied = pickle.dumps
     with pytest.raises(TypeError) as stock:

@@ -1,4 +1,4 @@
-"""Which clients get shortcuts, and who still sees what passes."""
+"""Which clients get shortcuts, and which replaced functions are still called."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_this_httpx_is_known(make_client: MakeClient, counts: Any) -> None:
     assert all(counts(name) == {"on": 1} for name in ALL)
 
 
-def test_a_client_stays_what_it_was_for_whoever_asks_it(make_client: MakeClient) -> None:
+def test_a_client_reports_its_original_class(make_client: MakeClient) -> None:
     stock, client = make_client(), make_client()
     assert shortcuts.put_on(client) is client
     kind = type(stock)
@@ -99,14 +99,14 @@ def test_a_client_stays_what_it_was_for_whoever_asks_it(make_client: MakeClient)
         ]
 
 
-def test_nothing_of_httpx_is_touched(make_client: MakeClient) -> None:
+def test_httpx_itself_is_not_changed(make_client: MakeClient) -> None:
     owners = (httpx.Client, httpx.AsyncClient, httpx._client.BaseClient, httpx.Cookies, httpx.Request, httpx.Response)
     before = [dict(vars(owner)) for owner in owners]
     shortcuts.put_on(make_client())
     assert [dict(vars(owner)) for owner in owners] == before
 
 
-def test_putting_them_on_twice_is_once_and_they_can_be_taken_off(make_client: MakeClient, counts: Any) -> None:
+def test_shortcuts_put_on_twice_count_once_and_can_be_removed(make_client: MakeClient, counts: Any) -> None:
     client = make_client()
     kind = type(client)
     quick = type(shortcuts.put_on(client))
@@ -142,7 +142,7 @@ def test_a_copied_client_uses_its_own_headers(scripted: ScriptedServer) -> None:
         assert client.post(scripted.url).request.headers["Authorization"] == "one"
 
 
-def test_a_client_that_is_dropped_goes_at_once(make_client: MakeClient) -> None:
+def test_a_client_is_freed_with_its_last_reference(make_client: MakeClient) -> None:
     gc.collect()
     gc.disable()
     try:
@@ -154,7 +154,7 @@ def test_a_client_that_is_dropped_goes_at_once(make_client: MakeClient) -> None:
         gc.enable()
 
 
-def test_a_subclass_keeps_what_is_its_own(make_client: MakeClient, call: Any, counts: Any) -> None:
+def test_a_subclass_keeps_its_own_methods(make_client: MakeClient, call: Any, counts: Any) -> None:
     kind = type(make_client())
     sent = []
 
@@ -171,7 +171,7 @@ def test_a_subclass_keeps_what_is_its_own(make_client: MakeClient, call: Any, co
     assert len(sent) == 1
 
 
-def test_a_subclass_that_counts_its_subclasses_is_left_alone(make_client: MakeClient, counts: Any) -> None:
+def test_a_subclass_that_counts_its_subclasses_gets_no_shortcuts(make_client: MakeClient, counts: Any) -> None:
     kind = type(make_client())
     subclasses = []
 
@@ -199,7 +199,7 @@ def test_the_clients_of_the_sdks_get_all(package: str, name: str) -> None:
         asyncio.run(client.aclose())
 
 
-def test_what_is_no_client_is_left_alone(counts: Any) -> None:
+def test_an_object_that_is_not_a_client_is_not_changed(counts: Any) -> None:
     thing = object()
     assert shortcuts.put_on(thing) is thing
     assert counts("urls") == {"not a client of httpx": 1}
@@ -223,7 +223,9 @@ def test_the_environment_chooses(
     assert shortcuts.names_on(shortcuts.put_on(make_client())) == names
 
 
-def test_a_name_that_is_none_gives_a_warning_and_all(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_gives_a_warning_and_all_shortcuts(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(config, "_warned", set())
     monkeypatch.setenv("FAST_LITELLM_HTTPX_SHORTCUTS", "urls,magic")
     with pytest.warns(RuntimeWarning, match=r"FAST_LITELLM_HTTPX_SHORTCUTS='urls,magic' is not true, false or some of"):
@@ -231,7 +233,9 @@ def test_a_name_that_is_none_gives_a_warning_and_all(make_client: MakeClient, mo
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_works_alone(name: str, make_client: MakeClient, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_shortcut_works_alone(
+    name: str, make_client: MakeClient, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FAST_LITELLM_HTTPX_SHORTCUTS", name)
     client = shortcuts.put_on(make_client())
     assert call(client, "/cookie", content=b"x").status_code == 200
@@ -253,7 +257,9 @@ def test_with_another_httpx_it_stays_off_and_says_so(
     assert counts(name) == {f"this httpx's {function.partition(':')[2]} is not known": 1}
 
 
-def test_the_functions_are_known_one_by_one_too(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_function_of_httpx_is_recognised_separately(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As with a file of httpx that is not known as a whole."""
     monkeypatch.setattr(known, "FILES", {})
     monkeypatch.setattr(known, "_libraries", {})
@@ -262,7 +268,7 @@ def test_the_functions_are_known_one_by_one_too(make_client: MakeClient, monkeyp
 
 
 @pytest.mark.parametrize(("method", "name"), [("send", "bodies"), ("_merge_url", "urls")], ids=["own", "inherited"])
-def test_what_was_replaced_between_two_clients_is_seen(method: str, name: str, make_client: MakeClient) -> None:
+def test_a_function_replaced_between_two_clients_is_noticed(method: str, name: str, make_client: MakeClient) -> None:
     kind = type(make_client())
     shortcuts.put_on(make_client())
     with mock.patch.object(kind, method):
@@ -271,7 +277,7 @@ def test_what_was_replaced_between_two_clients_is_seen(method: str, name: str, m
 
 
 def _places() -> Iterator[tuple[str, Any, str]]:
-    """What mocks and tracers replace, and tests in their own house."""
+    """The functions that mocks, tracers and tests replace."""
     for kind in (httpx.Client, httpx.AsyncClient):
         for name in (
             "send",
@@ -296,7 +302,7 @@ def _places() -> Iterator[tuple[str, Any, str]]:
 
 @pytest.mark.parametrize("before", [True, False], ids=["put before", "put after"])
 @pytest.mark.parametrize(("owner", "name"), [place[1:] for place in _places()], ids=[place[0] for place in _places()])
-def test_whoever_replaces_a_function_of_httpx_is_asked_as_often_as_by_stock_httpx(
+def test_a_replacement_for_a_function_of_httpx_is_called_as_often_as_by_stock_httpx(
     owner: Any, name: str, before: bool, make_client: MakeClient, call: Any
 ) -> None:
     def calls(quick: bool) -> int:
@@ -334,7 +340,7 @@ def test_a_wrapper_that_pretends_to_be_the_function_is_recognised(
 
 
 @pytest.mark.parametrize(("level", "through"), [(logging.INFO, True), (logging.WARNING, False)])
-def test_httpx_sends_itself_if_its_log_record_is_wanted(
+def test_httpx_sends_the_request_itself_if_a_handler_takes_its_log_record(
     level: int, through: bool, make_client: MakeClient, call: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = shortcuts.put_on(make_client())
@@ -380,6 +386,6 @@ def test_threads_share_a_client(scripted: ScriptedServer) -> None:
         assert dict(client.cookies) == {"a": "1", "b": "2"}
 
 
-def test_the_status_tells(make_client: MakeClient) -> None:
+def test_the_status_lists_the_shortcuts(make_client: MakeClient) -> None:
     shortcuts.put_on(make_client())
     assert fast_litellm.get_patch_status()["httpx_shortcuts"]["cookies"]["on"] >= 1

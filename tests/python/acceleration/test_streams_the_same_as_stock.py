@@ -116,7 +116,7 @@ class _Hands:
         return getattr(self.response, f"{'a' if self.asynchronous else ''}iter_{kind}")(*arguments)
 
     async def next(self, iterator: Any) -> Any:
-        """The next item with what the response then is; how the iteration ended."""
+        """The next item with the state of the response, or how the iteration ended."""
         try:
             item = await anext(iterator) if self.asynchronous else next(iterator)
         except (StopIteration, StopAsyncIteration):
@@ -127,10 +127,10 @@ class _Hands:
         return item, self.state()
 
     async def all(self, iterator: Any) -> list[Any]:
-        told = [await self.next(iterator)]
-        while told[-1][0] != "the end" and not isinstance(told[-1][0], dict):
-            told.append(await self.next(iterator))
-        return told
+        observed = [await self.next(iterator)]
+        while observed[-1][0] != "the end" and not isinstance(observed[-1][0], dict):
+            observed.append(await self.next(iterator))
+        return observed
 
     async def finish(self, what: Any, name: str, *arguments: Any) -> Any:
         """`what.close()` or `what.aclose()`, and the like: its result or its error."""
@@ -154,7 +154,7 @@ class _Hands:
         )
 
     async def settled(self) -> Any:
-        """What is so once the loop has ended the generators that were left."""
+        """The state once the loop has closed the remaining generators."""
         for _ in range(20):
             await asyncio.sleep(0)
         self._closes_later = False
@@ -177,7 +177,7 @@ Same = Callable[..., Any]
 
 @pytest.fixture
 def same(library: Any, asynchronous: bool) -> Same:
-    """same(scenario, pieces, headers, **client): what was told, the same with the shortcut and without."""
+    """same(scenario, pieces, headers, **client): what the caller observed, equal with the shortcut and without."""
 
     def run(
         scenario: Scenario,
@@ -186,7 +186,7 @@ def same(library: Any, asynchronous: bool) -> Same:
         generator: bool = False,
         **client: Any,
     ) -> Any:
-        def told(quick: bool) -> Any:
+        def observed(quick: bool) -> Any:
             body = _Body(pieces() if callable(pieces) else pieces, generator)
             hands = _Hands(library, asynchronous, quick, body, headers or [], **client)
 
@@ -197,8 +197,8 @@ def same(library: Any, asynchronous: bool) -> Same:
 
             return asyncio.run(main())
 
-        stock = told(False)
-        assert told(True) == stock, (pieces, headers)
+        stock = observed(False)
+        assert observed(True) == stock, (pieces, headers)
         return stock
 
     return run
@@ -208,8 +208,8 @@ async def _everything(hands: _Hands) -> list[Any]:
     return await hands.all(hands.iterate("lines"))
 
 
-def _items(told: Any) -> list[Any]:
-    return [item for item, _ in told[0]][:-1]
+def _items(observed: Any) -> list[Any]:
+    return [item for item, _ in observed[0]][:-1]
 
 
 _TEXTS = {
@@ -229,9 +229,9 @@ _TEXTS = {
 def test_lines_cut_anywhere(name: str, same: Same) -> None:
     body = _TEXTS[name].encode()
     for cut in range(len(body) + 1):
-        told = same(_everything, [body[:cut], body[cut:]])
-    told = same(_everything, [body[at : at + 1] for at in range(len(body))])
-    assert _items(told) == _TEXTS[name].splitlines()
+        observed = same(_everything, [body[:cut], body[cut:]])
+    observed = same(_everything, [body[at : at + 1] for at in range(len(body))])
+    assert _items(observed) == _TEXTS[name].splitlines()
 
 
 _ALPHABET = "ab \n\n\r\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029é€😀"
@@ -248,14 +248,14 @@ def _random_pieces(dice: random.Random, charset: str) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("charset", ["utf-8", "latin-1", "utf-16", "shift_jis", "utf-7", "ascii"])
-def test_whatever_comes_in_whatever_pieces(charset: str, kind: str, same: Same) -> None:
+def test_streams_are_equal_for_any_body_in_any_pieces(charset: str, kind: str, same: Same) -> None:
     dice = random.Random(f"{charset} {kind}")
     headers = [("Content-Type", f"text/plain; charset={charset}")]
     for _ in range(15):
         pieces = _random_pieces(dice, charset)
-        told = same(lambda hands: hands.all(hands.iterate(kind)), pieces, headers)
+        observed = same(lambda hands: hands.all(hands.iterate(kind)), pieces, headers)
         if kind in ("raw", "bytes"):
-            assert _items(told) == [piece for piece in pieces if piece]
+            assert _items(observed) == [piece for piece in pieces if piece]
 
 
 _KINDS_OF_RESPONSES: dict[str, dict[str, Any]] = {
@@ -280,7 +280,7 @@ _KINDS_OF_RESPONSES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", _KINDS_OF_RESPONSES)
 @pytest.mark.parametrize("kind", _KINDS)
-def test_whatever_the_response_is(kind: str, name: str, same: Same) -> None:
+def test_streams_are_equal_for_any_kind_of_response(kind: str, name: str, same: Same) -> None:
     arguments = {"pieces": [b"\xe9a\n", b"", b"b\xc3", b"\xa9\r", b"\nc"], **_KINDS_OF_RESPONSES[name]}
 
     async def twice(hands: _Hands) -> Any:
@@ -292,22 +292,22 @@ def test_whatever_the_response_is(kind: str, name: str, same: Same) -> None:
 
 async def _left(hands: _Hands, kind: str) -> Any:
     iterator = hands.iterate(kind)
-    told = [await hands.next(iterator), await hands.finish(iterator, "close"), hands.state()]
-    return [*told, await hands.next(iterator), await hands.all(hands.iterate(kind))]
+    observed = [await hands.next(iterator), await hands.finish(iterator, "close"), hands.state()]
+    return [*observed, await hands.next(iterator), await hands.all(hands.iterate(kind))]
 
 
 async def _dropped(hands: _Hands, kind: str) -> Any:
     iterator = hands.iterate(kind)
-    told = [await hands.next(iterator)]
+    observed = [await hands.next(iterator)]
     del iterator
     await hands.settled()
-    return [*told, await hands.finish(hands.response, "close"), hands.state()]
+    return [*observed, await hands.finish(hands.response, "close"), hands.state()]
 
 
 async def _closed_meanwhile(hands: _Hands, kind: str) -> Any:
     iterator = hands.iterate(kind)
-    told = [await hands.next(iterator), await hands.finish(hands.response, "close"), hands.state()]
-    return [*told, await hands.all(iterator), hands.response.elapsed.total_seconds() > 0]
+    observed = [await hands.next(iterator), await hands.finish(hands.response, "close"), hands.state()]
+    return [*observed, await hands.all(iterator), hands.response.elapsed.total_seconds() > 0]
 
 
 async def _closed_before(hands: _Hands, kind: str) -> Any:
@@ -394,7 +394,7 @@ _SCENARIOS = [
 
 
 @pytest.mark.parametrize("scenario", _SCENARIOS, ids=lambda scenario: scenario.__name__.replace("_", " ").strip())
-def test_whatever_is_done_with_it(scenario: Any, same: Same) -> None:
+def test_streams_are_equal_for_any_use_of_the_response(scenario: Any, same: Same) -> None:
     for kind in _KINDS:
         for generator in (False, True):
             same(lambda hands, kind=kind: scenario(hands, kind), [b"a\nb\xe9", b"c\r", b"\nd"], generator=generator)
@@ -403,23 +403,25 @@ def test_whatever_is_done_with_it(scenario: Any, same: Same) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 100, 0, -1])
 def test_chunks_of_a_size(size: int, same: Same) -> None:
     for kind in ("raw", "bytes", "text"):
-        told = same(lambda hands, kind=kind: hands.all(hands.iterate(kind, size)), ["äbc".encode(), b"defg", b"h"])
-        assert size < 1 or all(len(item) <= size for item in _items(told))
+        observed = same(lambda hands, kind=kind: hands.all(hands.iterate(kind, size)), ["äbc".encode(), b"defg", b"h"])
+        assert size < 1 or all(len(item) <= size for item in _items(observed))
 
 
 @pytest.mark.parametrize("name", ["ReadError", "ReadTimeout", "RemoteProtocolError", "ValueError", "RuntimeError"])
 def test_an_error_on_the_way(name: str, library: Any, same: Same) -> None:
     kind = getattr(library, name, None) or getattr(__import__("builtins"), name)
     for what in _KINDS:
-        told = same(lambda hands, what=what: hands.all(hands.iterate(what)), lambda: [b"a\nb\n", b"c", kind("no more")])
-        assert told[0][-1][0]["error"] is kind
-        assert (told[0][-1][0]["request"] is not None) == hasattr(library, name)
+        observed = same(
+            lambda hands, what=what: hands.all(hands.iterate(what)), lambda: [b"a\nb\n", b"c", kind("no more")]
+        )
+        assert observed[0][-1][0]["error"] is kind
+        assert (observed[0][-1][0]["request"] is not None) == hasattr(library, name)
 
 
 def test_a_cancelled_reader_ends_the_iteration(library: Any) -> None:
-    """As stock httpx: the transport's iteration is dropped, the response closed by whoever opened it."""
+    """As stock httpx: the transport's iteration is dropped, the response closed by the code that opened it."""
 
-    def told(quick: bool) -> Any:
+    def observed(quick: bool) -> Any:
         hands = _Hands(library, True, quick, _Body([b"a\n"]), [])
 
         async def main() -> Any:
@@ -441,7 +443,7 @@ def test_a_cancelled_reader_ends_the_iteration(library: Any) -> None:
 
         return asyncio.run(main())
 
-    assert told(True) == told(False)
+    assert observed(True) == observed(False)
 
 
 _NAMES = tuple(f"{prefix}iter_{kind}" for prefix in ("", "a") for kind in _KINDS)
@@ -459,7 +461,7 @@ def streamed(asynchronous: bool) -> Callable[[bool], httpx.Response]:
     return make
 
 
-def test_a_response_is_still_a_response_for_whoever_asks_it(streamed: Callable[[bool], httpx.Response]) -> None:
+def test_a_response_reports_its_original_class(streamed: Callable[[bool], httpx.Response]) -> None:
     stock, quick = streamed(False), streamed(True)
     assert isinstance(quick, httpx.Response)
     assert quick.__class__ is httpx.Response
@@ -480,7 +482,7 @@ def test_a_response_is_still_a_response_for_whoever_asks_it(streamed: Callable[[
         assert (made.__name__, made.__qualname__) == (theirs.__name__, theirs.__qualname__)
 
 
-def test_a_copy_and_what_comes_out_of_a_pickle_are_plain(streamed: Callable[[bool], httpx.Response]) -> None:
+def test_a_copied_or_unpickled_response_is_a_plain_response(streamed: Callable[[bool], httpx.Response]) -> None:
     def described(response: httpx.Response) -> Any:
         return type(response), list(vars(response)), response.is_closed, type(response.stream), response.headers
 
@@ -491,7 +493,7 @@ def test_a_copy_and_what_comes_out_of_a_pickle_are_plain(streamed: Callable[[boo
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_whoever_replaces_a_method_of_responses_is_called(name: str, asynchronous: bool) -> None:
+def test_a_replacement_for_a_method_of_responses_is_called(name: str, asynchronous: bool) -> None:
     if name.startswith("a") != asynchronous:
         pytest.skip("case: of the other kind")
     seen = []
@@ -520,7 +522,7 @@ def test_streams_of_a_server(path: str, asynchronous: bool, scripted: ScriptedSe
     async def read(change: Callable[[Any], Any]) -> Any:
         kind: Any = httpx.AsyncClient if asynchronous else httpx.Client
         client = change(kind(trust_env=False, verify=False, timeout=20.0))
-        told: list[Any] = []
+        observed: list[Any] = []
         async with contextlib.AsyncExitStack() as stack:
             enter = stack.enter_async_context if asynchronous else stack.enter_context
             entered: Any = enter(client)
@@ -529,33 +531,33 @@ def test_streams_of_a_server(path: str, asynchronous: bool, scripted: ScriptedSe
                 try:
                     if asynchronous:
                         async with client.stream("POST", scripted.url + path, content=b"a\nb") as response:
-                            told.append(response.status_code)
-                            told += [item async for item in getattr(response, f"aiter_{what}")()]
+                            observed.append(response.status_code)
+                            observed += [item async for item in getattr(response, f"aiter_{what}")()]
                     else:
                         with client.stream("POST", scripted.url + path, content=b"a\nb") as response:
-                            told.append(response.status_code)
-                            told += getattr(response, f"iter_{what}")()
+                            observed.append(response.status_code)
+                            observed += getattr(response, f"iter_{what}")()
                 except httpx.HTTPError as error:
                     # What our transport says of a connection that was cut is its own.
-                    told.append((isinstance(error, httpx.TransportError), error.request is response.request))
-                told += [
+                    observed.append((isinstance(error, httpx.TransportError), error.request is response.request))
+                observed += [
                     response.is_closed,
                     response.is_stream_consumed,
                     response.num_bytes_downloaded,
                     response.elapsed.total_seconds() > 0,
                     list(vars(response)),
                 ]
-        return told
+        return observed
 
     stock = asyncio.run(read(lambda client: client))
     assert asyncio.run(read(shortcuts.put_on)) == stock
     assert _joined(asyncio.run(read(fast_litellm.accelerate))) == _joined(stock)
 
 
-def _joined(told: list[Any]) -> list[Any]:
-    """Without the boundaries of raw pieces, which are the transport's affair."""
+def _joined(observed: list[Any]) -> list[Any]:
+    """Without the boundaries of raw pieces, which the transport decides."""
     joined: list[Any] = []
-    for item in told:
+    for item in observed:
         if joined and type(item) in (str, bytes) and type(joined[-1]) is type(item):
             joined[-1] += item
         else:
@@ -563,8 +565,8 @@ def _joined(told: list[Any]) -> list[Any]:
     return joined
 
 
-def test_a_body_that_is_read_whole_gives_httpxs_own_response(
+def test_a_response_that_is_read_whole_has_httpxs_own_class(
     conversations: Conversations, make_client: Callable[..., Any]
 ) -> None:
-    told = conversations.hold(make_client(), [{"url": "/plain"}], quick=True)
-    assert told.outcomes[0]["kind"] is httpx.Response
+    observed = conversations.hold(make_client(), [{"url": "/plain"}], quick=True)
+    assert observed.outcomes[0]["kind"] is httpx.Response

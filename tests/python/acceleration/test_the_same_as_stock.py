@@ -74,12 +74,12 @@ _REFUSED: dict[str, Step] = {
     "a method that is no text": {"method": 1},
     "a URL that is no text": {"url": 1},
     "a URL without a scheme": {"url": "/somewhere", "relative": True},
-    "a scheme that nobody knows": {"url": "gopher://127.0.0.1/"},
+    "an unknown scheme": {"url": "gopher://127.0.0.1/"},
     "a URL that is none": {"url": "http://[/"},
     "a port that is none": {"url": "http://127.0.0.1:port/"},
     "content of no known type": {"content": 1},
     "JSON that is none": {"json": object()},
-    "nobody there": {"url": "http://127.0.0.1:1/"},
+    "a refused connection": {"url": "http://127.0.0.1:1/"},
     "a connection cut in the head": {"url": "/hang-up"},
     "a connection cut in the body": {"url": "/truncated"},
     "a body that cannot be unpacked": {"url": "/broken-gzip"},
@@ -102,7 +102,9 @@ _ANSWERS = (
 
 @pytest.mark.filterwarnings("ignore:Setting per-request cookies:DeprecationWarning")
 @pytest.mark.parametrize("steps", [_FORMS, _REFUSED], ids=["forms", "refused"])
-def test_whatever_is_asked(steps: dict[str, Step], make_client: MakeClient, conversations: Conversations) -> None:
+def test_any_request_is_the_same_as_with_stock(
+    steps: dict[str, Step], make_client: MakeClient, conversations: Conversations
+) -> None:
     for name, step in steps.items():
         stock = conversations.hold(make_client(), [step, step], quick=False)
         quick = conversations.hold(make_client(), [step, step], quick=True)
@@ -116,7 +118,9 @@ _ELSEWHERE = [step["url"] for step in _FORMS.values() if "127.0.0.1:1/" in str(s
 
 
 @pytest.mark.parametrize("follow", [True, False], ids=["following", "not following"])
-def test_whatever_is_answered(follow: bool, make_client: MakeClient, conversations: Conversations) -> None:
+def test_any_response_is_the_same_as_with_stock(
+    follow: bool, make_client: MakeClient, conversations: Conversations
+) -> None:
     steps: list[Step] = []
     for path in _ANSWERS:
         steps += [{"url": path, "content": _BODY}, {"url": path, "method": "GET"}, {"url": "/seen", "content": _BODY}]
@@ -154,7 +158,9 @@ def _sign(request: httpx.Request) -> httpx.Request:
 
 
 @pytest.mark.parametrize("name", _CLIENTS)
-def test_whatever_the_client_has(name: str, make_client: MakeClient, conversations: Conversations) -> None:
+def test_any_setting_of_the_client_acts_as_with_stock(
+    name: str, make_client: MakeClient, conversations: Conversations
+) -> None:
     steps: list[Step] = [
         {"url": "/cookie", "content": _BODY, "headers": _SDK},
         {"url": "/seen", "json": {"a": 1}},
@@ -166,9 +172,9 @@ def test_whatever_the_client_has(name: str, make_client: MakeClient, conversatio
     assert conversations.hold(make_client(**_CLIENTS[name]()), steps, quick=True) == stock
 
 
-def test_relative_urls_follow_the_base_url_of_the_moment(make_client: MakeClient, conversations: Conversations) -> None:
+def test_relative_urls_follow_the_current_base_url(make_client: MakeClient, conversations: Conversations) -> None:
     url = conversations.server.url
-    told = []
+    observed = []
     for quick in (False, True):
         here = make_client(base_url=f"{url}/v1")
         there = make_client(base_url=f"{url}/v2/?key=1")
@@ -176,9 +182,9 @@ def test_relative_urls_follow_the_base_url_of_the_moment(make_client: MakeClient
             {"url": address, "relative": True, "method": "GET"}
             for address in ("chat", "/chat", "chat?a=1", "", "../up", f"{url}/absolute", "//127.0.0.1:1/x")
         ]
-        told.append([conversations.hold(client, steps + steps, quick=quick) for client in (here, there)])
-    assert told[0] == told[1]
-    targets = {request.target for request in told[1][0].requests}
+        observed.append([conversations.hold(client, steps + steps, quick=quick) for client in (here, there)])
+    assert observed[0] == observed[1]
+    targets = {request.target for request in observed[1][0].requests}
     assert {"/v1/chat", "/v1/chat?a=1", "/absolute"} <= targets
 
 
@@ -263,8 +269,8 @@ def test_a_hook_that_raises_closes_the_response(make_client: MakeClient, convers
                 "response": [on_response_async if isinstance(client, httpx.AsyncClient) else on_response]
             }
 
-        told = conversations.hold(make_client(follow_redirects=True), steps, quick=quick, prepare=prepare)
-        return told, [(response.is_closed, list(vars(response))) for response in seen]
+        observed = conversations.hold(make_client(follow_redirects=True), steps, quick=quick, prepare=prepare)
+        return observed, [(response.is_closed, list(vars(response))) for response in seen]
 
     stock = run(False)
     assert run(True) == stock
@@ -283,7 +289,7 @@ def test_cookies_set_later_are_kept_and_sent(make_client: MakeClient, conversati
     assert quick.requests[2].header("cookie") == stock.requests[2].header("cookie") == "set=later; and=more; a=1; b=2"
 
 
-def test_httpx_warns_as_ever(make_client: MakeClient, conversations: Conversations) -> None:
+def test_httpx_warns_as_without_shortcuts(make_client: MakeClient, conversations: Conversations) -> None:
     def warned(quick: bool) -> list[tuple[Any, ...]]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -293,7 +299,7 @@ def test_httpx_warns_as_ever(make_client: MakeClient, conversations: Conversatio
     assert warned(True) == warned(False) != []
 
 
-def test_a_file_is_sent_from_where_it_stands(make_client: MakeClient, conversations: Conversations) -> None:
+def test_a_file_is_sent_from_its_current_position(make_client: MakeClient, conversations: Conversations) -> None:
     step: Step = {"content": lambda: io.BytesIO(b"from a file")}
     stock = conversations.hold(make_client(), [step], quick=False)
     assert conversations.hold(make_client(), [step], quick=True) == stock

@@ -1,4 +1,4 @@
-"""The `trace` extension: the events of stock httpx, in their order, with the same things in them."""
+"""The `trace` extension: the events of stock httpx, in the same order, with the same contents."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_body_that_fails_on_its_way(run: Run, scripted: ScriptedServer) -> Non
     ]
 
 
-def test_nobody_there(run: Run) -> None:
+def test_a_refused_connection(run: Run) -> None:
     events = _same(run, "http://127.0.0.1:1/", expected=httpx.ConnectError)
     assert _names(events) == ["connection.connect_tcp.started", "connection.connect_tcp.failed", "ConnectError"]
 

@@ -1,4 +1,4 @@
-"""What a request of an accelerated client leaves behind: nothing for the garbage collector."""
+"""A request of an accelerated client leaves no objects for the garbage collector."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_response_that_was_awaited_is_freed_with_its_last_reference(streamed: 
 
 
 def test_a_stream_that_outlives_its_response_can_be_read_and_closed() -> None:
-    """As a proxy does that hands on the stream alone."""
+    """A proxy that forwards only the stream does this."""
     with ScriptedServer(_script) as server, _client() as client:
         stream = client.send(client.build_request("GET", server.url), stream=True).stream
         assert isinstance(stream, httpx.SyncByteStream)
@@ -83,7 +83,7 @@ def test_a_stream_that_outlives_its_response_can_be_read_and_closed() -> None:
         stream.close()
 
 
-def test_closing_says_how_long_the_response_took() -> None:
+def test_closing_a_response_sets_its_elapsed_time() -> None:
     with ScriptedServer(_script) as server, _client() as client:
         response = client.get(server.url)
         taken = response.elapsed

@@ -66,7 +66,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture
 def make_async_transport(certificates: Certificates) -> MakeAsyncTransport:
-    """make_async_transport(**arguments of AsyncHTTPTransport); trusts the tests' authority unless told otherwise."""
+    """make_async_transport(**arguments of AsyncHTTPTransport); trusts the tests' authority by default."""
 
     def make(**arguments: Any) -> httpx.AsyncBaseTransport:
         if STOCK:

@@ -1,4 +1,4 @@
-"""A link to a server of which the first bytes are late."""
+"""A link to a server on which the first bytes arrive late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is awaited belongs to one task: nobody else takes its result, ends its wait, or leaves it asleep."""
+"""An awaited operation belongs to one task: no other task takes its result, ends its wait, or leaves it asleep."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ async def _begun(client: httpx.AsyncClient, url: str) -> tuple[httpx.Response, A
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
-def test_a_loop_that_a_task_ended_and_that_is_closed_keeps_nothing_of_the_others(
+def test_a_loop_that_a_task_stopped_and_that_is_closed_keeps_no_other_tasks(
     serve: Serve, backend: str, error: type[BaseException]
 ) -> None:
-    """All had their leases, in one turn, when the first of them ended the loop."""
+    """All tasks got their leases in one turn, and then the first of them stopped the loop."""
     server = serve(serve_ok)
     with closing(SimpleConnectionPool("ended loops", max_connections_per_endpoint=3)) as pool:
 
@@ -86,7 +86,7 @@ def test_a_loop_that_a_task_ended_and_that_is_closed_keeps_nothing_of_the_others
         assert all(pool.get_connection(server.url, timeout=20) for _ in range(3))
 
 
-def test_a_read_that_was_put_off_and_given_up_leaves_no_later_one_asleep(serve: Serve) -> None:
+def test_a_read_that_was_deferred_and_abandoned_does_not_block_a_later_read(serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.send(_HEAD + b"1\r\nx\r\n" * 400_000 + b"0\r\n\r\n")
@@ -119,7 +119,9 @@ def test_a_read_that_was_put_off_and_given_up_leaves_no_later_one_asleep(serve: 
 
 @pytest.mark.parametrize("debug", [False, True], ids=["", "debug"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_who_reads_a_response_that_another_threads_loop_closes_is_told(serve: Serve, backend: str, debug: bool) -> None:
+def test_a_reader_of_a_response_that_another_threads_loop_closes_gets_an_error(
+    serve: Serve, backend: str, debug: bool
+) -> None:
     """Although its own loop has nothing else to wake it."""
 
     async def script(connection: Connection) -> None:
@@ -156,10 +158,10 @@ def test_who_reads_a_response_that_another_threads_loop_closes_is_told(serve: Se
     assert leases(client) == 0
 
 
-async def test_who_reads_beside_another_task_is_refused_and_takes_nothing_from_it(serve: Serve) -> None:
-    """Also where the other one's piece is here already, and only the task has not gone on yet."""
+async def test_a_second_concurrent_reader_is_refused_and_takes_nothing_from_the_first(serve: Serve) -> None:
+    """Also when the first reader's piece has arrived and only its task has not resumed yet."""
     if sniffio.current_async_library() == "trio":
-        pytest.skip("case: its tasks go on in any order")
+        pytest.skip("case: its tasks resume in any order")
     gates = {"/neighbour": Gate(), "/reader": Gate()}
 
     async def script(connection: Connection) -> None:
@@ -197,7 +199,7 @@ async def test_who_reads_beside_another_task_is_refused_and_takes_nothing_from_i
                 await until(lambda: len(server.requests) == 2)
                 group.start_soon(reader)
                 await until(lambda: stream._exchange.pending)
-                for number, target in enumerate(gates):  # what comes first is told first
+                for number, target in enumerate(gates):  # the first to arrive is resumed first
                     gates[target].open()
                     _arrived(server, number + 1)
         assert refused == ["another task is using this response"]
@@ -206,7 +208,7 @@ async def test_who_reads_beside_another_task_is_refused_and_takes_nothing_from_i
     assert leases(client) == 0
 
 
-def test_a_second_task_that_awaits_the_same_is_refused_and_changes_nothing(serve: Serve) -> None:
+def test_a_second_task_that_awaits_the_same_operation_is_refused_and_changes_nothing(serve: Serve) -> None:
     gate = Gate()
 
     async def script(connection: Connection) -> None:
@@ -241,8 +243,8 @@ def test_a_second_task_that_awaits_the_same_is_refused_and_changes_nothing(serve
 
 
 @pytest.mark.parametrize("raised", [ValueError, SystemExit])
-def test_each_error_of_what_is_woken_is_told(serve: Serve, raised: type[BaseException]) -> None:
-    """Of several in one turn; nothing that is no task awaits us, so callbacks stand for them."""
+def test_each_error_of_a_woken_task_is_reported(serve: Serve, raised: type[BaseException]) -> None:
+    """For several in one turn. Only tasks await an operation, so callbacks stand for other awaiters."""
     gate = Gate()
 
     async def script(connection: Connection) -> None:
@@ -252,15 +254,15 @@ def test_each_error_of_what_is_woken_is_told(serve: Serve, raised: type[BaseExce
         await connection.client_closed()
 
     server = serve(script)
-    told: list[BaseException] = []
+    reported: list[BaseException] = []
     with closing(SimpleConnectionPool("errors", max_connections_per_endpoint=8)) as pool:
         loop = asyncio.new_event_loop()
-        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
         ends: list[BaseException] = []
 
         async def main() -> None:
             def wake(_: Any) -> None:
-                error = raised(len(told))
+                error = raised(len(reported))
                 ends.append(error)
                 raise error
 
@@ -280,10 +282,10 @@ def test_each_error_of_what_is_woken_is_told(serve: Serve, raised: type[BaseExce
                 loop.run_until_complete(main() if not ends else until(lambda: len(ends) == 4))
                 break
             except SystemExit as error:
-                told.append(error)
+                reported.append(error)
         loop.close()
-    assert len(told) == 4
-    assert {type(error) for error in told} == {raised}
+    assert len(reported) == 4
+    assert {type(error) for error in reported} == {raised}
 
 
 def test_under_trio_as_a_guest_of_asyncio_the_task_is_trios(serve: Serve) -> None:
@@ -309,7 +311,7 @@ def test_under_trio_as_a_guest_of_asyncio_the_task_is_trios(serve: Serve) -> Non
 
 
 @pytest.mark.parametrize("kept", ["a local", "a finally"])
-def test_the_interpreter_ends_while_what_a_task_held_is_finalized(serve: Serve, kept: str) -> None:
+def test_the_interpreter_ends_while_objects_of_a_task_are_finalized(serve: Serve, kept: str) -> None:
     """In a daemon thread, whose loop was closed."""
 
     async def never(connection: Connection) -> None:

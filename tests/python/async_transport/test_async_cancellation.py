@@ -129,7 +129,7 @@ ENDS = [
     dict.fromkeys(ENDS),
     ids=_name,
 )
-async def test_a_request_cancelled_while_it_waits_holds_nothing_any_more(
+async def test_a_request_cancelled_while_it_waits_holds_no_connection(
     make_async_client: MakeAsyncClient, certificates: Certificates, name: str, means: End
 ) -> None:
     client = make_async_client(timeout=None)
@@ -149,7 +149,7 @@ async def test_a_request_cancelled_while_it_waits_holds_nothing_any_more(
 
 
 @pytest.mark.parametrize(("backend", "means"), MEANS, ids=_name)
-async def test_a_request_cancelled_while_it_connects_holds_nothing_any_more(
+async def test_a_request_cancelled_while_it_connects_holds_no_connection(
     make_async_client: MakeAsyncClient, means: End
 ) -> None:
     client = make_async_client(timeout=None)
@@ -200,7 +200,7 @@ async def test_a_request_cancelled_before_it_began_sends_nothing(async_client: h
     assert [request.target for request in server.requests] == ["/warm", "/next"]
 
 
-async def test_a_connection_that_comes_for_a_cancelled_request_serves_the_next(
+async def test_a_connection_made_for_a_cancelled_request_serves_the_next(
     make_async_client: MakeAsyncClient, serve: Serve, certificates: Certificates
 ) -> None:
     """The waiter at the head of the queue is cancelled in the very moment in which a connection is handed to it."""
@@ -219,14 +219,14 @@ async def test_a_connection_that_comes_for_a_cancelled_request_serves_the_next(
                 others.start_soon(get, answers, f"/{turn}")
                 await until(lambda: waiters(client) == 2)
                 await response.aread()
-            # Given back with the last byte: the first waiter has been served, and has not run since.
+            # Returned with the last byte: the first waiter has been served, and has not run since.
             cancelled.cancel_scope.cancel()
         assert answers == [f"GET /{turn}"]
         assert leases(client) == 0
 
 
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
-async def test_a_response_that_comes_with_the_cancellation_is_lost_without_a_trace(
+async def test_a_response_that_arrives_with_the_cancellation_leaks_nothing(
     async_client: httpx.AsyncClient, serve: Serve, backend: str
 ) -> None:
     answer = Gate()
@@ -256,7 +256,7 @@ async def test_a_response_that_comes_with_the_cancellation_is_lost_without_a_tra
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx loses connections now and then")
-async def test_requests_cancelled_at_any_moment_lose_nothing(
+async def test_requests_cancelled_at_any_moment_leak_no_connection(
     make_async_client: MakeAsyncClient, serve: Serve, certificates: Certificates
 ) -> None:
     """Cancelled after 0, 1, 2, ... turns of the loop, over one connection."""

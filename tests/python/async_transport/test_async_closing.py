@@ -1,4 +1,4 @@
-"""Closing a client: with nothing, with streams, and with requests in flight."""
+"""Closing a client without requests, with open streams, and with requests in flight."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ async def test_a_client_is_closed_by_its_block(make_async_client: MakeAsyncClien
         await client.get(server.url)
 
 
-async def test_a_closed_transport_says_so(make_async_transport: MakeAsyncTransport, serve: Serve) -> None:
+async def test_a_request_on_a_closed_transport_reports_that_it_is_closed(
+    make_async_transport: MakeAsyncTransport, serve: Serve
+) -> None:
     server = serve(serve_ok)
     async with make_async_transport() as transport:
         response = await transport.handle_async_request(httpx.Request("GET", server.url))
@@ -88,7 +90,7 @@ async def test_closing_a_client_ends_a_request_that_waits(
 
 
 @refuses
-async def test_closing_a_client_ends_those_in_the_queue(make_async_client: MakeAsyncClient, serve: Serve) -> None:
+async def test_closing_a_client_ends_its_queued_requests(make_async_client: MakeAsyncClient, serve: Serve) -> None:
     client = make_async_client(timeout=None, limits=httpx.Limits(max_connections=1))
     server = serve(serve_ok)
     ends: list[Exception] = []

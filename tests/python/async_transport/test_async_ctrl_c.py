@@ -1,4 +1,4 @@
-"""Ctrl-C ends what runs on a loop, wherever it waits, and leaves nothing leased."""
+"""Ctrl-C ends a task on a loop wherever it waits, and leaves no lease open."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _PROGRAM = """
 
 @pytest.mark.parametrize("wait", ["connect", "pool", "write", "head", "body"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ctrl_c_ends_the_loop_and_leaves_nothing(
+def test_ctrl_c_ends_the_loop_and_leaks_nothing(
     serve: Serve, certificates: Certificates, backend: str, wait: str
 ) -> None:
     pytest.importorskip(backend)

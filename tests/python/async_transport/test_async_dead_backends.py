@@ -17,22 +17,22 @@ from support.backends import until
 Serve = Callable[..., ScriptedServer]
 
 
-async def test_many_tasks_at_a_dead_backend_are_each_told(make_async_client: MakeAsyncClient) -> None:
+async def test_each_of_many_tasks_at_a_dead_backend_gets_the_error(make_async_client: MakeAsyncClient) -> None:
     client = make_async_client()
     url = f"http://127.0.0.1:{refusing_port()}/"
-    told: list[type[BaseException]] = []
+    reported: list[type[BaseException]] = []
 
     async def ask() -> None:
         for _ in range(3):
             try:
                 await client.get(url)
             except httpx.HTTPError as error:
-                told.append(type(error))
+                reported.append(type(error))
 
     async with anyio.create_task_group() as group:
         for _ in range(100):
             group.start_soon(ask)
-    assert told == [httpx.ConnectError] * 300
+    assert reported == [httpx.ConnectError] * 300
 
 
 async def test_a_dial_that_was_cancelled_makes_room_at_once_for_another_origin(

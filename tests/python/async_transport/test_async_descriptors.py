@@ -1,4 +1,4 @@
-"""No descriptor stays open, or in an epoll set, behind what has ended."""
+"""No descriptor stays open, or in an epoll set, after its request or loop has ended."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ PROGRAMS = {
         loop.close()
         print("exiting", flush=True)
     """,
-    "an idle connection on a loop that nobody closed": """
+    "an idle connection on a loop that was not closed": """
         async def main():
             response = await client.get(url + "/whole")
             assert response.text == "whole"
@@ -120,7 +120,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_interpreter_exits_in_order(serve: Serve, certificates: Certificates, name: str, backend: str) -> None:
+def test_the_interpreter_exits_cleanly(serve: Serve, certificates: Certificates, name: str, backend: str) -> None:
     if (backend == "trio" and name != "daemon threads with loops") or (backend == "uvloop" and "asyncio.run" in name):
         pytest.skip("case: needs asyncio's interface")
     pytest.importorskip(backend)

@@ -1,4 +1,4 @@
-"""A fork with a loop running: the child makes its own loop and its own connections, the parent goes on."""
+"""A fork with a loop running: the child makes its own loop and its own connections, the parent keeps its own."""
 
 from __future__ import annotations
 

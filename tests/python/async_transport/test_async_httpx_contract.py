@@ -1,4 +1,4 @@
-"""What httpx's own tests expect of a transport, where no other file here says it."""
+"""Behaviour that httpx's own tests expect of a transport and that no other file here tests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_a_stream_of_a_sync_response_cannot_be_read_in_the_async_way(
             assert response.read() == b"GET /"
 
 
-async def test_a_response_knows_what_has_been_done_with_it(async_client: httpx.AsyncClient, serve: Serve) -> None:
+async def test_a_response_knows_whether_it_was_read_and_closed(async_client: httpx.AsyncClient, serve: Serve) -> None:
     async with async_client.stream("GET", serve(serve_ok).url) as response:
         assert not response.is_closed
         assert not response.is_stream_consumed
@@ -72,7 +72,7 @@ async def test_a_stream_left_unread_cannot_be_read_later(async_client: httpx.Asy
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-async def test_pieces_of_a_size_that_was_asked_for(async_client: httpx.AsyncClient, serve: Serve, size: int) -> None:
+async def test_pieces_have_the_requested_size(async_client: httpx.AsyncClient, serve: Serve, size: int) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.respond(b"0123456789")
@@ -83,14 +83,14 @@ async def test_pieces_of_a_size_that_was_asked_for(async_client: httpx.AsyncClie
 
 
 @pytest.mark.parametrize("url", ["invalid://example.org", "://example.org", "http://", "ftp://localhost/"])
-async def test_a_url_that_cannot_be_requested_is_httpxs_error(async_client: httpx.AsyncClient, url: str) -> None:
+async def test_an_unsupported_url_raises_httpxs_error(async_client: httpx.AsyncClient, url: str) -> None:
     with pytest.raises((httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
         await async_client.get(url)
     assert leases(async_client) == 0
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 500, 505])
-async def test_errors_are_told_by_raise_for_status_alone(
+async def test_only_raise_for_status_raises_for_error_statuses(
     async_client: httpx.AsyncClient, serve: Serve, status: int
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -243,10 +243,10 @@ async def test_eager_tasks_work(async_client: httpx.AsyncClient, serve: Serve, b
     assert [task.result().text for task in tasks] == [f"GET /{number}" for number in range(20)]
 
 
-async def test_a_task_that_reads_and_one_that_asks_do_not_meet(
+async def test_a_reading_task_and_a_requesting_task_do_not_interfere(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
-    """One client: a stream of which each event is answered with a request."""
+    """One client sends a request for each event of its stream."""
     gates = [Gate() for _ in range(5)]
 
     async def script(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Limits, as the server sees them, and the order of those who wait for them."""
+"""Limits, as the server sees them, and the order of the requests that wait at them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_no_more_than_max_keepalive_connections_stay_open(
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx closes what has expired at the next request")
-async def test_an_idle_connection_goes_when_its_keepalive_expires(
+async def test_an_idle_connection_is_closed_when_its_keepalive_expires(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
     client = make_async_client(limits=httpx.Limits(keepalive_expiry=0.05))
@@ -72,7 +72,7 @@ async def test_an_idle_connection_goes_when_its_keepalive_expires(
 async def test_requests_are_served_in_the_order_in_which_they_were_made(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
-    """Also against one that asks again in the moment in which it gives a connection back."""
+    """Also against a request that is made in the moment in which its task returns a connection."""
     client = make_async_client(limits=httpx.Limits(max_connections=1))
     server = serve(serve_ok)
     asked: list[str] = []
@@ -145,7 +145,7 @@ async def test_limits_on_a_shared_pool_bind_this_transport_alone(
     ],
     ids=["httpx's", "the SDKs'"],
 )
-async def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
+async def test_default_limits_of_a_library_have_no_effect_on_a_shared_pool(
     make_async_client: MakeAsyncClient, serve: Serve, new_pool: NewPool, limits: httpx.Limits
 ) -> None:
     pool = new_pool()

@@ -1,4 +1,4 @@
-"""Loops come and go; connections belong to none of them."""
+"""Loops start and end; connections belong to none of them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_loops_of_every_kind_share_a_connection(client: httpx.AsyncClient, nginx
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_loop_that_is_gone_leaves_no_descriptor(client: httpx.AsyncClient, nginx: Nginx, backend: str) -> None:
+def test_a_loop_that_ended_leaves_no_descriptor(client: httpx.AsyncClient, nginx: Nginx, backend: str) -> None:
     run(backend, _get(client, nginx.urls.plain))
     gc.collect()
     before = open_descriptors()
@@ -124,7 +124,7 @@ def test_eight_loops_in_eight_threads_use_one_client(
 
 
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
-def test_a_loop_closed_with_streams_open_takes_only_these_with_it(
+def test_a_loop_closed_with_open_streams_ends_only_these_streams(
     client: httpx.AsyncClient, serve: Serve, backend: str
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -163,7 +163,7 @@ def test_a_loop_closed_with_streams_open_takes_only_these_with_it(
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
 @pytest.mark.parametrize("place", ["head", "body", "queue"])
 @pytest.mark.parametrize("kept", [False, True], ids=["tasks dropped", "tasks kept"])
-def test_a_loop_closed_with_requests_in_flight_gives_their_connections_up(
+def test_a_loop_closed_with_requests_in_flight_closes_their_connections(
     make_async_client: MakeAsyncClient, serve: Serve, backend: str, place: str, kept: bool
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -189,13 +189,13 @@ def test_a_loop_closed_with_requests_in_flight_gives_their_connections_up(
         assert leases(client) == waiters(client) == 0
     server.wait_until(lambda counts: counts.open == 0, "the client close")
     assert run(backend, _get(client, f"{server.url}/after")) == "after"
-    assert server.connections == 2, "none was made for who was queued"
+    assert server.connections == 2, "no connection was made for a queued request"
     run(backend, client.aclose)
 
 
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
 @pytest.mark.parametrize("call", ["arequest", "stream", "lease"])
-def test_a_thread_gets_the_place_of_a_loop_that_was_closed_in_the_midst(serve: Serve, backend: str, call: str) -> None:
+def test_a_thread_gets_the_place_of_a_request_whose_loop_was_closed(serve: Serve, backend: str, call: str) -> None:
     """Without any other request on a loop; it may be queued already."""
 
     async def script(connection: Connection) -> None:
@@ -259,10 +259,10 @@ def test_a_response_may_be_closed_on_another_loop(
 
 @pytest.mark.parametrize("first", BACKENDS)
 @pytest.mark.parametrize("second", BACKENDS)
-def test_a_response_read_on_another_loop_ends_there(
+def test_reading_a_response_on_another_loop_always_ends(
     client: httpx.AsyncClient, serve: Serve, first: str, second: str
 ) -> None:
-    """With its whole body, or an error that says why not; never in a wait without end."""
+    """The read ends with the whole body, or with an error that says why not; it never waits for ever."""
     answered = []
 
     async def script(connection: Connection) -> None:
@@ -310,7 +310,7 @@ def test_two_loops_taking_turns_in_one_thread_share_a_connection(
     assert nginx.accepted() - before == 1
 
 
-def test_outside_of_any_loop_a_request_fails_and_holds_nothing(client: httpx.AsyncClient, serve: Serve) -> None:
+def test_a_request_outside_of_any_loop_fails_and_holds_no_connection(client: httpx.AsyncClient, serve: Serve) -> None:
     server = serve(serve_ok)
     coroutine = client.get(server.url)
     with pytest.raises((RuntimeError, LookupError)):

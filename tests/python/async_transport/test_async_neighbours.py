@@ -28,7 +28,7 @@ TASKS = 8
 
 
 class Together:
-    """A server that answers once told to; `answer` blocks until all the answers have come to this process."""
+    """A server that answers on a signal; `answer` blocks until all the answers have come to this process."""
 
     def __init__(self, serve: Serve, certificates: Certificates, tls: bool = False) -> None:
         self._gate = Gate()
@@ -61,7 +61,7 @@ def together(request: pytest.FixtureRequest, serve: Serve, certificates: Certifi
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
-def test_a_task_that_ends_the_loop_leaves_the_others_to_its_next_run(
+def test_a_task_that_stops_the_loop_leaves_the_other_tasks_to_its_next_run(
     make_async_client: MakeAsyncClient, together: Together, backend: str, error: type[BaseException]
 ) -> None:
     client = make_async_client(timeout=None)
@@ -92,7 +92,7 @@ def test_a_task_that_ends_the_loop_leaves_the_others_to_its_next_run(
         end(loop)
 
 
-async def test_a_task_that_closes_its_neighbours_response_leaves_nobody_asleep(
+async def test_a_task_that_closes_another_tasks_response_leaves_no_task_asleep(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:
     go_on = Gate()
@@ -143,7 +143,7 @@ async def test_a_task_that_closes_its_neighbours_response_leaves_nobody_asleep(
     assert leases(async_client) == 0
 
 
-async def test_a_task_that_cancels_its_neighbours_leaves_nobody_asleep(
+async def test_a_task_that_cancels_other_tasks_leaves_no_task_asleep(
     make_async_client: MakeAsyncClient, together: Together
 ) -> None:
     client = make_async_client(timeout=None)
@@ -169,7 +169,7 @@ async def test_a_task_that_cancels_its_neighbours_leaves_nobody_asleep(
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx refuses to close a pool with requests in flight")
-async def test_a_task_that_closes_the_client_leaves_nobody_asleep(
+async def test_a_task_that_closes_the_client_leaves_no_task_asleep(
     make_async_client: MakeAsyncClient, together: Together
 ) -> None:
     client = make_async_client(timeout=None)
@@ -237,7 +237,7 @@ async def test_every_task_wakes_in_its_own_context(make_async_client: MakeAsyncC
 
 
 @pytest.mark.parametrize("backend", ASYNCIO_BACKENDS)
-async def test_the_current_task_is_the_one_that_asked(
+async def test_a_resumed_task_is_the_current_task(
     make_async_client: MakeAsyncClient, together: Together, backend: str
 ) -> None:
     client = make_async_client(timeout=20)
@@ -257,7 +257,7 @@ async def test_the_current_task_is_the_one_that_asked(
     assert await asyncio.gather(*tasks) == [True] * TASKS
 
 
-async def test_a_task_that_never_stops_asking_does_not_starve_the_others(
+async def test_a_task_that_requests_without_pause_does_not_starve_other_tasks(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:
     server = serve(serve_ok)
@@ -312,7 +312,7 @@ def test_tasks_written_in_python_wake_and_are_cancelled_alike(make_async_client:
 
 
 def test_a_task_that_has_just_been_woken_may_nest_another_run_of_its_loop(serve: Serve) -> None:
-    """As nest_asyncio lets it, in notebooks."""
+    """nest_asyncio allows this in notebooks."""
     server = serve(serve_ok)
     done = child.run(
         """

@@ -1,4 +1,4 @@
-"""No task and no thread per request or per loop: what waits is the caller's own task."""
+"""No task and no thread per request or per loop: only the caller's own task waits."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _PROGRAM = """
         await client.aclose()
 
     run(backend, main)
-    print("told", flush=True)
+    print("reported", flush=True)
 """
 
 
@@ -63,7 +63,7 @@ def test_a_loops_first_request_without_descriptors_is_a_connect_error(
             pytest.importorskip(name)
     enabled = {"FAST_LITELLM_ENABLED": "true"}
     result = child.run(_PROGRAM, backend_name, call, serve(serve_ok).url, environment=enabled)
-    assert result.stdout == "told\n", result.stderr
+    assert result.stdout == "reported\n", result.stderr
 
 
 _ON_ANOTHER_LOOP = """
@@ -78,7 +78,7 @@ _ON_ANOTHER_LOOP = """
     HERE = object()
 
     class UpToHere:
-        '''Awaits a coroutine until that is `here`, or to its end. Another loop may go on with it.'''
+        '''Awaits a coroutine until that is `here`, or to its end. Another loop may continue it.'''
 
         def __init__(self, coroutine):
             self.coroutine = coroutine
@@ -87,12 +87,12 @@ _ON_ANOTHER_LOOP = """
             sent = None
             while True:
                 try:
-                    told = self.coroutine.send(sent)
+                    reported = self.coroutine.send(sent)
                 except StopIteration as end:
                     return end.value
-                if told is HERE:
+                if reported is HERE:
                     return None
-                sent = yield told
+                sent = yield reported
 
     @types.coroutine
     def here():
@@ -170,20 +170,20 @@ _ON_ANOTHER_LOOP = """
         await transport.aclose()
 
     run(backend, once_more)
-    print("told", flush=True)
+    print("reported", flush=True)
 """
 
 
 @pytest.mark.parametrize("backend_name", BACKENDS)
 @pytest.mark.parametrize("traced", ["traced", "plain"])
 @pytest.mark.parametrize("step", ["write", "finish", "read"])
-def test_going_on_in_another_loop_without_descriptors_is_an_error_that_nobody_takes_for_unsent(
+def test_continuing_in_another_loop_without_descriptors_is_an_error_that_never_means_unsent(
     serve: Serve, backend_name: str, step: str, traced: str
 ) -> None:
     if backend_name != "asyncio":
         pytest.importorskip(backend_name)
     result = child.run(_ON_ANOTHER_LOOP, backend_name, step, traced, serve(serve_ok).url)
-    assert result.stdout == "told\n", result.stderr
+    assert result.stdout == "reported\n", result.stderr
 
 
 _HANDED_OVER = """
@@ -235,7 +235,7 @@ _HANDED_OVER = """
                 assert stream.read(100, 20) == b"X"
 
     run("asyncio" if backend == "thread" else backend, main_of_a_thread if backend == "thread" else main)
-    print("told", flush=True)
+    print("reported", flush=True)
 """
 
 
@@ -254,4 +254,4 @@ def test_a_connection_that_was_handed_over_cannot_be_waited_for_without_descript
     if backend_name in ("uvloop", "trio"):
         pytest.importorskip(backend_name)
     result = child.run(_HANDED_OVER, backend_name, serve(shout).url)
-    assert result.stdout == "told\n", result.stderr
+    assert result.stdout == "reported\n", result.stderr

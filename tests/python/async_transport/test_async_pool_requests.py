@@ -115,7 +115,7 @@ async def test_a_lease_waits_for_its_turn(new_pool: NewPool, serve: Serve) -> No
 
 
 @pytest.mark.parametrize("place", ["queue", "head", "body", "lease"])
-async def test_a_cancelled_request_holds_nothing(new_pool: NewPool, serve: Serve, place: str) -> None:
+async def test_a_cancelled_request_holds_no_connection(new_pool: NewPool, serve: Serve, place: str) -> None:
     end = Gate()
 
     async def script(connection: Connection) -> None:
@@ -174,7 +174,9 @@ async def test_a_timeout_is_httpxs_exception(
     ],
     ids=["endpoint", "method", "target", "refused"],
 )
-async def test_what_is_wrong_is_said(new_pool: NewPool, arguments: tuple[object, ...], error: type[Exception]) -> None:
+async def test_the_error_says_what_is_wrong(
+    new_pool: NewPool, arguments: tuple[object, ...], error: type[Exception]
+) -> None:
     pool = new_pool()
     with pytest.raises(error):
         await pool.arequest(*arguments)

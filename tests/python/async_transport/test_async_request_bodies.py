@@ -1,4 +1,4 @@
-"""Bodies of requests that come from async iterators: as fast as the server takes them, no longer than it wants them."""
+"""Bodies of requests that come from async iterators: sent only as fast, and only as long, as the server reads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _endless() -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("length", [None, "13"], ids=["chunked", "content-length"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_an_iterator_goes_out_framed_as_the_headers_say(
+async def test_an_iterator_is_sent_with_the_framing_of_the_headers(
     async_client: httpx.AsyncClient, serve: Serve, certificates: Certificates, length: str | None, tls: bool
 ) -> None:
     server = serve(serve_ok, tls=certificates.server if tls else None)
@@ -59,7 +59,7 @@ async def test_an_empty_iterator_is_an_empty_body(async_client: httpx.AsyncClien
     assert server.requests[0].body == b""
 
 
-async def test_each_piece_goes_out_before_the_next_is_asked_for(async_client: httpx.AsyncClient, serve: Serve) -> None:
+async def test_each_piece_is_sent_before_the_next_is_requested(async_client: httpx.AsyncClient, serve: Serve) -> None:
     arrived: list[bytes] = []
 
     async def script(connection: Connection) -> None:
@@ -99,7 +99,7 @@ async def test_every_byte_of_a_large_body_arrives(
     assert nginx.uploaded("async").read_bytes() == body
 
 
-async def test_no_more_pieces_are_asked_for_than_the_server_takes(
+async def test_no_more_pieces_are_requested_than_the_server_reads(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
     asked = 0
@@ -126,7 +126,7 @@ async def test_no_more_pieces_are_asked_for_than_the_server_takes(
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["at once", "halfway"])
-async def test_what_the_bodys_iterator_raises_comes_out_as_it_is(
+async def test_an_exception_of_the_bodys_iterator_propagates_unchanged(
     async_client: httpx.AsyncClient, serve: Serve, first: bool
 ) -> None:
     class Broken(Exception):
@@ -145,13 +145,13 @@ async def test_what_the_bodys_iterator_raises_comes_out_as_it_is(
         await async_client.post(server.url, content=body())
     assert caught.value is broken
     assert leases(async_client) == 0
-    # The half request went nowhere, and its connection serves nobody else.
+    # The server never got the whole request, and its connection is not used again.
     assert (await async_client.get(f"{server.url}/next")).text == "GET /next"
     assert [request.target for request in server.requests] == ["/next"]
 
 
 @pytest.mark.parametrize("error", [TimeoutError("mine"), httpx.ReadTimeout("mine"), OSError(32, "mine")], ids=repr)
-async def test_an_error_of_the_body_that_looks_like_one_of_the_transports_stays_the_bodys(
+async def test_an_error_of_the_body_that_looks_like_a_transport_error_propagates_unchanged(
     async_client: httpx.AsyncClient, serve: Serve, error: Exception
 ) -> None:
     async def body() -> AsyncIterator[bytes]:
@@ -163,7 +163,9 @@ async def test_an_error_of_the_body_that_looks_like_one_of_the_transports_stays_
     assert caught.value is error
 
 
-async def test_a_body_unlike_its_content_length_is_refused(async_client: httpx.AsyncClient, serve: Serve) -> None:
+async def test_a_body_that_differs_from_its_content_length_is_refused(
+    async_client: httpx.AsyncClient, serve: Serve
+) -> None:
     async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
         for part in parts:
             yield part
@@ -180,10 +182,10 @@ async def test_a_body_unlike_its_content_length_is_refused(async_client: httpx.A
 )
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("form", ["whole", "endless"])
-async def test_an_answer_before_the_end_of_the_body_is_the_answer(
+async def test_a_response_before_the_end_of_the_request_body_is_returned(
     async_client: httpx.AsyncClient, serve: Serve, certificates: Certificates, form: str, tls: bool, then: str
 ) -> None:
-    """Stock httpx goes on with an endless upload for as long as the server reads it."""
+    """Stock httpx continues an endless upload for as long as the server reads it."""
 
     async def script(connection: Connection) -> None:
         await connection.request_head()
@@ -225,7 +227,7 @@ async def test_a_connection_whose_request_was_cut_short_by_its_answer_is_not_use
     assert server.connections == 2
 
 
-async def test_a_sync_iterator_is_refused_in_httpxs_words(async_client: httpx.AsyncClient, serve: Serve) -> None:
+async def test_a_sync_iterator_is_refused_with_httpxs_error(async_client: httpx.AsyncClient, serve: Serve) -> None:
     server = serve(serve_ok)
     with pytest.raises(RuntimeError, match="sync request with an AsyncClient"):
         await async_client.post(server.url, content=iter([b"x"]))

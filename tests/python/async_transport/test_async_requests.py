@@ -92,7 +92,7 @@ async def test_the_extensions_are_those_of_httpx(async_client: httpx.AsyncClient
     assert "stream_id" not in response.extensions
 
 
-async def test_http_1_0_is_told(async_client: httpx.AsyncClient, serve: Serve) -> None:
+async def test_http_1_0_is_reported_as_the_version(async_client: httpx.AsyncClient, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.send(b"HTTP/1.0 200 OK\r\n\r\nuntil the end")
@@ -105,7 +105,7 @@ async def test_http_1_0_is_told(async_client: httpx.AsyncClient, serve: Serve) -
 @pytest.mark.parametrize(
     ("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")]
 )
-async def test_what_has_no_body_is_not_waited_for_and_the_connection_serves_on(
+async def test_a_response_without_a_body_causes_no_wait_and_its_connection_is_reused(
     async_client: httpx.AsyncClient, serve: Serve, method: str, status: str
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -148,7 +148,7 @@ async def test_chunked_responses_with_extensions_and_trailers_are_joined(
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_every_byte_may_come_alone(
+async def test_a_response_may_arrive_byte_by_byte(
     async_client: httpx.AsyncClient, serve: Serve, certificates: Certificates, tls: bool
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -171,7 +171,7 @@ async def test_a_hundred_requests_take_one_connection(async_client: httpx.AsyncC
     assert nginx.accepted() - before == 1
 
 
-async def test_a_server_that_ends_connections_after_some_requests_is_followed(
+async def test_a_server_that_closes_connections_after_some_requests_causes_no_error(
     async_client: httpx.AsyncClient, nginx: Nginx
 ) -> None:
     before = nginx.accepted()
@@ -202,7 +202,7 @@ async def test_a_hundred_tasks_at_once_get_their_own_answers(
 
 
 @pytest.mark.parametrize("value", [b"a\r\nInjected: yes", b"a\nb", b"nul\x00"])
-async def test_a_header_that_would_break_the_request_is_refused_before_a_byte_goes_out(
+async def test_a_header_that_would_break_the_request_is_refused_before_a_byte_is_sent(
     async_client: httpx.AsyncClient, serve: Serve, value: bytes
 ) -> None:
     server = serve(serve_ok)
@@ -212,7 +212,7 @@ async def test_a_header_that_would_break_the_request_is_refused_before_a_byte_go
     assert [request.target for request in server.requests] == ["/next"]
 
 
-async def test_the_target_and_sni_extensions_are_heeded(async_client: httpx.AsyncClient, nginx: Nginx) -> None:
+async def test_the_target_and_sni_extensions_are_used(async_client: httpx.AsyncClient, nginx: Nginx) -> None:
     url = nginx.urls.tls13
     response = await async_client.request("GET", url, extensions={"target": b"/other", "sni_hostname": "localhost"})
     assert response.text == "GET /other"
@@ -235,7 +235,7 @@ async def test_an_unknown_host_is_a_connect_error(async_client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("name", ["expired", "wrong_host", "unknown_issuer"])
-async def test_a_certificate_that_is_not_good_is_a_connect_error(
+async def test_an_invalid_certificate_is_a_connect_error(
     async_client: httpx.AsyncClient, serve: Serve, certificates: Certificates, name: str
 ) -> None:
     server = serve(serve_ok, tls=getattr(certificates, name))

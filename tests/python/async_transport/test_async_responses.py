@@ -1,4 +1,4 @@
-"""Bodies of responses: as they come, no faster than they are read, and what becomes of the connection when somebody
+"""Bodies of responses: as they arrive, no faster than they are read, and what happens to the connection when the caller
 stops halfway."""
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_a_response_streams_as_it_comes(
+async def test_a_response_streams_as_it_arrives(
     async_client: httpx.AsyncClient, serve: Serve, certificates: Certificates, tls: bool
 ) -> None:
     gates = [Gate() for _ in range(4)]
@@ -57,7 +57,7 @@ async def test_a_response_streams_as_it_comes(
 
 @pytest.mark.skipif(STOCK, reason="case: httpx hands over each chunk for itself")
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_chunks_that_came_together_are_handed_over_together(
+async def test_chunks_that_arrived_together_are_returned_together(
     async_client: httpx.AsyncClient, serve: Serve, certificates: Certificates, tls: bool
 ) -> None:
     events = [b"data: event number %d\n\n" % number for number in range(100)]
@@ -72,9 +72,7 @@ async def test_chunks_that_came_together_are_handed_over_together(
     assert pieces == [b"".join(events)]
 
 
-async def test_lines_and_text_come_out_whole_wherever_the_chunks_end(
-    async_client: httpx.AsyncClient, serve: Serve
-) -> None:
+async def test_lines_and_text_are_whole_wherever_the_chunks_end(async_client: httpx.AsyncClient, serve: Serve) -> None:
     text = "data: gr\u00fc\u00dfe\n\ndata: \u4f60\u597d\n\n"
 
     async def script(connection: Connection) -> None:
@@ -134,7 +132,7 @@ async def test_a_server_can_send_only_so_much_ahead_of_the_reader(
         for _ in range(5):
             read += len(await anext(pieces))
             assert await _stands_still(lambda: flood.sent) < read + bound
-        async for piece in pieces:  # and now it goes on to the end
+        async for piece in pieces:  # and now it continues to the end
             read += len(piece)
     assert read == size
 
@@ -151,7 +149,7 @@ async def test_a_reader_that_pauses_again_and_again_gets_every_byte(
     assert read == BIG_FILE_BYTES
 
 
-async def test_a_reader_that_waits_is_not_in_the_way_of_others(
+async def test_a_waiting_reader_does_not_block_others(
     make_async_client: MakeAsyncClient, serve: Serve, nginx: Nginx
 ) -> None:
     client = make_async_client(socket_options=[(SOL_SOCKET, SO_RCVBUF, SMALL)])
@@ -174,7 +172,7 @@ async def test_many_streams_at_once_are_each_whole(async_client: httpx.AsyncClie
     assert sizes == {number: 100_000 + number for number in range(20)}
 
 
-async def test_a_stream_read_to_its_end_gives_the_connection_back(
+async def test_a_stream_read_to_its_end_returns_the_connection(
     async_client: httpx.AsyncClient, asgi: AsgiServer
 ) -> None:
     ports = set()
@@ -182,7 +180,7 @@ async def test_a_stream_read_to_its_end_gives_the_connection_back(
         async with async_client.stream("GET", f"{asgi.url}/bytes/300000") as response:
             ports.add(response.extensions["network_stream"].get_extra_info("client_addr"))
             assert sum([len(piece) async for piece in response.aiter_bytes()]) == 300_000
-            assert leases(async_client) == 0, "given back only when the response is closed, not when it has been read"
+            assert leases(async_client) == 0, "returned only when the response is closed, not when it has been read"
     assert len(ports) == 1
 
 
@@ -208,7 +206,7 @@ async def _long_or_mine(connection: Connection) -> None:
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx closes a connection whose response was not read")
-async def test_a_short_rest_that_is_there_already_does_not_cost_the_connection(
+async def test_a_short_unread_rest_that_has_arrived_does_not_cost_the_connection(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -224,7 +222,7 @@ async def test_a_short_rest_that_is_there_already_does_not_cost_the_connection(
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx keeps the connection of a dropped response until its pool is closed")
-async def test_a_response_that_is_dropped_unread_gives_its_connection_up(
+async def test_a_response_that_is_dropped_unread_closes_its_connection(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
     client = make_async_client(limits=httpx.Limits(max_connections=1))
@@ -240,7 +238,7 @@ async def test_a_response_that_is_dropped_unread_gives_its_connection_up(
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx keeps the connection of a dropped response until its pool is closed")
-async def test_an_iteration_that_is_dropped_gives_its_connection_up(
+async def test_an_iteration_that_is_dropped_closes_its_connection(
     make_async_client: MakeAsyncClient, serve: Serve
 ) -> None:
     client = make_async_client(limits=httpx.Limits(max_connections=1))

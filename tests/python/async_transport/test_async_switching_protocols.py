@@ -1,4 +1,4 @@
-"""Connections that are handed over to tasks, on every loop. (What they are otherwise: blocking_transport/.)"""
+"""Connections that are handed over to tasks, on every loop. (Other tests: blocking_transport/.)"""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ async def test_each_wait_ends_by_its_own_timeout(
 async def test_no_wait_ends_by_anothers_timeout(
     make_async_client: MakeAsyncClient, certificates: Certificates, place: str
 ) -> None:
-    """Under short timeouts that are not its own, a wait goes on until it is cancelled."""
+    """Under short timeouts that are not its own, a wait continues until it is cancelled."""
     others = {name: 0.01 for name in ("read", "write", "pool") if name != EXPECTED[place][0]}
     client = make_async_client(timeout=_only(**others))
     with a_wait(place, certificates) as wait, anyio.move_on_after(0.1) as scope:
@@ -135,7 +135,7 @@ async def test_the_read_timeout_is_for_each_read_not_for_the_whole_body(
     assert (await async_client.get(serve(script).url, timeout=_only(read=1.0))).content == b"xxxx"
 
 
-async def test_a_timeout_of_one_request_does_not_stick_to_the_connection(
+async def test_a_timeout_of_one_request_does_not_apply_to_the_next_on_the_connection(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:
     answer = Gate()
@@ -155,7 +155,7 @@ async def test_a_timeout_of_one_request_does_not_stick_to_the_connection(
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx may give up what has arrived")
-async def test_an_answer_that_came_in_time_is_no_timeout_though_the_loop_stood_still(
+async def test_a_response_that_arrived_in_time_is_no_timeout_even_if_the_loop_was_blocked(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:
     answer = Gate()
@@ -182,7 +182,7 @@ async def test_an_answer_that_came_in_time_is_no_timeout_though_the_loop_stood_s
     assert answers == ["in time"]
 
 
-async def test_a_body_that_takes_its_time_is_no_write_timeout(async_client: httpx.AsyncClient, serve: Serve) -> None:
+async def test_a_slow_request_body_is_no_write_timeout(async_client: httpx.AsyncClient, serve: Serve) -> None:
     async def body() -> AsyncIterator[bytes]:
         for _ in range(3):
             await anyio.sleep(2 * SHORT)

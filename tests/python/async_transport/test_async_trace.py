@@ -1,6 +1,6 @@
 """The `trace` extension: the same events as httpx's own transports, sync and async, in the same order.
 
-httpx's command line prints them, debuggers of other people count on them.
+httpx's command line prints these events, and debuggers rely on them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def context(certificates: Certificates) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("url", ["plain", "tls13"])
-def test_sync_requests_tell_what_httpx_tells(
+def test_sync_requests_report_the_events_that_httpx_reports(
     nginx: Nginx, asgi: AsgiServer, certificates: Certificates, context: ssl.SSLContext, url: str, name: str
 ) -> None:
     server = getattr(nginx.urls, url)
@@ -95,7 +95,7 @@ def test_sync_requests_tell_what_httpx_tells(
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("url", ["plain", "tls13"])
-async def test_async_requests_tell_what_httpx_tells(
+async def test_async_requests_report_the_events_that_httpx_reports(
     make_async_client: MakeAsyncClient, nginx: Nginx, asgi: AsgiServer, context: ssl.SSLContext, url: str, name: str
 ) -> None:
     server = getattr(nginx.urls, url)
@@ -194,7 +194,7 @@ def test_httpxs_command_line_prints_the_same(
     assert ("* Server certificate:" in expected) is (url.startswith("tls") and verify)
 
 
-async def test_what_a_trace_raises_comes_out_and_costs_the_connection_nothing_more(
+async def test_an_exception_of_the_trace_function_propagates_and_has_no_other_effect(
     async_client: httpx.AsyncClient, serve: Serve
 ) -> None:
     class Broken(Exception):
@@ -210,7 +210,7 @@ async def test_what_a_trace_raises_comes_out_and_costs_the_connection_nothing_mo
     assert (await async_client.get(f"{server.url}/next")).text == "GET /next"
 
 
-async def test_a_failure_is_told_with_its_exception(async_client: httpx.AsyncClient, serve: Serve) -> None:
+async def test_a_failure_is_reported_with_its_exception(async_client: httpx.AsyncClient, serve: Serve) -> None:
     events: list[Event] = []
 
     async def script(connection: Connection) -> None:

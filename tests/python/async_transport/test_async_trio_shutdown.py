@@ -1,4 +1,4 @@
-"""Once its main task has ended, trio cancels its system tasks: ours too, though what is shielded from that goes on."""
+"""Once its main task has ended, trio cancels its system tasks, including the pool's, while shielded tasks continue."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ def test_a_shielded_request_is_served_to_its_end(make_async_client: MakeAsyncCli
     trio.run(client.aclose)
 
 
-def test_a_shielded_request_that_is_cancelled_at_last_keeps_trio_no_longer(
-    make_async_client: MakeAsyncClient, serve: Serve
-) -> None:
+def test_a_shielded_request_that_is_cancelled_lets_trio_end(make_async_client: MakeAsyncClient, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.client_closed()
@@ -94,7 +92,9 @@ def test_a_shielded_request_that_is_cancelled_at_last_keeps_trio_no_longer(
 
 
 @pytest.mark.skipif(STOCK, reason="case: httpx has no loop's side of its own")
-def test_who_waits_when_the_loops_side_ends_gets_an_error(make_async_client: MakeAsyncClient, serve: Serve) -> None:
+def test_a_task_that_waits_when_the_system_task_ends_gets_an_error(
+    make_async_client: MakeAsyncClient, serve: Serve
+) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.client_closed()

@@ -1,5 +1,5 @@
-"""What tasks of one loop owe each other: nobody sleeps for ever since another ended what it waits for, and nobody keeps
-the loop to itself."""
+"""How tasks of one loop affect each other: no task sleeps for ever because another ended what it waits for, and no
+task keeps the loop to itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def _half_an_answer(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_who_reads_a_response_that_another_task_closes_gets_an_error(loop: str) -> None:
+def test_a_reader_of_a_response_that_another_task_closes_gets_an_error(loop: str) -> None:
     async def test() -> None:
         raised: list[Exception] = []
 
@@ -57,7 +57,7 @@ def test_who_reads_a_response_that_another_task_closes_gets_an_error(loop: str) 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_an_upload_that_never_has_to_wait_leaves_the_others_their_turns(loop: str) -> None:
+def test_an_upload_that_never_waits_does_not_starve_other_tasks(loop: str) -> None:
     async def test() -> None:
         longest = 0
         since = 0  # pieces since the other task's last turn
@@ -111,7 +111,7 @@ def test_a_buffer_that_was_sent_may_be_used_again_by_its_generator() -> None:
     anyio.run(test)
 
 
-def test_a_response_is_read_on_after_its_loop_was_closed_and_given_up() -> None:
+def test_a_response_can_be_read_after_its_loop_was_closed() -> None:
     gate = Gate()
 
     async def script(connection: Connection) -> None:

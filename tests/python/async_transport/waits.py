@@ -1,4 +1,4 @@
-"""The places where an async request waits, each to be waited in for ever, so that a test can end it there."""
+"""The places where an async request can wait. Each wait lasts for ever, so that a test can end the request there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Wait:
     request: Callable[[httpx.AsyncClient], Awaitable[None]]
     #: Whether the request waits where it shall.
     reached: Callable[[], bool]
-    #: Lets the server's side of it go on.
+    #: Lets the server's side continue.
     end: Callable[[], None]
     #: Whether bytes of the request were sent, so that its connection must not be used again.
     sent: bool = True
@@ -90,7 +90,7 @@ def a_wait(name: str, certificates: Certificates) -> Iterator[Wait]:
         raise AssertionError(f"the request was to wait: {name}")
 
     def reached() -> bool:
-        if place == "handshake":  # which goes on when its request is cancelled
+        if place == "handshake":  # which continues when its request is cancelled
             return server.counts.open > 0
         connections, requests = wait.before
         if place.startswith("write"):
@@ -111,7 +111,7 @@ def a_wait(name: str, certificates: Certificates) -> Iterator[Wait]:
 
 @contextmanager
 def an_address_that_does_not_answer() -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Its URL, and whether somebody is connecting to it: the kernel drops what does not fit into a listener's queue."""
+    """Its URL, and whether a client is connecting to it: the kernel drops what does not fit into a listener's queue."""
     with ExitStack() as sockets:
         listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         port = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Clients of the transport that are closed, and seen to hold nothing, when their test ends."""
+"""Clients of the transport, which are closed when their test ends and must then hold no connection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def portal() -> Iterator[BlockingPortal]:
 
 @pytest.fixture
 def make_client(request: pytest.FixtureRequest, certificates: Certificates, client_kind: str) -> Iterator[MakeClient]:
-    """make_client(**arguments of HTTPTransport); trusts the tests' authority unless told otherwise. Its clients use
+    """make_client(**arguments of HTTPTransport); trusts the tests' authority by default. Its clients use
     HTTPTransport ("sync"), or AsyncHTTPTransport on a loop in another thread ("async")."""
     made: list[tuple[httpx.Client, Any]] = []
 

@@ -37,7 +37,7 @@ def test_two_users_and_one_without_credentials_each_get_their_own(
     assert server.connections == 3
 
 
-def test_a_preemptive_login_leaves_no_connection_to_others(
+def test_the_connection_of_a_preemptive_login_serves_no_other_client(
     new_pool: NewPool, make_client: MakeClient, server: ScriptedServer
 ) -> None:
     pool = new_pool()
@@ -47,7 +47,7 @@ def test_a_preemptive_login_leaves_no_connection_to_others(
     assert first.get(server.url).text == "first on 1"
 
 
-def test_the_scheme_counts_in_every_value_of_the_header(
+def test_the_scheme_is_recognised_in_every_value_of_the_header(
     new_pool: NewPool, make_client: MakeClient, server: ScriptedServer
 ) -> None:
     pool = new_pool()

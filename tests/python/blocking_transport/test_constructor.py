@@ -47,7 +47,7 @@ def test_the_arguments_are_httpxs_own_in_httpxs_order() -> None:
         ({"socket_options": [(1, 2, None, 3)]}, ValueError, "socket_options"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+def test_an_unsupported_argument_is_refused(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         HTTPTransport(**arguments)
 
@@ -86,9 +86,11 @@ def test_connections_are_made_with_no_delay_and_keepalive_probes(client: httpx.C
         assert not connection.get_inheritable()
 
 
-def test_retries_are_for_connecting(make_client: MakeClient, new_pool: Callable[..., SimpleConnectionPool]) -> None:
+def test_retries_repeat_only_the_connect(
+    make_client: MakeClient, new_pool: Callable[..., SimpleConnectionPool]
+) -> None:
     with ScriptedServer(serve_ok) as server:
-        pass  # nobody listens there any more
+        pass  # no process listens there any more
     for retries in (0, 1):
         pool = new_pool()
         with pytest.raises(httpx.ConnectError):
@@ -114,7 +116,7 @@ def test_transports_without_a_pool_share_nothing(make_client: MakeClient, serve:
     assert server.connections == 2
 
 
-def test_a_closed_transport_says_so(serve: Serve) -> None:
+def test_a_request_on_a_closed_transport_reports_that_it_is_closed(serve: Serve) -> None:
     server = serve(serve_ok)
     transport = HTTPTransport()
     with transport:
@@ -124,7 +126,7 @@ def test_a_closed_transport_says_so(serve: Serve) -> None:
         transport.handle_request(httpx.Request("GET", server.url))
 
 
-def test_its_repr_says_what_it_does(serve: Serve, new_pool: Callable[..., SimpleConnectionPool]) -> None:
+def test_the_repr_describes_the_transport(serve: Serve, new_pool: Callable[..., SimpleConnectionPool]) -> None:
     server = serve(serve_ok)
     with HTTPTransport() as transport:
         transport.handle_request(httpx.Request("GET", server.url)).read()

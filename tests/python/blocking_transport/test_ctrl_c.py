@@ -1,4 +1,4 @@
-"""Ctrl-C ends each kind of wait, although none of them has a timeout, and leaves nothing leased."""
+"""Ctrl-C ends each kind of wait, although none of them has a timeout, and leaves no lease open."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_the_wait(serve: Serve, certificates: Certificates, wait: st
     assert process.returncode == 0, err
 
 
-def test_another_signals_handler_runs_and_the_wait_goes_on(serve: Serve, certificates: Certificates) -> None:
+def test_the_handler_of_another_signal_runs_and_the_wait_continues(serve: Serve, certificates: Certificates) -> None:
     answer = Gate()
 
     async def script(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Backends that refuse connections or never answer: what failing costs, and what a call sees once they are back."""
+"""Backends that refuse connections or never answer: how long a failure takes, and calls after they are back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _refused(client: httpx.Client, url: str, **options: Any) -> httpx.ConnectErr
     return caught.value
 
 
-def test_a_refused_connect_costs_no_wait_however_often_it_was_refused(client: httpx.Client) -> None:
+def test_a_refused_connect_causes_no_wait_even_after_many_refusals(client: httpx.Client) -> None:
     url = f"http://127.0.0.1:{refusing_port()}/"
     took = []
     for _ in range(40):
@@ -76,7 +76,7 @@ def test_a_caller_with_a_short_connect_timeout_is_served_once_the_backend_is_bac
         assert client.get(url, timeout=httpx.Timeout(20, connect=2)).status_code == 200
 
 
-def test_many_threads_at_a_dead_backend_are_each_told(client: httpx.Client) -> None:
+def test_each_of_many_threads_at_a_dead_backend_gets_the_error(client: httpx.Client) -> None:
     url = f"http://127.0.0.1:{refusing_port()}/"
     errors: list[BaseException] = []
 
@@ -122,7 +122,7 @@ def test_dials_to_a_dead_backend_are_bounded(make_client: MakeClient, new_pool: 
     assert dials <= 2 * 64 + 200 * (seconds + 1), f"{dials} dials in {seconds:.2f} s"
 
 
-def test_retries_of_a_transport_are_of_use_after_a_backend_has_come_back(make_client: MakeClient) -> None:
+def test_retries_of_a_transport_succeed_after_a_backend_is_back(make_client: MakeClient) -> None:
     port = refusing_port()
     client = make_client(retries=8)
     url = f"http://127.0.0.1:{port}/"
@@ -133,7 +133,7 @@ def test_retries_of_a_transport_are_of_use_after_a_backend_has_come_back(make_cl
         backend.join()
 
 
-def test_accelerated_clients_pay_no_more() -> None:
+def test_accelerated_clients_do_not_wait_longer_at_a_dead_backend() -> None:
     port = refusing_port()
     url = f"http://127.0.0.1:{port}/"
     with accelerate(httpx.Client(), verify=True) as client:
@@ -156,7 +156,7 @@ def test_a_dial_ends_with_the_connect_timeout_of_its_last_caller(client: httpx.C
         _give_up_connecting(client, port)
         until = time.monotonic() + _PATIENCE
         while attempts_at(port) > 0:
-            assert time.monotonic() < until, "the dial goes on"
+            assert time.monotonic() < until, "the dial continues"
             time.sleep(0.001)
 
 

@@ -1,5 +1,5 @@
-"""Names whose addresses change. In a process of its own, whose look-ups are answered from a file and noted: a line is
-a name and one of its addresses."""
+"""Names whose addresses change. Each test runs in a process of its own, whose look-ups are recorded and answered from a
+file: a line is a name and one of its addresses."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_name_that_moved_is_found_by_the_next_request(run: Callable[[str], lis
     """) == ["answered", "True", "answered", "answered", "answered"]
 
 
-def test_a_place_that_came_back_elsewhere_is_looked_up_within_the_same_request(
+def test_a_server_that_moved_to_another_address_is_found_within_the_same_request(
     run: Callable[[str], list[str]],
 ) -> None:
     assert run("""
@@ -165,7 +165,7 @@ def test_a_place_that_came_back_elsewhere_is_looked_up_within_the_same_request(
     """) == ["ConnectError", "answered", "True"]
 
 
-def test_one_look_up_serves_many_connections_unless_none_is_to_be_kept(run: Callable[[str], list[str]]) -> None:
+def test_one_look_up_serves_many_connections_unless_addresses_are_not_kept(run: Callable[[str], list[str]]) -> None:
     printed = run("""
     names.point("127.0.0.1")
     client = make()
@@ -184,7 +184,7 @@ def test_one_look_up_serves_many_connections_unless_none_is_to_be_kept(run: Call
     assert printed in (["5"], ["1"], ["1", "5"])  # stock; accelerated; a pool of each kind
 
 
-def test_callers_that_meet_a_dead_kept_address_share_the_next_look_up(run: Callable[[str], list[str]]) -> None:
+def test_callers_whose_kept_address_is_dead_share_the_next_look_up(run: Callable[[str], list[str]]) -> None:
     printed = run("""
     names.point("127.0.0.9")
     client = make()

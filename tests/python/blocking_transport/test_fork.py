@@ -61,7 +61,9 @@ def server(request: pytest.FixtureRequest, serve: Serve, certificates: Certifica
     return serve(serve_ok, tls=certificates.server if request.param == "tls" else None)
 
 
-def test_the_child_connects_anew_and_the_parent_goes_on(server: ScriptedServer, certificates: Certificates) -> None:
+def test_the_child_makes_its_own_connections_and_the_parent_keeps_its_own(
+    server: ScriptedServer, certificates: Certificates
+) -> None:
     _run(
         """
         assert client.get(url + "/before").text == "GET /before"
@@ -102,7 +104,7 @@ def test_a_child_that_exits_the_ordinary_way_sends_nothing_to_the_parents_peer(
     assert server.connections == 1
 
 
-def test_a_response_in_the_parents_hands_stays_the_parents(serve: Serve, certificates: Certificates) -> None:
+def test_an_open_response_of_the_parent_stays_readable_in_the_parent(serve: Serve, certificates: Certificates) -> None:
     rest = Gate()
 
     async def script(connection: Connection) -> None:
@@ -202,7 +204,9 @@ _FORKS_BESIDE_THREADS = """
 """
 
 
-def test_a_fork_while_threads_use_the_pool_locks_nobody_out(server: ScriptedServer, certificates: Certificates) -> None:
+def test_a_fork_while_threads_use_the_pool_causes_no_deadlock(
+    server: ScriptedServer, certificates: Certificates
+) -> None:
     _run(_FORKS_BESIDE_THREADS, server, certificates, "keep-alive", "20")
 
 

@@ -1,4 +1,4 @@
-"""Bodies that stream, up and down, and what becomes of the connection when somebody stops halfway."""
+"""Bodies that stream, up and down, and what happens to the connection when the caller stops halfway."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_files_and_forms_go_out(client: httpx.Client, asgi: AsgiServer) -> None:
     assert response.json()["length"] > 200_000
 
 
-def test_what_the_bodys_iterator_raises_comes_out_as_it_is(client: httpx.Client, serve: Serve) -> None:
+def test_an_exception_of_the_bodys_iterator_propagates_unchanged(client: httpx.Client, serve: Serve) -> None:
     class Broken(Exception):
         pass
 
@@ -69,7 +69,7 @@ def test_what_the_bodys_iterator_raises_comes_out_as_it_is(client: httpx.Client,
     with pytest.raises(Broken) as caught:
         client.post(server.url, content=body())
     assert caught.value is broken
-    # The half request went nowhere, and its connection serves nobody else.
+    # The server never got the whole request, and its connection is not used again.
     assert client.get(f"{server.url}/next").text == "GET /next"
     assert [request.target for request in server.requests] == ["/next"]
 
@@ -77,7 +77,7 @@ def test_what_the_bodys_iterator_raises_comes_out_as_it_is(client: httpx.Client,
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("then", ["closes", "reads on"])
 @pytest.mark.parametrize("form", ["whole", "endless"])
-def test_an_answer_before_the_end_of_the_body_is_the_answer(
+def test_a_response_before_the_end_of_the_request_body_is_returned(
     client: httpx.Client, serve: Serve, certificates: Certificates, form: str, then: str, tls: bool
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -95,7 +95,7 @@ def test_an_answer_before_the_end_of_the_body_is_the_answer(
     assert (response.status_code, response.text) == (413, "too much")
 
 
-def test_a_response_streams_as_it_comes(client: httpx.Client, serve: Serve) -> None:
+def test_a_response_streams_as_it_arrives(client: httpx.Client, serve: Serve) -> None:
     gates = [Gate() for _ in range(3)]
 
     async def script(connection: Connection) -> None:
@@ -116,7 +116,7 @@ def test_a_response_streams_as_it_comes(client: httpx.Client, serve: Serve) -> N
     assert seen == [b"data0", b"data1", b"data2"]
 
 
-def test_a_stream_read_to_its_end_gives_the_connection_back(client: httpx.Client, asgi: AsgiServer) -> None:
+def test_a_stream_read_to_its_end_returns_the_connection(client: httpx.Client, asgi: AsgiServer) -> None:
     ports = set()
     for _ in range(3):
         with client.stream("GET", f"{asgi.url}/bytes/300000") as response:
@@ -144,7 +144,7 @@ def test_a_stream_left_early_closes_its_connection_and_the_next_request_gets_its
     assert server.connections == 2
 
 
-def test_a_short_rest_that_is_there_already_does_not_cost_the_connection(client: httpx.Client, serve: Serve) -> None:
+def test_a_short_unread_rest_that_has_arrived_does_not_cost_the_connection(client: httpx.Client, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         while True:
             await connection.request()
@@ -157,7 +157,7 @@ def test_a_short_rest_that_is_there_already_does_not_cost_the_connection(client:
     assert server.connections == 1
 
 
-def test_a_response_that_is_dropped_unread_gives_its_connection_up(client: httpx.Client, serve: Serve) -> None:
+def test_a_response_that_is_dropped_unread_closes_its_connection(client: httpx.Client, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
@@ -187,7 +187,7 @@ def test_an_iteration_that_is_dropped_closes_the_connection_at_once(client: http
     response.close()
 
 
-def test_reading_a_closed_response_is_httpxs_error(client: httpx.Client, serve: Serve) -> None:
+def test_reading_a_closed_response_raises_httpxs_error(client: httpx.Client, serve: Serve) -> None:
     response = client.send(client.build_request("GET", serve(serve_ok).url), stream=True)
     response.close()
     with pytest.raises(httpx.StreamClosed):

@@ -64,7 +64,7 @@ def test_headers_of_the_response_keep_order_case_and_duplicates(client: httpx.Cl
     ("status_line", "status", "reason"),
     [("200 ", 200, ""), ("200", 200, ""), ("418 I'm a teapot", 418, "I'm a teapot"), ("599 \u00fcber", 599, None)],
 )
-def test_any_status_and_reason_is_taken(
+def test_any_status_and_reason_is_accepted(
     client: httpx.Client, serve: Serve, status_line: str, status: int, reason: str | None
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -77,7 +77,7 @@ def test_any_status_and_reason_is_taken(
         assert response.extensions["reason_phrase"] == reason.encode()
 
 
-def test_http_1_0_is_told(client: httpx.Client, serve: Serve) -> None:
+def test_http_1_0_is_reported_as_the_version(client: httpx.Client, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.send(b"HTTP/1.0 200 OK\r\n\r\nuntil the end")
@@ -100,7 +100,7 @@ def test_interim_responses_are_skipped(client: httpx.Client, serve: Serve) -> No
 @pytest.mark.parametrize(
     ("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")]
 )
-def test_what_has_no_body_is_not_waited_for_and_the_connection_serves_on(
+def test_a_response_without_a_body_causes_no_wait_and_its_connection_is_reused(
     client: httpx.Client, serve: Serve, method: str, status: str
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -129,7 +129,7 @@ def test_chunked_responses_with_extensions_and_trailers_are_joined(client: httpx
     assert server.connections == 1
 
 
-def test_every_byte_may_come_alone(client: httpx.Client, serve: Serve) -> None:
+def test_a_response_may_arrive_byte_by_byte(client: httpx.Client, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         while True:
             await connection.request()
@@ -141,7 +141,7 @@ def test_every_byte_may_come_alone(client: httpx.Client, serve: Serve) -> None:
     assert server.connections == 1
 
 
-def test_redirects_and_errors_are_httpxs_own_matter(client: httpx.Client, nginx: Nginx) -> None:
+def test_httpx_handles_redirects_and_error_statuses(client: httpx.Client, nginx: Nginx) -> None:
     response = client.get(f"{nginx.urls.plain}/moved", follow_redirects=True)
     assert (response.text, len(response.history)) == ("GET /there", 1)
     with pytest.raises(httpx.HTTPStatusError):
@@ -164,7 +164,7 @@ def test_the_target_extension_replaces_the_target(client: httpx.Client, serve: S
     assert server.requests[0].target == "*"
 
 
-def test_the_network_stream_tells_the_addresses(client: httpx.Client, serve: Serve) -> None:
+def test_the_network_stream_reports_the_addresses(client: httpx.Client, serve: Serve) -> None:
     server = serve(serve_ok)
     with client.stream("GET", server.url) as response:
         stream = response.extensions["network_stream"]
@@ -178,7 +178,7 @@ def test_the_network_stream_tells_the_addresses(client: httpx.Client, serve: Ser
 
 
 @pytest.mark.parametrize("url", ["ftp://localhost/", "//localhost/"])
-def test_an_unknown_scheme_is_httpxs_error(make_client: MakeClient, url: str) -> None:
+def test_an_unknown_scheme_raises_httpxs_error(make_client: MakeClient, url: str) -> None:
     client = make_client()
     request = httpx.Request("GET", url)
     with pytest.raises(httpx.UnsupportedProtocol, match="protocol"):
@@ -191,7 +191,7 @@ def test_an_unknown_host_is_a_connect_error_that_names_it(client: httpx.Client) 
     assert caught.value.request.url.host == "nothing.invalid"
 
 
-def test_a_host_that_no_resolver_can_take_is_a_connect_error(client: httpx.Client) -> None:
+def test_a_host_that_cannot_be_resolved_is_a_connect_error(client: httpx.Client) -> None:
     with pytest.raises(httpx.ConnectError):
         client.get(f"http://{'a' * 64}.example/")
 
@@ -205,7 +205,7 @@ def test_a_refused_connection_names_the_origin(client: httpx.Client, serve: Serv
 
 
 @pytest.mark.parametrize("value", [b"a\r\nInjected: yes", b"a\nb", b"nul\x00"])
-def test_a_header_that_would_break_the_request_is_refused_before_a_byte_goes_out(
+def test_a_header_that_would_break_the_request_is_refused_before_a_byte_is_sent(
     client: httpx.Client, serve: Serve, value: bytes
 ) -> None:
     server = serve(serve_ok)
@@ -215,7 +215,7 @@ def test_a_header_that_would_break_the_request_is_refused_before_a_byte_goes_out
     assert [request.target for request in server.requests] == ["/next"]
 
 
-def test_a_body_unlike_its_content_length_is_refused(client: httpx.Client, serve: Serve) -> None:
+def test_a_body_that_differs_from_its_content_length_is_refused(client: httpx.Client, serve: Serve) -> None:
     server = serve(serve_ok)
     for content in (b"four", [b"fo", b"ur"], [b"f"]):
         with pytest.raises(httpx.LocalProtocolError):

@@ -1,4 +1,4 @@
-"""The interpreter exits while daemon threads stand in every kind of wait of ours, again and again, on each Python."""
+"""The interpreter exits while daemon threads are in every kind of wait of the pool, repeatedly, on each Python."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def refused() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("python", child.pythons())
-def test_threads_that_wait_do_not_hinder_the_exit(
+def test_waiting_threads_do_not_block_the_exit(
     serve: Serve, certificates: Certificates, unanswered: str, endless_look_ups: dict[str, str], python: str
 ) -> None:
     ends = [Gate()]
@@ -285,7 +285,7 @@ def test_threads_that_wait_do_not_hinder_the_exit(
 
 @pytest.mark.parametrize("python", child.pythons())
 @pytest.mark.parametrize("url", ["plain", "tls13", "short_lived"])
-def test_threads_that_work_do_not_hinder_the_exit(
+def test_threads_in_requests_do_not_block_the_exit(
     nginx: Nginx, certificates: Certificates, refused: str, python: str, url: str
 ) -> None:
     _exits_in_order(_WORKING, python, getattr(nginx.urls, url), refused, str(certificates.ca_file))

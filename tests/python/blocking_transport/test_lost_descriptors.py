@@ -80,7 +80,7 @@ def test_the_next_request_opens_a_new_connection(serve: Serve, way: str, request
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_numbers_that_the_application_uses_again_are_neither_written_nor_closed(serve: Serve, way: str) -> None:
+def test_descriptors_that_the_application_reuses_are_neither_written_nor_closed(serve: Serve, way: str) -> None:
     server = serve(serve_ok)
     _run(
         way,
@@ -107,7 +107,7 @@ def test_numbers_that_the_application_uses_again_are_neither_written_nor_closed(
     )
 
 
-def test_a_lease_that_was_open_says_that_it_is_lost(serve: Serve) -> None:
+def test_an_open_lease_reports_that_its_connection_is_lost(serve: Serve) -> None:
     server = serve(serve_ok)
     _run(
         "pool",

@@ -1,4 +1,4 @@
-"""Servers that break HTTP, stop halfway, or say more than they were asked."""
+"""Servers that violate HTTP, stop halfway, or send more than one response."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TRUNCATED = {
 
 
 def _answering_once(answer: bytes) -> Script:
-    """Answers the first connection so, and every other one well."""
+    """Answers the first connection with these bytes, and every other one correctly."""
 
     async def script(connection: Connection) -> None:
         await connection.request()
@@ -73,7 +73,7 @@ def _answering_once(answer: bytes) -> Script:
 
 
 @pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_breaks_http_is_refused_and_the_connection_with_it(
+def test_a_malformed_response_is_refused_and_its_connection_closed(
     client: httpx.Client, serve: Serve, answer: bytes
 ) -> None:
     server = serve(_answering_once(answer))
@@ -125,7 +125,7 @@ BEFORE = {
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("when", ["in the same write", "while idle"])
 @pytest.mark.parametrize("before", [*BEFORE, "HEAD"])
-def test_bytes_beyond_a_response_never_reach_the_next_request(
+def test_bytes_after_a_response_never_reach_the_next_request(
     client: httpx.Client, serve: Serve, certificates: Certificates, before: str, when: str, tls: bool
 ) -> None:
     smuggle, smuggled = Gate(), threading.Event()

@@ -65,11 +65,13 @@ def test_a_body_of_50_mb_goes_up_without_a_copy(
 
 
 @pytest.mark.parametrize("url", ["plain", "tls13"])
-def test_a_streamed_response_of_50_mb_is_never_held(nginx: Nginx, certificates: Certificates, url: str) -> None:
+def test_a_streamed_response_of_50_mb_is_never_held_in_memory(
+    nginx: Nginx, certificates: Certificates, url: str
+) -> None:
     assert _growth("streamed down", getattr(nginx.urls, url) + "/files/big", certificates) < SLACK
 
 
-def test_a_whole_response_of_50_mb_is_held_by_httpx_alone(nginx: Nginx, certificates: Certificates) -> None:
+def test_only_httpx_keeps_a_copy_of_a_whole_response_of_50_mb(nginx: Nginx, certificates: Certificates) -> None:
     # httpx keeps the pieces and joins them: twice the body. A third copy would be ours.
     assert _growth("whole down", nginx.urls.plain + "/files/big", certificates) < 2 * SIZE + SLACK
 
@@ -114,7 +116,7 @@ _CLIENTS = """
 
 
 @pytest.mark.parametrize("pool", ["own", "shared"])
-def test_closed_clients_with_certificates_of_their_own_leave_nothing(
+def test_closed_clients_with_certificates_of_their_own_leak_no_memory(
     certificates: Certificates, tmp_path: Path, pool: str
 ) -> None:
     # With the usual authorities a context takes 0.5 MB or more.

@@ -1,5 +1,5 @@
-"""CA bundles, certificates and keys that are replaced under their names: a client that is made after that goes by the
-new content, one that was made before keeps what it has. As with stock httpx, whose clients run beside ours here."""
+"""CA bundles, certificates and keys that are replaced under their names: clients made afterwards use the new
+content, and existing clients keep the old. Stock httpx does the same; its clients run in the same tests."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def new_server(serve: Serve, certificates: Certificates) -> ScriptedServer:
     return serve(serve_ok, tls=certificates.unknown_issuer)
 
 
-def test_a_replaced_ca_bundle_holds_for_the_clients_made_after_that(
+def test_a_replaced_ca_bundle_applies_to_clients_made_afterwards(
     make: Make, old_server: ScriptedServer, new_server: ScriptedServer, certificates: Certificates, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "ca.pem"
@@ -95,7 +95,7 @@ def test_a_replaced_ca_bundle_holds_for_the_clients_made_after_that(
     assert [_outcome(back, old_server), _outcome(back, new_server)] == [200, "ConnectError"]
 
 
-def test_neither_size_nor_time_of_a_file_is_believed(
+def test_a_changed_file_is_noticed_even_if_its_size_and_time_are_the_same(
     make: Make, old_server: ScriptedServer, new_server: ScriptedServer, certificates: Certificates, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "ca.pem"
@@ -113,7 +113,7 @@ def test_neither_size_nor_time_of_a_file_is_believed(
 def test_a_link_that_points_elsewhere_is_followed_anew(
     make: Make, old_server: ScriptedServer, new_server: ScriptedServer, certificates: Certificates, tmp_path: Path
 ) -> None:
-    """As Kubernetes replaces the files of a secret."""
+    """Replaces a file as Kubernetes does in a secret."""
     link = tmp_path / "ca.pem"
     link.symlink_to(certificates.ca_file)
     assert _outcome(make(verify=str(link)), old_server) == 200
@@ -124,7 +124,7 @@ def test_a_link_that_points_elsewhere_is_followed_anew(
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_what_the_environment_names_is_read_anew(
+def test_files_that_the_environment_names_are_read_anew(
     make: Make,
     old_server: ScriptedServer,
     new_server: ScriptedServer,
@@ -170,7 +170,7 @@ def test_several_directories_may_be_named(
     assert [_outcome(client, old_server), _outcome(client, new_server)] == [200, 200]
 
 
-def test_a_ca_that_was_added_to_a_directory_is_found_by_a_living_client_and_forgotten_by_the_next(
+def test_a_ca_added_to_a_directory_is_found_by_existing_clients_and_not_by_clients_made_after_its_removal(
     make: Make, old_server: ScriptedServer, new_server: ScriptedServer, certificates: Certificates, tmp_path: Path
 ) -> None:
     shutil.copy(certificates.ca_file, tmp_path / _hashed_name(certificates.ca_file))
@@ -222,7 +222,7 @@ def _serial_number(identity: Identity) -> str:
     return shown.stdout.strip().partition("=")[2]
 
 
-def test_a_renewed_client_certificate_is_shown_by_the_clients_made_after_that(
+def test_clients_made_after_a_renewal_present_the_renewed_certificate(
     make: Make, asking: ScriptedServer, certificates: Certificates, tmp_path: Path
 ) -> None:
     certificate, key = tmp_path / "client.crt", tmp_path / "client.key"
@@ -244,7 +244,7 @@ def test_a_renewed_client_certificate_is_shown_by_the_clients_made_after_that(
     assert make(**tls).get(asking.url).text == second
 
 
-def test_a_password_that_was_wrong_at_first_is_no_longer(
+def test_a_corrected_password_is_accepted_after_a_wrong_one(
     make: Make, asking: ScriptedServer, certificates: Certificates
 ) -> None:
     verify = str(certificates.ca_file)
@@ -255,7 +255,7 @@ def test_a_password_that_was_wrong_at_first_is_no_longer(
     assert right.get(asking.url).text == _serial_number(certificates.client)
 
 
-def test_a_file_that_was_missing_is_found_once_it_is_there(
+def test_a_missing_file_is_found_once_it_exists(
     make: Make, old_server: ScriptedServer, certificates: Certificates, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "ca.pem"

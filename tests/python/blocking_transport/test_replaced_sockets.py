@@ -67,7 +67,7 @@ def client(request: pytest.FixtureRequest, library: str, asynchronous: bool) -> 
     made.close()
 
 
-class Told:
+class Reported:
     """Requests that the pool carried, and that were sent the stock way, since this was made."""
 
     def __init__(self) -> None:
@@ -84,8 +84,10 @@ class Told:
         return carried - self._before[0], stock - self._before[1]
 
 
-def test_a_resolver_of_the_users_own_is_asked(client: Client, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    server, told = serve(serve_ok), Told()
+def test_a_getaddrinfo_that_the_user_replaced_is_called(
+    client: Client, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, reported = serve(serve_ok), Reported()
     asked: list[Any] = []
     original = socket.getaddrinfo
 
@@ -99,15 +101,15 @@ def test_a_resolver_of_the_users_own_is_asked(client: Client, serve: Serve, monk
         patched.setattr(socket, "getaddrinfo", getaddrinfo)
         assert client.get(url) == "GET /"
         assert asked
-        assert told.since == (0, 1)
+        assert reported.since == (0, 1)
     assert client.get(server.url) == "GET /"
-    assert told.since == (1, 1)
+    assert reported.since == (1, 1)
 
 
 @pytest.mark.parametrize("guard", ["no sockets", "no hosts"])
-def test_pytest_socket_forbids_it(client: Client, serve: Serve, guard: str) -> None:
+def test_pytest_socket_blocks_the_request(client: Client, serve: Serve, guard: str) -> None:
     pytest_socket = pytest.importorskip("pytest_socket")
-    server, told = serve(serve_ok), Told()
+    server, reported = serve(serve_ok), Reported()
     assert client.get(server.url) == "GET /"
     connections = server.connections
     if guard == "no sockets":
@@ -124,9 +126,9 @@ def test_pytest_socket_forbids_it(client: Client, serve: Serve, guard: str) -> N
         pytest_socket._remove_restrictions()
     assert _is_blocked(error)
     assert (server.connections, len(server.requests)) == (connections, 1)
-    assert told.since == (1, 1)
+    assert reported.since == (1, 1)
     assert client.get(server.url) == "GET /"
-    assert told.since == (2, 1)
+    assert reported.since == (2, 1)
 
 
 def _is_blocked(error: BaseException | None) -> bool:
@@ -147,7 +149,7 @@ def _is_blocked(error: BaseException | None) -> bool:
     ],
     ids=lambda place: str(place[1]),
 )
-def test_each_place_is_looked_at_with_each_call(place: tuple[Any, str]) -> None:
+def test_each_call_checks_every_place_where_sockets_can_be_replaced(place: tuple[Any, str]) -> None:
     owner, name = place
     original = getattr(owner, name)
     assert not _core.sockets_replaced()
@@ -164,7 +166,7 @@ def test_a_class_derived_from_pythons_is_not_pythons() -> None:
     assert not _core.sockets_replaced()
 
 
-def test_what_is_written_beside_these_places_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_writes_to_the_socket_module_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "something_else", 1, raising=False)
     assert not _core.sockets_replaced()
 
@@ -182,7 +184,7 @@ POOL_CALLS: dict[str, Callable[[SimpleConnectionPool, str, str], Any]] = {
 
 
 @pytest.mark.parametrize("call", POOL_CALLS.values(), ids=POOL_CALLS.keys())
-def test_a_pool_refuses_and_names_the_way_out(
+def test_a_pool_refuses_replaced_sockets_and_names_the_remedy(
     call: Callable[..., Any], new_pool: NewPool, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, pool = serve(serve_ok), new_pool()
@@ -191,7 +193,7 @@ def test_a_pool_refuses_and_names_the_way_out(
     assert pool.request(held, "GET", "/").status_code == 200
 
     def resolver_of_mine(*arguments: Any, **keywords: Any) -> Any:
-        raise AssertionError("nobody is to be looked up")
+        raise AssertionError("no name may be looked up")
 
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", resolver_of_mine)
@@ -213,7 +215,9 @@ def test_the_modules_own_functions_refuse_too(monkeypatch: pytest.MonkeyPatch) -
     assert fast_litellm.return_connection("") is False
 
 
-def test_a_closed_transport_says_so_also_then(asynchronous: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_transport_reports_it_even_while_sockets_are_replaced(
+    asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = Client("httpx", "transport", asynchronous)
     transport, request = client.client._transport, httpx.Request("GET", "http://127.0.0.1:9/")
     monkeypatch.setattr(socket, "create_connection", mock.Mock())
@@ -346,13 +350,13 @@ def test_green_threads_are_not_blocked(green: str, when: str) -> None:
 
 def test_respx_under_a_transport_of_the_programs_own(asynchronous: bool, serve: Serve) -> None:
     respx = pytest.importorskip("respx")
-    server, told = serve(serve_ok), Told()
+    server, reported = serve(serve_ok), Reported()
     client = Client("httpx", "transport", asynchronous)
     with respx.mock(using="httpcore") as router:
         router.get(server.url).respond(text="mocked")
         assert client.get(server.url) == "mocked"
     assert client.get(server.url) == "GET /"
-    assert told.since == (1, 1)
+    assert reported.since == (1, 1)
     client.close()
 
 

@@ -1,4 +1,4 @@
-"""Requests that httpx's own transport takes and sends, at the borders of what makes sense."""
+"""Unusual requests that httpx's own transport accepts and sends."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_chunks_that_the_caller_asks_for_are_sent_without_a_length(
     client: httpx.Client, serve: Serve, headers: list[tuple[str, str]], streamed: bool
 ) -> None:
     server = serve(serve_ok)
-    for _ in range(2):  # the connection goes on
+    for _ in range(2):  # the connection is used again
         client.post(server.url, content=iter([b"bo", b"dy"]) if streamed else b"body", headers=headers)
         assert server.requests[-1].body == b"body"
         assert [(name, value.lower()) for name, value in _framing(server)] == [("transfer-encoding", "chunked")]
     assert server.connections == 1
 
 
-def test_an_empty_body_in_chunks_is_sent_as_one(client: httpx.Client, serve: Serve) -> None:
+def test_an_empty_chunked_body_is_sent_chunked(client: httpx.Client, serve: Serve) -> None:
     server = serve(serve_ok)
     client.post(server.url, content=b"", headers=[CHUNKED])
     assert server.requests[-1].body == b""
@@ -57,7 +57,7 @@ def test_an_empty_body_in_chunks_is_sent_as_one(client: httpx.Client, serve: Ser
 
 @pytest.mark.parametrize("lengths", [["4", "4"], ["4, 4"], ["4", "4,4", "4"]])
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_a_length_that_is_repeated_goes_out_once(
+def test_a_repeated_content_length_is_sent_once(
     client: httpx.Client, serve: Serve, lengths: list[str], streamed: bool
 ) -> None:
     server = serve(serve_ok)
@@ -187,7 +187,7 @@ def test_an_abstract_unix_socket_that_is_not_there_is_named_in_the_error(make_cl
 
 
 @pytest.mark.parametrize("seconds", [-1, -0.5, float("-inf"), 0])
-def test_a_connection_that_is_there_needs_no_time_to_be_found(
+def test_an_idle_connection_is_found_even_with_a_tiny_pool_timeout(
     client: httpx.Client, serve: Serve, seconds: float
 ) -> None:
     server = serve(serve_ok)
@@ -197,7 +197,7 @@ def test_a_connection_that_is_there_needs_no_time_to_be_found(
 
 
 @pytest.mark.parametrize("seconds", [-1, 0])
-def test_a_negative_timeout_acts_as_none_at_all(client: httpx.Client, serve: Serve, seconds: float) -> None:
+def test_a_negative_timeout_acts_as_zero(client: httpx.Client, serve: Serve, seconds: float) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.client_closed()
@@ -210,13 +210,13 @@ def test_a_negative_timeout_acts_as_none_at_all(client: httpx.Client, serve: Ser
         client.post(serve(script).url, content=b"x" * (1 << 24), timeout=httpx.Timeout(20, write=seconds))
 
 
-def test_a_timeout_that_is_no_number_is_refused(client: httpx.Client, serve: Serve) -> None:
+def test_a_timeout_that_is_not_a_number_is_refused(client: httpx.Client, serve: Serve) -> None:
     with pytest.raises(ValueError, match="read timeout"):
         client.get(serve(serve_ok).url, timeout=httpx.Timeout(20, read=float("nan")))
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-def test_a_small_write_without_time_goes_out_as_with_httpx(
+def test_a_small_write_with_a_timeout_of_zero_is_sent_as_with_httpx(
     client: httpx.Client, client_kind: str, serve: Serve, seconds: float
 ) -> None:
     """httpx's synchronous transport writes what needs no wait; its asynchronous one does not begin."""
@@ -231,7 +231,7 @@ def test_a_small_write_without_time_goes_out_as_with_httpx(
 
 
 @pytest.mark.parametrize("seconds", [1e-4, 1e-6, 1e-9])
-def test_a_response_that_is_there_is_read_however_little_time_there_is(
+def test_a_response_that_has_arrived_is_read_even_with_a_tiny_timeout(
     client: httpx.Client, serve: Serve, seconds: float
 ) -> None:
     answered = threading.Event()

@@ -1,4 +1,4 @@
-"""Connections are used again, as the server counts them, and not when that would be wrong."""
+"""Connections are reused, as the server counts them, unless reuse would be wrong."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def test_transports_on_one_pool_share_connections(
     assert (stats["handshakes"], stats["reused"]) == (1, 9)
 
 
-def test_a_server_that_ends_connections_after_some_requests_is_followed(client: httpx.Client, nginx: Nginx) -> None:
+def test_a_server_that_closes_connections_after_some_requests_causes_no_error(
+    client: httpx.Client, nginx: Nginx
+) -> None:
     before = nginx.accepted()
     responses = [client.post(nginx.urls.short_lived, content=b"x") for _ in range(4 * SHORT_LIFE)]
     assert [response.status_code for response in responses] == [200] * (4 * SHORT_LIFE)
@@ -45,7 +47,7 @@ def test_a_server_that_ends_connections_after_some_requests_is_followed(client: 
 
 
 @pytest.mark.parametrize("url", ["plain", "tls13", "tls12"])
-def test_connections_that_the_server_closed_while_idle_are_no_error(
+def test_connections_that_the_server_closed_while_idle_cause_no_error(
     client: httpx.Client, nginx: Nginx, url: str
 ) -> None:
     target = getattr(nginx.urls, url)
@@ -56,7 +58,7 @@ def test_connections_that_the_server_closed_while_idle_are_no_error(
 
 @pytest.mark.parametrize("how", ["goodbye", "close", "reset"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_connection_that_the_server_leaves_is_noticed_while_idle(
+def test_a_connection_that_the_server_closes_is_noticed_while_idle(
     make_client: MakeClient,
     serve: Serve,
     certificates: Certificates,
@@ -144,7 +146,7 @@ def test_a_post_with_an_idempotency_key_may_be_sent_again(client: httpx.Client, 
     ],
     ids=["connection: close", "HTTP/1.0", "until close"],
 )
-def test_what_may_not_be_reused_is_not(client: httpx.Client, serve: Serve, answer: bytes) -> None:
+def test_a_connection_that_may_not_be_reused_is_closed(client: httpx.Client, serve: Serve, answer: bytes) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.send(answer)

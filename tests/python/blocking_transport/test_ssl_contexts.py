@@ -1,4 +1,4 @@
-"""An `ssl.SSLContext` as `verify`: that very context speaks TLS, and whatever it is told has its effect, as with the
+"""An `ssl.SSLContext` as `verify`: that context itself does TLS, and each of its settings takes effect, as with the
 transport of httpx itself."""
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def test_the_contexts_authorities_are_trusted_and_no_others(
 
 
 @pytest.mark.parametrize("name", ["expired", "wrong_host", "unknown_issuer"])
-def test_a_refusal_has_the_words_of_httpx(
+def test_a_verification_error_has_httpxs_text(
     make_caller: MakeCaller, context: ssl.SSLContext, serve: Serve, certificates: Certificates, name: str
 ) -> None:
     server = serve(serve_ok, tls=getattr(certificates, name))
@@ -83,7 +83,7 @@ def test_a_refusal_has_the_words_of_httpx(
     assert server.requests == []
 
 
-def test_without_check_hostname_any_name_will_do(
+def test_without_check_hostname_any_name_is_accepted(
     make_caller: MakeCaller, context: ssl.SSLContext, serve: Serve, certificates: Certificates
 ) -> None:
     server = serve(serve_ok, tls=certificates.wrong_host)
@@ -91,13 +91,13 @@ def test_without_check_hostname_any_name_will_do(
     assert make_caller(verify=context).get(server.url).status_code == 200
 
 
-def test_names_and_addresses_are_verified_and_the_sni_hostname_extension_stands_in(
+def test_names_and_addresses_are_verified_and_the_sni_hostname_extension_replaces_them(
     make_caller: MakeCaller, context: ssl.SSLContext, serve: Serve, certificates: Certificates, nginx: Nginx
 ) -> None:
     caller = make_caller(verify=context)
     named = str(httpx.URL(nginx.urls.tls13).copy_with(host="localhost"))
     assert caller.get(named).headers["x-server-name"] == "localhost"
-    assert "x-server-name" not in caller.get(nginx.urls.tls13).headers  # an address is verified, and not told
+    assert "x-server-name" not in caller.get(nginx.urls.tls13).headers  # an address is verified, but not sent
     wrong = serve(serve_ok, tls=certificates.wrong_host)
     for host in ("localhost", "127.0.0.1"):
         with pytest.raises(httpx.ConnectError, match="mismatch"):
@@ -107,7 +107,7 @@ def test_names_and_addresses_are_verified_and_the_sni_hostname_extension_stands_
         caller.get(wrong.url)
 
 
-def test_a_name_that_ssl_refuses_is_refused_in_its_words(
+def test_a_name_that_ssl_refuses_raises_its_error(
     make_caller: MakeCaller, context: ssl.SSLContext, server: ScriptedServer
 ) -> None:
     extensions = {"sni_hostname": ".example"}
@@ -118,10 +118,10 @@ def test_a_name_that_ssl_refuses_is_refused_in_its_words(
     assert str(ours.value) == str(stock.value)
 
 
-# ---- what a context can be told --------------------------------------------------------------------------------------
+# ---- the settings of a context ---------------------------------------------------------------------------------------
 
 
-def test_a_client_certificate_in_the_context_is_shown(
+def test_a_client_certificate_in_the_context_is_presented(
     make_caller: MakeCaller, context: ssl.SSLContext, nginx: Nginx, certificates: Certificates
 ) -> None:
     assert make_caller(verify=context).get(nginx.urls.client_certificate).status_code == 400
@@ -135,11 +135,11 @@ def test_cert_is_loaded_into_the_callers_context_as_httpx_does(
 ) -> None:
     caller = make_caller(verify=context, cert=str(certificates.client.combined))
     assert caller.get(nginx.urls.client_certificate).status_code == 200
-    # It is the same context, so that whoever has it shows the certificate now.
+    # It is the same context, so every client that has it presents the certificate now.
     assert make_caller(verify=context).get(nginx.urls.client_certificate).status_code == 200
 
 
-def test_a_certificate_asked_for_after_the_handshake_is_shown(
+def test_a_certificate_that_is_requested_after_the_handshake_is_presented(
     make_caller: MakeCaller, context: ssl.SSLContext, certificates: Certificates
 ) -> None:
     context.post_handshake_auth = True
@@ -172,7 +172,7 @@ def test_keys_are_logged_where_the_environment_says(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_the_contexts_version_is_spoken(
+def test_the_contexts_tls_version_is_used(
     make_caller: MakeCaller, context: ssl.SSLContext, nginx: Nginx, version: ssl.TLSVersion
 ) -> None:
     context.minimum_version = context.maximum_version = version
@@ -183,7 +183,7 @@ def test_the_contexts_version_is_spoken(
         caller.get(*urls.values())
 
 
-def test_what_is_changed_in_the_context_holds_for_the_next_connection(
+def test_a_change_of_the_context_applies_to_the_next_connection(
     make_caller: MakeCaller, server: ScriptedServer, certificates: Certificates
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -220,7 +220,7 @@ def test_the_protocols_are_set_on_the_context_as_httpcore_does(
     assert ssl_object(response).selected_alpn_protocol() == "http/1.1"
 
 
-def test_a_context_of_a_class_of_the_callers_own_is_asked(
+def test_the_methods_of_a_context_subclass_are_called(
     make_caller: MakeCaller, server: ScriptedServer, certificates: Certificates
 ) -> None:
     names = []
@@ -239,7 +239,7 @@ def test_a_context_of_a_class_of_the_callers_own_is_asked(
     assert names == ["127.0.0.1"]
 
 
-def test_what_a_class_of_the_callers_raises_comes_as_it_is(
+def test_an_exception_of_a_context_subclass_propagates_unchanged(
     make_caller: MakeCaller, server: ScriptedServer, certificates: Certificates
 ) -> None:
     class Refused(Exception):
@@ -273,16 +273,16 @@ def test_a_context_that_changed_wrap_socket_alone_is_refused(context: ssl.SSLCon
         HTTPTransport(verify=context)
 
 
-def test_what_is_no_context_is_refused_with_the_reason() -> None:
+def test_an_object_that_is_not_a_context_is_refused_with_the_reason() -> None:
     with pytest.raises(TypeError, match=r"object.*httpx\.HTTPTransport"):
         HTTPTransport(verify=object())  # type: ignore[arg-type]
 
 
-def test_truststore_verifies_where_it_stands_in_for_ssl(
+def test_truststore_verifies_after_it_replaced_ssls_context(
     make_caller: MakeCaller, server: ScriptedServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truststore = pytest.importorskip("truststore")
-    # It looks where OpenSSL looks; httpx, told not to trust the environment, loads certifi's bundle only.
+    # It searches where OpenSSL searches; httpx without `trust_env` loads certifi's bundle only.
     truststore.inject_into_ssl()
     try:
         with pytest.raises(httpx.ConnectError, match="verify failed"):
@@ -316,7 +316,7 @@ def test_large_bodies_go_both_ways(
         assert caller.request("POST", url, content=body[:size]).content == body[:size]
 
 
-def test_what_the_peer_takes_slowly_arrives_in_order(
+def test_a_body_that_the_peer_reads_slowly_arrives_in_order(
     make_caller: MakeCaller, context: ssl.SSLContext, serve: Serve, certificates: Certificates
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -418,7 +418,7 @@ def test_a_connection_is_used_again_and_its_handshake_counted(
         pool.close()
 
 
-def test_connections_are_shared_by_those_with_the_same_context_only(
+def test_only_clients_with_the_same_context_share_connections(
     make_caller: MakeCaller, context: ssl.SSLContext, server: ScriptedServer, certificates: Certificates
 ) -> None:
     pool = SimpleConnectionPool("contexts-shared", verify=False)
@@ -449,7 +449,7 @@ def test_a_message_of_tls_on_an_idle_connection_does_not_end_it(
         assert len(ports) == 1
 
 
-def test_bytes_that_nobody_asked_for_end_an_idle_connection(
+def test_unexpected_bytes_end_an_idle_connection(
     make_caller: MakeCaller, context: ssl.SSLContext, serve: Serve, certificates: Certificates
 ) -> None:
     goes_on, said = Gate(), threading.Event()
@@ -472,7 +472,7 @@ def test_bytes_that_nobody_asked_for_end_an_idle_connection(
     assert server.connections == 2
 
 
-def test_a_warmed_connection_shakes_hands_at_its_first_request(
+def test_a_warmed_connection_makes_its_handshake_at_its_first_request(
     make_caller: MakeCaller, context: ssl.SSLContext, serve: Serve, certificates: Certificates
 ) -> None:
     server = serve(serve_ok, tls=certificates.server)
@@ -534,7 +534,7 @@ def test_the_network_stream_gives_the_ssl_object(
     assert ("IP Address", "127.0.0.1") in found.getpeercert()["subjectAltName"]
 
 
-def test_a_context_is_let_go_with_its_transports_and_connections(
+def test_a_context_is_freed_with_its_transports_and_connections(
     server: ScriptedServer, certificates: Certificates
 ) -> None:
     pool = SimpleConnectionPool("contexts-let-go", verify=False, idle_timeout=0.05)

@@ -104,7 +104,7 @@ def test_a_handler_that_raises_inside_the_context_ends_the_request(serve: Serve,
     assert [request.target for request in server.requests] == ["/after"]
 
 
-def test_a_fork_leaves_the_parents_connections_alone(serve: Serve, certificates: Certificates) -> None:
+def test_a_fork_does_not_affect_the_parents_connections(serve: Serve, certificates: Certificates) -> None:
     server = serve(serve_ok, tls=certificates.server)
     done = child.run(
         _program(

@@ -80,7 +80,7 @@ def hand_over(request: pytest.FixtureRequest) -> HandOver:
     return lambda response: Blocking(response.extensions["network_stream"], request)
 
 
-def test_what_came_with_the_head_is_read_first_and_then_both_sides_talk(
+def test_bytes_that_arrived_with_the_head_are_read_first_and_then_both_sides_talk(
     client: httpx.Client, serve: Serve, hand_over: HandOver
 ) -> None:
     with client.stream("GET", serve(shout).url, headers=UPGRADE) as response:
@@ -94,9 +94,7 @@ def test_what_came_with_the_head_is_read_first_and_then_both_sides_talk(
         stream.write(b"")
 
 
-def test_what_does_not_come_in_time_is_a_timeout_after_which_reading_goes_on(
-    client: httpx.Client, serve: Serve, hand_over: HandOver
-) -> None:
+def test_reading_continues_after_a_read_timeout(client: httpx.Client, serve: Serve, hand_over: HandOver) -> None:
     with client.stream("GET", serve(shout).url, headers=UPGRADE) as response:
         stream = hand_over(response)
         assert stream.read_exactly(5) == b"hello"
@@ -108,7 +106,9 @@ def test_what_does_not_come_in_time_is_a_timeout_after_which_reading_goes_on(
         assert stream.read_exactly(4) == b"MORE"
 
 
-def test_a_peer_that_takes_nothing_is_a_write_timeout(client: httpx.Client, serve: Serve, hand_over: HandOver) -> None:
+def test_a_peer_that_reads_nothing_causes_a_write_timeout(
+    client: httpx.Client, serve: Serve, hand_over: HandOver
+) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.send(SWITCHING)
@@ -119,7 +119,7 @@ def test_a_peer_that_takes_nothing_is_a_write_timeout(client: httpx.Client, serv
         hand_over(response).write(b"x" * (1 << 26), timeout=0.05)
 
 
-def test_the_peers_end_is_read_as_nothing_and_a_reset_is_an_error(
+def test_the_peers_end_is_read_as_empty_bytes_and_a_reset_is_an_error(
     client: httpx.Client, serve: Serve, hand_over: HandOver
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -143,7 +143,7 @@ def test_the_peers_end_is_read_as_nothing_and_a_reset_is_an_error(
 
 
 @pytest.mark.parametrize("closes", ["stream", "response"])
-def test_close_wakes_who_reads_and_the_connection_never_goes_back(
+def test_close_wakes_a_reader_and_the_connection_never_returns_to_the_pool(
     client: httpx.Client, serve: Serve, hand_over: HandOver, closes: str
 ) -> None:
     server = serve(shout)
@@ -168,7 +168,7 @@ def test_close_wakes_who_reads_and_the_connection_never_goes_back(
     assert server.connections == 2
 
 
-def test_one_reads_while_another_writes(client: httpx.Client, serve: Serve, hand_over: HandOver) -> None:
+def test_one_thread_reads_while_another_writes(client: httpx.Client, serve: Serve, hand_over: HandOver) -> None:
     data = bytes(range(256)) * 40_000  # more than the buffers on the way hold
     with client.stream("GET", serve(shout).url, headers=UPGRADE) as response, ThreadPoolExecutor(1) as executor:
         stream = hand_over(response)
@@ -202,7 +202,7 @@ def test_switching_without_being_asked_is_refused(client: httpx.Client, serve: S
             client.get(server.url, headers=headers)
 
 
-def test_a_request_for_another_protocol_may_be_answered_as_ever(client: httpx.Client, serve: Serve) -> None:
+def test_a_request_for_another_protocol_may_get_an_ordinary_response(client: httpx.Client, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         while True:
             await connection.request()
@@ -214,7 +214,7 @@ def test_a_request_for_another_protocol_may_be_answered_as_ever(client: httpx.Cl
     assert server.connections == 1
 
 
-def test_the_connection_of_an_ordinary_response_stays_the_pools(
+def test_the_connection_of_an_ordinary_response_belongs_to_the_pool(
     client: httpx.Client, serve: Serve, hand_over: HandOver
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -396,7 +396,7 @@ class WebSocket:
 
 
 @pytest.mark.parametrize("websocket_server", ["plain", "tls", "context"], indirect=True)
-def test_a_websocket_is_spoken_to_the_end(
+def test_a_websocket_works_until_its_close(
     make_client: MakeClient,
     certificates: Certificates,
     websocket_server: str,

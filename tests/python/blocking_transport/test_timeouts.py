@@ -26,7 +26,7 @@ async def _silent(connection: Connection) -> None:
     await connection.client_closed()
 
 
-def test_a_handshake_that_is_not_answered_is_a_connect_timeout(client: httpx.Client, serve: Serve) -> None:
+def test_an_unanswered_handshake_is_a_connect_timeout(client: httpx.Client, serve: Serve) -> None:
     server = serve(_silent)
     with pytest.raises(httpx.ConnectTimeout, match=f"127.0.0.1:{server.port}") as caught:
         client.get(server.url.replace("http:", "https:"), timeout=_only(connect=SHORT))
@@ -34,7 +34,7 @@ def test_a_handshake_that_is_not_answered_is_a_connect_timeout(client: httpx.Cli
     assert caught.value.bytes_sent == 0  # type: ignore[attr-defined]
 
 
-def test_a_head_that_does_not_come_is_a_read_timeout(client: httpx.Client, serve: Serve) -> None:
+def test_a_missing_response_head_is_a_read_timeout(client: httpx.Client, serve: Serve) -> None:
     server = serve(_silent)
     with pytest.raises(httpx.ReadTimeout, match=f"127.0.0.1:{server.port}") as caught:
         client.post(server.url, content=b"body", timeout=_only(read=SHORT))
@@ -145,7 +145,9 @@ def test_without_timeouts_a_request_waits(make_client: MakeClient, serve: Serve)
     server_saw.join()
 
 
-def test_a_timeout_of_one_request_does_not_stick_to_the_connection(client: httpx.Client, serve: Serve) -> None:
+def test_a_timeout_of_one_request_does_not_apply_to_the_next_on_the_connection(
+    client: httpx.Client, serve: Serve
+) -> None:
     answer = Gate()
 
     async def script(connection: Connection) -> None:

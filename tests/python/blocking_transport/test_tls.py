@@ -24,7 +24,7 @@ from support.certificates import CLIENT_KEY_PASSWORD, Certificates
 Serve = Callable[..., ScriptedServer]
 
 
-def test_both_tls_versions_are_spoken(client: httpx.Client, nginx: Nginx) -> None:
+def test_tls_1_2_and_tls_1_3_work(client: httpx.Client, nginx: Nginx) -> None:
     assert client.get(nginx.urls.tls13).headers["x-protocol"] == "TLSv1.3"
     assert client.get(nginx.urls.tls12).headers["x-protocol"] == "TLSv1.2"
 
@@ -46,7 +46,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_each_failure_of_verification_says_what_is_wrong(
+def test_each_verification_error_names_its_cause(
     client: httpx.Client, serve: Serve, certificates: Certificates, name: str
 ) -> None:
     server = serve(serve_ok, tls=getattr(certificates, name))
@@ -61,7 +61,7 @@ def test_each_failure_of_verification_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_verify_false_takes_any_certificate(
+def test_verify_false_accepts_any_certificate(
     make_client: MakeClient, serve: Serve, certificates: Certificates, name: str
 ) -> None:
     client = make_client(verify=False)
@@ -84,7 +84,7 @@ def test_sni_carries_the_host_and_no_address(client: httpx.Client, nginx: Nginx)
     assert "x-server-name" not in client.get(url).headers
 
 
-def test_the_sni_hostname_extension_names_whom_to_verify(
+def test_the_sni_hostname_extension_is_the_name_that_is_verified(
     client: httpx.Client, serve: Serve, certificates: Certificates, nginx: Nginx
 ) -> None:
     server = serve(serve_ok, tls=certificates.wrong_host)
@@ -146,7 +146,7 @@ def hashed_directory(tmp_path: Path, certificates: Certificates) -> Path:
     return tmp_path
 
 
-def test_a_client_certificate_is_shown_in_each_of_its_forms(
+def test_a_client_certificate_is_presented_in_each_of_its_forms(
     make_client: MakeClient, nginx: Nginx, certificates: Certificates
 ) -> None:
     identity = certificates.client
@@ -191,7 +191,7 @@ def test_a_server_that_breaks_off_the_handshake_is_a_connect_error(client: httpx
 
 
 @pytest.mark.parametrize("argument", ["verify", "cert", "key", "SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_a_file_that_is_not_there_is_named(
+def test_the_error_names_a_missing_file(
     argument: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     missing = str(tmp_path / "missing.pem")
@@ -209,7 +209,7 @@ def test_a_file_that_is_not_there_is_named(
         HTTPTransport(**arguments)  # type: ignore[arg-type]
 
 
-def test_files_that_hold_something_else_are_refused_at_construction(certificates: Certificates, tmp_path: Path) -> None:
+def test_files_without_certificates_are_refused_at_construction(certificates: Certificates, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("this is not PEM")
     client = certificates.client
@@ -264,7 +264,7 @@ class RefusesWithoutCertificate:
 
 @pytest.mark.parametrize("engine", ["core", "context", "stock"])
 @pytest.mark.parametrize("body", ["none", "whole", "streamed"])
-def test_the_alert_that_asks_for_a_certificate_is_told_although_a_write_met_the_reset_first(
+def test_the_alert_that_a_certificate_is_required_is_reported_even_if_a_write_met_a_reset_first(
     make_client: MakeClient, certificates: Certificates, engine: str, body: str
 ) -> None:
     context = ssl.create_default_context(cafile=certificates.ca_file)

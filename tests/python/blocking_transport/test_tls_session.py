@@ -141,7 +141,7 @@ def test_every_answer_is_that_of_httpxs_own_transport(
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_the_host_is_named_as_it_was_asked_for(
+def test_the_server_hostname_is_the_one_that_the_request_named(
     make_client: MakeClient, stock: Callable[..., httpx.Client], nginx: Nginx, host: str
 ) -> None:
     url = nginx.urls.tls13.replace("127.0.0.1", host)
@@ -162,7 +162,7 @@ def test_a_server_name_that_the_request_gives_is_the_host(
         assert ssl_object(response).server_hostname == ssl_object(expected).server_hostname == "localhost"
 
 
-def test_a_certificate_with_everything_in_it_is_decoded_as_by_python(
+def test_a_certificate_with_every_kind_of_field_is_decoded_as_by_python(
     make_client: MakeClient, stock: Callable[[Any], httpx.Client], serve: Serve, elaborate: Identity
 ) -> None:
     server = serve(serve_ok, tls=elaborate)
@@ -178,7 +178,7 @@ def test_a_certificate_with_everything_in_it_is_decoded_as_by_python(
     assert len(found["subjectAltName"]) == 8
 
 
-def test_without_files_in_memory_it_is_decoded_all_the_same(
+def test_a_certificate_is_decoded_even_without_memfd(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     leaf = ssl.PEM_cert_to_DER_cert(certificates.server.certificate.read_text().partition("-----END")[0] + _END)
@@ -198,7 +198,7 @@ def test_without_files_in_memory_it_is_decoded_all_the_same(
 _END = "-----END CERTIFICATE-----\n"
 
 
-def test_a_python_that_cannot_decode_says_what_it_can(
+def test_a_python_that_cannot_decode_certificates_offers_the_binary_form(
     make_client: MakeClient, nginx: Nginx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tls_session._decoded.cache_clear()
@@ -262,7 +262,7 @@ def test_it_answers_after_the_response_the_connection_and_the_client_are_gone(
     assert answers(response) == expected
 
 
-def test_a_response_tells_of_its_own_connection_not_of_the_next(
+def test_a_response_describes_its_own_connection_not_the_next(
     make_client: MakeClient, serve: Serve, certificates: Certificates
 ) -> None:
     """Of two servers behind one client; and what a caller does to a certificate stays with that caller."""
@@ -283,7 +283,7 @@ def test_plain_http_has_none(make_client: MakeClient, nginx: Nginx) -> None:
 
 
 @pytest.mark.parametrize("name", ["read", "write", "pending", "do_handshake", "unwrap", "context", "session"])
-def test_what_would_use_the_connection_is_refused_with_the_reason(
+def test_an_attribute_that_would_use_the_connection_is_refused_with_the_reason(
     make_client: MakeClient, nginx: Nginx, name: str
 ) -> None:
     found = ssl_object(make_client().get(nginx.urls.tls13))

@@ -103,7 +103,7 @@ def test_limits_on_a_shared_pool_bind_this_transport_alone(
     ],
     ids=["httpx's", "the SDKs'"],
 )
-def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
+def test_default_limits_of_a_library_have_no_effect_on_a_shared_pool(
     make_client: MakeClient, serve: Serve, new_pool: NewPool, limits: httpx.Limits
 ) -> None:
     pool = new_pool()
@@ -115,7 +115,7 @@ def test_limits_that_a_library_gives_unasked_bind_nothing_on_a_shared_pool(
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_the_librarys_defaults_are_those_that_bind_nothing(library: str) -> None:
+def test_the_ignored_limits_are_the_librarys_defaults(library: str) -> None:
     module = pytest.importorskip(library)
     client = module.Client(trust_env=False)
     stock = client._transport._pool
@@ -130,7 +130,7 @@ def test_the_librarys_defaults_are_those_that_bind_nothing(library: str) -> None
 
 
 @pytest.mark.parametrize("end", ["pool.close", "pool.drain", "client.close"])
-def test_a_request_that_waits_at_the_limit_of_its_transport_is_told_of_the_end(
+def test_a_request_that_waits_at_the_limit_of_its_transport_is_refused_when_the_pool_ends(
     make_client: MakeClient, serve: Serve, new_pool: NewPool, end: str
 ) -> None:
     """Nothing else ends its wait: it has no timeout, and the one place stays taken."""
@@ -149,7 +149,7 @@ def test_a_request_that_waits_at_the_limit_of_its_transport_is_told_of_the_end(
     assert len(server.requests) == 1
 
 
-def test_a_waiting_request_gets_the_connection_that_comes_free(make_client: MakeClient, serve: Serve) -> None:
+def test_a_waiting_request_gets_the_connection_that_is_returned(make_client: MakeClient, serve: Serve) -> None:
     client = make_client(limits=httpx.Limits(max_connections=1))
     server = serve(serve_ok)
     with ThreadPoolExecutor(1) as threads:
@@ -184,7 +184,7 @@ def pool_of_one(request: pytest.FixtureRequest, new_pool: NewPool) -> dict[str, 
     return {"pool": new_pool()} if request.param == "a shared pool" else {}
 
 
-def test_the_longest_idle_connection_is_closed_for_one_more(
+def test_the_longest_idle_connection_is_closed_for_a_new_one(
     make_client: MakeClient, serve: Serve, pool_of_one: dict[str, Any]
 ) -> None:
     client = make_client(limits=httpx.Limits(max_keepalive_connections=1), **pool_of_one)
@@ -201,7 +201,7 @@ def test_the_longest_idle_connection_is_closed_for_one_more(
     [httpx.Limits(max_keepalive_connections=0), httpx.Limits(keepalive_expiry=0)],
     ids=["no connections", "no time"],
 )
-def test_without_keepalive_no_connection_stays_and_none_is_handed_on(
+def test_without_keepalive_no_connection_stays_open_or_is_reused(
     make_client: MakeClient, serve: Serve, pool_of_one: dict[str, Any], limits: httpx.Limits
 ) -> None:
     limits = httpx.Limits(
@@ -227,13 +227,13 @@ def test_keepalive_limits_on_a_shared_pool_bind_this_transport_alone(
     _get_all(bound, theirs, 5)
     theirs.wait_until(lambda counts: counts.connections == 5 and counts.open == 2, "all but two connections close")
     assert others.counts.open == 5
-    # What the other gives back is the other's.
+    # A connection that the other transport returns counts for the other.
     _get_all(free, theirs, 5)
     assert pool.get_stats()["idle_connections"] == 10
     assert theirs.counts.open == 5
 
 
-def test_an_idle_connection_of_a_transport_goes_when_its_keepalive_expires_and_others_stay(
+def test_an_idle_connection_of_a_transport_is_closed_when_its_keepalive_expires_and_others_stay(
     make_client: MakeClient, serve: Serve, new_pool: NewPool
 ) -> None:
     pool = new_pool()
@@ -279,11 +279,11 @@ def test_connections_that_a_closed_transport_left_serve_others(
     assert server.connections == 1
 
 
-def test_an_idle_connection_goes_when_its_keepalive_expires(make_client: MakeClient, serve: Serve) -> None:
+def test_an_idle_connection_is_closed_when_its_keepalive_expires(make_client: MakeClient, serve: Serve) -> None:
     client = make_client(limits=httpx.Limits(keepalive_expiry=0.05))
     server = serve(serve_ok)
     client.get(server.url)
-    # Nobody asks for anything: the pool's own watch must see to it.
+    # No request is made: the pool's own upkeep must close it.
     server.wait_until(lambda counts: counts.open == 0, "the idle connection close")
 
 

@@ -18,7 +18,7 @@ Serve = Callable[..., ScriptedServer]
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n"
 
-#: Read, and clear in its meaning: the connection goes on.
+#: Read and unambiguous: the connection is used again.
 CLEAR = {
     "the same content-length twice": OK + b"content-length: 2\r\nContent-Length: 2\r\n\r\nok",
     "content-length as a list of equal numbers": OK + b"content-length: 2, 2\r\n\r\nok",
@@ -137,7 +137,7 @@ def _answering_first(answer: bytes) -> Script:
 
 
 @pytest.mark.parametrize("answer", READ.values(), ids=READ.keys())
-def test_it_is_read_as_httpx_reads_it(client: httpx.Client, byte_server: ByteServer, answer: bytes) -> None:
+def test_a_response_is_read_as_httpx_reads_it(client: httpx.Client, byte_server: ByteServer, answer: bytes) -> None:
     expected = read_with_h11(answer)
     assert expected.refused is None
     assert read_with(client, byte_server, answer) == expected
@@ -146,7 +146,7 @@ def test_it_is_read_as_httpx_reads_it(client: httpx.Client, byte_server: ByteSer
 
 
 @pytest.mark.parametrize("answer", AT_THE_BORDER.values(), ids=AT_THE_BORDER.keys())
-def test_what_httpx_refuses_beside_it_is_refused_too(
+def test_a_response_that_httpx_refuses_is_refused_too(
     client: httpx.Client, byte_server: ByteServer, answer: bytes
 ) -> None:
     expected, ours = read_with_h11(answer), read_with(client, byte_server, answer)
@@ -156,7 +156,7 @@ def test_what_httpx_refuses_beside_it_is_refused_too(
 
 
 @pytest.mark.parametrize("answer", STRICTER.values(), ids=STRICTER.keys())
-def test_these_alone_are_refused_here_and_read_by_httpx(
+def test_only_these_responses_are_refused_here_and_read_by_httpx(
     client: httpx.Client, byte_server: ByteServer, answer: bytes
 ) -> None:
     assert read_with_h11(answer).refused is None
@@ -164,7 +164,7 @@ def test_these_alone_are_refused_here_and_read_by_httpx(
 
 
 @pytest.mark.parametrize("answer", CLEAR.values(), ids=CLEAR.keys())
-def test_an_answer_that_is_clear_leaves_its_connection_in_use(
+def test_an_unambiguous_response_leaves_its_connection_in_use(
     client: httpx.Client, serve: Serve, answer: bytes
 ) -> None:
     server = serve(_answering_first(answer))
@@ -174,7 +174,7 @@ def test_an_answer_that_is_clear_leaves_its_connection_in_use(
 
 
 @pytest.mark.parametrize("answer", IN_DOUBT.values(), ids=IN_DOUBT.keys())
-def test_an_answer_in_doubt_is_read_and_its_connection_closed(
+def test_an_ambiguous_response_is_read_and_its_connection_closed(
     client: httpx.Client, serve: Serve, answer: bytes
 ) -> None:
     server = serve(_answering_first(answer))
@@ -184,7 +184,7 @@ def test_an_answer_in_doubt_is_read_and_its_connection_closed(
 
 
 @pytest.mark.parametrize("answer", IN_DOUBT.values(), ids=IN_DOUBT.keys())
-def test_bytes_behind_an_answer_in_doubt_reach_no_other_request(
+def test_bytes_after_an_ambiguous_response_reach_no_other_request(
     client: httpx.Client, serve: Serve, answer: bytes
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -201,7 +201,7 @@ def test_bytes_behind_an_answer_in_doubt_reach_no_other_request(
     assert server.connections == 2
 
 
-def test_it_is_read_by_accelerated_clients_and_by_a_pool(
+def test_accelerated_clients_and_a_pool_read_the_same_responses(
     serve: Serve, new_pool: Callable[..., SimpleConnectionPool]
 ) -> None:
     server = serve(_answering_first(IN_DOUBT["LF alone all through the head"]))
@@ -266,7 +266,7 @@ def _single_spaced(reading: Reading) -> tuple[tuple[bytes, bytes], ...]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_changed_at_random_it_is_read_as_httpx_reads_it(seed: int, byte_server: ByteServer) -> None:
+def test_a_randomly_changed_response_is_read_as_httpx_reads_it(seed: int, byte_server: ByteServer) -> None:
     rng = random.Random(seed)  # always the same changes, so that a failure can be met again
     different = []
     with httpx.Client(transport=HTTPTransport(), timeout=20) as client:

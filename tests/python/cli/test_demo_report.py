@@ -55,7 +55,7 @@ def test_a_connection_that_the_pool_does_not_know_is_a_problem() -> None:
     assert verdict([row()], pool(opened=1), 2)
 
 
-def test_of_a_real_provider_nobody_asks_how_many_connections_it_saw() -> None:
+def test_with_a_real_provider_its_connections_are_not_counted() -> None:
     assert verdict([row("stock"), row()], pool(), None) == []
 
 
@@ -94,7 +94,7 @@ def test_the_parts_of_a_phase_add_up() -> None:
     assert len(whole.latencies) == 6
 
 
-def test_stock_and_accelerated_stand_beside_each_other_in_one_table() -> None:
+def test_one_table_shows_stock_beside_accelerated() -> None:
     console = Console(width=140)
     streamed = Row("stock", "streamed", 4, Counter(), [0.02] * 4, [0.0123] * 4, 2.0, 0.04)
     with console.capture() as capture:
@@ -105,7 +105,7 @@ def test_stock_and_accelerated_stand_beside_each_other_in_one_table() -> None:
     assert "accelerated" in lines[first + 1]
     (line,) = [line for line in lines if "streamed" in line]
     assert "12.30" in line  # the first token
-    assert "n/a" in line  # connections that nobody could count
+    assert "n/a" in line  # connections that cannot be counted
 
 
 def test_the_figures_become_a_picture(tmp_path: Path) -> None:
@@ -116,7 +116,9 @@ def test_the_figures_become_a_picture(tmp_path: Path) -> None:
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_it_says_how_to_get_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_report_says_how_to_get_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
@@ -124,7 +126,7 @@ def test_without_matplotlib_it_says_how_to_get_the_picture(tmp_path: Path, monke
     assert not (tmp_path / "demo.png").exists()
 
 
-def test_a_picture_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_does_not_fail_the_demo(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "file").touch()
     assert "No picture: " in _draw([row("stock"), row()], tmp_path / "file" / "demo.png")

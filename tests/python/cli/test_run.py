@@ -70,7 +70,7 @@ def test_python_is_the_one_beside_when_path_has_none(launch: Run) -> None:
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-def test_workers_have_it_too(method: str, launch: Run, tmp_path: Path) -> None:
+def test_workers_are_accelerated_too(method: str, launch: Run, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import multiprocessing, sys\n"
@@ -82,7 +82,7 @@ def test_workers_have_it_too(method: str, launch: Run, tmp_path: Path) -> None:
     assert done.stdout == "[True, True, True, True]\n", done.stderr
 
 
-def test_a_program_that_the_program_starts_has_it_too(launch: Run) -> None:
+def test_a_child_program_is_accelerated_too(launch: Run) -> None:
     outer = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {IS_THERE!r}]))"
     assert launch(sys.executable, "-c", outer).stdout == "True\n"
 
@@ -154,7 +154,7 @@ def test_turned_off_the_program_is_exactly_what_it_would_be(launch: Run, tmp_pat
     assert under_run.stdout == stock(sys.executable, "-c", program, cwd=tmp_path, **off)
 
 
-def test_one_run_in_another_is_one(launch: Run) -> None:
+def test_nested_runs_act_as_one(launch: Run) -> None:
     program = "import os; print(os.environ['PYTHONPATH'])"
     nested = launch(sys.executable, "-m", "fast_litellm", "run", sys.executable, "-c", program)
     assert nested.stdout.strip() == BOOTSTRAP
@@ -182,7 +182,7 @@ def test_without_a_command_it_says_how_to_give_one(launch: Run) -> None:
     assert "fast-litellm run python program.py" in done.stderr
 
 
-def test_an_option_of_its_own_it_has_none(launch: Run) -> None:
+def test_the_launcher_has_no_options_of_its_own(launch: Run) -> None:
     done = launch("--fast", "python")
     assert done.returncode == 2
     assert "no such option: --fast" in done.stderr
@@ -194,7 +194,7 @@ def test_its_help_is_its_own(launch: Run) -> None:
     assert done.stdout.startswith("Usage: fast-litellm run COMMAND")
 
 
-def test_a_command_that_is_not_there_is_named_with_what_to_do(launch: Run) -> None:
+def test_a_missing_command_is_named_with_a_remedy(launch: Run) -> None:
     done = launch("no-such-program", "-x")
     assert done.returncode == 127
     assert "no-such-program: no such command on PATH, nor beside" in done.stderr

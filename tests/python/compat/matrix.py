@@ -24,7 +24,7 @@ from .cells import CELLS, Cell
 from .reporting import STATUS
 from .sdk_cells import SDK_CELLS, SdkCell
 
-#: litellm as it comes; the same without its aiohttp transport, so that httpx's own is what speaks; ours.
+#: Unmodified litellm; litellm without its aiohttp transport, so that it uses httpx's own; accelerated litellm.
 MODES = ("stock", "httpx", "accelerated")
 #: Seconds for one cell, or for importing litellm; only what hangs takes them.
 PATIENCE = 300.0

@@ -19,12 +19,12 @@ def names(latest: dict[str, str], locked: dict[str, str] = LOCKED) -> list[str]:
     return [combination.name for combination in canary.combinations(locked, latest)]
 
 
-def test_what_is_the_newest_already_has_no_environment_of_its_own() -> None:
+def test_a_package_that_is_the_newest_already_has_no_environment_of_its_own() -> None:
     assert names(LOCKED) == ["all of them", "SDKs without litellm", "LiteLLM proxy"]
     assert names({**LOCKED, "litellm": "2.0"}) == ["all of them", "SDKs without litellm", "LiteLLM proxy"]
 
 
-def test_of_several_that_are_newer_each_is_tried_alone() -> None:
+def test_each_newer_package_is_tried_alone() -> None:
     latest = {**LOCKED, "openai": "2.0", "trio": "1.1"}
     assert names(latest)[:2] == ["openai alone", "trio alone"]
     alone = canary.combinations(LOCKED, latest)[0]
@@ -49,7 +49,7 @@ def test_a_package_that_is_not_installed_here_is_pinned_to_nothing() -> None:
     ],
     ids=["not carried", "tls by a context", "no client", "a difference"],
 )
-def test_it_is_a_loss(outcome: Outcome) -> None:
+def test_a_lost_acceleration_or_a_difference_is_a_loss(outcome: Outcome) -> None:
     assert outcome.is_loss
 
 

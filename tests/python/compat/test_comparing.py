@@ -34,11 +34,11 @@ def test_equal_and_carried_is_through_the_pool() -> None:
 @pytest.mark.parametrize(
     "ours", [outcome(pool=0), outcome(pool=2), outcome(pool=1, requests_stock={"instrumented": 1})]
 )
-def test_what_the_pool_did_not_carry_is_stock(ours: dict[str, Any]) -> None:
+def test_a_request_that_the_pool_did_not_carry_is_stock(ours: dict[str, Any]) -> None:
     assert judge(CELL, outcomes(ours)).state == "stock"
 
 
-def test_what_is_not_sent_through_httpx_at_all_is_told() -> None:
+def test_a_request_that_bypasses_httpx_is_reported() -> None:
     bypassing = outcome(requests=[request("Host: a", "User-Agent: Python/3.11 aiohttp/3.14.5")])
     assert "aiohttp itself" in str(judge(CELL, outcomes(bypassing, bypassing)))
 

@@ -21,7 +21,7 @@ def report() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
-def test_a_call_goes_through_the_pool_and_nobody_sees_a_difference(report: dict[str, Any], cell: Cell) -> None:
+def test_a_call_goes_through_the_pool_without_a_visible_difference(report: dict[str, Any], cell: Cell) -> None:
     verdict = comparing.judge(cell, report["cells"][cell.name])
     expected = comparing.NOT_OFFERED if cell in NOT_OFFERED else comparing.POOL
     assert verdict.state == expected, str(verdict)
@@ -53,6 +53,6 @@ def test_the_patch_found_every_point(report: dict[str, Any]) -> None:
     assert "missing" not in report["patch"]["points"].values()
 
 
-def test_no_worker_left_something_behind(report: dict[str, Any]) -> None:
+def test_no_worker_reports_leaked_objects_or_warnings(report: dict[str, Any]) -> None:
     for complaint in ("never retrieved", "never awaited", "Unclosed", "ResourceWarning", "Fatal Python error"):
         assert complaint not in report["stderr"]["accelerated"]

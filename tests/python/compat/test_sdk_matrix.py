@@ -19,7 +19,7 @@ def report() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cell", HERE, ids=lambda cell: cell.name)
-def test_a_call_of_an_sdk_goes_through_the_pool_and_nobody_sees_a_difference(
+def test_a_call_of_an_sdk_goes_through_the_pool_without_a_visible_difference(
     report: dict[str, Any], cell: SdkCell
 ) -> None:
     verdict = comparing.judge(cell, report["cells"][cell.name])

@@ -137,7 +137,7 @@ def complete(openai_server: Any, mode: Mode) -> Callable[..., Any]:
     return call
 
 
-class Told:
+class Reported:
     """What get_patch_status() counted since this was made."""
 
     def __init__(self) -> None:
@@ -193,8 +193,8 @@ def carried() -> Carried:
 
 
 @pytest.fixture
-def told(litellm: Any) -> Told:
-    return Told()
+def reported(litellm: Any) -> Reported:
+    return Reported()
 
 
 class Counted:
@@ -241,7 +241,7 @@ def in_module() -> Callable[..., Any]:
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    """A port where nobody listens: bound, so that nobody else gets it meanwhile."""
+    """A port without a listener: bound, so that no other process gets it meanwhile."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -17,14 +17,14 @@ from support.addresses import refusing_port
 Through = Callable[[Any], bool]
 
 
-def test_a_completion_comes_back_and_the_pool_carried_it(
-    accelerated: Any, complete: Callable[..., Any], told: Any, counted: Any, carried: Any
+def test_a_completion_is_answered_through_the_pool(
+    accelerated: Any, complete: Callable[..., Any], reported: Any, counted: Any, carried: Any
 ) -> None:
     for number in range(5):
         answer = complete(accelerated, f"text {number}")
         assert answer.choices[0].message.content == f"text {number}"
-    assert told.accelerated >= 1
-    assert told.stock_requests == {}
+    assert reported.accelerated >= 1
+    assert reported.stock_requests == {}
     assert counted.requests == carried.requests == 5
     assert counted.connections <= 1  # 0: the pool still had one
 
@@ -42,12 +42,12 @@ def test_two_clients_share_the_pools_connections(
     assert counted.connections <= 1
 
 
-def test_a_streamed_completion_arrives_in_pieces(accelerated: Any, complete: Callable[..., Any], told: Any) -> None:
+def test_a_streamed_completion_arrives_in_pieces(accelerated: Any, complete: Callable[..., Any], reported: Any) -> None:
     chunks = complete(accelerated, "one two three four", stream=True)
     pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
     assert len(pieces) > 1
     assert "".join(pieces) == "one two three four"
-    assert told.accelerated >= 1
+    assert reported.accelerated >= 1
 
 
 def test_an_abandoned_stream_costs_its_connection_and_nothing_else(
@@ -88,9 +88,7 @@ def test_a_server_that_is_not_there_is_a_connection_error(
         complete(accelerated, "anyone?", api_base=f"https://127.0.0.1:{unused_port}/v1")
 
 
-def test_a_server_that_is_back_is_reached_at_the_next_call_whatever_failed_before(
-    accelerated: Any, complete: Callable[..., Any]
-) -> None:
+def test_the_next_call_reaches_a_server_that_is_back(accelerated: Any, complete: Callable[..., Any]) -> None:
     port = refusing_port()
     base = f"http://127.0.0.1:{port}/v1"
     for _ in range(6):  # as the fallbacks of a Router do
@@ -101,12 +99,12 @@ def test_a_server_that_is_back_is_reached_at_the_next_call_whatever_failed_befor
 
 
 def test_the_sdks_own_client_is_accelerated(
-    accelerated: Any, openai_server: Any, told: Any, goes_through_the_pool: Through, mode: Any
+    accelerated: Any, openai_server: Any, reported: Any, goes_through_the_pool: Through, mode: Any
 ) -> None:
     client = mode.openai(base_url=openai_server.base_url, api_key="sk-nothing", max_retries=0)
     assert goes_through_the_pool(client._client)
     assert mode.do(_models(client))
-    assert told.accelerated == 1
+    assert reported.accelerated == 1
     mode.do(client.close())
 
 
@@ -148,7 +146,7 @@ def test_many_tasks_get_each_its_own_answer(accelerated: Any, openai_server: Any
 
 
 def test_one_event_loop_after_the_other_uses_the_same_connection(
-    accelerated: Any, openai_server: Any, counted: Any, told: Any, run: Any
+    accelerated: Any, openai_server: Any, counted: Any, reported: Any, run: Any
 ) -> None:
     async def ask() -> None:
         await accelerated.acompletion(
@@ -163,13 +161,13 @@ def test_one_event_loop_after_the_other_uses_the_same_connection(
         asyncio.run(ask())
     assert counted.requests == 5
     assert counted.connections <= 1
-    assert told.stock_requests == {}
+    assert reported.stock_requests == {}
 
 
 def test_force_ipv4_is_kept(
     accelerated: Any,
     openai_server: Any,
-    told: Any,
+    reported: Any,
     monkeypatch: pytest.MonkeyPatch,
     goes_through_the_pool: Through,
     mode: Any,
@@ -179,8 +177,8 @@ def test_force_ipv4_is_kept(
     assert goes_through_the_pool(handler.client)
     address = mode.do(handler.get(f"{openai_server.base_url}/models")).extensions["network_stream"]
     assert address.get_extra_info("client_addr")[0] == "127.0.0.1"
-    assert told.accelerated == 1
-    assert told.fallbacks == {}
+    assert reported.accelerated == 1
+    assert reported.fallbacks == {}
     mode.do(handler.close())
 
 
@@ -212,10 +210,10 @@ def test_the_statistics_name_the_pool(accelerated: Any, complete: Callable[..., 
 
 
 def test_a_call_made_before_the_patch_does_not_keep_its_client(
-    litellm: Any, complete: Callable[..., Any], told: Any
+    litellm: Any, complete: Callable[..., Any], reported: Any
 ) -> None:
     complete(litellm, "before")
-    assert told.accelerated == 0
+    assert reported.accelerated == 0
     fast_litellm.apply_acceleration()
     assert complete(litellm, "after").choices[0].message.content == "after"
-    assert told.accelerated >= 1
+    assert reported.accelerated >= 1

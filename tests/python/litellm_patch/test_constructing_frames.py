@@ -1,4 +1,4 @@
-"""The frames between a client and who constructs it: looked at, and left as they were."""
+"""The frames between a client and the code that constructs it are read, and not changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fast_litellm.litellm_patch import scope
 
 
 class _Client(httpx.Client):
-    """Finds out who constructs it."""
+    """Finds the module that constructs it."""
 
     def __init__(self) -> None:
         self.found = scope.current(self)
@@ -27,7 +27,7 @@ class _Thing:
 
 
 def _constructed_by(module: str, construct: str, **names: object) -> str:
-    """Who a client finds that this expression constructs in a module of that name."""
+    """The module that a client finds which this expression constructs in a module of that name."""
     client: Any = eval(construct, {"__name__": module, **names})
     found: str = client.found.name
     return found
@@ -42,11 +42,11 @@ def test_a_function_that_constructs_a_client_frees_what_it_deletes() -> None:
 
 
 @pytest.mark.parametrize("module", ["litellm.llms", "openai._base_client"])
-def test_a_subclass_is_not_who_constructs(module: str) -> None:
+def test_a_subclass_is_not_the_constructing_code(module: str) -> None:
     assert _constructed_by(module, "Client()", Client=_Client) == module
 
 
-def test_a_tracer_around_the_constructor_is_not_who_constructs() -> None:
+def test_a_tracer_around_the_constructor_is_not_the_constructing_code() -> None:
     class Traced(_Client):
         pass
 

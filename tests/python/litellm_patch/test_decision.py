@@ -53,7 +53,7 @@ def test_plain_arguments_are_handed_on() -> None:
     )
 
 
-def test_what_the_pool_does_not_speak_is_the_stock_transports() -> None:
+def test_a_client_that_the_pool_cannot_serve_gets_the_stock_transport() -> None:
     assert decided(http2=True) == Stock("http2: not yet")
     assert decided(http1=False) == Stock("http1 disabled")
 
@@ -92,7 +92,7 @@ def test_a_client_certificate_is_loaded_into_the_users_context_as_httpx_does(cer
     assert loaded == [str(certificates.client.combined)]
 
 
-def test_what_httpx_refuses_it_is_left_to_refuse() -> None:
+def test_arguments_that_httpx_refuses_are_passed_to_httpx() -> None:
     assert decided(verify=CONTEXT, cert="/no/such/file.pem") == Stock("refused: FileNotFoundError")
     assert decided(verify=object()) == Stock("ssl context: not the interpreter's own kind")
 
@@ -116,7 +116,7 @@ def test_a_key_log_is_written_by_a_context(monkeypatch: pytest.MonkeyPatch, tmp_
     )
 
 
-def test_what_another_library_trusts_by_itself_is_for_it_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_trust_of_another_library_comes_from_that_library(monkeypatch: pytest.MonkeyPatch) -> None:
     library = of_module(pytest.importorskip("httpx2"))
     decision = decided(library=library)
     assert isinstance(decision, Accelerate)

@@ -69,13 +69,13 @@ def client(
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_what_a_proxy_carries_is_left_to_the_stock_transport_and_counted(
+def test_requests_through_a_proxy_use_the_stock_transport_and_are_counted(
     variable: str,
     client: Make,
     mode: Any,
     origin: ScriptedServer,
     proxy: ScriptedServer,
-    told: Any,
+    reported: Any,
     carried: Any,
     monkeypatch: pytest.MonkeyPatch,
     goes_through_the_pool: Through,
@@ -87,15 +87,15 @@ def test_what_a_proxy_carries_is_left_to_the_stock_transport_and_counted(
     assert origin.requests == []
     assert carried.requests == 0
     assert goes_through_the_pool(proxied)  # what no proxy carries
-    assert {"proxy: not yet": 1} in (told.fallbacks, {"proxy: not yet": told.stock_requests.get("proxy", 0)})
+    assert {"proxy: not yet": 1} in (reported.fallbacks, {"proxy: not yet": reported.stock_requests.get("proxy", 0)})
 
 
-def test_what_no_proxy_is_for_goes_through_the_pool(
+def test_requests_without_a_proxy_go_through_the_pool(
     client: Make,
     mode: Any,
     origin: ScriptedServer,
     proxy: ScriptedServer,
-    told: Any,
+    reported: Any,
     carried: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -104,10 +104,10 @@ def test_what_no_proxy_is_for_goes_through_the_pool(
     assert mode.do(client().get(f"{origin.url}/x")).content == b"GET /x"
     assert proxy.requests == []
     assert carried.requests == 1
-    assert told.stock_requests == {}
+    assert reported.stock_requests == {}
 
 
-def test_a_client_told_not_to_trust_the_environment_does_not(
+def test_a_client_with_trust_env_false_ignores_the_environment(
     accelerated: Any,
     in_module: Make,
     mode: Any,
@@ -185,12 +185,12 @@ def test_a_host_that_was_asked_for_while_proxies_were_turned_off_is_asked_for_ag
     run(handler.close())
 
 
-def test_who_replaces_the_look_for_proxies_is_heard(
+def test_a_replacement_for_the_search_for_proxies_is_called(
     accelerated: Any,
     origin: ScriptedServer,
     proxy: ScriptedServer,
     carried: Any,
-    told: Any,
+    reported: Any,
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,7 +206,7 @@ def test_who_replaces_the_look_for_proxies_is_heard(
 @pytest.mark.parametrize(
     "name", ["", "HTTP_PROXY", "https_proxy", "All_Proxy", "NO_PROXY", "x_PROXY", "PROXY", "_proxy"]
 )
-def test_an_environment_without_proxies_is_known_at_a_glance(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_an_environment_that_may_name_a_proxy_is_searched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for each in list(os.environ):
         if each.lower().endswith("_proxy"):
             monkeypatch.delenv(each)
@@ -223,7 +223,7 @@ def test_aiohttps_own_trust_in_the_environment_is_kept(
     origin: ScriptedServer,
     proxy: ScriptedServer,
     carried: Any,
-    told: Any,
+    reported: Any,
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -240,12 +240,12 @@ def test_aiohttps_own_trust_in_the_environment_is_kept(
     run(handler.close())
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine")
     handler = handlers.AsyncHTTPHandler()
-    assert told.fallbacks == {"aiohttp_trust_env with a netrc file": 1}
+    assert reported.fallbacks == {"aiohttp_trust_env with a netrc file": 1}
     run(handler.close())
 
 
 def test_a_shared_session_of_aiohttp_is_not_used_and_that_is_counted(
-    accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any
+    accelerated: Any, origin: ScriptedServer, reported: Any, carried: Any, run: Any
 ) -> None:
     async def call() -> bytes:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
@@ -258,8 +258,8 @@ def test_a_shared_session_of_aiohttp_is_not_used_and_that_is_counted(
 
     assert run(call()) == b"GET /x"
     assert carried.requests == 1
-    assert told.not_used == {"shared_session": 1}
-    assert told.fallbacks == {}
+    assert reported.not_used == {"shared_session": 1}
+    assert reported.fallbacks == {}
 
 
 #: A tracer as litellm makes one of for each of its sessions since 1.109.
@@ -278,7 +278,7 @@ made.on_request_start.append(waits)
 
 
 def test_a_shared_session_with_litellms_own_tracer_is_not_used_and_that_is_counted(
-    accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any, in_module: Any
+    accelerated: Any, origin: ScriptedServer, reported: Any, carried: Any, run: Any, in_module: Any
 ) -> None:
     heard: list[Any] = []
 
@@ -292,8 +292,8 @@ def test_a_shared_session_with_litellms_own_tracer_is_not_used_and_that_is_count
 
     assert run(call()) == b"GET /x"
     assert carried.requests == 1
-    assert told.not_used == {"shared_session": 1}
-    assert told.fallbacks == {}
+    assert reported.not_used == {"shared_session": 1}
+    assert reported.fallbacks == {}
     assert heard == []
 
 
@@ -319,7 +319,7 @@ def test_the_session_that_this_litellms_proxy_shares_is_a_plain_one(accelerated:
 
 @pytest.mark.parametrize("whose", ["added to litellm's", "beside litellm's", "in litellm's name", "its context"])
 def test_a_shared_session_with_a_tracer_of_the_callers_is_used(
-    whose: str, accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any, in_module: Any
+    whose: str, accelerated: Any, origin: ScriptedServer, reported: Any, carried: Any, run: Any, in_module: Any
 ) -> None:
     heard: list[Any] = []
 
@@ -350,11 +350,11 @@ def test_a_shared_session_with_a_tracer_of_the_callers_is_used(
     run(call())
     assert len(heard) == 1
     assert carried.requests == 0
-    assert told.fallbacks == {"shared_session: one of the caller's own making": 1}
+    assert reported.fallbacks == {"shared_session: one of the caller's own making": 1}
 
 
 def test_a_shared_session_that_does_more_than_the_pool_would_is_used(
-    accelerated: Any, origin: ScriptedServer, told: Any, carried: Any, run: Any
+    accelerated: Any, origin: ScriptedServer, reported: Any, carried: Any, run: Any
 ) -> None:
     async def call() -> None:
         async with aiohttp.ClientSession(headers={"x-mine": "yes"}) as session:
@@ -365,10 +365,10 @@ def test_a_shared_session_that_does_more_than_the_pool_would_is_used(
     run(call())
     assert origin.requests[0].header("x-mine") == "yes"
     assert carried.requests == 0
-    assert told.fallbacks == {"shared_session: one of the caller's own making": 1}
+    assert reported.fallbacks == {"shared_session: one of the caller's own making": 1}
 
 
-def test_what_makes_a_session_more_than_a_plain_one(run: Any) -> None:
+def test_each_option_of_a_session_makes_it_more_than_a_plain_one(run: Any) -> None:
     class Mine(aiohttp.ClientSession):
         pass
 
@@ -398,7 +398,7 @@ def test_what_makes_a_session_more_than_a_plain_one(run: Any) -> None:
     assert run(answers()) == [True, True] + [False] * 10
 
 
-def test_keepalive_probes_that_litellm_is_told_to_set_are_set(
+def test_keepalive_probes_that_litellm_is_configured_to_set_are_set(
     accelerated: Any, origin: ScriptedServer, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handlers = accelerated.llms.custom_httpx.http_handler
@@ -424,7 +424,7 @@ def test_keepalive_probes_that_litellm_is_told_to_set_are_set(
 @pytest.mark.parametrize(
     ("variable", "constant", "expected"), [(None, 15, None), ("7", 7, 7.0), ("0", 0, 0.0), ("-1", -1, None)]
 )
-def test_an_idle_time_is_taken_over_where_the_user_chose_it(
+def test_an_idle_time_that_the_user_set_is_adopted(
     variable: str | None, constant: int, expected: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIOHTTP_KEEPALIVE_TIMEOUT", raising=False)
@@ -440,12 +440,12 @@ def test_an_idle_time_is_taken_over_where_the_user_chose_it(
 
 
 @pytest.mark.parametrize("how", ["litellm.ssl_verify", "SSL_VERIFY", "argument"])
-def test_verification_that_litellm_is_told_to_leave_out_is_left_out(
+def test_verification_that_litellm_is_configured_to_skip_is_skipped(
     how: str,
     accelerated: Any,
     openai_server: Any,
     mode: Any,
-    told: Any,
+    reported: Any,
     monkeypatch: pytest.MonkeyPatch,
     goes_through_the_pool: Through,
 ) -> None:
@@ -457,12 +457,12 @@ def test_verification_that_litellm_is_told_to_leave_out_is_left_out(
     handler = mode.handler(accelerated, **({"ssl_verify": False} if how == "argument" else {}))
     assert goes_through_the_pool(handler.client)
     assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
-    assert told.fallbacks == {}
+    assert reported.fallbacks == {}
     mode.do(handler.close())
 
 
 @pytest.mark.parametrize("how", ["litellm.ssl_verify", "SSL_VERIFY", "SSL_CERT_FILE"])
-def test_a_bundle_that_litellm_is_told_of_is_the_one_that_counts(
+def test_a_bundle_that_litellm_is_configured_with_is_used(
     how: str,
     accelerated: Any,
     openai_server: Any,

@@ -103,7 +103,7 @@ def handler(accelerated: Any, mode: Any) -> Iterator[Callable[..., Handler]]:
 
 
 @pytest.mark.parametrize("method", ["put", "delete"])
-def test_a_method_that_may_be_sent_again_is_sent_again_as_it_was(
+def test_a_method_that_may_be_sent_again_is_sent_again_unchanged(
     method: str, drop: str, serve: Serve, handler: Any
 ) -> None:
     server = serve(dropping(drop, ok))
@@ -126,7 +126,7 @@ def test_a_post_that_the_server_read_is_sent_once(method: str, drop: str, serve:
     assert len(server.requests) == len(client.sent) == 2
 
 
-def test_a_post_with_an_idempotency_key_is_sent_again_as_it_was(drop: str, serve: Serve, handler: Any) -> None:
+def test_a_post_with_an_idempotency_key_is_sent_again_unchanged(drop: str, serve: Serve, handler: Any) -> None:
     payload = b'{"prompt": "' + b"x" * 256 + b'"}'
     server = serve(dropping(drop, ok))
     client = handler(server.url)

@@ -57,23 +57,23 @@ def content_of(answer: Any) -> str:
 @under_httpx
 @with_a_client
 @pytest.mark.parametrize("layer", ["httpcore", "httpx"])
-def test_respx(layer: str, accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any) -> None:
+def test_respx(layer: str, accelerated: Any, complete: Callable[..., Any], counted: Any, reported: Any) -> None:
     respx = pytest.importorskip("respx")
     with respx.mock(using=layer) as router:
         route = router.post(path="/v1/chat/completions").respond(json=ANSWER)
         assert content_of(complete(accelerated)) == "mocked"
         assert route.call_count == 1
     assert counted.requests == 0
-    assert told.instrumented == (layer == "httpcore")  # the other mocks above the transport
+    assert reported.instrumented == (layer == "httpcore")  # the other mocks above the transport
     assert content_of(complete(accelerated, "after")) == "after"
     assert counted.requests == 1
-    assert told.instrumented == (layer == "httpcore")
+    assert reported.instrumented == (layer == "httpcore")
 
 
 @under_httpx
 @with_a_client
 def test_pytest_httpx(
-    accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, request: pytest.FixtureRequest
+    accelerated: Any, complete: Callable[..., Any], counted: Any, reported: Any, request: pytest.FixtureRequest
 ) -> None:
     pytest.importorskip("pytest_httpx")
     httpx_mock = request.getfixturevalue("httpx_mock")
@@ -81,18 +81,18 @@ def test_pytest_httpx(
     assert content_of(complete(accelerated)) == "mocked"
     assert len(httpx_mock.get_requests()) == 1
     assert counted.requests == 0
-    assert told.instrumented == 1
+    assert reported.instrumented == 1
 
 
 @with_a_client
-def test_vcrpy(accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, tmp_path: Path) -> None:
+def test_vcrpy(accelerated: Any, complete: Callable[..., Any], counted: Any, reported: Any, tmp_path: Path) -> None:
     vcr = pytest.importorskip("vcr")
     cassette = str(tmp_path / "cassette.yaml")
     for _ in range(2):  # recorded, then played
         with vcr.use_cassette(cassette, record_mode="once"):
             assert content_of(complete(accelerated, "recorded")) == "recorded"
     assert counted.requests == 1
-    assert told.instrumented == 2
+    assert reported.instrumented == 2
 
 
 @pytest.fixture
@@ -117,48 +117,48 @@ def spans() -> Iterator[Callable[[], list[str]]]:
 @under_httpx
 @with_a_client
 def test_opentelemetry(
-    accelerated: Any, complete: Callable[..., Any], told: Any, spans: Callable[[], list[str]]
+    accelerated: Any, complete: Callable[..., Any], reported: Any, spans: Callable[[], list[str]]
 ) -> None:
     assert content_of(complete(accelerated, "traced")) == "traced"
     assert spans() == ["POST"]
-    assert told.instrumented == 1
+    assert reported.instrumented == 1
 
 
 @under_httpx
-def test_opentelemetry_taken_off_one_client_is_off_there_and_on_elsewhere(
-    accelerated: Any, openai_server: Any, told: Any, carried: Any, spans: Callable[[], list[str]], mode: Any
+def test_opentelemetry_removed_from_one_client_stays_on_the_others(
+    accelerated: Any, openai_server: Any, reported: Any, carried: Any, spans: Callable[[], list[str]], mode: Any
 ) -> None:
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.httpx")
     off, on = mode.handler(accelerated), mode.handler(accelerated, timeout=31.0)
     assert off.client is not on.client
     url = f"{openai_server.base_url}/models"
     assert mode.do(off.client.get(url)).status_code == 200
-    assert len(spans()) == told.instrumented == 1
+    assert len(spans()) == reported.instrumented == 1
     instrumentation.HTTPXClientInstrumentor.uninstrument_client(off.client)
     assert mode.do(off.client.get(url)).status_code == 200
-    assert len(spans()) == told.instrumented == 1
+    assert len(spans()) == reported.instrumented == 1
     assert carried.requests == 1
     assert mode.do(on.client.get(url)).status_code == 200
-    assert len(spans()) == told.instrumented == 2
+    assert len(spans()) == reported.instrumented == 2
     for handler in (off, on):
         mode.close(handler.client)
 
 
-def test_opentelemetry_of_httpx_leaves_what_stands_for_aiohttp_in_the_pool(
-    accelerated: Any, openai_server: Any, told: Any, spans: Callable[[], list[str]], run: Any
+def test_opentelemetry_of_httpx_leaves_clients_that_replace_aiohttp_in_the_pool(
+    accelerated: Any, openai_server: Any, reported: Any, spans: Callable[[], list[str]], run: Any
 ) -> None:
     """As it traces nothing of litellm's aiohttp transport."""
     handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler()
     assert run(handler.get(f"{openai_server.base_url}/models")).status_code == 200
     assert spans() == []
-    assert told.instrumented == 0
+    assert reported.instrumented == 0
     run(handler.close())
 
 
 @pytest.mark.parametrize("mode", ["async"], indirect=True)
 @with_a_client
 def test_a_mock_of_aiohttp(
-    accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+    accelerated: Any, complete: Callable[..., Any], counted: Any, reported: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As aioresponses and vcrpy do."""
 
@@ -169,12 +169,12 @@ def test_a_mock_of_aiohttp(
     with pytest.raises(accelerated.InternalServerError, match="onnection error"):
         complete(accelerated)
     assert counted.requests == 0
-    assert told.instrumented == 1
+    assert reported.instrumented == 1
     monkeypatch.undo()
 
 
 def test_opentelemetry_on_one_client_traces_what_the_pool_carries(
-    accelerated: Any, openai_server: Any, told: Any, mode: Any
+    accelerated: Any, openai_server: Any, reported: Any, mode: Any
 ) -> None:
     instrumentation = pytest.importorskip("opentelemetry.instrumentation.httpx")
     from opentelemetry.sdk.trace import TracerProvider
@@ -189,7 +189,7 @@ def test_opentelemetry_on_one_client_traces_what_the_pool_carries(
     instrumentation.HTTPXClientInstrumentor.instrument_client(client, tracer_provider=provider)
     assert mode.do(client.get(f"{openai_server.base_url}/models")).status_code == 200
     assert len(exporter.get_finished_spans()) == 1
-    assert told.instrumented == 0
+    assert reported.instrumented == 0
     instrumentation.HTTPXClientInstrumentor.uninstrument_client(client)
     assert mode.do(client.get(f"{openai_server.base_url}/models")).status_code == 200
     assert len(exporter.get_finished_spans()) == 1
@@ -197,7 +197,7 @@ def test_opentelemetry_on_one_client_traces_what_the_pool_carries(
 
 @with_a_client
 def test_a_replaced_socket_is_respected(
-    accelerated: Any, complete: Callable[..., Any], counted: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+    accelerated: Any, complete: Callable[..., Any], counted: Any, reported: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As pytest-socket does, so that no test can reach the network. The caller gets the error that litellm as it comes
     raises, whose text depends on the library underneath."""
@@ -214,7 +214,7 @@ def test_a_replaced_socket_is_respected(
         return type(raised.value), str(raised.value)
 
     ours = refused()
-    assert told.instrumented == 1
+    assert reported.instrumented == 1
     fast_litellm.remove_acceleration()
     assert ours == refused()
     assert counted.connections == 0
@@ -257,7 +257,7 @@ REPLACED: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("places_of", "owner", "name"), REPLACED)
-def test_each_seam_is_watched_and_the_pool_comes_back_when_it_is_restored(
+def test_each_seam_is_checked_and_the_pool_is_used_again_when_it_is_restored(
     places_of: Callable[[Any], Any], owner: Any, name: str
 ) -> None:
     seams = Seams(places_of(HTTPX))

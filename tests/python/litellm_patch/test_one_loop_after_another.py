@@ -88,7 +88,7 @@ def test_a_mock_of_an_sdks_method_is_seen_in_a_loop_after_another(
     assert len(giving_cookies.requests) == 1
 
 
-def test_settings_changed_between_two_runs_hold_in_the_second(
+def test_settings_changed_between_two_runs_apply_in_the_second(
     accelerated: Any, giving_cookies: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asyncio.run(_ask(accelerated, giving_cookies))

@@ -97,12 +97,12 @@ def test_the_sdk_alone_without_retries_posts_once(way: Any, accelerated: Any, mo
     mode.do(client.close())
 
 
-def test_a_request_that_never_left_may_be_replayed_by_litellm(
-    accelerated: Any, mode: Any, unused_port: int, told: Any
+def test_litellm_may_send_a_request_again_that_was_never_sent(
+    accelerated: Any, mode: Any, unused_port: int, reported: Any
 ) -> None:
     """Connecting failed: ConnectError, as httpx says it, on which litellm tries once more with a new client."""
     handler = mode.handler(accelerated)
     with pytest.raises(httpx.ConnectError):
         mode.do(handler.post(f"http://127.0.0.1:{unused_port}/x", json={}))
-    assert told.accelerated >= 1
+    assert reported.accelerated >= 1
     mode.do(handler.close())

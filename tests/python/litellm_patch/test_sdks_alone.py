@@ -111,7 +111,9 @@ def test_its_calls_go_through_the_pool(
     sdk.do(client.close())
 
 
-def test_its_transport_shows_what_the_sdks_own_tests_look_at(sdk: Sdk, serve: Callable[..., ScriptedServer]) -> None:
+def test_the_transport_has_the_attributes_that_the_sdks_own_tests_read(
+    sdk: Sdk, serve: Callable[..., ScriptedServer]
+) -> None:
     """The suites of openai and anthropic count `_pool._requests` of what has to be httpx's transport."""
     gate = Gate()
 
@@ -145,7 +147,7 @@ def test_a_client_of_its_own_kind_that_the_user_makes_goes_through_the_pool_too(
     sdk.do(client.close())
 
 
-def test_its_own_default_limits_bind_nothing_and_the_users_bind_the_users_client(
+def test_the_sdks_default_limits_have_no_effect_and_the_users_limits_bind_the_users_client(
     sdk: Sdk, serve: Callable[..., ScriptedServer], carried: Any
 ) -> None:
     assert of_shared(sdk.module.DEFAULT_CONNECTION_LIMITS) == {}
@@ -160,7 +162,7 @@ def test_its_own_default_limits_bind_nothing_and_the_users_bind_the_users_client
     sdk.do(client.close())
 
 
-def test_tls_as_the_environment_says(sdk: Sdk, openai_server: Any, carried: Any) -> None:
+def test_tls_follows_the_environment(sdk: Sdk, openai_server: Any, carried: Any) -> None:
     client = sdk.client(openai_server.base_url)
     assert sdk.do(client._client.get(f"{openai_server.base_url}/models")).status_code == 200
     assert carried.requests == 1
@@ -168,7 +170,7 @@ def test_tls_as_the_environment_says(sdk: Sdk, openai_server: Any, carried: Any)
 
 
 @pytest.mark.parametrize("engine", ["native", "context"])
-def test_a_client_goes_by_what_the_named_bundle_held_when_it_was_made(
+def test_a_client_uses_the_content_that_its_bundle_had_when_it_was_made(
     sdk: Sdk,
     serve: Callable[..., ScriptedServer],
     certificates: Certificates,

@@ -59,13 +59,13 @@ def test_they_can_be_turned_off(accelerated: Any, monkeypatch: pytest.MonkeyPatc
     handler.close()
 
 
-def test_a_call_is_answered_the_same(
-    litellm: Any, complete: Callable[..., Any], openai_server: Any, counted: Any, told: Any
+def test_a_call_with_shortcuts_gets_the_same_answer(
+    litellm: Any, complete: Callable[..., Any], openai_server: Any, counted: Any, reported: Any
 ) -> None:
     stock = complete(litellm, "the same")
     assert fast_litellm.apply_acceleration()
     quick = complete(litellm, "the same")
-    assert told.accelerated >= 1
+    assert reported.accelerated >= 1
     assert quick.choices[0].message.content == stock.choices[0].message.content
     assert quick.usage == stock.usage
     assert counted.requests == 2

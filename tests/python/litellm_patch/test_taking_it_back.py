@@ -32,7 +32,7 @@ def everything_patched() -> dict[str, object]:
     return {f"{owner.__name__}.{name}": value for owner in owners for name, value in vars(owner).items()}
 
 
-def test_every_attribute_is_given_back(litellm: Any) -> None:
+def test_every_attribute_is_restored(litellm: Any) -> None:
     before = everything_patched()
     fast_litellm.apply_acceleration()
     assert everything_patched() != before
@@ -53,19 +53,19 @@ def test_applying_twice_is_applying_once(litellm: Any) -> None:
     assert everything_patched() == before
 
 
-def test_calls_after_it_use_httpxs_transport(
-    accelerated: Any, complete: Callable[..., Any], told: Any, carried: Any
+def test_calls_after_the_removal_use_httpxs_transport(
+    accelerated: Any, complete: Callable[..., Any], reported: Any, carried: Any
 ) -> None:
     complete(accelerated, "through the pool")
-    clients = told.accelerated
+    clients = reported.accelerated
     fast_litellm.remove_acceleration()
     assert complete(accelerated, "through httpx").choices[0].message.content == "through httpx"
-    assert told.accelerated == clients
+    assert reported.accelerated == clients
     assert carried.requests == 1
 
 
-def test_a_client_that_somebody_kept_goes_on_over_the_stock_transport(
-    accelerated: Any, openai_server: Any, told: Any, mode: Any
+def test_a_client_kept_by_the_user_continues_over_the_stock_transport(
+    accelerated: Any, openai_server: Any, reported: Any, mode: Any
 ) -> None:
     handler = mode.handler(accelerated)
 
@@ -73,13 +73,13 @@ def test_a_client_that_somebody_kept_goes_on_over_the_stock_transport(
         return int(mode.do(handler.get(f"{openai_server.base_url}/models")).status_code)
 
     assert get() == 200
-    assert told.stock_requests == {}
+    assert reported.stock_requests == {}
     fast_litellm.remove_acceleration()
     assert get() == 200
-    assert told.stock_requests == {"removed": 1}
+    assert reported.stock_requests == {"removed": 1}
     fast_litellm.apply_acceleration()
     assert get() == 200
-    assert told.stock_requests == {"removed": 1}
+    assert reported.stock_requests == {"removed": 1}
     mode.do(handler.close())
 
 
@@ -95,10 +95,10 @@ def test_the_module_level_client_is_made_anew(
     mode.do(client.close())
 
 
-def test_a_wrapper_that_somebody_put_on_top_is_left_and_finds_ours_passive(
+def test_another_wrapper_on_top_is_kept_and_the_patch_below_it_is_inactive(
     accelerated: Any,
     in_module: Make,
-    told: Any,
+    reported: Any,
     monkeypatch: pytest.MonkeyPatch,
     goes_through_the_pool: Callable[[Any], bool],
 ) -> None:
@@ -114,9 +114,9 @@ def test_a_wrapper_that_somebody_put_on_top_is_left_and_finds_ours_passive(
     assert not goes_through_the_pool(in_module("litellm.somewhere", "made = httpx.Client()"))
     # Ours, below, must stay passive when the patch comes back above.
     fast_litellm.apply_acceleration()
-    before = told.fallbacks
+    before = reported.fallbacks
     in_module("litellm.somewhere", "made = httpx.Client(transport=httpx.HTTPTransport())")
-    assert told.fallbacks == {**before, "transport given": before.get("transport given", 0) + 1}
+    assert reported.fallbacks == {**before, "transport given": before.get("transport given", 0) + 1}
     fast_litellm.remove_acceleration()
     monkeypatch.undo()
     httpx.Client._init_transport = ours.__wrapped__  # type: ignore[attr-defined,method-assign]

@@ -56,7 +56,7 @@ class Cache:
         return result.reason
 
 
-def test_a_context_as_litellm_made_it_is_rebuilt_with_all_that_it_says() -> None:
+def test_a_context_that_litellm_made_is_rebuilt_completely() -> None:
     cache = Cache()
     rebuilt = cache.rebuild()
     assert isinstance(rebuilt, Rebuilt)
@@ -195,7 +195,7 @@ def test_a_context_whose_bundle_changed_on_disk_since_is_refused(tmp_path: Path)
 
 
 def test_settings_keep_what_the_context_trusts_when_its_bundle_changes(tmp_path: Path) -> None:
-    """Stock clients on a context that litellm keeps go on trusting what was loaded into it."""
+    """Stock clients on a context that litellm keeps still trust the certificates that were loaded into it."""
     trustme = pytest.importorskip("trustme")
     bundle = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(bundle))
@@ -210,13 +210,13 @@ def test_settings_keep_what_the_context_trusts_when_its_bundle_changes(tmp_path:
     assert second.settings["files"] != now
 
 
-def test_a_client_certificate_loaded_into_it_is_seen(client_certificate: str) -> None:
+def test_a_client_certificate_loaded_into_a_context_is_noticed(client_certificate: str) -> None:
     cache = Cache()
     cache.context.load_cert_chain(client_certificate)
     assert cache.refusal() == "ssl context: load_cert_chain was called on it"
 
 
-def test_one_loaded_later_speaks_to_the_clients_that_are_there(client_certificate: str) -> None:
+def test_a_certificate_loaded_later_is_noticed_by_existing_clients(client_certificate: str) -> None:
     cache = Cache()
     rebuilt = cache.rebuild()
     assert isinstance(rebuilt, Rebuilt)
@@ -224,7 +224,7 @@ def test_one_loaded_later_speaks_to_the_clients_that_are_there(client_certificat
     assert rebuilt.veto.reason == "ssl context: load_cert_chain was called on it"
 
 
-def test_more_trust_that_no_attribute_tells_is_seen(tmp_path: Path) -> None:
+def test_additional_trust_that_no_attribute_shows_is_noticed(tmp_path: Path) -> None:
     cache = Cache()
     cache.context.load_verify_locations(capath=str(tmp_path))
     assert cache.refusal() == "ssl context: load_verify_locations was called on it"
@@ -238,7 +238,7 @@ def test_an_observed_method_still_does_its_work(client_certificate: str) -> None
         context.load_cert_chain("/no/such/file.pem")
 
 
-def test_an_older_context_is_believed_only_while_no_client_certificate_is_configured() -> None:
+def test_an_older_context_is_rebuilt_only_while_no_client_certificate_is_configured() -> None:
     assert isinstance(Cache(born_observed=False).rebuild(), Rebuilt)
     refused = Cache(born_observed=False, configured=True)
     assert refused.refusal() == "ssl context: may hold a client certificate"
@@ -288,10 +288,10 @@ def mutual(serve: Callable[..., ScriptedServer], certificates: Certificates) -> 
     return serve(serve_ok, tls=context)
 
 
-def test_a_client_certificate_of_litellms_settings_is_shown(
+def test_a_client_certificate_of_litellms_settings_is_presented(
     accelerated: Any,
     mode: Any,
-    told: Any,
+    reported: Any,
     carried: Any,
     mutual: ScriptedServer,
     certificates: Certificates,
@@ -311,13 +311,13 @@ def test_a_client_certificate_of_litellms_settings_is_shown(
             mode.do(handler.get(f"{mutual.url}/x"))
         return
     assert mode.do(handler.get(f"{mutual.url}/x")).content == b"GET /x"
-    assert told.stock_requests == {}
-    # And by who was built on that context before: as with httpx's own transport.
+    assert reported.stock_requests == {}
+    # And by clients that were built on that context before: as with httpx's own transport.
     assert mode.do(before.get(f"{mutual.url}/x")).content == b"GET /x"
-    assert told.stock_requests == {"ssl context: load_cert_chain was called on it": 1}
+    assert reported.stock_requests == {"ssl context: load_cert_chain was called on it": 1}
 
 
-def test_a_client_certificate_under_force_ipv4_is_shown_where_litellm_shows_it(
+def test_a_client_certificate_under_force_ipv4_is_presented_where_litellm_presents_it(
     litellm: Any,
     mode: Any,
     mutual: ScriptedServer,
@@ -345,19 +345,19 @@ def test_a_client_certificate_under_force_ipv4_is_shown_where_litellm_shows_it(
     assert ask() == (stock, True)
 
 
-def test_the_contexts_of_this_litellm_are_spoken_by_the_pools_own_tls(
-    accelerated: Any, mode: Any, told: Any, openai_server: Any, carried: Any
+def test_the_pools_own_engine_does_tls_for_the_contexts_of_this_litellm(
+    accelerated: Any, mode: Any, reported: Any, openai_server: Any, carried: Any
 ) -> None:
     handler = mode.handler(accelerated)
     assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
     assert carried.requests == 1
-    assert told.accelerated == 1
-    assert told.tls_by_context == told.fallbacks == {}
+    assert reported.accelerated == 1
+    assert reported.tls_by_context == reported.fallbacks == {}
     mode.do(handler.close())
 
 
-def test_a_later_litellm_whose_keys_say_more_has_its_contexts_do_tls_and_that_is_counted(
-    accelerated: Any, mode: Any, told: Any, openai_server: Any, carried: Any
+def test_contexts_of_a_later_litellm_with_longer_keys_do_tls_themselves_and_are_counted(
+    accelerated: Any, mode: Any, reported: Any, openai_server: Any, carried: Any
 ) -> None:
     from litellm.llms.custom_httpx import http_handler
 
@@ -369,15 +369,15 @@ def test_a_later_litellm_whose_keys_say_more_has_its_contexts_do_tls_and_that_is
     handler = mode.handler(accelerated, ssl_verify=context)
     assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
     assert carried.requests == 1
-    assert told.tls_by_context == {"unknown recipe": 1}
-    assert told.fallbacks == told.stock_requests == {}
+    assert reported.tls_by_context == {"unknown recipe": 1}
+    assert reported.fallbacks == reported.stock_requests == {}
     mode.do(handler.close())
 
 
 def test_a_context_of_the_users_does_tls_itself(
     accelerated: Any,
     mode: Any,
-    told: Any,
+    reported: Any,
     mutual: ScriptedServer,
     certificates: Certificates,
     goes_through_the_pool: Callable[[Any], bool],
@@ -387,19 +387,19 @@ def test_a_context_of_the_users_does_tls_itself(
     handler = mode.handler(accelerated, ssl_verify=context)
     assert goes_through_the_pool(handler.client)
     assert mode.do(handler.get(f"{mutual.url}/x")).content == b"GET /x"
-    assert told.fallbacks == told.stock_requests == {}
-    assert told.tls_by_context == {"ssl context: not litellm's": 1}
+    assert reported.fallbacks == reported.stock_requests == {}
+    assert reported.tls_by_context == {"ssl context: not litellm's": 1}
     mode.do(handler.close())
 
 
 def test_a_key_log_that_the_user_asked_for_is_written(
-    accelerated: Any, mode: Any, told: Any, openai_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    accelerated: Any, mode: Any, reported: Any, openai_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     handler = mode.handler(accelerated)
     assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
-    assert told.accelerated == 1
-    assert told.stock_requests == {}
+    assert reported.accelerated == 1
+    assert reported.stock_requests == {}
     assert "CLIENT" in (tmp_path / "keys").read_text()
     mode.do(handler.close())
 

@@ -93,7 +93,7 @@ def hello_of(client: httpx.Client) -> Hello:
     ids=str,
 )
 def test_the_pool_offers_what_litellms_own_context_offers(
-    environment: dict[str, str], litellm: Any, monkeypatch: pytest.MonkeyPatch, told: Any
+    environment: dict[str, str], litellm: Any, monkeypatch: pytest.MonkeyPatch, reported: Any
 ) -> None:
     from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
@@ -101,11 +101,11 @@ def test_the_pool_offers_what_litellms_own_context_offers(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     stock = hello_of(HTTPHandler().client)
-    assert told.accelerated == 0
+    assert reported.accelerated == 0
     fast_litellm.apply_acceleration()
     ours = hello_of(HTTPHandler().client)
-    assert told.accelerated == 1
-    assert told.stock_requests == {}
+    assert reported.accelerated == 1
+    assert reported.stock_requests == {}
     assert ours.cipher_suites == stock.cipher_suites
     assert ours.versions == stock.versions
     assert ours.alpn == stock.alpn

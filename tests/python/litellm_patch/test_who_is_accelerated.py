@@ -18,41 +18,41 @@ Through = Callable[[Any], bool]
 Make = Callable[..., Any]
 
 
-def test_a_bare_client_stays_httpxs_and_is_counted(accelerated: Any, told: Any, mode: Any) -> None:
+def test_a_bare_client_stays_httpxs_and_is_counted(accelerated: Any, reported: Any, mode: Any) -> None:
     client = mode.client()
     assert type(client._transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
     mode.close(client)
-    assert told.fallbacks == {"bare httpx": 1}
-    assert told.accelerated == 0
+    assert reported.fallbacks == {"bare httpx": 1}
+    assert reported.accelerated == 0
 
 
 def test_httpx_get_stays_httpxs_even_when_litellm_calls_it(
-    accelerated: Any, in_module: Make, told: Any, openai_server: Any
+    accelerated: Any, in_module: Make, reported: Any, openai_server: Any
 ) -> None:
     url = f"{openai_server.base_url}/models"
     response = in_module("litellm.integrations.somewhere", "made = httpx.get(url)", url=url)
     assert response.status_code == 200
-    assert told.fallbacks == {"bare httpx": 1}
+    assert reported.fallbacks == {"bare httpx": 1}
 
 
 @pytest.mark.parametrize("module", ["litellm", "litellm.llms.base", "openai.auth._workload", "anthropic._client"])
 def test_a_client_that_such_a_module_constructs_is_accelerated(
-    module: str, accelerated: Any, in_module: Make, told: Any, goes_through_the_pool: Through, mode: Any
+    module: str, accelerated: Any, in_module: Make, reported: Any, goes_through_the_pool: Through, mode: Any
 ) -> None:
     client = in_module(module, "made = make(timeout=10)", make=mode.client_class)
     assert goes_through_the_pool(client)
-    assert told.accelerated == 1
+    assert reported.accelerated == 1
     mode.close(client)
 
 
 @pytest.mark.parametrize("module", ["litellmish", "my.openai", "openai_extras.client"])
-def test_a_module_with_a_name_alike_is_somebody_else(
+def test_a_module_with_a_similar_name_does_not_count_as_litellm(
     module: str, accelerated: Any, in_module: Make, goes_through_the_pool: Through
 ) -> None:
     assert not goes_through_the_pool(in_module(module, "made = httpx.Client()"))
 
 
-def test_a_subclass_counts_as_who_constructs_it(
+def test_a_subclass_counts_as_the_code_that_constructs_it(
     accelerated: Any, in_module: Make, goes_through_the_pool: Through
 ) -> None:
     class Client(httpx.Client):
@@ -63,7 +63,7 @@ def test_a_subclass_counts_as_who_constructs_it(
     assert goes_through_the_pool(in_module("litellm.somewhere", "made = Client()", Client=Client))
 
 
-def test_a_tracer_around_the_constructor_does_not_hide_who_constructs(
+def test_a_tracer_around_the_constructor_does_not_hide_the_constructing_module(
     accelerated: Any, in_module: Make, goes_through_the_pool: Through, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = httpx.Client.__init__
@@ -77,19 +77,19 @@ def test_a_tracer_around_the_constructor_does_not_hide_who_constructs(
 
 
 def test_a_client_that_the_user_hands_over_is_used_as_it_is(
-    accelerated: Any, complete: Callable[..., Any], told: Any, openai_server: Any, mode: Any
+    accelerated: Any, complete: Callable[..., Any], reported: Any, openai_server: Any, mode: Any
 ) -> None:
     mine = mode.client(verify=False)
     transport = mine._transport
     client = mode.openai(base_url=openai_server.base_url, api_key="sk-nothing", http_client=mine)
     assert complete(accelerated, "mine", client=client).choices[0].message.content == "mine"
     assert mine._transport is transport
-    assert told.accelerated == 0
+    assert reported.accelerated == 0
     mode.close(mine)
 
 
 def test_litellms_client_session_is_used_as_it_is(
-    accelerated: Any, complete: Callable[..., Any], told: Any, monkeypatch: pytest.MonkeyPatch, mode: Any
+    accelerated: Any, complete: Callable[..., Any], reported: Any, monkeypatch: pytest.MonkeyPatch, mode: Any
 ) -> None:
     session = mode.client(verify=False)
     transport = session._transport
@@ -97,25 +97,25 @@ def test_litellms_client_session_is_used_as_it_is(
     assert complete(accelerated, "session").choices[0].message.content == "session"
     assert session._transport is transport
     assert type(transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
-    assert told.accelerated == 0
+    assert reported.accelerated == 0
     mode.close(session)
 
 
 def test_a_transport_that_the_user_gives_litellm_is_used_as_it_is(
-    accelerated: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+    accelerated: Any, reported: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = httpx.HTTPTransport(local_address="0.0.0.0")
     monkeypatch.setattr(accelerated, "sync_transport", transport, raising=False)
     handler = accelerated.llms.custom_httpx.http_handler.HTTPHandler()
     assert handler.client._transport is transport
-    assert told.fallbacks == {"transport given": 1}
+    assert reported.fallbacks == {"transport given": 1}
 
 
-def test_a_transport_that_the_user_gives_a_handler_is_used_as_it_is(accelerated: Any, told: Any, run: Any) -> None:
+def test_a_transport_that_the_user_gives_a_handler_is_used_as_it_is(accelerated: Any, reported: Any, run: Any) -> None:
     transport = httpx.AsyncHTTPTransport(local_address="0.0.0.0")
     handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler(transport=transport)
     assert handler.client._transport is transport
-    assert told.fallbacks == {"transport given": 1}
+    assert reported.fallbacks == {"transport given": 1}
     run(handler.close())
 
 
@@ -127,13 +127,11 @@ def test_litellms_network_mock_stays_a_mock(
     assert counted.requests == 0
 
 
-def test_nothing_of_ours_keeps_a_client_that_was_dropped(
-    accelerated: Any, mode: Any, told: Any, goes_through_the_pool: Through
-) -> None:
+def test_a_dropped_client_is_freed(accelerated: Any, mode: Any, reported: Any, goes_through_the_pool: Through) -> None:
     """litellm's handlers close their client at their end if they alone refer to it, by its count of references."""
     handler = mode.handler(accelerated)
     client = weakref.ref(handler.client)
-    assert told.accelerated == 1
+    assert reported.accelerated == 1
     gc.collect()
     gc.disable()
     try:
@@ -145,8 +143,8 @@ def test_nothing_of_ours_keeps_a_client_that_was_dropped(
         gc.enable()
 
 
-def test_the_transport_of_a_client_that_is_gone_can_still_go_the_stock_way(
-    accelerated: Any, in_module: Make, told: Any, openai_server: Any
+def test_the_transport_of_a_freed_client_can_still_use_the_stock_transport(
+    accelerated: Any, in_module: Make, reported: Any, openai_server: Any
 ) -> None:
     client = in_module("litellm.somewhere", "made = httpx.Client()")
     transport = client._transport
@@ -155,14 +153,14 @@ def test_the_transport_of_a_client_that_is_gone_can_still_go_the_stock_way(
     fast_litellm.remove_acceleration()
     with httpx.Client(transport=transport) as other:
         assert other.get(f"{openai_server.base_url}/models").status_code == 200
-    assert told.stock_requests == {"removed": 1}
+    assert reported.stock_requests == {"removed": 1}
 
 
-def test_http2_is_left_to_httpx_and_counted(accelerated: Any, in_module: Make, told: Any, mode: Any) -> None:
+def test_http2_is_left_to_httpx_and_counted(accelerated: Any, in_module: Make, reported: Any, mode: Any) -> None:
     pytest.importorskip("h2")
     client = in_module("litellm.somewhere", "made = make(http2=True)", make=mode.client_class)
     assert type(client._transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
-    assert told.fallbacks == {"http2: not yet": 1}
+    assert reported.fallbacks == {"http2: not yet": 1}
 
 
 @pytest.mark.parametrize("told_by", ["setting", "variable"])
@@ -170,7 +168,7 @@ def test_litellms_own_http2_is_left_to_it_and_counted(
     told_by: str,
     accelerated: Any,
     mode: Any,
-    told: Any,
+    reported: Any,
     carried: Any,
     openai_server: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -184,22 +182,22 @@ def test_litellms_own_http2_is_left_to_it_and_counted(
     assert not goes_through_the_pool(handler.client)
     assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
     assert carried.requests == 0
-    assert told.fallbacks == {"http2: not yet": 1}
+    assert reported.fallbacks == {"http2: not yet": 1}
     mode.do(handler.close())
 
 
 def test_the_proxies_of_litellms_own_http2_are_counted(
-    accelerated: Any, mode: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+    accelerated: Any, mode: Any, reported: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LITELLM_HTTP2", "true")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     handler = mode.handler(accelerated)
-    assert told.fallbacks == {"http2: not yet": 1, "proxy: not yet": 1}
+    assert reported.fallbacks == {"http2: not yet": 1, "proxy: not yet": 1}
     mode.do(handler.close())
 
 
 def test_http2_of_one_client_leaves_the_others_with_the_pool(
-    accelerated: Any, told: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+    accelerated: Any, reported: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As litellm 1.110 makes one for Vertex AI's vector stores."""
     handler = accelerated.llms.custom_httpx.http_handler.AsyncHTTPHandler
@@ -210,21 +208,21 @@ def test_http2_of_one_client_leaves_the_others_with_the_pool(
             patch.setenv("LITELLM_HTTP2", "true")
             own = handler()
     other = handler()
-    assert told.fallbacks == {"http2: not yet": 1}
-    assert told.accelerated == 1
-    assert told.tls_by_context == {}
+    assert reported.fallbacks == {"http2: not yet": 1}
+    assert reported.accelerated == 1
+    assert reported.tls_by_context == {}
     run(own.close())
     run(other.close())
 
 
-def test_what_httpx_itself_refuses_is_refused_with_httpxs_words(accelerated: Any, in_module: Make, told: Any) -> None:
+def test_arguments_that_httpx_refuses_raise_httpxs_error(accelerated: Any, in_module: Make, reported: Any) -> None:
     with pytest.raises(FileNotFoundError):
         in_module("litellm.somewhere", "made = httpx.Client(verify='/no/such/file.pem')")
-    assert told.accelerated == 0
+    assert reported.accelerated == 0
 
 
-def test_a_transport_class_that_a_test_put_into_httpx_is_used(
-    accelerated: Any, in_module: Make, told: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_transport_class_that_a_test_replaced_in_httpx_is_used(
+    accelerated: Any, in_module: Make, reported: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Fake(httpx.MockTransport):
         def __init__(self, **keywords: Any) -> None:
@@ -233,4 +231,4 @@ def test_a_transport_class_that_a_test_put_into_httpx_is_used(
     monkeypatch.setattr("httpx._client.HTTPTransport", Fake)
     client = in_module("litellm.somewhere", "made = httpx.Client()")
     assert type(client._transport) is Fake
-    assert told.fallbacks == {"httpx's transport class was replaced": 1}
+    assert reported.fallbacks == {"httpx's transport class was replaced": 1}

@@ -49,7 +49,7 @@ def serve() -> Iterator[Callable[..., ScriptedServer]]:
 
 @pytest.fixture
 def new_pool(certificates: Certificates) -> Iterator[Callable[..., SimpleConnectionPool]]:
-    """new_pool(limits...) makes a pool of this test's own, with a name that nobody else has; closed at its end, when no
+    """new_pool(limits...) makes a pool of this test's own, with a unique name; closed at its end, when no
     lease may be open."""
     made: list[SimpleConnectionPool] = []
 

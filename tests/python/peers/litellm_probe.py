@@ -1,5 +1,6 @@
-"""Lives in each worker of the proxy, loaded by its configuration as a callback: tells the test what fast_litellm did
-there, over a Unix socket named after the worker's process id. It imports nothing of fast_litellm by itself."""
+"""Lives in each worker of the proxy, loaded by its configuration as a callback: reports to the test what
+fast_litellm did there, over a Unix socket named after the worker's process id. It imports nothing of fast_litellm by
+itself."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The LiteLLM proxy as a process: started by its own command, looked into, and stopped."""
+"""The LiteLLM proxy as a process: started by its own command, inspected, and stopped."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class LitellmProxy:
         process = self._process
         assert process is not None
         try:
-            os.killpg(process.pid, signal.SIGKILL)  # its session's, which nobody else is in
+            os.killpg(process.pid, signal.SIGKILL)  # the group of its own session
         except ProcessLookupError:
             pass
         process.wait(STOP)

@@ -126,7 +126,7 @@ class Nginx:
                 "FOLDER": str(self._folder),
                 "CERTIFICATE": str(self._certificates.server.certificate),
                 "KEY": str(self._certificates.server.key),
-                # As root nginx would make its worker another user, who cannot read these files.
+                # As root nginx would make its worker another user, which cannot read these files.
                 "USER": "user root;" if os.geteuid() == 0 else "",
                 "CA": self.ca_file,
                 "SHORT_LIFE": str(SHORT_LIFE),

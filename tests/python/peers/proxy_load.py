@@ -1,4 +1,4 @@
-"""Requests to the LiteLLM proxy whose answers are known: the embedded server says what it was told."""
+"""Requests to the LiteLLM proxy whose answers are known: the embedded server repeats what it was sent."""
 
 from __future__ import annotations
 

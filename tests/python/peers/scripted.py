@@ -124,7 +124,7 @@ class Connection:
         self._writer.transport.abort()
 
     def pause(self) -> None:
-        """Takes nothing more from the socket: the kernel's buffers fill."""
+        """Stops reading the socket, so the kernel's buffers fill."""
         transport = self._writer.transport
         assert isinstance(transport, asyncio.ReadTransport)
         transport.pause_reading()
@@ -228,7 +228,7 @@ class ScriptedServer:
         tasks: set[asyncio.Task[None]] = set()
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if self._stop.is_set():  # nobody would wait for its end any more
+            if self._stop.is_set():  # no caller waits for its end any more
                 writer.transport.abort()
                 return
             task = self._loop.create_task(self._converse(reader, writer))
@@ -282,7 +282,7 @@ def server_context(identity: Identity) -> ssl.SSLContext:
 
 
 def until(reached: Callable[[], bool]) -> None:
-    """Waits for what the pool does by itself."""
+    """Waits for an effect of the pool's background work."""
     end = time.monotonic() + _PATIENCE
     while not reached():
         assert time.monotonic() < end, "it never came"

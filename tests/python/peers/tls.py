@@ -63,7 +63,7 @@ class AskingForCertificates:
 
 
 class KeyUpdatingServer:
-    """OpenSSL's own test server, which changes keys when told to, and wants the client to do the same."""
+    """OpenSSL's own test server, which changes keys on request, and asks the client to do the same."""
 
     def __init__(self, certificates: Certificates) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

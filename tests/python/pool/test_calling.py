@@ -1,4 +1,4 @@
-"""How the calls that are made most take their arguments, and what they refuse."""
+"""How the most frequent calls parse their arguments, and which arguments they refuse."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_wrong_call_with_an_id_says_what_is_wrong(new_pool: NewPool, name: str
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_a_timeout_that_is_none_is_refused_even_if_nobody_has_to_wait(
+def test_an_invalid_timeout_is_refused_even_if_no_wait_is_needed(
     new_pool: NewPool, serve: Serve, timeout: float
 ) -> None:
     pool = new_pool()
@@ -81,9 +81,9 @@ def test_a_timeout_that_is_none_is_refused_even_if_nobody_has_to_wait(
     assert pool.open_leases() == 0
 
 
-def test_equal_urls_are_one_endpoint_whatever_object_says_them(new_pool: NewPool, serve: Serve) -> None:
+def test_equal_urls_are_one_endpoint_whatever_string_object_is_passed(new_pool: NewPool, serve: Serve) -> None:
     class Url(str):
-        """Hashes and compares as nothing else."""
+        """Equal to no other object, with a hash of its own."""
 
         __hash__ = None  # type: ignore[assignment]
 
@@ -102,7 +102,7 @@ def test_equal_urls_are_one_endpoint_whatever_object_says_them(new_pool: NewPool
 
 def test_an_id_may_be_a_subclass_of_str_but_not_spelled_otherwise(new_pool: NewPool, serve: Serve) -> None:
     class Id(str):
-        """As a framework may make of it."""
+        """A string subclass, as a framework may make."""
 
     pool = new_pool()
     url = serve(serve_ok).url

@@ -72,7 +72,7 @@ def test_a_request_under_way_is_finished_and_new_ones_are_refused(
     server.wait_until(lambda counts: (counts.connections, counts.open) == (1, 0), "the connection close")
 
 
-def test_those_who_are_queued_are_still_served(new_pool: NewPool, serve: Serve, threads: ThreadPoolExecutor) -> None:
+def test_queued_callers_are_still_served(new_pool: NewPool, serve: Serve, threads: ThreadPoolExecutor) -> None:
     pool = new_pool(max_connections_per_endpoint=1)
     server = serve(serve_ok)
     held = pool.get_connection(server.url)
@@ -86,7 +86,7 @@ def test_those_who_are_queued_are_still_served(new_pool: NewPool, serve: Serve, 
     assert draining.result(20) is True
 
 
-def test_a_lease_that_is_never_returned_ends_the_patience(new_pool: NewPool, serve: Serve) -> None:
+def test_a_drain_ends_at_its_timeout_if_a_lease_is_never_returned(new_pool: NewPool, serve: Serve) -> None:
     pool = new_pool()
     server = serve(serve_ok)
     held = pool.get_connection(server.url)
@@ -107,7 +107,7 @@ def test_without_a_limit_it_waits_for_the_last_lease(
     with pool.lease(serve(serve_ok).url) as lease:
         draining = threads.submit(pool.drain, None)
         until(lambda: pool.get_stats()["draining"])
-        assert lease.request("GET", "/").text == "GET /"  # what is leased may go on
+        assert lease.request("GET", "/").text == "GET /"  # an open lease may continue
         assert not draining.done()
     assert draining.result(20) is True
 
@@ -160,7 +160,7 @@ def test_its_name_is_free_from_the_start(serve: Serve, threads: ThreadPoolExecut
     assert draining.result(20) is True
 
 
-def test_the_functions_move_on_to_another_pool_default(serve: Serve) -> None:
+def test_after_a_drain_the_functions_use_a_new_pool_default(serve: Serve) -> None:
     program = """
         import sys
         import fast_litellm

@@ -1,4 +1,4 @@
-"""Leases that are held too long: found, told once, and told where they were taken."""
+"""Leases that are held too long: found, reported once, with the place where they were taken."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOON = 0.02
 
 
 class Reports(logging.Handler):
-    """What the package's logger was told."""
+    """The messages of the package's logger."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def _place(line: int, function: str) -> str:
     return f"{__file__}:{line} in {function}"
 
 
-def test_a_lease_held_too_long_is_told_once_with_the_line_that_took_it(
+def test_a_lease_held_too_long_is_reported_once_with_the_line_that_took_it(
     new_pool: NewPool, serve: Serve, reports: Reports
 ) -> None:
     pool = new_pool(leak_after=SOON)
@@ -71,7 +71,7 @@ def test_a_lease_held_too_long_is_told_once_with_the_line_that_took_it(
     assert age is not None
     assert float(age[1]) >= SOON - 0.05
     assert pool.get_stats()["leaks"] == 1
-    # The next lease that is too old is told; the first one is not told again.
+    # The next lease that is too old is reported; the first one is not reported again.
     other = pool.get_connection(url)
     assert other is not None
     assert pool.health_check(other)
@@ -90,15 +90,17 @@ def _line() -> int:
     return frame.f_back.f_lineno
 
 
-def test_a_lease_block_is_told_by_the_line_that_entered_it(new_pool: NewPool, serve: Serve, reports: Reports) -> None:
+def test_a_lease_block_is_reported_with_the_line_that_entered_it(
+    new_pool: NewPool, serve: Serve, reports: Reports
+) -> None:
     pool = new_pool(leak_after=SOON)
     with pool.lease(serve(serve_ok).url) as lease:
         line = _line() - 1
         assert lease.health_check()
-        assert _one(reports).endswith(_place(line, "test_a_lease_block_is_told_by_the_line_that_entered_it"))
+        assert _one(reports).endswith(_place(line, "test_a_lease_block_is_reported_with_the_line_that_entered_it"))
 
 
-def test_a_streamed_response_left_open_is_told_by_the_callers_own_line(
+def test_a_streamed_response_left_open_is_reported_with_the_callers_line(
     new_pool: NewPool, serve: Serve, reports: Reports
 ) -> None:
     async def script(connection: Connection) -> None:
@@ -111,14 +113,14 @@ def test_a_streamed_response_left_open_is_told_by_the_callers_own_line(
         request = client.build_request("GET", serve(script).url)
         response, line = client.send(request, stream=True), _line()
         message = _one(reports)
-        assert message.endswith(_place(line, "test_a_streamed_response_left_open_is_told_by_the_callers_own_line")), (
+        assert message.endswith(_place(line, "test_a_streamed_response_left_open_is_reported_with_the_callers_line")), (
             message
         )
         response.close()
     assert pool.open_leases() == 0
 
 
-def test_a_request_that_takes_too_long_is_told_while_it_waits(
+def test_a_request_that_takes_too_long_is_reported_while_it_waits(
     new_pool: NewPool, serve: Serve, reports: Reports
 ) -> None:
     go_on = Gate()
@@ -143,7 +145,7 @@ def test_a_request_that_takes_too_long_is_told_while_it_waits(
     assert answers == ["late"]
 
 
-def test_what_is_given_back_in_time_is_not_told(new_pool: NewPool, serve: Serve, reports: Reports) -> None:
+def test_a_lease_returned_in_time_is_not_reported(new_pool: NewPool, serve: Serve, reports: Reports) -> None:
     pool = new_pool(leak_after=SOON)
     url = serve(serve_ok).url
     leaked = pool.get_connection(url)
@@ -157,7 +159,7 @@ def test_what_is_given_back_in_time_is_not_told(new_pool: NewPool, serve: Serve,
     assert pool.get_stats()["leaks"] == 1
 
 
-def test_without_leak_after_nothing_is_told(new_pool: NewPool, serve: Serve, reports: Reports) -> None:
+def test_without_leak_after_no_lease_is_reported(new_pool: NewPool, serve: Serve, reports: Reports) -> None:
     watched, unwatched = new_pool(leak_after=SOON), new_pool()
     url = serve(serve_ok).url
     held = [pool.get_connection(url) for pool in (unwatched, watched)]
@@ -169,7 +171,7 @@ def test_without_leak_after_nothing_is_told(new_pool: NewPool, serve: Serve, rep
     assert watched.return_connection(held[1] or "")
 
 
-def test_a_dropped_lease_and_a_dropped_response_give_their_slots_back(new_pool: NewPool, serve: Serve) -> None:
+def test_a_dropped_lease_and_a_dropped_response_return_their_slots(new_pool: NewPool, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
         await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf")
@@ -189,7 +191,7 @@ def test_a_dropped_lease_and_a_dropped_response_give_their_slots_back(new_pool: 
     server.wait_until(lambda counts: (counts.connections, counts.open) == (1, 0), "the connection close")
 
 
-def test_what_the_logger_does_may_use_the_pool(new_pool: NewPool, serve: Serve) -> None:
+def test_a_log_handler_may_use_the_pool(new_pool: NewPool, serve: Serve) -> None:
     pool = new_pool(leak_after=SOON)
     url = serve(serve_ok).url
     seen: list[str] = []
@@ -226,8 +228,8 @@ def test_the_environment_watches_the_pool_default(serve: Serve) -> None:
     assert re.search(r"a connection to \S+ was leased .* <string>:6 in <module>", done.stderr), done.stderr
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["at once", "while reports come"])
-def test_the_interpreter_ends_with_leaks_untold(serve: Serve, told: bool) -> None:
+@pytest.mark.parametrize("reported", [False, True], ids=["at once", "while reports are logged"])
+def test_the_interpreter_ends_with_unreported_leaks(serve: Serve, reported: bool) -> None:
     program = f"""
         import logging, sys, threading
         from fast_litellm import SimpleConnectionPool
@@ -242,7 +244,7 @@ def test_the_interpreter_ends_with_leaks_untold(serve: Serve, told: bool) -> Non
             while True:
                 pool.get_stats()
 
-        if {told}:
+        if {reported}:
             threading.Thread(target=ask, daemon=True).start()
             until(lambda: pool.get_stats()["leaks"] == 20)
         """
@@ -250,7 +252,7 @@ def test_the_interpreter_ends_with_leaks_untold(serve: Serve, told: bool) -> Non
         _succeeds(child.run(program, serve(serve_ok).url))
 
 
-def test_a_child_of_a_fork_tells_its_own_leaks(serve: Serve) -> None:
+def test_a_child_of_a_fork_reports_its_own_leaks(serve: Serve) -> None:
     program = """
         import os, sys
         from fast_litellm import SimpleConnectionPool

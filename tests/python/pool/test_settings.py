@@ -88,7 +88,7 @@ def test_the_documented_tables_are_written_from_the_table(page: str, monkeypatch
 
 @each_maker
 @each_setting
-def test_what_is_given_is_what_the_core_has(row: PoolSetting, make: Callable[..., Any]) -> None:
+def test_the_core_has_the_given_settings(row: PoolSetting, make: Callable[..., Any]) -> None:
     value = 7 if row.kind is int else 7.5
     with closing(make(a_name(), **{row.name: value})) as pool:
         assert pool.settings[row.name] == value
@@ -97,7 +97,7 @@ def test_what_is_given_is_what_the_core_has(row: PoolSetting, make: Callable[...
 
 
 @each_setting
-def test_a_variable_sets_what_its_row_says(row: PoolSetting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_sets_the_setting_of_its_row(row: PoolSetting, monkeypatch: pytest.MonkeyPatch) -> None:
     if row.key:
         monkeypatch.setenv(config.variable(row.key), "9")
     with closing(SimpleConnectionPool(a_name())) as pool:
@@ -109,7 +109,7 @@ def test_a_variable_sets_what_its_row_says(row: PoolSetting, monkeypatch: pytest
 
 @each_maker
 @each_setting
-def test_zero_is_taken_as_it_is_or_refused(row: PoolSetting, make: Callable[..., Any]) -> None:
+def test_zero_is_used_as_zero_or_refused(row: PoolSetting, make: Callable[..., Any]) -> None:
     if row.least > 0:
         with pytest.raises(ValueError, match=rf"{row.name} must be at least 1, or None for no limit, not 0"):
             make(a_name(), **{row.name: 0})
@@ -142,7 +142,7 @@ def test_a_negative_value_is_refused(row: PoolSetting, make: Callable[..., Any],
 @pytest.mark.parametrize(
     "value", [2**32, 2**63, 2**64, 10**400, 1e300], ids=["2**32", "2**63", "2**64", "10**400", "1e300"]
 )
-def test_more_than_can_be_counted_is_no_limit(row: PoolSetting, make: Callable[..., Any], value: float) -> None:
+def test_a_limit_too_large_to_count_is_no_limit(row: PoolSetting, make: Callable[..., Any], value: float) -> None:
     if row.kind is int and isinstance(value, float):
         pytest.skip("case: a count is a whole number")
     with closing(make(a_name(), **{row.name: value})) as pool:
@@ -153,7 +153,7 @@ def test_more_than_can_be_counted_is_no_limit(row: PoolSetting, make: Callable[.
 @each_maker
 @each_setting
 @pytest.mark.parametrize("value", ["5", [1], 1j])
-def test_what_is_no_number_is_a_type_error(row: PoolSetting, make: Callable[..., Any], value: Any) -> None:
+def test_a_value_that_is_not_a_number_is_a_type_error(row: PoolSetting, make: Callable[..., Any], value: Any) -> None:
     with pytest.raises(TypeError):
         make(a_name(), **{row.name: value})
 

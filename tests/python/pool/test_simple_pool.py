@@ -41,7 +41,7 @@ def test_a_lease_connects_on_first_use_and_is_used_again(pool: SimpleConnectionP
     assert server.connections == 1
 
 
-def test_ids_are_never_given_twice_and_a_returned_one_is_dead(pool: SimpleConnectionPool, serve: Serve) -> None:
+def test_ids_are_never_reused_and_a_returned_id_is_stale(pool: SimpleConnectionPool, serve: Serve) -> None:
     server = serve(serve_ok)
     seen = set()
     for _ in range(100):
@@ -64,7 +64,7 @@ def test_ids_are_never_given_twice_and_a_returned_one_is_dead(pool: SimpleConnec
 @pytest.mark.parametrize(
     "stale", ["", "0", "0000000000000000", "ffffffffffffffff", "x" * 16, "\u00e9" * 16, "1" * 1000]
 )
-def test_an_id_that_never_was_changes_nothing(pool: SimpleConnectionPool, serve: Serve, stale: str) -> None:
+def test_an_unknown_id_changes_nothing(pool: SimpleConnectionPool, serve: Serve, stale: str) -> None:
     held = pool.get_connection(serve(serve_ok).url)
     assert held is not None
     before = pool.get_stats()
@@ -88,7 +88,7 @@ def test_an_id_of_another_pool_is_stale(new_pool: NewPool, serve: Serve) -> None
     assert other.return_connection(taken) is True
 
 
-def test_at_the_limit_there_is_none_at_once(new_pool: NewPool, serve: Serve) -> None:
+def test_get_connection_returns_none_at_once_at_the_limit(new_pool: NewPool, serve: Serve) -> None:
     pool = new_pool(max_connections_per_endpoint=2)
     server = serve(serve_ok)
     held = [pool.get_connection(server.url) for _ in range(3)]
@@ -127,7 +127,7 @@ def test_a_removed_connection_is_closed(pool: SimpleConnectionPool, serve: Serve
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_health_check_tells_the_truth_about_the_peer(
+def test_a_health_check_reports_whether_the_peer_is_alive(
     pool: SimpleConnectionPool, serve: Serve, certificates: Certificates, tls: bool
 ) -> None:
     leave = Gate()
@@ -177,7 +177,7 @@ def test_a_lease_lasts_as_long_as_its_block(pool: SimpleConnectionPool, serve: S
     assert server.connections == 1
 
 
-def test_an_exception_in_the_block_gives_the_lease_back(pool: SimpleConnectionPool, serve: Serve) -> None:
+def test_an_exception_in_the_block_returns_the_lease(pool: SimpleConnectionPool, serve: Serve) -> None:
     def fail_in_the_block() -> None:
         with pool.lease(serve(serve_ok).url) as connection:
             connection.request("GET", "/")
@@ -188,7 +188,7 @@ def test_an_exception_in_the_block_gives_the_lease_back(pool: SimpleConnectionPo
     assert pool.get_stats()["active_connections"] == 0
 
 
-def test_a_dropped_lease_gives_itself_back(pool: SimpleConnectionPool, serve: Serve) -> None:
+def test_a_dropped_lease_is_returned(pool: SimpleConnectionPool, serve: Serve) -> None:
     lease = pool.lease(serve(serve_ok).url).__enter__()
     assert pool.open_leases() == 1
     del lease
@@ -196,7 +196,7 @@ def test_a_dropped_lease_gives_itself_back(pool: SimpleConnectionPool, serve: Se
     assert pool.open_leases() == 0
 
 
-def test_a_lease_that_is_not_to_be_had_is_a_pool_timeout(new_pool: NewPool, serve: Serve) -> None:
+def test_a_lease_that_is_not_available_in_time_is_a_pool_timeout(new_pool: NewPool, serve: Serve) -> None:
     pool = new_pool(max_connections_per_endpoint=1)
     url = serve(serve_ok).url
     with pool.lease(url), pytest.raises(httpx.PoolTimeout, match=url), pool.lease(url, timeout=0.02):
@@ -303,7 +303,7 @@ def test_a_closed_pools_name_is_free_again(serve: Serve) -> None:
     other.close()
 
 
-def test_closing_a_pool_wakes_who_waits(new_pool: NewPool, serve: Serve) -> None:
+def test_closing_a_pool_wakes_waiting_callers(new_pool: NewPool, serve: Serve) -> None:
     pool = new_pool(max_connections_per_endpoint=1)
     url = serve(serve_ok).url
     held = pool.get_connection(url)
@@ -401,7 +401,7 @@ def test_a_pool_at_its_total_evicts_the_longest_idle_connection(new_pool: NewPoo
     assert pool.get_stats()["evicted"] == 1
 
 
-def test_its_repr_says_how_many(pool: SimpleConnectionPool, serve: Serve) -> None:
+def test_the_repr_shows_the_number_of_connections(pool: SimpleConnectionPool, serve: Serve) -> None:
     pool.request(serve(serve_ok).url, "GET", "/")
     assert repr(pool) == f"<SimpleConnectionPool {pool.name!r}: 1 connections, 0 active, 1 idle>"
 
@@ -469,7 +469,7 @@ def test_a_limit_that_is_no_number_is_a_type_error(value: Any) -> None:
         SimpleConnectionPool(f"refused-{uuid.uuid4()}", max_connections=value)
 
 
-def test_names_are_not_kept_for_ever() -> None:
+def test_dns_lifetime_cannot_be_none() -> None:
     with pytest.raises(TypeError, match=r"dns_lifetime must be a number of seconds, not None"):
         SimpleConnectionPool(f"refused-{uuid.uuid4()}", dns_lifetime=None)  # type: ignore[arg-type]
 
@@ -533,7 +533,7 @@ def test_the_default_pool_stays(serve: Serve) -> None:
     assert server.connections == 1
 
 
-def test_many_origins_leave_nothing_behind(new_pool: NewPool) -> None:
+def test_many_origins_leave_no_endpoints_behind(new_pool: NewPool) -> None:
     pool = new_pool(max_connections=1000)
     for number in range(20_000):
         held = pool.get_connection(f"http://host-{number}.invalid")

@@ -1,4 +1,4 @@
-"""What a pool counts, and the same as metrics by OpenTelemetry's conventions."""
+"""The statistics of a pool, and the same figures as metrics by OpenTelemetry's conventions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_at_every_reading_the_states_add_up(new_pool: NewPool, serve: Serve) -> 
             user.result()
 
 
-def test_a_request_that_is_begun_again_is_counted(new_pool: NewPool, serve: Serve) -> None:
+def test_a_request_that_is_sent_again_is_counted(new_pool: NewPool, serve: Serve) -> None:
     async def script(connection: Connection) -> None:
         request = await connection.request()
         await connection.respond(b"first")
@@ -165,7 +165,7 @@ def test_every_metric_is_complete(new_pool: NewPool, serve: Serve) -> None:
         seen.add(key)
 
 
-def test_they_are_of_the_pool_default_or_of_the_one_named(new_pool: NewPool) -> None:
+def test_metrics_describe_the_pool_default_or_the_given_pool(new_pool: NewPool) -> None:
     pool = new_pool(max_connections=5)
     assert [metric.value for metric in _find(pool_metrics(pool.name), "http.client.connection.max")] == [5]
     [default] = {metric.attributes["http.client.connection.pool.name"] for metric in pool_metrics()}

@@ -1,4 +1,4 @@
-"""Connections made ahead of need."""
+"""Connections that are made before a request needs them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_five_warm_connections_serve_five_requests_at_once_without_another_hands
     assert stats["handshakes"] == (0 if url == "plain" else 5)
 
 
-def test_warming_what_is_warm_changes_nothing(new_pool: NewPool, serve: Serve, certificates: Certificates) -> None:
+def test_warming_a_warm_endpoint_changes_nothing(new_pool: NewPool, serve: Serve, certificates: Certificates) -> None:
     pool = new_pool()
     server = serve(serve_ok, tls=certificates.server)
     assert pool.warm(server.url, 3) == 3
@@ -58,7 +58,7 @@ def test_warming_stops_at_the_limit(new_pool: NewPool, serve: Serve) -> None:
     server.wait_until(lambda counts: counts.connections == 2, "both connections")
 
 
-def test_warming_what_refuses_is_told(new_pool: NewPool, serve: Serve, certificates: Certificates) -> None:
+def test_warming_an_endpoint_that_refuses_raises(new_pool: NewPool, serve: Serve, certificates: Certificates) -> None:
     pool = new_pool()
     with pytest.raises(httpx.ConnectError, match="expired"):
         pool.warm(serve(serve_ok, tls=certificates.expired).url, 2)
@@ -102,7 +102,7 @@ def test_warm_connections_that_expire_are_made_again(new_pool: NewPool, serve: S
     pool.warm(server.url, 0)
 
 
-def test_one_that_is_leased_for_long_is_replaced(new_pool: NewPool, serve: Serve) -> None:
+def test_a_warm_connection_that_is_leased_for_long_is_replaced(new_pool: NewPool, serve: Serve) -> None:
     pool = new_pool()
     server = serve(serve_ok)
     assert pool.warm(server.url, 1) == 1
@@ -113,7 +113,7 @@ def test_one_that_is_leased_for_long_is_replaced(new_pool: NewPool, serve: Serve
     server.wait_until(lambda counts: counts.connections == 2, "another connection")
 
 
-def test_warming_to_none_lets_the_endpoint_grow_cold(new_pool: NewPool, serve: Serve) -> None:
+def test_warming_to_zero_keeps_no_connection_warm(new_pool: NewPool, serve: Serve) -> None:
     leave = Gate()
 
     async def script(connection: Connection) -> None:

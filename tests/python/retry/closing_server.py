@@ -140,7 +140,7 @@ class Peer:
 
 
 class Worker:
-    """Accepts and serves in one thread, until told to stop."""
+    """Accepts and serves in one thread, until `stop` is called."""
 
     def __init__(self, listener: socket.socket, way: str, context: ssl.SSLContext | None) -> None:
         self._listener, self._way, self._context = listener, way, context

@@ -1,6 +1,6 @@
-"""What becomes of requests that meet the end of a kept connection, over a link with delay.
+"""Requests that meet the end of a kept connection, over a link with delay.
 
-There the end and the request pass each other on the way. The server counts each request that it has read;
+On such a link the end and the request cross each other. The server counts each request that it has read;
 docs/internals/retry.md has the rule.
 """
 
@@ -120,7 +120,7 @@ def test_a_post_that_was_read_and_not_answered_fails_once(tls: bool, identity: t
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_post_to_a_half_closed_server_that_reads_on_fails_once(tls: bool, identity: tuple[str, str, str]) -> None:
+def test_a_post_to_a_half_closed_server_that_still_reads_fails_once(tls: bool, identity: tuple[str, str, str]) -> None:
     outcome = send("half", "POST", 200, 8, identity if tls else ())
     assert outcome.failed
     assert outcome.error_types == {"ReadError"}

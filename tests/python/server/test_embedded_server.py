@@ -1,4 +1,4 @@
-"""The embedded server tells the truth about what its clients cost it: other tests believe it."""
+"""The embedded server counts its clients' connections and handshakes correctly: other tests rely on it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_requests_on_one_connection_cost_one_handshake(openai_server: EmbeddedSe
     assert (stats.handshakes_full, stats.handshakes_resumed) == (1, 0)
 
 
-def test_a_resumed_session_is_told_from_a_full_handshake(openai_server: EmbeddedServer) -> None:
+def test_a_resumed_session_is_not_counted_as_a_full_handshake(openai_server: EmbeddedServer) -> None:
     context = trusting(openai_server)
     session = handshake(openai_server, context, None)
     handshake(openai_server, context, session)
@@ -73,7 +73,9 @@ def test_a_failed_handshake_is_a_connection_but_no_handshake(openai_server: Embe
     assert (stats.connections_accepted, stats.connections_established, stats.handshakes) == (1, 0, 0)
 
 
-def test_looking_at_the_statistics_is_no_request(openai_server: EmbeddedServer, client: httpx.Client) -> None:
+def test_reading_the_statistics_is_not_counted_as_a_request(
+    openai_server: EmbeddedServer, client: httpx.Client
+) -> None:
     chat(client)
     assert client.get(f"{openai_server.origin}/stats").json() == openai_server.stats().as_dict()
     assert openai_server.stats().requests == 1
@@ -145,7 +147,7 @@ def test_the_close_model_ends_the_connection(openai_server: EmbeddedServer, clie
     assert openai_server.stats().connections_accepted == 2
 
 
-def test_sizes_and_numbers_of_pieces_are_as_asked_for(client: httpx.Client) -> None:
+def test_the_caller_chooses_size_and_number_of_pieces(client: httpx.Client) -> None:
     assert chat(client, "large-100000").json()["choices"][0]["message"]["content"] == "x" * 100_000
     for text in ("abcdefghij", "ab", ""):
         events = chat(client, "chunks-4", text, stream=True).text.split("\n\n")
@@ -211,7 +213,7 @@ def test_sigterm_ends_it_and_removes_its_certificate(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_port_that_is_taken_is_told_as_an_error(openai_server: EmbeddedServer) -> None:
+def test_a_port_in_use_is_reported_as_an_error(openai_server: EmbeddedServer) -> None:
     port = httpx.URL(openai_server.origin).port
     assert port is not None
     with pytest.raises(EmbeddedServerError):

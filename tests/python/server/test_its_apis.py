@@ -1,4 +1,4 @@
-"""The embedded server speaks as the providers do, and answers equal requests equally."""
+"""The embedded server implements the providers' APIs, and gives equal responses to equal requests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_azures_sdk_finds_its_deployments(server: EmbeddedServer) -> None:
             sdk.chat.completions.create(model="error-500", messages=MESSAGES)
 
 
-def test_azures_paths_want_a_version(client: httpx.Client) -> None:
+def test_azures_paths_require_a_version(client: httpx.Client) -> None:
     path = "/openai/deployments/d/chat/completions"
     assert client.post(path, json={"messages": MESSAGES}).status_code == 404
     assert client.post(f"{path}?api-version=1", json={"messages": MESSAGES}).status_code == 200
@@ -67,7 +67,7 @@ def test_the_sdks_packed_embeddings_are_the_plain_ones(client: httpx.Client) -> 
         assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding)
 
 
-def test_anthropics_messages_come_whole_and_as_named_events(client: httpx.Client) -> None:
+def test_anthropics_messages_are_served_whole_and_as_named_events(client: httpx.Client) -> None:
     request = {"model": "claude", "max_tokens": 5, "messages": MESSAGES}
     whole = client.post("/v1/messages", json=request).json()
     assert whole["content"] == [{"type": "text", "text": "one two three"}]
@@ -101,7 +101,7 @@ def test_anthropics_errors_have_anthropics_shape(client: httpx.Client, model: st
         ("/api/generate", {"prompt": "one two three"}, lambda line: line["response"]),
     ],
 )
-def test_ollama_streams_lines_unless_told_not_to(
+def test_ollama_streams_lines_unless_the_request_disables_it(
     client: httpx.Client, path: str, request_: dict[str, Any], text: Any
 ) -> None:
     whole = client.post(path, json={"model": "m", "stream": False, **request_}).json()
@@ -111,7 +111,7 @@ def test_ollama_streams_lines_unless_told_not_to(
     assert [line["done"] for line in lines] == [False] * 3 + [True]
 
 
-def test_ollama_embeds_and_tells_what_a_model_can_do(client: httpx.Client) -> None:
+def test_ollama_embeds_and_lists_the_capabilities_of_a_model(client: httpx.Client) -> None:
     embedded = client.post("/api/embed", json={"model": "m", "input": ["a", "b"]}).json()["embeddings"]
     assert embedded[0] != embedded[1]
     assert client.post("/api/show", json={"model": "m"}).json()["capabilities"] == ["completion"]

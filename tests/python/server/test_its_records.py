@@ -1,4 +1,4 @@
-"""What the embedded server says it saw is what was on the wire."""
+"""The requests that the embedded server records are the bytes that were on the wire."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_names_keep_their_case_and_order_and_repetitions(server: EmbeddedServer,
     assert record.headers == [(b"hOST", b"here"), (b"X-B", b"1"), (b"x-a", b"\xe9"), (b"X-B", b"2")]
 
 
-def test_requests_on_one_connection_are_told_apart(server: EmbeddedServer, client: httpx.Client) -> None:
+def test_requests_on_one_connection_are_recorded_separately(server: EmbeddedServer, client: httpx.Client) -> None:
     for number in range(3):
         client.post("/v1/chat/completions", content=f"body {number}".encode())
     records = server.records()
@@ -52,13 +52,15 @@ def test_a_chunked_body_is_recorded_without_its_framing(server: EmbeddedServer, 
     assert (b"Transfer-Encoding", b"chunked") in record.headers
 
 
-def test_a_large_body_that_comes_in_many_pieces_is_whole(server: EmbeddedServer, client: httpx.Client) -> None:
+def test_a_large_body_that_arrives_in_many_pieces_is_recorded_whole(
+    server: EmbeddedServer, client: httpx.Client
+) -> None:
     body = bytes(range(256)) * 4096
     client.post("/v1/chat/completions", content=body)
     assert server.records()[0].body == body
 
 
-def test_a_head_that_comes_byte_by_byte_is_recorded_as_sent() -> None:
+def test_a_head_that_arrives_byte_by_byte_is_recorded_as_sent() -> None:
     with EmbeddedServer(tls=False, record=True) as server:
         head = b"GET /v1/models HTTP/1.1\r\nHost:  padded \r\nConnection: close\r\n\r\n"
         with socket.create_connection(("127.0.0.1", httpx.URL(server.origin).port or 0), timeout=20) as raw:

@@ -1,4 +1,4 @@
-"""The event loops that async tests run on, and what loops and the garbage collector complain of meanwhile."""
+"""The event loops that async tests run on, and the errors that loops and the garbage collector report meanwhile."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def new_loop(backend: str) -> asyncio.AbstractEventLoop:
 
 
 def run(backend: str, function: Callable[[], Awaitable[T]], *, collect: bool = True) -> T:
-    """Runs it on a loop of its own, which is closed at the end, as `asyncio.run` and `trio.run` do. Fails with what the
-    loop was told of that nobody awaited; without `collect` only with what it was told by itself."""
+    """Runs it on a loop of its own, which is closed at the end, as `asyncio.run` and `trio.run` do. Fails if the
+    loop's exception handler got an error of a task or future that was never awaited. With `collect`, collects garbage
+    first, so that dropped tasks and futures report theirs."""
     if backend == "trio":
         result: T = _imported("trio").run(function)
         return result
@@ -54,7 +55,7 @@ def _imported(name: str) -> Any:
 
 
 def end(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancels what still runs there, then closes it."""
+    """Cancels the tasks that still run on the loop, then closes it."""
     try:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
@@ -73,26 +74,26 @@ def complaints_of(
 ) -> Iterator[asyncio.AbstractEventLoop]:
     """Fails at the end if the loop's exception handler was called ("Task exception was never retrieved" and the like),
     other than with a message that contains `expected`."""
-    told: list[str] = []
+    reported: list[str] = []
 
     def handler(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if expected is None or expected not in context["message"]:
-            told.append(f"{context['message']}: {context.get('exception')!r}")
+            reported.append(f"{context['message']}: {context.get('exception')!r}")
 
     loop.set_exception_handler(handler)
     yield loop
     if collect:
-        gc.collect()  # futures and tasks tell when they are dropped
-    assert told == [], f"the loop was told of what nobody awaited: {told}"
+        gc.collect()  # futures and tasks report when they are dropped
+    assert reported == [], f"the loop got errors of tasks that were never awaited: {reported}"
 
 
 @contextmanager
 def nothing_unraisable() -> Iterator[None]:
-    """Fails at the end if a finalizer raised, or a coroutine was dropped that nobody had awaited."""
-    told: list[str] = []
+    """Fails at the end if a finalizer raised, or a coroutine was dropped without being awaited."""
+    reported: list[str] = []
 
     def hook(unraisable: Any) -> None:
-        told.append(f"{unraisable.err_msg or 'ignored'}: {unraisable.exc_value!r} in {unraisable.object!r}")
+        reported.append(f"{unraisable.err_msg or 'ignored'}: {unraisable.exc_value!r} in {unraisable.object!r}")
 
     before, sys.unraisablehook = sys.unraisablehook, hook
     try:
@@ -102,11 +103,11 @@ def nothing_unraisable() -> Iterator[None]:
             gc.collect()
     finally:
         sys.unraisablehook = before
-    assert told == [], f"something was raised where nobody could catch it: {told}"
+    assert reported == [], f"exceptions were raised where no code could catch them: {reported}"
 
 
 async def until(reached: Callable[[], bool], what: str = "what the test waits for") -> None:
-    """Lets the loop go on until it is so. For what another thread or task does."""
+    """Lets the loop run until the condition holds. For what another thread or task does."""
     try:
         with anyio.fail_after(_PATIENCE):
             while not reached():

@@ -1,4 +1,4 @@
-"""One face for whoever sends requests, so that a test holds for every kind of transport: `caller.request(...)` blocks,
+"""One interface for every kind of transport, so that one test covers them all: `caller.request(...)` blocks,
 whatever is underneath."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fast_litellm import HTTPTransport
 
 
 class Caller(Protocol):
-    """A client on a transport of ours."""
+    """A client on one of this package's transports."""
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response: ...
     def get(self, url: str, **options: Any) -> httpx.Response: ...

@@ -26,7 +26,7 @@ class Identity:
 class Certificates:
     #: The authority that the tests trust.
     ca_file: Path
-    #: An authority that nobody trusts.
+    #: An untrusted authority.
     unknown_ca_file: Path
     #: For localhost, 127.0.0.1 and ::1.
     server: Identity
@@ -34,7 +34,7 @@ class Certificates:
     expired: Identity
     #: Good, but for another.example alone.
     wrong_host: Identity
-    #: The right names, by the authority that nobody trusts.
+    #: The right names, by the untrusted authority.
     unknown_issuer: Identity
     #: For a client; by the authority that the tests trust.
     client: Identity

@@ -1,4 +1,4 @@
-"""The same conversation with two clients, one with shortcuts and one without, told so that both can be compared."""
+"""The same conversation with two clients, one with shortcuts and one without, recorded so that both can be compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from peers.scripted import Connection, Request, ScriptedServer
 Step = dict[str, Any]
 
 
-class Told(NamedTuple):
+class Observed(NamedTuple):
     """All that can be seen of a conversation, from the caller's side and from the server's."""
 
     outcomes: list[dict[str, Any]]
@@ -32,7 +32,7 @@ class Conversations:
 
     def __init__(self, server: ScriptedServer, caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> None:
         self.server = server
-        #: From which level on somebody takes the library's log records.
+        #: The lowest level of the library's log records that a handler takes.
         self.level = level
         self._caplog = caplog
         #: The shortcuts that a client must get.
@@ -40,7 +40,7 @@ class Conversations:
 
     def hold(
         self, client: Any, steps: list[Step], *, quick: bool, prepare: Callable[[Any], None] | None = None
-    ) -> Told:
+    ) -> Observed:
         if quick:
             shortcuts.put_on(client)
             assert shortcuts.names_on(client) == self.expected, shortcuts.states()
@@ -54,7 +54,7 @@ class Conversations:
                 outcomes = asyncio.run(_converse_async(client, self.server.url, steps))
             else:
                 outcomes = _converse(client, self.server.url, steps)
-        return Told(
+        return Observed(
             outcomes,
             self.server.requests[before:],
             describe_cookies(client.cookies),
@@ -173,7 +173,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 
 async def answer(connection: Connection) -> None:
-    """The request's path says what comes."""
+    """The request's path chooses the response."""
     while True:
         request = await connection.request()
         path = request.target.partition("?")[0]

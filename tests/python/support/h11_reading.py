@@ -1,4 +1,4 @@
-"""What httpx's own parser makes of a server's bytes, and what a transport makes of them, in one form."""
+"""The results of httpx's own parser and of a transport for the same server's bytes, in one form."""
 
 from __future__ import annotations
 

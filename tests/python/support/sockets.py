@@ -1,4 +1,4 @@
-"""What the kernel knows of this process's sockets and descriptors."""
+"""The kernel's view of this process's sockets and descriptors."""
 
 from __future__ import annotations
 

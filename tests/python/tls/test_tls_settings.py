@@ -1,4 +1,4 @@
-"""What verify, cert and trust_env become for the core."""
+"""The settings of the core that follow from verify, cert and trust_env."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def test_a_client_certificate_may_have_its_key_beside_it(certificates: Certifica
     assert settings.private_key_password == "secret"
 
 
-def test_a_bundle_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_bundle_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"CA bundle of verify.*missing\.pem"):
         settings_from(str(tmp_path / "missing.pem"))
 
 
-def test_a_directory_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_a_path_that_is_not_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("x")
     monkeypatch.setenv("SSL_CERT_DIR", str(file))

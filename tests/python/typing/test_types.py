@@ -21,6 +21,6 @@ def test_what_a_user_writes_is_typed(tmp_path: Path) -> None:
     _run("mypy", "--strict", "--cache-dir", str(tmp_path), str(HERE / "usage.py"))
 
 
-def test_the_stub_is_what_the_extension_is() -> None:
+def test_the_stub_matches_the_extension() -> None:
     allowlist = HERE / "stubtest_allowlist.txt"
     _run("mypy.stubtest", "fast_litellm._core", "--concise", "--ignore-unused-allowlist", "--allowlist", str(allowlist))

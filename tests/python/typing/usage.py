@@ -1,4 +1,4 @@
-"""Not run: a type checker reads it. What a user may write, and of what type the results are."""
+"""Not run, only type-checked: code that users may write, with the types of its results."""
 
 from typing import Any
 
