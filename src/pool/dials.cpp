@@ -53,7 +53,7 @@ DialUnderWay* Pool::start_callers_dial_locked(Endpoint& endpoint, const Waiter& 
     (void)drop_spare_dial_locked(endpoint, actions);
     return nullptr;
   }
-  if (reserve_or_starve_locked(endpoint, actions) != Reserved::yes) return nullptr;
+  if (reserve_or_starve_locked(endpoint, actions) != Taken::yes) return nullptr;
   const TimePoint start = callers_start_locked(endpoint, now);
   DialUnderWay* const dial = start_dial_locked(endpoint, start, later(start, patience_of(waiter)), actions);
   endpoint.latest = dial;
@@ -64,7 +64,7 @@ DialUnderWay* Pool::start_callers_dial_locked(Endpoint& endpoint, const Waiter& 
 DialUnderWay* Pool::start_dial_locked(Endpoint& endpoint, TimePoint start, TimePoint deadline, Actions& actions) {
   Slot* const slot = take_slot(endpoint);
   if (slot == nullptr || !slot->word.reserve_dial()) {
-    unreserve(endpoint);
+    total_limit_.give(endpoint.room);
     return nullptr;
   }
   ++endpoint.dialing;
@@ -198,7 +198,7 @@ void Pool::spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept {
   (void)dial.slot->word.spare_dial();
   ++endpoint.spare_dials;
   endpoint.spared = true;
-  note_idle(*dial.slot);
+  LongestIdle::note_ready(*dial.slot, none_idle_);
 }
 
 // For a caller at a limit of this endpoint's. \returns whether one is on its way out.
@@ -286,19 +286,14 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   if (freed) {
     capacity_freed(endpoint);
   } else if (held_up) {
-    std::deque<Endpoint*> starving;
-    {
-      const std::lock_guard lock(starved_mutex_);
-      starving = starved_;
-    }
-    for (Endpoint* const other : starving) {  // its place is free, though not its descriptor
+    // Its place is free, though not its descriptor.
+    for (Endpoint* const other : total_limit_.all_starving())
       dispatch(*other);
-    }
-  } else if (failed && starved_count_.get() != 0) {
-    relieve_starvation();  // its descriptor is free
+  } else if (failed) {
+    relieve_if_starving();  // its descriptor is free
   }
   if (parked) {
-    note_idle(slot);
+    LongestIdle::note_ready(slot, none_idle_);
     // The peer hung up, or the pool closed, before the connection was parked: no other thread looks at it again.
     const auto word = slot.word.load();
     if (word.peer_closed() && word.state() == SlotState::idle && try_reap(slot, word)) {
@@ -306,7 +301,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
       finish_closing(slot, false);
     }
     if (refusing_.get()) cleanup();
-    if (starved_count_.get() != 0) relieve_starvation();
+    relieve_if_starving();
   }
 }
 
@@ -318,7 +313,7 @@ void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexc
   }
   if (slot.word.finish_dial()) free_cell(slot);
   dropped_dials_.subtract();
-  if (starved_count_.get() != 0) relieve_starvation();  // those who wait for a descriptor
+  relieve_if_starving();  // those who wait for a descriptor
 }
 
 // Those who waited for it are bound to none from here on.
@@ -345,7 +340,7 @@ void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay&
   }
   // A linked cell stays as a tombstone.
   if (!count_tombstone(slot, [&slot] { return slot.word.fail_dial(); }).linked) slab_.give(slot);
-  unreserve(endpoint);
+  total_limit_.give(endpoint.room);
 }
 
 // The dial of a lease that connects on first use.
@@ -467,7 +462,7 @@ bool Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions&
   // Listed before the check. A thread that gives a descriptor back, or parks a connection, does that first and reads the list
   // second: one side always sees the other.
   endpoint.short_of_descriptors = true;
-  starve_locked(endpoint);
+  total_limit_.list_locked(endpoint.room);
   Slot* const evicted = evict_longest_idle(nullptr);
   if (evicted != nullptr) {
     actions.closing.push_back({evicted, true});

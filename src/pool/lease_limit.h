@@ -9,9 +9,9 @@
 #include <fastpool/timeouts.h>
 
 #include "pool/end_watch.h"
-#include "pool/linked_queue.h"
 #include "pool/pool.h"
 #include "sync/limit_word.h"
+#include "sync/linked_queue.h"
 #include "sync/waker.h"
 
 namespace fastpool::pool {
@@ -147,7 +147,7 @@ class LeaseLimit {
   sync::LimitWord word_;
   // Guarded by mutex_, which is taken before that of the pool's EndWatches.
   std::mutex mutex_;
-  LinkedQueue<Queued> queue_;
+  sync::LinkedQueue<Queued> queue_;
 };
 
 }  // namespace fastpool::pool

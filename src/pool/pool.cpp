@@ -33,7 +33,8 @@ Pool::Pool(const PoolSettings& settings, const PoolClock& clock, Dialer& dialer)
       clock_(clock),
       dialer_(dialer),
       counts_idle_(settings.max_idle_connections < settings.max_connections),
-      slab_(next_first_generation()) {}
+      slab_(next_first_generation()),
+      total_limit_(settings_.max_connections_per_endpoint, settings_.max_connections) {}
 
 Pool::~Pool() {
   close();
@@ -117,20 +118,6 @@ inline LeaseRef Pool::take_usable(Endpoint& endpoint, bool check) noexcept {
   return {};
 }
 
-Pool::Reserved Pool::reserve(Endpoint& endpoint) noexcept {
-  if (!endpoint.connections.add_below(settings_.max_connections_per_endpoint)) return Reserved::endpoint_limit;
-  if (!total_.add_below(settings_.max_connections)) {
-    endpoint.connections.subtract();
-    return Reserved::total_limit;
-  }
-  return Reserved::yes;
-}
-
-void Pool::unreserve(Endpoint& endpoint) noexcept {
-  total_.subtract();
-  endpoint.connections.subtract();
-}
-
 Slot* Pool::take_slot(Endpoint& endpoint) {
   Slot* slot = slab_.take();
   if (slot != nullptr) {
@@ -146,7 +133,7 @@ LeaseRef Pool::lease_reserved(Endpoint& endpoint) {
   Slot* const slot = take_slot(endpoint);
   const auto generation = slot != nullptr ? slot->word.reserve_lease() : std::nullopt;
   if (generation) return LeaseRef{slot, *generation};
-  unreserve(endpoint);
+  total_limit_.give(endpoint.room);
   return {};
 }
 
@@ -197,24 +184,14 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
     if (endpoint.queue.size() > endpoint.bound) return std::nullopt;
   }
 
-  Reserved reserved = reserve(endpoint);
-  if (reserved != Reserved::yes && drop_spare_dial(endpoint)) reserved = reserve(endpoint);
-  if (reserved == Reserved::total_limit) {
-    if (Slot* evicted = evict_longest_idle(&endpoint)) {
-      finish_closing(*evicted, true);
-      reserved = reserve(endpoint);
-    }
-    // reserve() held a place of the endpoint's until it met the total limit. A caller that queued meanwhile may have been
-    // refused that place.
-    if (reserved == Reserved::total_limit && endpoint.idle.waiting() != 0) dispatch(endpoint);
-  }
-  if (reserved != Reserved::yes && endpoint.sweeping.get()) {
+  const bool reserved = reserve_or_evict(endpoint) == Taken::yes;
+  if (!reserved && endpoint.sweeping.get()) {
     // What is idle is out of sight for a moment.
     while (endpoint.sweeping.get())
       std::this_thread::yield();
     if (const LeaseRef ref = take_idle(endpoint)) return ref;
   }
-  if (reserved != Reserved::yes) return std::nullopt;
+  if (!reserved) return std::nullopt;
   const auto ref = lease_reserved(endpoint);
   if (!ref) return std::nullopt;
   note_leased(*ref.slot);
@@ -296,7 +273,7 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
 bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
   if (word.seated()) {
     if (reuse.reusable() && word.reusable()) [[likely]] {
-      if (starved_count_.get() != 0 && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
+      if (total_limit_.has_starving() && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
         if (!close_lease(ref, true)) return false;
         tallies_.evicted.add();
         return true;
@@ -341,13 +318,13 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   }
   Hints::note(endpoint, slot.index);
   // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
-  // in starve_locked() and in close() and drain().
+  // in Pool::reserve_or_starve_locked() and in close() and drain().
   if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
     dispatch(endpoint);
-  note_idle(slot);
+  LongestIdle::note_ready(slot, none_idle_);
   // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
-  if (starved_count_.get() != 0 && slot.word.load().state() == SlotState::idle) [[unlikely]]
-    relieve_starvation();
+  if (total_limit_.has_starving() && slot.word.load().state() == SlotState::idle) [[unlikely]]
+    relieve_starving();
   if (keep != nullptr && keep->over()) [[unlikely]]
     close_surplus(*keep, slot);
   if (too_many) [[unlikely]] {
@@ -383,9 +360,8 @@ bool Pool::vacate(LeaseRef ref) noexcept {
   // The same pairs as in park().
   if (endpoint.idle.waiting() != 0) [[unlikely]]
     dispatch(endpoint);
-  note_idle(slot);
-  if (starved_count_.get() != 0) [[unlikely]]
-    relieve_starvation();
+  LongestIdle::note_ready(slot, none_idle_);
+  relieve_if_starving();
   if (refusing_.get()) [[unlikely]]
     cleanup();
   return true;
@@ -432,7 +408,7 @@ void Pool::disconnect(LeaseRef ref) noexcept {
     pooled = unseat_locked(slot);
   }
   pooled.reset();
-  if (starved_count_.get() != 0) relieve_starvation();  // its descriptor is free
+  relieve_if_starving();  // its descriptor is free
 }
 
 }  // namespace fastpool::pool

@@ -35,7 +35,7 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   if (pooled && goodbye) pooled->say_goodbye();
   pooled.reset();
   if (slot.word.finish_emptied()) free_cell(slot);
-  unreserve(endpoint);
+  total_limit_.give(endpoint.room);
   capacity_freed(endpoint);
 }
 
@@ -53,9 +53,9 @@ void Pool::free_cell(Slot& slot) noexcept {
 
 void Pool::capacity_freed(Endpoint& endpoint) noexcept {
   // Those whom the total limit holds up first: this endpoint is among them, at its place, if it is held up too.
-  if (starved_count_.get() != 0) relieve_starvation();
+  relieve_if_starving();
   if (endpoint.idle.waiting() != 0) dispatch(endpoint);
-  if (worth_sweeping(endpoint.tombstones.get(), endpoint.connections.get())) sweep(endpoint);
+  if (worth_sweeping(endpoint.tombstones.get(), endpoint.room.places())) sweep(endpoint);
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {

@@ -8,8 +8,8 @@
 #include <fastpool/timeouts.h>
 
 #include "pool/dial_under_way.h"
-#include "pool/linked_queue.h"
 #include "pool/slot.h"
+#include "sync/linked_queue.h"
 #include "sync/waker.h"
 
 namespace fastpool::pool {
@@ -51,7 +51,7 @@ struct Waiter {
 };
 
 /// First come, first served.
-class WaiterQueue : public LinkedQueue<Waiter> {
+class WaiterQueue : public sync::LinkedQueue<Waiter> {
  public:
   /// Before all whose turn is later.
   void insert(Waiter& waiter) noexcept {
