@@ -71,7 +71,7 @@ std::optional<Result<Lease>> Acquisition::poll() {
         deadline_ = waiter_.connecting ? waiter_.connect_deadline : pool_deadline_;
         const TimePoint now = pool_.clock_.now();
         if (deadline_ == TimePoint::max() || now < deadline_) return std::nullopt;
-        if (endpoint_.sweeping.get()) {  // what is idle is out of sight for a moment
+        if (endpoint_.tombstones.sweeping()) {  // what is idle is out of sight for a moment
           deadline_ = now + sweep_patience;
           return std::nullopt;
         }

@@ -339,7 +339,7 @@ void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay&
     return;
   }
   // A linked cell stays as a tombstone.
-  if (!count_tombstone(slot, [&slot] { return slot.word.fail_dial(); }).linked) slab_.give(slot);
+  if (!endpoint.tombstones.close(slot.word, [&slot] { return slot.word.fail_dial(); }).linked) slab_.give(slot);
   total_limit_.give(endpoint.room);
 }
 

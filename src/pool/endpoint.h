@@ -14,6 +14,7 @@
 #include "sync/atomics.h"
 #include "sync/idle_list.h"
 #include "sync/tagged_list.h"
+#include "sync/tombstones.h"
 #include "sync/total_limit.h"
 
 namespace fastpool::pool {
@@ -77,13 +78,11 @@ class Endpoint {
   sync::IdleList idle;             ///< live connections, and how many wait for one
   sync::TaggedList vacant;         ///< places without a connection, kept for the next bare lease
   TotalLimit::Member room{*this};  ///< its places: vacant, dialing, idle, leased, closing; and whether it starves
-  sync::Count tombstones;          ///< reaped cells still linked in `idle` or `vacant`
-  sync::Flag sweeping;             ///< the list is out for sweeping: it looks empty and is not
+  sync::Tombstones tombstones;     ///< of `idle` and `vacant`, and the sweep that unlinks them
 
   // Guarded by mutex.
   mutable std::mutex mutex;
-  WaiterQueue queue;
-  std::uint64_t last_turn = 0;                            ///< how many have queued
+  WaiterQueue queue{idle};
   std::uint32_t connection_waiters = 0;                   ///< those in `queue` that want a connection
   std::uint32_t bound = 0;                                ///< those of them that are bound to a dial
   std::unordered_map<const Slot*, DialUnderWay> dials;    ///< those under way, by slot

@@ -50,13 +50,15 @@ Error Pool::closed_error() {
 inline LeaseRef Pool::take_hinted(Endpoint& endpoint) noexcept {
   Slot* const slot = slab_.find(Hints::at(endpoint));
   if (slot == nullptr) return {};
-  const auto word = slot->word.load();
-  // Read after the word, which take() compares: if it is still the same, so are these.
-  if (slot->endpoint.get() != &endpoint) return {};
-  const TimePoint now = clock_.coarse_now();
-  if (now >= slot->idle_deadline.get() || !endpoint.idle.take(slot->word, word)) return {};
+  TimePoint now;
+  const auto taken = endpoint.idle.take(slot->index, slot->word, [&] {
+    if (slot->endpoint.get() != &endpoint) return false;
+    now = clock_.coarse_now();
+    return now < slot->idle_deadline.get();
+  });
+  if (!taken) return {};
   begin_use(*slot, now);
-  return {slot, word.generation()};
+  return {slot, taken.word.generation()};
 }
 
 // Makes a lease of a cell that was taken from the idle list.
@@ -185,9 +187,9 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   }
 
   const bool reserved = reserve_or_evict(endpoint) == Taken::yes;
-  if (!reserved && endpoint.sweeping.get()) {
+  if (!reserved && endpoint.tombstones.sweeping()) {
     // What is idle is out of sight for a moment.
-    while (endpoint.sweeping.get())
+    while (endpoint.tombstones.sweeping())
       std::this_thread::yield();
     if (const LeaseRef ref = take_idle(endpoint)) return ref;
   }
@@ -369,7 +371,9 @@ bool Pool::vacate(LeaseRef ref) noexcept {
 
 // Ends a lease in Closing: finish_closing() comes next. False: it is not that lease any more, or in use.
 bool Pool::begin_close(LeaseRef ref) noexcept {
-  return count_tombstone(*ref.slot, [ref] { return ref.slot->word.begin_close(ref.generation); }).made;
+  return ref.slot->endpoint.get()
+      ->tombstones.close(ref.slot->word, [ref] { return ref.slot->word.begin_close(ref.generation); })
+      .made;
 }
 
 bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {

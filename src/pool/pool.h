@@ -163,6 +163,7 @@ class Pool {
     std::uint32_t generation = 0;
     bool live = false;
     bool goodbye = false;
+    [[nodiscard]] explicit operator bool() const noexcept { return slot != nullptr; }
   };
   /// Keeps an endpoint for a step that touches it after its last connection ended. Begin it while there is a connection, end
   /// it with no lock held.
@@ -212,17 +213,6 @@ class Pool {
   void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
-  /// Makes a step to Closing, which turns a linked cell into a tombstone: counted before a pop can meet it as such and count it
-  /// down, and not at all if it was unlinked meanwhile.
-  template <typename MakeStep>
-  [[nodiscard]] SlotWord::Step count_tombstone(Slot& slot, MakeStep make_step) noexcept {
-    Endpoint& endpoint = *slot.endpoint.get();
-    const bool linked = slot.word.load().linked();
-    if (linked) endpoint.tombstones.add();
-    const SlotWord::Step step = make_step();
-    if (linked && !(step.made && step.linked)) endpoint.tombstones.subtract();
-    return step;
-  }
   [[nodiscard]] bool begin_close(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
   [[nodiscard]] std::optional<LeaseRef> unless_refusing(LeaseRef ref) noexcept;

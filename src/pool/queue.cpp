@@ -6,22 +6,14 @@
 namespace fastpool::pool {
 
 void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
-  // Counted before dispatch_locked() looks at the list: a thread that parks pushes first and looks at the count second.
-  endpoint.idle.join();
+  endpoint.queue.join(waiter);  // one that was handed a dead connection keeps its place
   if (waiter.wants == Waiter::Wants::connection) ++endpoint.connection_waiters;
-  if (waiter.turn == 0) {
-    waiter.turn = ++endpoint.last_turn;
-    endpoint.queue.push_back(waiter);
-  } else {  // its turn had come, and it was handed a dead connection: it keeps its place
-    endpoint.queue.insert(waiter);
-  }
   if (closed_.get()) fail_locked(endpoint, waiter, closed_error());
 }
 
 void Pool::leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
   unbind_locked(endpoint, waiter);
-  endpoint.queue.remove(waiter);
-  endpoint.idle.leave();
+  endpoint.queue.leave(waiter);
   if (waiter.wants == Waiter::Wants::connection) --endpoint.connection_waiters;
 }
 
@@ -43,7 +35,7 @@ void Pool::fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
 void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
   serve_idle_locked(endpoint, actions);
   // A sweep has the list out: what it brings back is dispatched when it ends.
-  if (!endpoint.queue.empty() && !endpoint.sweeping.get()) {
+  if (!endpoint.queue.empty() && !endpoint.tombstones.sweeping()) {
     serve_leases_locked(endpoint, actions);
     if (!endpoint.queue.empty()) drop_vacant_locked(endpoint, actions);
     // A bare lease that was served no longer holds up the callers behind it; once these have dials, the next one is served.
@@ -59,15 +51,14 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
 }
 
 void Pool::serve_idle_locked(Endpoint& endpoint, Actions& actions) {
-  while (!endpoint.queue.empty()) {
-    const Popped popped = pop_idle(endpoint, sync::IdleList::For::waiter);
-    if (popped.slot == nullptr) return;
-    if (popped.live) {
-      hand_locked(endpoint, *endpoint.queue.front(), {popped.slot, popped.generation}, false);
-    } else {
-      actions.closing.push_back({popped.slot, popped.goodbye});
-    }
-  }
+  endpoint.queue.serve([&] { return pop_idle(endpoint, sync::IdleList::For::waiter); },
+                       [&](Waiter& first, const Popped& popped) {
+                         if (popped.live) {
+                           hand_locked(endpoint, first, {popped.slot, popped.generation}, false);
+                         } else {
+                           actions.closing.push_back({popped.slot, popped.goodbye});
+                         }
+                       });
 }
 
 // A bare lease is served once every waiter ahead of it has a dial: its slot costs them nothing.

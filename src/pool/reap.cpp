@@ -41,7 +41,7 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
 
 // A closing cell that was just unlinked. \param finished whether the other parties are done with it.
 void Pool::drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept {
-  endpoint.tombstones.subtract();
+  endpoint.tombstones.drop();
   if (finished) free_cell(slab_[index]);
 }
 
@@ -55,20 +55,18 @@ void Pool::capacity_freed(Endpoint& endpoint) noexcept {
   // Those whom the total limit holds up first: this endpoint is among them, at its place, if it is held up too.
   relieve_if_starving();
   if (endpoint.idle.waiting() != 0) dispatch(endpoint);
-  if (worth_sweeping(endpoint.tombstones.get(), endpoint.room.places())) sweep(endpoint);
+  if (worth_sweeping(endpoint.tombstones.count(), endpoint.room.places())) sweep(endpoint);
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
-  // Before the dial's end can be reported, and the cell be popped, and these be counted down.
+  // Before the dial's end can be reported, and this be counted down.
   if (seen.spare()) dropped_dials_.add();
-  if (seen.linked()) endpoint.tombstones.add();
-  if (slot.word.try_reap(seen)) {
+  if (endpoint.tombstones.reap(slot.word, seen)) {
     if (seen.state() == SlotState::idle) end_idle(slot);
     return true;
   }
   if (seen.spare()) dropped_dials_.subtract();
-  if (seen.linked()) endpoint.tombstones.subtract();
   return false;
 }
 
@@ -100,31 +98,12 @@ Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
 }
 
 void Pool::sweep(Endpoint& endpoint) noexcept {
-  if (!endpoint.sweeping.try_set()) return;
-  std::vector<std::uint32_t> living;
-  const auto next_living = [&](std::uint32_t index) {
-    Slot& slot = slab_[index];
-    const std::uint32_t next = slot.next.load();
-    const auto change = slot.word.unlink_unless_ready();
-    if (change.after.linked()) {
-      living.push_back(index);
-    } else if (change.before.state() == SlotState::closing) {
-      drop_tombstone(endpoint, index, change.after.finished());
-    }  // else it is leased: its holder pushes it
-    return next;
-  };
-  for (std::uint32_t index = endpoint.vacant.take_all(); index != sync::TaggedList::none;)
-    index = next_living(index);
-  for (auto index = living.rbegin(); index != living.rend(); ++index)
-    endpoint.vacant.push(*index, links());
-  living.clear();
-  for (std::uint32_t index = endpoint.idle.take_all(); index != sync::IdleList::none;)
-    index = next_living(index);
-  for (auto index = living.rbegin(); index != living.rend(); ++index)
-    endpoint.idle.put_back(*index, links());
-  endpoint.sweeping.clear();
-  // A caller that queued meanwhile saw the flag and began no dial.
-  if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  endpoint.tombstones.sweep(
+      links(), words(), [&](std::uint32_t index, bool finished) { drop_tombstone(endpoint, index, finished); },
+      [&] {
+        if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+      },
+      endpoint.vacant, endpoint.idle);
 }
 
 void Pool::on_hang_up(std::uint64_t token) noexcept {
