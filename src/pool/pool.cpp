@@ -327,7 +327,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
   if (total_limit_.has_starving() && slot.word.load().state() == SlotState::idle) [[unlikely]]
     relieve_starving();
-  if (keep != nullptr && keep->over()) [[unlikely]]
+  if (keep != nullptr && keep->share_.over()) [[unlikely]]
     close_surplus(*keep, slot);
   if (too_many) [[unlikely]] {
     const auto word = slot.word.load();
@@ -341,9 +341,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
 // Counts a connection that is about to be parked. \returns when it expires by its holder's wish.
 TimePoint Pool::join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept {
   if (keep.counts()) {
-    keep.join();
-    // Before the step that hands the slot on: the next owner sees both.
-    slab_.kept_under(slot.index).leave(&keep);
+    keep.share_.join(slab_.kept_under(slot.index), &keep);
     if (!any_kept_.get()) any_kept_.set();
   }
   return keep.expires(now);

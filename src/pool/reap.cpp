@@ -72,15 +72,8 @@ bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
 
 // Closes what is idle under a limit beyond what that allows; never `parked`, which has just become idle.
 void Pool::close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept {
-  const auto take = [&]() -> Slot* {
-    const std::lock_guard lock(limit.mutex_);
-    // Connections that are counted and not parked yet are not seen; the threads that park them check afterwards.
-    if (!limit.over()) return nullptr;
-    sync::Flag none;
-    return limit.longest_idle_.take(slab_, {.slot = &parked}, none,
-                                    [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); });
-  };
-  while (Slot* const surplus = take()) {
+  const auto reap = [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); };
+  while (Slot* const surplus = limit.share_.take_surplus(slab_, parked, reap)) {
     tallies_.evicted.add();
     finish_closing(*surplus, true);
   }
