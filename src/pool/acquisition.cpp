@@ -71,7 +71,7 @@ std::optional<Result<Lease>> Acquisition::poll() {
         deadline_ = waiter_.connecting ? waiter_.connect_deadline : pool_deadline_;
         const TimePoint now = pool_.clock_.now();
         if (deadline_ == TimePoint::max() || now < deadline_) return std::nullopt;
-        if (endpoint_.sweeping.get()) {  // what is idle is out of sight for a moment
+        if (endpoint_.tombstones.sweeping()) {  // what is idle is out of sight for a moment
           deadline_ = now + sweep_patience;
           return std::nullopt;
         }
@@ -224,8 +224,8 @@ Error Acquisition::late_locked() const {
   }
   return Error::make(ErrorCode::pool_timeout, Phase::acquire,
                      "no connection to " + endpoint_.name() + " became free within the pool timeout; " +
-                         std::to_string(endpoint_.connections.get()) + " are in use there and " +
-                         std::to_string(pool_.total_.get()) + " in all" +
+                         std::to_string(endpoint_.room.places()) + " are in use there and " +
+                         std::to_string(pool_.total_limit_.taken()) + " in all" +
                          (endpoint_.short_of_descriptors ? "; the process has no file descriptor left" : ""));
 }
 

@@ -2,7 +2,7 @@
 
 #include <mutex>
 
-#include "pool/linked_queue.h"
+#include "sync/linked_queue.h"
 #include "sync/waker.h"
 
 namespace fastpool::pool {
@@ -45,7 +45,7 @@ class EndWatches {
 
  private:
   std::mutex mutex_;  // a leaf
-  LinkedQueue<Watcher> watchers_;
+  sync::LinkedQueue<Watcher> watchers_;
 };
 
 }  // namespace fastpool::pool

@@ -14,8 +14,13 @@
 #include "sync/atomics.h"
 #include "sync/idle_list.h"
 #include "sync/tagged_list.h"
+#include "sync/tombstones.h"
+#include "sync/total_limit.h"
 
 namespace fastpool::pool {
+
+class Endpoint;
+using TotalLimit = sync::BasicTotalLimit<Endpoint>;
 
 /// What happens to the idle connections of an endpoint when its last hold is released.
 enum class AfterUse : std::uint8_t {
@@ -69,17 +74,15 @@ class Endpoint {
   TimePoint unused_since = TimePoint::max();  ///< when the last hold was released, if what is idle is to be closed then
 
   // Lock-free.
-  sync::Count users;        ///< holds, and steps that touch it after its last connection ended
-  sync::IdleList idle;      ///< live connections, and how many wait for one
-  sync::TaggedList vacant;  ///< places without a connection, kept for the next bare lease
-  sync::Count connections;  ///< what counts against the limit: vacant, dialing, idle, leased, closing
-  sync::Count tombstones;   ///< reaped cells still linked in `idle` or `vacant`
-  sync::Flag sweeping;      ///< the list is out for sweeping: it looks empty and is not
+  sync::Count users;               ///< holds, and steps that touch it after its last connection ended
+  sync::IdleList idle;             ///< live connections, and how many wait for one
+  sync::TaggedList vacant;         ///< places without a connection, kept for the next bare lease
+  TotalLimit::Member room{*this};  ///< its places: vacant, dialing, idle, leased, closing; and whether it starves
+  sync::Tombstones tombstones;     ///< of `idle` and `vacant`, and the sweep that unlinks them
 
   // Guarded by mutex.
   mutable std::mutex mutex;
-  WaiterQueue queue;
-  std::uint64_t last_turn = 0;                            ///< how many have queued
+  WaiterQueue queue{idle};
   std::uint32_t connection_waiters = 0;                   ///< those in `queue` that want a connection
   std::uint32_t bound = 0;                                ///< those of them that are bound to a dial
   std::unordered_map<const Slot*, DialUnderWay> dials;    ///< those under way, by slot
@@ -87,7 +90,6 @@ class Endpoint {
   std::uint32_t spare_dials = 0;                          ///< those of these that no caller waits for
   DialUnderWay* latest = nullptr;                         ///< the last that began for a caller, if it is under way
   bool spared = false;                                    ///< a dial has lost its last waiter since the last dispatch
-  bool starved = false;                                   ///< listed in Pool::starved_
   bool short_of_descriptors = false;                      ///< no dial begins until something of the pool is closed
   std::uint32_t warm_ups = 0;                             ///< calls of warm() under way, which dial for themselves
   std::uint32_t min_idle = 0;                             ///< kept warm

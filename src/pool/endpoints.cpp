@@ -71,9 +71,9 @@ void Pool::leave_endpoint(Endpoint& endpoint) noexcept {
 // Whether nothing can reach the endpoint any more. Connections are looked at first: what ends one counts itself as a user
 // (finish_closing(), dial_done()) or counts the tombstone that it leaves before the connection's place is given back.
 bool Pool::deserted_locked(Endpoint& endpoint) noexcept {
-  if (endpoint.connections.get() != 0 || endpoint.users.get() != 0 || endpoint.tombstones.get() != 0) return false;
+  if (endpoint.room.places() != 0 || endpoint.users.get() != 0 || endpoint.tombstones.count() != 0) return false;
   const std::lock_guard lock(endpoint.mutex);
-  return endpoint.queue.empty() && !endpoint.starved && endpoint.min_idle == 0 && endpoint.warm_ups == 0;
+  return endpoint.queue.empty() && !endpoint.room.starving() && endpoint.min_idle == 0 && endpoint.warm_ups == 0;
 }
 
 std::shared_ptr<const void> Pool::retire_locked(Endpoint& endpoint) {

@@ -2,13 +2,13 @@
 
 #include <cstdint>
 #include <limits>
-#include <mutex>
 #include <utility>
 
 #include <fastpool/timeouts.h>
 
 #include "pool/decisions.h"
-#include "pool/longest_idle.h"
+#include "pool/idle_share.h"
+#include "pool/slab.h"
 #include "sync/atomics.h"
 
 namespace fastpool::pool {
@@ -51,34 +51,30 @@ class KeepAliveLimit {
   KeepAliveLimit(const KeepAliveLimit&) = delete;
   KeepAliveLimit& operator=(const KeepAliveLimit&) = delete;
 
-  [[nodiscard]] bool keeps_none() const noexcept { return most_ == 0 || (expiry_ && *expiry_ <= Duration::zero()); }
+  [[nodiscard]] bool keeps_none() const noexcept {
+    return share_.most() == 0 || (expiry_ && *expiry_ <= Duration::zero());
+  }
   /// When one that is parked now expires.
   [[nodiscard]] TimePoint expires(TimePoint now) const noexcept {
     return expiry_ ? later(now, *expiry_) : TimePoint::max();
   }
   /// How many idle connections it counts now.
-  [[nodiscard]] std::uint32_t idle() const noexcept { return uses_.get() - 1; }
+  [[nodiscard]] std::uint32_t idle() const noexcept { return share_.idle(); }
 
  private:
   friend class Pool;
 
-  KeepAliveLimit(std::uint32_t most, OptionalDuration expiry) noexcept : most_(most), expiry_(expiry) { uses_.add(); }
+  KeepAliveLimit(std::uint32_t most, OptionalDuration expiry) noexcept : expiry_(expiry), share_(most, this) {}
   ~KeepAliveLimit() = default;
 
-  [[nodiscard]] bool counts() const noexcept { return most_ != unlimited; }
-  // One idle connection more, before it is parked; look whether that is too many after it was.
-  void join() noexcept { uses_.add(); }
+  [[nodiscard]] bool counts() const noexcept { return share_.most() != unlimited; }
   // One less, or the holder goes: the last destroys it.
   void leave() noexcept {
-    if (uses_.subtract() == 0) delete this;
+    if (share_.leave()) delete this;
   }
-  [[nodiscard]] bool over() const noexcept { return idle() > most_; }
 
-  const std::uint32_t most_;
   const OptionalDuration expiry_;
-  sync::Count uses_;  // its holder, and the idle connections that it counts
-  std::mutex mutex_;  // held while a surplus is looked for and taken away, so that no more than that is
-  LongestIdle longest_idle_{this};
+  BasicIdleShare<Slab> share_;
 };
 
 }  // namespace fastpool::pool

@@ -10,9 +10,8 @@
 
 #include "pool/decisions.h"
 #include "pool/end_watch.h"
-#include "pool/linked_queue.h"
 #include "pool/pool.h"
-#include "sync/limit_word.h"
+#include "sync/limit_queue.h"
 #include "sync/waker.h"
 
 namespace fastpool::pool {
@@ -70,9 +69,9 @@ class LeaseLimit {
     /// The place or the error, once. Errors: pool_timeout, and pool_closed once the limit was closed or the pool refuses.
     [[nodiscard]] std::optional<Result<Place>> poll() noexcept {
       const std::lock_guard lock(limit_.mutex_);
-      if (limit_.word_.closed())
+      if (limit_.places_.closed())
         return Result<Place>(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"));
-      if (!queued_.served && !queued_.waiting && limit_.word_.try_take()) queued_.served = true;
+      if (!queued_.served && !queued_.waiting && limit_.places_.try_take()) queued_.served = true;
       if (std::exchange(queued_.served, false)) return Result<Place>(Place(limit_));
       if (!end_watch_) end_watch_.emplace(pool_.end_watches(), *queued_.waker);
       if (pool_.refusing()) return Result<Place>(Pool::closed_error());
@@ -95,60 +94,54 @@ class LeaseLimit {
     std::optional<EndWatches::Watch> end_watch_;
   };
 
-  explicit LeaseLimit(std::uint32_t most) noexcept : word_(most) {}
+  explicit LeaseLimit(std::uint32_t most) noexcept : places_(most) {}
 
   /// A place at once, without a lock; nothing where the caller has to wait, or the limit was closed (an Entry tells).
   [[nodiscard]] std::optional<Place> try_enter() noexcept {
-    if (!word_.try_take()) return std::nullopt;
+    if (!places_.try_take()) return std::nullopt;
     return Place(*this);
   }
 
   /// Ends waits with pool_closed; lets no caller in any more. Places stay. Idempotent.
   void close() noexcept {
     const std::lock_guard lock(mutex_);
-    word_.close();
-    for (const Queued* each = queue_.front(); each != nullptr; each = each->next)
+    places_.close();
+    for (const Queued* each = places_.front(); each != nullptr; each = each->next)
       each->waker->wake();
   }
 
  private:
   void leave() noexcept {
-    if (!word_.give()) [[likely]]
+    if (!places_.give()) [[likely]]
       return;
     const std::lock_guard lock(mutex_);
     serve_locked();
   }
   void give_back_locked() noexcept {
-    if (word_.give()) serve_locked();
+    if (places_.give()) serve_locked();
   }
   void join_locked(Queued& queued) noexcept {
     queued.waiting = true;
-    queue_.push_back(queued);
-    word_.join();
-    serve_locked(&queued);
+    places_.join(queued, [&](Queued& first) {
+      first.waiting = false;
+      first.served = true;
+      if (&first != &queued) first.waker->wake();  // else it is polling
+    });
   }
   void quit_locked(Queued& queued) noexcept {
-    word_.quit();
-    remove_locked(queued);
-  }
-  /// \param joining is polling, and needs no wake.
-  void serve_locked(const Queued* joining = nullptr) noexcept {
-    while (!queue_.empty() && word_.take_for_waiter()) {
-      Queued& first = *queue_.front();
-      remove_locked(first);
-      first.served = true;
-      if (&first != joining) first.waker->wake();
-    }
-  }
-  void remove_locked(Queued& queued) noexcept {
+    places_.quit(queued);
     queued.waiting = false;
-    queue_.remove(queued);
+  }
+  void serve_locked() noexcept {
+    places_.serve([](Queued& first) {
+      first.waiting = false;
+      first.served = true;
+      first.waker->wake();
+    });
   }
 
-  sync::LimitWord word_;
-  // Guarded by mutex_, which is taken before that of the pool's EndWatches.
-  std::mutex mutex_;
-  LinkedQueue<Queued> queue_;
+  std::mutex mutex_;                      // taken before that of the pool's EndWatches
+  sync::BasicLimitQueue<Queued> places_;  // its queue is guarded by mutex_
 };
 
 }  // namespace fastpool::pool

@@ -1,4 +1,4 @@
-// The way of a lease: taking one and giving it back.
+// How a caller gets a lease.
 
 #include "pool/pool.h"
 
@@ -33,7 +33,8 @@ Pool::Pool(const PoolSettings& settings, const PoolClock& clock, Dialer& dialer)
       clock_(clock),
       dialer_(dialer),
       counts_idle_(settings.max_idle_connections < settings.max_connections),
-      slab_(next_first_generation()) {}
+      slab_(next_first_generation()),
+      total_limit_(settings_.max_connections_per_endpoint, settings_.max_connections) {}
 
 Pool::~Pool() {
   close();
@@ -43,19 +44,19 @@ Error Pool::closed_error() {
   return Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool is closed");
 }
 
-// ---- taking ----------------------------------------------------------------------------------------------------------
-
 // Takes the slot that this thread parked last, where it lies. For a caller that has not queued.
 inline LeaseRef Pool::take_hinted(Endpoint& endpoint) noexcept {
   Slot* const slot = slab_.find(Hints::at(endpoint));
   if (slot == nullptr) return {};
-  const auto word = slot->word.load();
-  // Read after the word, which take() compares: if it is still the same, so are these.
-  if (slot->endpoint.get() != &endpoint) return {};
-  const TimePoint now = clock_.coarse_now();
-  if (now >= slot->idle_deadline.get() || !endpoint.idle.take(slot->word, word)) return {};
+  TimePoint now;
+  const auto taken = endpoint.idle.take(slot->index, slot->word, [&] {
+    if (slot->endpoint.get() != &endpoint) return false;
+    now = clock_.coarse_now();
+    return now < slot->idle_deadline.get();
+  });
+  if (!taken) return {};
   begin_use(*slot, now);
-  return {slot, word.generation()};
+  return {slot, taken.word.generation()};
 }
 
 // Makes a lease of a cell that was taken from the idle list.
@@ -117,20 +118,6 @@ inline LeaseRef Pool::take_usable(Endpoint& endpoint, bool check) noexcept {
   return {};
 }
 
-Pool::Reserved Pool::reserve(Endpoint& endpoint) noexcept {
-  if (!endpoint.connections.add_below(settings_.max_connections_per_endpoint)) return Reserved::endpoint_limit;
-  if (!total_.add_below(settings_.max_connections)) {
-    endpoint.connections.subtract();
-    return Reserved::total_limit;
-  }
-  return Reserved::yes;
-}
-
-void Pool::unreserve(Endpoint& endpoint) noexcept {
-  total_.subtract();
-  endpoint.connections.subtract();
-}
-
 Slot* Pool::take_slot(Endpoint& endpoint) {
   Slot* slot = slab_.take();
   if (slot != nullptr) {
@@ -146,7 +133,7 @@ LeaseRef Pool::lease_reserved(Endpoint& endpoint) {
   Slot* const slot = take_slot(endpoint);
   const auto generation = slot != nullptr ? slot->word.reserve_lease() : std::nullopt;
   if (generation) return LeaseRef{slot, *generation};
-  unreserve(endpoint);
+  total_limit_.give(endpoint.room);
   return {};
 }
 
@@ -197,24 +184,14 @@ std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
     if (endpoint.queue.size() > endpoint.bound) return std::nullopt;
   }
 
-  Reserved reserved = reserve(endpoint);
-  if (reserved != Reserved::yes && drop_spare_dial(endpoint)) reserved = reserve(endpoint);
-  if (reserved == Reserved::total_limit) {
-    if (Slot* evicted = evict_longest_idle(&endpoint)) {
-      finish_closing(*evicted, true);
-      reserved = reserve(endpoint);
-    }
-    // reserve() held a place of the endpoint's until it met the total limit. A caller that queued meanwhile may have been
-    // refused that place.
-    if (reserved == Reserved::total_limit && endpoint.idle.waiting() != 0) dispatch(endpoint);
-  }
-  if (reserved != Reserved::yes && endpoint.sweeping.get()) {
+  const bool reserved = reserve_or_evict(endpoint) == Taken::yes;
+  if (!reserved && endpoint.tombstones.sweeping()) {
     // What is idle is out of sight for a moment.
-    while (endpoint.sweeping.get())
+    while (endpoint.tombstones.sweeping())
       std::this_thread::yield();
     if (const LeaseRef ref = take_idle(endpoint)) return ref;
   }
-  if (reserved != Reserved::yes) return std::nullopt;
+  if (!reserved) return std::nullopt;
   const auto ref = lease_reserved(endpoint);
   if (!ref) return std::nullopt;
   note_leased(*ref.slot);
@@ -252,187 +229,6 @@ std::optional<LeaseRef> Pool::find(ConnectionId id) const noexcept {
   Slot* slot = slab_.find(id.index());
   if (slot == nullptr || !slot->word.leased_as(id.generation())) return std::nullopt;
   return LeaseRef{slot, id.generation()};
-}
-
-// ---- giving back -----------------------------------------------------------------------------------------------------
-
-void Lease::end(Reuse reuse, KeepAliveLimit* keep) noexcept {
-  if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse, keep);
-}
-
-bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  Slot& slot = *ref.slot;
-  // Once more if something changed between the look and the step, such as a stream's end on another thread.
-  for (;;) {
-    const auto word = slot.word.load();
-    if (word.state() != SlotState::leased || word.generation() != ref.generation || word.ended()) return false;
-    if (word.streams() == 0) [[likely]] {
-      if (give_back(ref, word, reuse, keep)) return true;
-    } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable())) {
-      return true;
-    }
-  }
-}
-
-void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
-  Slot& slot = *ref.slot;
-  // The lease goes on; a connection that must not be used again does not. Taken away while the stream still bars others.
-  if (!reuse.reusable() || !slot.word.load().reusable()) {
-    disconnect(ref);
-  } else if (reuse.used()) {
-    // What the server promised counts from now on, whenever the lease ends.
-    slot.idle_deadline.set(
-        idle_deadline(clock_.coarse_now(), settings_.idle_timeout, reuse.keep_alive(), slot.retire_at.get()));
-  }
-  const auto word = slot.word.end_stream(ref.generation);
-  if (!word || !word->ended() || word->streams() != 0) return;
-  // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
-  for (auto now = *word; !give_back(ref, now, reuse, nullptr); now = slot.word.load()) {
-    if (now.state() != SlotState::leased || now.generation() != ref.generation) return;
-  }
-}
-
-// Ends a lease that has no stream open. False: it is not as `word` says any more.
-bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  if (word.seated()) {
-    if (reuse.reusable() && word.reusable()) [[likely]] {
-      if (starved_count_.get() != 0 && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
-        if (!close_lease(ref, true)) return false;
-        tallies_.evicted.add();
-        return true;
-      }
-      if (park(ref, reuse, keep)) [[likely]]
-        return true;
-    }
-    if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
-    if (reuse.reusable()) tallies_.discarded.add();
-    return true;
-  }
-  if (word.connecting()) return abandon_dial(ref);
-  return (reuse.reusable() && vacate(ref)) || close_lease(ref, false);
-}
-
-bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
-  const TimePoint now = clock_.coarse_now();
-  const TimePoint retire_at = slot.retire_at.get();
-  if (now >= retire_at) return false;
-  if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
-    return false;
-  if (keep != nullptr && keep->keeps_none()) [[unlikely]]
-    return false;
-  bool too_many = false;
-  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
-    if (endpoint.idle.waiting() == 0) return false;
-    idle_total_.add();  // for a moment only: a waiter takes it
-    too_many = true;
-  }
-  slot.since.set(now);
-  TimePoint deadline = idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at);
-  if (keep != nullptr) [[unlikely]]
-    deadline = std::min(deadline, join_keep(slot, *keep, now));
-  slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
-  const auto parked = slot.word.park(ref.generation);
-  if (!parked) {
-    if (counts_idle_) idle_total_.subtract();
-    if (keep != nullptr) leave_keep(slot);
-    return false;
-  }
-  Hints::note(endpoint, slot.index);
-  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
-  // in starve_locked() and in close() and drain().
-  if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
-    dispatch(endpoint);
-  note_idle(slot);
-  // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
-  if (starved_count_.get() != 0 && slot.word.load().state() == SlotState::idle) [[unlikely]]
-    relieve_starvation();
-  if (keep != nullptr && keep->over()) [[unlikely]]
-    close_surplus(*keep, slot);
-  if (too_many) [[unlikely]] {
-    const auto word = slot.word.load();
-    if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, true);
-  }
-  if (refusing_.get()) [[unlikely]]
-    cleanup();
-  return true;
-}
-
-// Counts a connection that is about to be parked. \returns when it expires by its holder's wish.
-TimePoint Pool::join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept {
-  if (keep.counts()) {
-    keep.join();
-    // Before the step that hands the slot on: the next owner sees both.
-    slab_.kept_under(slot.index).leave(&keep);
-    if (!any_kept_.get()) any_kept_.set();
-  }
-  return keep.expires(now);
-}
-
-void Pool::leave_keep(const Slot& slot) noexcept {
-  if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
-}
-
-// The place stays with the endpoint for its next bare lease, until another caller needs the room.
-bool Pool::vacate(LeaseRef ref) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
-  if (refusing_.get() || !slot.word.park_vacant(ref.generation)) return false;
-  endpoint.vacant.push(slot.index, links());
-  // The same pairs as in park().
-  if (endpoint.idle.waiting() != 0) [[unlikely]]
-    dispatch(endpoint);
-  note_idle(slot);
-  if (starved_count_.get() != 0) [[unlikely]]
-    relieve_starvation();
-  if (refusing_.get()) [[unlikely]]
-    cleanup();
-  return true;
-}
-
-// Ends a lease in Closing: finish_closing() comes next. False: it is not that lease any more, or in use.
-bool Pool::begin_close(LeaseRef ref) noexcept {
-  return count_tombstone(*ref.slot, [ref] { return ref.slot->word.begin_close(ref.generation); }).made;
-}
-
-bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {
-  if (!begin_close(ref)) return false;
-  finish_closing(*ref.slot, goodbye);
-  return true;
-}
-
-// Its own dial goes on as the endpoint's.
-bool Pool::abandon_dial(LeaseRef ref) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
-  Actions actions;
-  {
-    std::lock_guard lock(endpoint.mutex);
-    if (!slot.word.abandon_dial(ref.generation)) return false;
-    if (const auto waits = endpoint.seat_waiters.find(&slot); waits != endpoint.seat_waiters.end())
-      fail_seat_locked(endpoint, *waits->second, stale_lease_error());
-    DialUnderWay& dial = endpoint.dials.at(&slot);
-    dial.seat = false;
-    ++endpoint.dialing;
-    if (dial.waiters.empty()) spare_locked(endpoint, dial);
-    dispatch_locked(endpoint, actions);  // a waiter has this dial now, and a bare lease behind it may be served
-  }
-  perform(actions);
-  return true;
-}
-
-void Pool::disconnect(LeaseRef ref) noexcept {
-  Slot& slot = *ref.slot;
-  std::unique_ptr<Pooled> pooled;
-  {
-    std::lock_guard lock(slot.endpoint.get()->mutex);
-    // Not leased_as(): the stream on a lease that was given back still has its connection.
-    if (!slot.word.unseat(ref.generation)) return;
-    pooled = unseat_locked(slot);
-  }
-  pooled.reset();
-  if (starved_count_.get() != 0) relieve_starvation();  // its descriptor is free
 }
 
 }  // namespace fastpool::pool

@@ -59,9 +59,7 @@ class Pool {
   [[nodiscard]] EndpointHold add_endpoint(std::string name, std::shared_ptr<const void> target, std::string key,
                                           AfterUse after_use);
   /// Whether anything counts against the limit of an endpoint that the caller holds.
-  [[nodiscard]] static bool has_connections(const Endpoint& endpoint) noexcept {
-    return endpoint.connections.get() != 0;
-  }
+  [[nodiscard]] static bool has_connections(const Endpoint& endpoint) noexcept { return endpoint.room.places() != 0; }
 
   // ---- leases (pool.cpp); what waits without blocking is an Acquisition ----
 
@@ -165,6 +163,7 @@ class Pool {
     std::uint32_t generation = 0;
     bool live = false;
     bool goodbye = false;
+    [[nodiscard]] explicit operator bool() const noexcept { return slot != nullptr; }
   };
   /// Keeps an endpoint for a step that touches it after its last connection ended. Begin it while there is a connection, end
   /// it with no lock held.
@@ -172,7 +171,7 @@ class Pool {
     endpoint.users.add();
     return {*this, endpoint};
   }
-  enum class Reserved : std::uint8_t { yes, endpoint_limit, total_limit };
+  using Taken = TotalLimit::Taken;
   struct Links {
     const Slab& slab;
     sync::Link& operator()(std::uint32_t index) const noexcept { return slab[index].next; }
@@ -190,8 +189,6 @@ class Pool {
   [[nodiscard]] LeaseRef pop_live(Endpoint& endpoint) noexcept;
   [[nodiscard]] Popped pop_idle(Endpoint& endpoint, sync::IdleList::For who) noexcept;
   [[nodiscard]] LeaseRef pop_vacant(Endpoint& endpoint) noexcept;
-  [[nodiscard]] Reserved reserve(Endpoint& endpoint) noexcept;
-  void unreserve(Endpoint& endpoint) noexcept;
   [[nodiscard]] LeaseRef lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
@@ -199,14 +196,6 @@ class Pool {
   /// A bare lease begins. Only the search for leaks needs the time.
   void note_leased(Slot& slot) const noexcept {
     if (settings_.leak_after) slot.since.set(clock_.coarse_now());
-  }
-  /// After a slot became idle or vacant, or a dial spare. Pairs with evict_longest_idle(): that sets the flag and then scans; a
-  /// caller of this changes the slot's state and then reads the flag.
-  void note_idle(const Slot& slot) noexcept {
-    if (!none_idle_.get()) [[likely]]
-      return;
-    const auto word = slot.word.load();
-    if (word.state() == SlotState::idle || word.state() == SlotState::vacant || word.spare()) none_idle_.clear();
   }
   /// A connection is idle no more: called by the thread that has just taken it.
   void end_idle(const Slot& slot) noexcept {
@@ -224,17 +213,6 @@ class Pool {
   void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
-  /// Makes a step to Closing, which turns a linked cell into a tombstone: counted before a pop can meet it as such and count it
-  /// down, and not at all if it was unlinked meanwhile.
-  template <typename MakeStep>
-  [[nodiscard]] SlotWord::Step count_tombstone(Slot& slot, MakeStep make_step) noexcept {
-    Endpoint& endpoint = *slot.endpoint.get();
-    const bool linked = slot.word.load().linked();
-    if (linked) endpoint.tombstones.add();
-    const SlotWord::Step step = make_step();
-    if (linked && !(step.made && step.linked)) endpoint.tombstones.subtract();
-    return step;
-  }
   [[nodiscard]] bool begin_close(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
   [[nodiscard]] std::optional<LeaseRef> unless_refusing(LeaseRef ref) noexcept;
@@ -250,15 +228,24 @@ class Pool {
   void serve_idle_locked(Endpoint& endpoint, Actions& actions);
   void serve_leases_locked(Endpoint& endpoint, Actions& actions);
   void drop_vacant_locked(Endpoint& endpoint, Actions& actions);
-  [[nodiscard]] Reserved reserve_or_starve_locked(Endpoint& endpoint, Actions& actions);
-  void starve_locked(Endpoint& endpoint);
-  void keep_place_locked(Endpoint& endpoint);
   void dispatch(Endpoint& endpoint);
-  void relieve_starvation();
-  void relieve_once();
-  void retry_seats();
-  [[nodiscard]] bool yields_to_starving(Endpoint& endpoint);
   void perform(Actions& actions);
+
+  // The total limit (total_limit.cpp).
+  struct RoomForWaiter;
+  struct RoomForNewcomer;
+  struct Relief;
+  /// A place for a caller that waits. If the total limit bars it, the endpoint starves, and something idle is closed.
+  [[nodiscard]] Taken reserve_or_starve_locked(Endpoint& endpoint, Actions& actions);
+  /// A place for a caller that does not wait. No lock is held.
+  [[nodiscard]] Taken reserve_or_evict(Endpoint& endpoint);
+  /// After anything that may help a starving endpoint: a place or a descriptor was freed, something became idle or spare.
+  void relieve_if_starving() {
+    if (total_limit_.has_starving()) [[unlikely]]
+      relieve_starving();
+  }
+  void relieve_starving();
+  [[nodiscard]] bool yields_to_starving(Endpoint& endpoint);
 
   // Dials (dials.cpp).
   void start_dials_locked(Endpoint& endpoint, Actions& actions);
@@ -344,14 +331,13 @@ class Pool {
 
   // Read on every way, written rarely.
   alignas(64) sync::Flag closed_;
-  sync::Flag refusing_;  // closed, or being drained
-  sync::Count starved_count_;
+  sync::Flag refusing_;        // closed, or being drained
   sync::Count dropped_dials_;  // reaped, and not ended yet: they hold descriptors
   sync::Flag any_kept_;        // some holder has parked a connection under its limit, once
   sync::Flag none_idle_;       // the last look for something to evict found nothing, and nothing became idle since
 
-  alignas(64) sync::Count total_;  // connections of all endpoints; touched by dial and close only
-  sync::Count idle_total_;         // only if counts_idle_
+  TotalLimit total_limit_;  // the connections of all endpoints, and which endpoints starve
+  sync::Count idle_total_;  // only if counts_idle_
 
   // Guarded by endpoints_mutex_, under which alone endpoints begin and end.
   mutable std::mutex endpoints_mutex_;
@@ -359,10 +345,6 @@ class Pool {
   std::unordered_map<std::string_view, Endpoint*> endpoints_by_key_;  // the living ones that have a key, which it views
   std::deque<Endpoint*> retired_;                                     // the longest unused first
   EndpointStats retired_times_;                                       // the histograms of ended lives
-
-  // Guarded by starved_mutex_: endpoints whose waiters are held up by the total limit, first come first served.
-  std::mutex starved_mutex_;
-  std::deque<Endpoint*> starved_;
 
   LongestIdle longest_idle_;  // has a lock of its own
   EndWatches end_watches_;    // so has this

@@ -35,13 +35,13 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
   if (pooled && goodbye) pooled->say_goodbye();
   pooled.reset();
   if (slot.word.finish_emptied()) free_cell(slot);
-  unreserve(endpoint);
+  total_limit_.give(endpoint.room);
   capacity_freed(endpoint);
 }
 
 // A closing cell that was just unlinked. \param finished whether the other parties are done with it.
 void Pool::drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept {
-  endpoint.tombstones.subtract();
+  endpoint.tombstones.drop();
   if (finished) free_cell(slab_[index]);
 }
 
@@ -53,36 +53,27 @@ void Pool::free_cell(Slot& slot) noexcept {
 
 void Pool::capacity_freed(Endpoint& endpoint) noexcept {
   // Those whom the total limit holds up first: this endpoint is among them, at its place, if it is held up too.
-  if (starved_count_.get() != 0) relieve_starvation();
+  relieve_if_starving();
   if (endpoint.idle.waiting() != 0) dispatch(endpoint);
-  if (worth_sweeping(endpoint.tombstones.get(), endpoint.connections.get())) sweep(endpoint);
+  if (worth_sweeping(endpoint.tombstones.count(), endpoint.room.places())) sweep(endpoint);
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
-  // Before the dial's end can be reported, and the cell be popped, and these be counted down.
+  // Before the dial's end can be reported, and this be counted down.
   if (seen.spare()) dropped_dials_.add();
-  if (seen.linked()) endpoint.tombstones.add();
-  if (slot.word.try_reap(seen)) {
+  if (endpoint.tombstones.reap(slot.word, seen)) {
     if (seen.state() == SlotState::idle) end_idle(slot);
     return true;
   }
   if (seen.spare()) dropped_dials_.subtract();
-  if (seen.linked()) endpoint.tombstones.subtract();
   return false;
 }
 
 // Closes what is idle under a limit beyond what that allows; never `parked`, which has just become idle.
 void Pool::close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept {
-  const auto take = [&]() -> Slot* {
-    const std::lock_guard lock(limit.mutex_);
-    // Connections that are counted and not parked yet are not seen; the threads that park them check afterwards.
-    if (!limit.over()) return nullptr;
-    sync::Flag none;
-    return limit.longest_idle_.take(slab_, {.slot = &parked}, none,
-                                    [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); });
-  };
-  while (Slot* const surplus = take()) {
+  const auto reap = [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); };
+  while (Slot* const surplus = limit.share_.take_surplus(slab_, parked, reap)) {
     tallies_.evicted.add();
     finish_closing(*surplus, true);
   }
@@ -100,31 +91,12 @@ Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
 }
 
 void Pool::sweep(Endpoint& endpoint) noexcept {
-  if (!endpoint.sweeping.try_set()) return;
-  std::vector<std::uint32_t> living;
-  const auto next_living = [&](std::uint32_t index) {
-    Slot& slot = slab_[index];
-    const std::uint32_t next = slot.next.load();
-    const auto change = slot.word.unlink_unless_ready();
-    if (change.after.linked()) {
-      living.push_back(index);
-    } else if (change.before.state() == SlotState::closing) {
-      drop_tombstone(endpoint, index, change.after.finished());
-    }  // else it is leased: its holder pushes it
-    return next;
-  };
-  for (std::uint32_t index = endpoint.vacant.take_all(); index != sync::TaggedList::none;)
-    index = next_living(index);
-  for (auto index = living.rbegin(); index != living.rend(); ++index)
-    endpoint.vacant.push(*index, links());
-  living.clear();
-  for (std::uint32_t index = endpoint.idle.take_all(); index != sync::IdleList::none;)
-    index = next_living(index);
-  for (auto index = living.rbegin(); index != living.rend(); ++index)
-    endpoint.idle.put_back(*index, links());
-  endpoint.sweeping.clear();
-  // A caller that queued meanwhile saw the flag and began no dial.
-  if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  endpoint.tombstones.sweep(
+      links(), words(), [&](std::uint32_t index, bool finished) { drop_tombstone(endpoint, index, finished); },
+      [&] {
+        if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+      },
+      endpoint.vacant, endpoint.idle);
 }
 
 void Pool::on_hang_up(std::uint64_t token) noexcept {

@@ -16,6 +16,7 @@ class KeepAliveLimit;
 /// lock; only growing does.
 class Slab {
  public:
+  using Slot = pool::Slot;
   static constexpr std::uint32_t chunk_size = 256;
   static constexpr std::uint32_t max_chunks = 4096;  // about a million slots
 

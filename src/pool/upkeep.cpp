@@ -48,7 +48,7 @@ void Pool::maintain() {
   retire_deserted();
   if (!refusing_.get()) warm_up();
   // Descriptors that others of the process gave back are seen by another try only.
-  if (starved_count_.get() != 0) relieve_starvation();
+  relieve_if_starving();
 }
 
 // ---- warm connections ------------------------------------------------------------------------------------------------
@@ -80,7 +80,8 @@ void Pool::warm_up() {
           warming_dials(endpoint->min_idle, lasting[endpoint], endpoint->dialing, endpoint->spare_dials,
                         warming_cap(settings_.max_dials_per_endpoint, endpoint->failures));
       // No caller waits for these: where there is no room, nothing is evicted.
-      while (wanted-- > 0 && reserve(*endpoint) == Reserved::yes && start_warming_dial_locked(*endpoint, actions)) {
+      while (wanted-- > 0 && total_limit_.take(endpoint->room) == Taken::yes &&
+             start_warming_dial_locked(*endpoint, actions)) {
       }
     }
     perform(actions);

@@ -8,8 +8,8 @@
 #include <fastpool/timeouts.h>
 
 #include "pool/dial_under_way.h"
-#include "pool/linked_queue.h"
 #include "pool/slot.h"
+#include "sync/waiter_queue.h"
 #include "sync/waker.h"
 
 namespace fastpool::pool {
@@ -50,16 +50,6 @@ struct Waiter {
   }
 };
 
-/// First come, first served.
-class WaiterQueue : public LinkedQueue<Waiter> {
- public:
-  /// Before all whose turn is later.
-  void insert(Waiter& waiter) noexcept {
-    Waiter* after = front();
-    while (after != nullptr && after->turn < waiter.turn)
-      after = after->next;
-    insert_before(after, waiter);
-  }
-};
+using WaiterQueue = sync::BasicWaiterQueue<Waiter>;
 
 }  // namespace fastpool::pool

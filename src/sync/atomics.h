@@ -2,13 +2,21 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 namespace fastpool::sync {
 
-/// The atomics that the templates of this folder use; a model checker passes its own in place of these.
+/// The atomics and locks that the templates of this folder use; a model checker passes its own in place of these.
 struct StdAtomics {
   template <typename T>
   using Atomic = std::atomic<T>;
+  using Mutex = std::mutex;
+  /// The calling thread's own T.
+  template <typename T>
+  [[nodiscard]] static T& of_thread() noexcept {
+    constinit thread_local T own{};
+    return own;
+  }
 };
 
 /// A value that one thread at a time writes and any thread may read for observation (statistics, a hint). Never used to

@@ -37,12 +37,20 @@ class BasicIdleList {
   struct Popped {
     std::uint32_t index = none;
     View word{};  ///< of its lease
+    [[nodiscard]] constexpr explicit operator bool() const noexcept { return index != none; }
   };
   enum class For : bool { newcomer, waiter };
 
-  /// By the word of a cell that the caller knows, for a newcomer. False: it is not as `seen` says any more, or others wait.
-  /// \param seen read before what was read beside the word.
-  [[nodiscard]] bool take(Word& word, const View& seen) noexcept { return waiting() == 0 && word.take(seen); }
+  /// Takes a cell that the caller knows where it lies, for a newcomer. Nothing: it is not idle, others wait, or the word
+  /// changed meanwhile.
+  /// \param fits whether what lies beside the word (its endpoint, its deadline) is what the caller wants. It is asked after
+  ///        the word was read, and only exactly that word is taken: so the answer belongs to it.
+  template <typename AnyWord, typename Fits>
+  [[nodiscard]] Popped take(std::uint32_t index, AnyWord& word, Fits&& fits) noexcept {
+    const View seen = word.load();
+    if (!fits() || waiting() != 0 || !word.take(seen)) return {};
+    return {index, seen};
+  }
   /// Finds a cell that is ready, and leases it. `none`: nothing is here, or (for a newcomer) others were first.
   /// \param words maps an index to its slot's word. \param drop is called with the index of each tombstone that was unlinked,
   ///        and whether it is finished, so that the caller frees it.
@@ -64,9 +72,9 @@ class BasicIdleList {
     if (!parked.linked) list_.push(index, links);
     return waiting() != 0;
   }
-  /// Puts back what a sweep has kept in its hand. Then clear what says that it sweeps, and look at the count.
+  /// Puts back what a sweep has kept in its hand; \see BasicTombstones::sweep.
   template <typename Links>
-  void put_back(std::uint32_t index, Links&& links) noexcept {
+  void push(std::uint32_t index, Links&& links) noexcept {
     list_.push(index, links);
   }
   /// See BasicTaggedList::take_all().

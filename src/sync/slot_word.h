@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "sync/atomics.h"
+#include "sync/slot_view.h"
 
 namespace fastpool::sync {
 
@@ -47,69 +48,8 @@ namespace fastpool::sync {
 template <typename Atomics = StdAtomics>
 class BasicSlotWord {
  public:
-  enum class State : std::uint8_t { free, vacant, dialing, idle, leased, closing };
-
-  /// What a word says. A plain value.
-  class View {
-   public:
-    constexpr View() noexcept = default;
-
-    [[nodiscard]] constexpr State state() const noexcept { return static_cast<State>(word_ & state_mask); }
-    [[nodiscard]] constexpr std::uint32_t generation() const noexcept {
-      return static_cast<std::uint32_t>(word_ >> generation_shift);
-    }
-    [[nodiscard]] constexpr std::uint32_t streams() const noexcept {
-      return static_cast<std::uint32_t>(word_ >> streams_shift) & streams_mask;
-    }
-    [[nodiscard]] constexpr std::uint32_t stream_limit() const noexcept {
-      return static_cast<std::uint32_t>(word_ >> limit_shift) & streams_mask;
-    }
-    /// It has a connection.
-    [[nodiscard]] constexpr bool seated() const noexcept { return has(seated_bit); }
-    /// Leased: a dial for this lease is under way. Closing: the dial that was dropped has not ended.
-    [[nodiscard]] constexpr bool connecting() const noexcept { return has(connecting_bit); }
-    /// Hung up: must not be reused.
-    [[nodiscard]] constexpr bool peer_closed() const noexcept { return has(peer_closed_bit); }
-    /// Must not be reused, for another reason (pool closed, removed).
-    [[nodiscard]] constexpr bool draining() const noexcept { return has(draining_bit); }
-    /// The lease was given back while a stream was open; the stream's end releases it.
-    [[nodiscard]] constexpr bool ended() const noexcept { return has(ended_bit); }
-    /// Dialing, and no caller waits for the dial.
-    [[nodiscard]] constexpr bool spare() const noexcept { return state() == State::dialing && has(spare_bit); }
-    /// Closing: the reaper is done.
-    [[nodiscard]] constexpr bool emptied() const noexcept { return has(emptied_bit); }
-    /// The cell is in a list, or in the hand of one thread.
-    [[nodiscard]] constexpr bool linked() const noexcept { return has(linked_bit); }
-    /// Closing: every party is done. Whose step came to this word frees the slot (free_closed()).
-    [[nodiscard]] constexpr bool finished() const noexcept {
-      return state() == State::closing && emptied() && !has(linked_bit | connecting_bit);
-    }
-    [[nodiscard]] constexpr bool reusable() const noexcept { return !has(peer_closed_bit | draining_bit); }
-
-    friend constexpr bool operator==(const View&, const View&) noexcept = default;
-
-   private:
-    friend class BasicSlotWord;
-    constexpr explicit View(std::uint64_t word) noexcept : word_(word) {}
-    [[nodiscard]] constexpr bool has(std::uint64_t bits) const noexcept { return (word_ & bits) != 0; }
-    [[nodiscard]] constexpr View to(State state) const noexcept {
-      return View((word_ & ~state_mask) | static_cast<std::uint64_t>(state));
-    }
-    [[nodiscard]] constexpr View with(std::uint64_t bits) const noexcept { return View(word_ | bits); }
-    [[nodiscard]] constexpr View without(std::uint64_t bits) const noexcept { return View(word_ & ~bits); }
-    [[nodiscard]] constexpr View aged() const noexcept { return View(word_ + (std::uint64_t{1} << generation_shift)); }
-    [[nodiscard]] constexpr View plus_stream() const noexcept {
-      return View(word_ + (std::uint64_t{1} << streams_shift));
-    }
-    [[nodiscard]] constexpr View minus_stream() const noexcept {
-      return View(word_ - (std::uint64_t{1} << streams_shift));
-    }
-    [[nodiscard]] constexpr bool leased_as(std::uint32_t wanted) const noexcept {
-      return state() == State::leased && generation() == wanted;
-    }
-
-    std::uint64_t word_ = std::uint64_t{1} << limit_shift;
-  };
+  using State = SlotState;
+  using View = SlotView;
 
   /// Whether a step was made, and whether the cell is linked already (or still).
   struct Step {
@@ -348,19 +288,16 @@ class BasicSlotWord {
   using Next = View;
   static constexpr View refused{~std::uint64_t{0}};  // of no state
 
-  static constexpr std::uint64_t state_mask = 7;
-  static constexpr std::uint64_t peer_closed_bit = 1U << 3;
-  static constexpr std::uint64_t draining_bit = 1U << 4;
-  static constexpr std::uint64_t ended_bit = 1U << 5;    // leased
-  static constexpr std::uint64_t spare_bit = ended_bit;  // dialing: the same bit, since the word is full
-  static constexpr std::uint64_t emptied_bit = 1U << 6;
-  static constexpr std::uint64_t linked_bit = 1U << 7;
-  static constexpr std::uint64_t seated_bit = 1U << 8;
-  static constexpr std::uint64_t connecting_bit = 1U << 9;
-  static constexpr unsigned streams_shift = 10;
-  static constexpr unsigned limit_shift = 21;
-  static constexpr std::uint32_t streams_mask = 0x7ff;
-  static constexpr unsigned generation_shift = 32;
+  static constexpr auto peer_closed_bit = View::peer_closed_bit;
+  static constexpr auto draining_bit = View::draining_bit;
+  static constexpr auto ended_bit = View::ended_bit;
+  static constexpr auto spare_bit = View::spare_bit;
+  static constexpr auto emptied_bit = View::emptied_bit;
+  static constexpr auto linked_bit = View::linked_bit;
+  static constexpr auto seated_bit = View::seated_bit;
+  static constexpr auto connecting_bit = View::connecting_bit;
+  static constexpr auto limit_shift = View::limit_shift;
+  static constexpr auto generation_shift = View::generation_shift;
 
   static constexpr View fresh(std::uint32_t generation) noexcept {
     return View(static_cast<std::uint64_t>(generation) << generation_shift | std::uint64_t{1} << limit_shift);

@@ -66,8 +66,8 @@ struct ThePoolCloses : rl::test_suite<ThePoolCloses<Rules>, 3> {
   void take() {
     const bool too_late = refused;
     std::uint32_t generation = 0;
-    if (const auto seen = word.load(); Rules::takes_by_hint && idle.take(word, seen)) {
-      generation = seen.generation();
+    if (const auto taken = Rules::takes_by_hint ? idle.take(0, word, [] { return true; }) : typename List::Popped{}) {
+      generation = taken.word.generation();
     } else {
       const auto popped = idle.pop(
           List::For::newcomer, link(), [this](std::uint32_t) -> Word& { return word; },

@@ -1,24 +1,24 @@
 // Taking a slot by a hint, where it lies in the list, among those who pop, sweep, reap and close it: one owner at a time, each
 // cell in the list once or freed once, no tombstone counted wrongly, and never a connection of another endpoint.
 //
-// The list, the words and the counts are the shipped templates; what stands around them is as in src/pool/pool.cpp and
-// reap.cpp.
+// The list, the words, the tombstones and the sweep are the shipped templates.
 
 #include "model/relacy_atomics.h"
 #include "model/search.h"
 #include "sync/atomics.h"
 #include "sync/idle_list.h"
 #include "sync/slot_word.h"
+#include "sync/tombstones.h"
 
 namespace fastpool::model {
 namespace {
 
 // ---- one cell, two threads with the same hint, and one who ends it ---------------------------------------------------
 
+/// What a mutant replaces.
 struct AsShipped {
+  using Tombstones = sync::BasicTombstones<RelacyAtomics>;
   static constexpr bool pushes_only_what_is_unlinked = true;
-  static constexpr bool counts_a_closed_cell_that_is_linked = true;
-  static constexpr bool counts_before_the_step = true;
 };
 
 enum class Third : std::uint8_t { sweeps, reaps, closes };
@@ -33,7 +33,7 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
   List idle;
   Word word;
   Atomics::Atomic<std::uint32_t> cell_link;
-  sync::BasicCount<Atomics> tombstones;
+  typename Rules::Tombstones tombstones;
   Plain<int> connection{1};
   int freed = 0;
 
@@ -50,7 +50,8 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
     word.free_closed();
   }
   void drop_tombstone(bool finished) {
-    RL_ASSERT(tombstones.subtract() != ~0U);
+    RL_ASSERT(tombstones.count() != 0);
+    tombstones.drop();
     if (finished) free_cell();
   }
   void close_connection() {
@@ -59,7 +60,7 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
     if (word.finish_emptied()) free_cell();
   }
   typename List::Popped take() {
-    if (const auto seen = word.load(); idle.take(word, seen)) return {0, seen};
+    if (const auto taken = idle.take(0, word, [] { return true; })) return taken;
     return idle.pop(
         List::For::newcomer, link(), [this](std::uint32_t) -> Word& { return word; },
         [this](std::uint32_t, bool finished) { drop_tombstone(finished); });
@@ -71,12 +72,7 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
     (void)idle.put(0, parked, link());
   }
   void close(std::uint32_t lease) {
-    const bool linked = Rules::counts_a_closed_cell_that_is_linked && word.load().linked();
-    if (linked && Rules::counts_before_the_step) tombstones.add();
-    const auto step = word.begin_close(lease);
-    RL_ASSERT(step);
-    if (linked && !Rules::counts_before_the_step) tombstones.add();
-    if (linked && !step.linked) tombstones.subtract();
+    RL_ASSERT(tombstones.close(word, [&] { return word.begin_close(lease); }));
     close_connection();
   }
   void use(bool closes) {
@@ -93,24 +89,12 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
   void reap() {
     const auto seen = word.load();
     if (seen.state() != State::idle) return;
-    tombstones.add();
-    if (word.try_reap(seen)) {
-      close_connection();
-    } else {
-      tombstones.subtract();
-    }
+    if (tombstones.reap(word, seen)) close_connection();
   }
   void sweep() {
-    for (std::uint32_t index = idle.take_all(); index != List::none;) {
-      const std::uint32_t next = cell_link.load(std::memory_order_relaxed);
-      const auto change = word.unlink_unless_ready();
-      if (change.after.linked()) {
-        idle.put_back(index, link());
-        return;  // there is one cell
-      }
-      if (change.before.state() == State::closing) drop_tombstone(change.after.finished());
-      index = next;
-    }
+    tombstones.sweep(
+        link(), [this](std::uint32_t) -> Word& { return word; },
+        [this](std::uint32_t, bool finished) { drop_tombstone(finished); }, [] {}, idle);
   }
   void thread(unsigned index) {
     if (index < 2) {
@@ -130,7 +114,7 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
     RL_ASSERT((popped.index != List::none) == (freed == 0));
     RL_ASSERT(idle.take_all() == List::none);
     RL_ASSERT(freed <= 1);
-    RL_ASSERT(tombstones.get() == 0);
+    RL_ASSERT(tombstones.count() == 0);
     RL_ASSERT(connection.get() == 1 - freed);
     RL_ASSERT(word.load().state() == (freed == 1 ? State::free : State::leased));
   }
@@ -150,16 +134,38 @@ TEST(model, mutant_a_giver_that_pushes_a_cell_that_is_linked) {
   expect_caught<TwoHaveTheSameHint<PushesAlways, Third::reaps>>(up_to_preemptions(3), rl::test_result_livelock);
 }
 
+/// Mutant: a cell that is closed is not counted.
+struct TombstonesOfNoClosed : sync::BasicTombstones<RelacyAtomics> {
+  template <typename MakeStep>
+  Step close(const Word&, MakeStep make_step) {
+    return make_step();
+  }
+};
 struct CountsNoClosed : AsShipped {
-  static constexpr bool counts_a_closed_cell_that_is_linked = false;
+  using Tombstones = TombstonesOfNoClosed;
 };
 TEST(model, mutant_a_linked_cell_that_is_closed_and_not_counted) {
   expect_caught<TwoHaveTheSameHint<CountsNoClosed, Third::closes>>(up_to_preemptions(3),
                                                                    rl::test_result_user_assert_failed);
 }
 
+/// Mutant: it is counted after the step.
+struct TombstonesCountedLate : sync::BasicTombstones<RelacyAtomics> {
+  template <typename MakeStep>
+  Step close(const Word&, MakeStep make_step) {
+    const Step made = make_step();
+    if (made.linked) (void)sync::BasicTombstones<RelacyAtomics>::close(linked_, [&] { return made; });
+    return made;
+  }
+
+ private:
+  /// A linked word, so that the base counts.
+  struct LinkedWord : Word {
+    LinkedWord() { RL_ASSERT(reserve_dial() && park_dialed()); }
+  } linked_;
+};
 struct CountsLate : AsShipped {
-  static constexpr bool counts_before_the_step = false;
+  using Tombstones = TombstonesCountedLate;
 };
 TEST(model, mutant_a_tombstone_that_is_counted_after_the_step) {
   expect_caught<TwoHaveTheSameHint<CountsLate, Third::closes>>(up_to_preemptions(3),
@@ -169,14 +175,14 @@ TEST(model, mutant_a_tombstone_that_is_counted_after_the_step) {
 // ---- a slot that serves another endpoint by now ----------------------------------------------------------------------
 
 struct Careful {
+  using Word = sync::BasicSlotWord<RelacyAtomics>;
   static constexpr bool compares_the_endpoint = true;
-  static constexpr bool takes_exactly_what_it_saw = true;
 };
 
 /// A thread remembers a slot of endpoint 1. It is closed meanwhile, and idle again for endpoint 2.
 template <typename Rules>
 struct ItServesAnotherEndpoint : rl::test_suite<ItServesAnotherEndpoint<Rules>, 2> {
-  using Word = sync::BasicSlotWord<RelacyAtomics>;
+  using Word = typename Rules::Word;
   using State = typename Word::State;
   using List = sync::BasicIdleList<RelacyAtomics>;
 
@@ -190,10 +196,8 @@ struct ItServesAnotherEndpoint : rl::test_suite<ItServesAnotherEndpoint<Rules>, 
   }
   void thread(unsigned index) {
     if (index == 0) {
-      auto seen = word.load();
-      if (Rules::compares_the_endpoint && endpoint.load(std::memory_order_relaxed) != 1) return;
-      if (!Rules::takes_exactly_what_it_saw) seen = word.load();
-      if (idle.take(word, seen)) RL_ASSERT(endpoint.load(std::memory_order_relaxed) == 1);
+      const auto fits = [&] { return !Rules::compares_the_endpoint || endpoint.load(std::memory_order_relaxed) == 1; };
+      if (idle.take(0, word, fits)) RL_ASSERT(endpoint.load(std::memory_order_relaxed) == 1);
     } else {
       const auto seen = word.load();
       if (seen.state() != State::idle || !word.try_reap(seen)) return;
@@ -218,8 +222,13 @@ TEST(model, mutant_a_hint_that_compares_no_endpoint) {
   expect_caught<ItServesAnotherEndpoint<ComparesNoEndpoint>>(every_schedule(), rl::test_result_user_assert_failed);
 }
 
+/// Mutant: the word is loaded again before it is taken.
+struct ReloadedWord : sync::BasicSlotWord<RelacyAtomics> {
+  using Base = sync::BasicSlotWord<RelacyAtomics>;
+  bool take(const View&) { return Base::take(load()); }
+};
 struct TakesWhatItFinds : Careful {
-  static constexpr bool takes_exactly_what_it_saw = false;
+  using Word = ReloadedWord;
 };
 TEST(model, mutant_a_hint_that_takes_a_word_that_it_loaded_again) {
   expect_caught<ItServesAnotherEndpoint<TakesWhatItFinds>>(every_schedule(), rl::test_result_user_assert_failed);

@@ -1,11 +1,12 @@
 // What a holder may leave idle: once all have parked, no more is idle under its limit than that allows; each idle connection
 // is counted as long as it is idle; and no more is closed than the surplus.
 //
-// The slot words, the count and the pointer beside a slot are the shipped templates; park, take and close stand here as
-// src/pool/pool.cpp and src/pool/reap.cpp have them.
+// pool/idle_share.h and pool/longest_idle.h run here as shipped, over the shipped slot words.
 
+#include "model/model_slab.h"
 #include "model/relacy_atomics.h"
 #include "model/search.h"
+#include "pool/idle_share.h"
 #include "support/unlinking.h"
 #include "sync/atomics.h"
 #include "sync/slot_word.h"
@@ -15,8 +16,9 @@ namespace {
 
 struct AsShipped {
   using Atomics = RelacyAtomics;
+  template <typename Slab>
+  using Share = pool::BasicIdleShare<Slab, Atomics>;
   static constexpr bool looks_after_parking = true;
-  static constexpr bool one_closer_at_a_time = true;
   static constexpr bool leaves_the_limit_before_parking = true;
 };
 
@@ -27,64 +29,47 @@ struct Parking : rl::test_suite<Parking<Rules, threads, taker>, rl::thread_id_t{
   using Atomics = typename Rules::Atomics;
   static constexpr std::uint32_t most = 1;
 
-  struct Slot {
-    sync::BasicSlotWord<Atomics> word;
-    sync::BasicLeftPointer<int, Atomics> kept_under;
-    std::uint32_t lease = 0;
-  };
+  using Slab = ModelSlab<Atomics, threads>;
+  using Slot = typename Slab::Slot;
 
-  Slot slots[threads];
-  sync::BasicCount<Atomics> uses;  ///< the holder, and the idle connections that it counts
-  rl::mutex mutex;
-  int limit = 0;  ///< what kept_under points to
+  Slab slab;
+  std::uint32_t leases[threads] = {};
+  int limit = 0;  ///< what lies beside the slots
+  typename Rules::template Share<Slab> share{most, &limit};
   unsigned closed[threads] = {};
 
   void before() {
-    uses.add();
-    for (Slot& slot : slots) {
-      const auto generation = slot.word.reserve_dial() ? slot.word.lease_dialed() : std::nullopt;
+    for (unsigned index = 0; index < threads; ++index) {
+      auto& word = slab[index].word;
+      const auto generation = word.reserve_dial() ? word.lease_dialed() : std::nullopt;
       RL_ASSERT(generation);
-      slot.lease = *generation;
+      leases[index] = *generation;
     }
   }
 
-  [[nodiscard]] bool over() const { return uses.get() - 1 > most; }
   void end_idle(Slot& slot) {
     if (slot.kept_under.peek() == nullptr) return;
-    if (slot.kept_under.take() != nullptr) RL_ASSERT(uses.subtract() != 0);  // the holder lives
+    if (slot.kept_under.take() != nullptr) RL_ASSERT(!share.leave());  // the holder lives
   }
   void park(unsigned index) {
-    Slot& slot = slots[index];
-    uses.add();
-    if (Rules::leaves_the_limit_before_parking) slot.kept_under.leave(&limit);
-    RL_ASSERT(slot.word.park(slot.lease));
-    if (!Rules::leaves_the_limit_before_parking) slot.kept_under.leave(&limit);
-    if (Rules::looks_after_parking && over()) close_surplus(index);
-  }
-  void close_surplus(unsigned parked) {
-    for (bool more = true; more;) {
-      if (Rules::one_closer_at_a_time) mutex.lock({});
-      more = over() && take_longest_idle(parked);
-      if (Rules::one_closer_at_a_time) mutex.unlock({});
-    }
-  }
-  bool take_longest_idle(unsigned parked) {
-    for (unsigned index = 0; index < threads; ++index) {
-      if (index == parked) continue;
-      Slot& slot = slots[index];
-      const auto seen = slot.word.load();
-      if (seen.state() != sync::BasicSlotWord<Atomics>::State::idle || slot.kept_under.peek() != &limit) continue;
-      if (!slot.word.try_reap(seen)) continue;
-      end_idle(slot);
-      ++closed[index];
+    Slot& slot = slab[index];
+    if (Rules::leaves_the_limit_before_parking) share.join(slot.kept_under, &limit);
+    RL_ASSERT(slot.word.park(leases[index]));
+    if (!Rules::leaves_the_limit_before_parking) share.join(slot.kept_under, &limit);
+    if (!Rules::looks_after_parking || !share.over()) return;
+    const auto reap = [this](Slot& each, const auto& seen) {
+      if (!each.word.try_reap(seen)) return false;
+      end_idle(each);
       return true;
-    }
-    return false;
+    };
+    while (const Slot* const surplus = share.take_surplus(slab, slot, reap))
+      ++closed[surplus->index];
   }
   void thread(unsigned index) {
     park(index);
     if (!taker || index + 1 != threads) return;
-    for (Slot& slot : slots) {
+    for (unsigned each = 0; each < threads; ++each) {
+      Slot& slot = slab[each];
       if (slot.word.load().state() != sync::BasicSlotWord<Atomics>::State::idle || !support::lease_popped(slot.word))
         continue;
       end_idle(slot);
@@ -96,13 +81,13 @@ struct Parking : rl::test_suite<Parking<Rules, threads, taker>, rl::thread_id_t{
     unsigned gone = 0;
     unsigned leased = 0;
     for (unsigned index = 0; index < threads; ++index) {
-      const auto state = slots[index].word.load().state();
+      const auto state = slab[index].word.load().state();
       idle += state == sync::BasicSlotWord<Atomics>::State::idle ? 1U : 0U;
       leased += state == sync::BasicSlotWord<Atomics>::State::leased ? 1U : 0U;
       RL_ASSERT(closed[index] <= 1);
       gone += closed[index];
     }
-    RL_ASSERT(idle + 1 == uses.get());
+    RL_ASSERT(idle == share.idle());
     RL_ASSERT(idle <= most);
     if (!taker) RL_ASSERT(gone == threads - most);
     RL_ASSERT(idle + gone + leased == threads);
@@ -123,8 +108,19 @@ TEST(model, mutant_a_holder_that_does_not_look_after_parking) {
   expect_caught<Parking<LooksAway, 2, false>>(up_to_preemptions(2), rl::test_result_user_assert_failed);
 }
 
+/// Mutant: several threads take a surplus at once.
+template <typename Slab>
+struct UnlockedShare : pool::BasicIdleShare<Slab, RelacyAtomics> {
+  using Base = pool::BasicIdleShare<Slab, RelacyAtomics>;
+  using Base::Base;
+  template <typename Reap>
+  typename Slab::Slot* take_surplus(const Slab& slab, const typename Slab::Slot& parked, Reap reap) {
+    return this->take_surplus_locked(slab, parked, reap);
+  }
+};
 struct ManyClosers : AsShipped {
-  static constexpr bool one_closer_at_a_time = false;
+  template <typename Slab>
+  using Share = UnlockedShare<Slab>;
 };
 TEST(model, mutant_two_that_close_the_same_surplus) {
   expect_caught<Parking<ManyClosers, 3, false>>(random_schedules(200'000), rl::test_result_user_assert_failed);

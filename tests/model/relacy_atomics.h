@@ -3,6 +3,7 @@
 #include "model/relacy.h"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -127,11 +128,29 @@ class RelacyAtomic {
   };
 };
 
+/// Takes the place of std::mutex.
+class Mutex {
+ public:
+  void lock(Place where = Place::current()) { mutex_.lock(info_of(where)); }
+  void unlock(Place where = Place::current()) { mutex_.unlock(info_of(where)); }
+
+ private:
+  rl::mutex mutex_;
+};
+
 /// Takes the place of sync::StdAtomics.
 template <Orders orders>
 struct OrderedAtomics {
   template <typename T>
   using Atomic = RelacyAtomic<T, orders>;
+  using Mutex = model::Mutex;
+  /// Threads are fibers here.
+  template <typename T>
+  [[nodiscard]] static T& of_thread() noexcept {
+    constexpr std::size_t most_threads = 8;
+    static T own[most_threads];
+    return own[rl::thread_index()];
+  }
 };
 using RelacyAtomics = OrderedAtomics<Orders::as_written>;
 

@@ -1,8 +1,7 @@
 // Reaping below the head of the list, and the sweep that unlinks what was reaped: each cell stays in the list or is freed,
 // once; and whoever meets the list while a sweep has it out is served when the sweep ends.
 //
-// The lists, the slot words, the flag and the parker are the shipped templates; pop, reap and sweep stand here as
-// src/pool/ has them.
+// The lists, the slot words, the tombstones with their sweep, the queue and the parker are the shipped templates.
 
 #include "model/relacy_atomics.h"
 #include "model/search.h"
@@ -10,15 +9,17 @@
 #include "sync/idle_list.h"
 #include "sync/parker.h"
 #include "sync/slot_word.h"
+#include "sync/tombstones.h"
+#include "sync/waiter_queue.h"
 
 namespace fastpool::model {
 namespace {
 
+/// What a mutant replaces.
 struct AsShipped {
   using Atomics = RelacyAtomics;
+  using Tombstones = sync::BasicTombstones<Atomics>;
   static constexpr bool takes_by_hint = false;
-  static constexpr bool sweeper_looks_who_waits = true;
-  static constexpr bool flag_is_cleared_before_that_look = true;
   static constexpr bool sweeper_frees_only_what_is_emptied = true;
 };
 
@@ -32,17 +33,23 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   static constexpr std::uint32_t cell_count = 2;
 
   List idle;
-  sync::BasicFlag<Atomics> sweeping;
+  typename Rules::Tombstones tombstones;
   Word words[cell_count];
   typename Atomics::template Atomic<std::uint32_t> links[cell_count];
   Plain<int> connections[cell_count];
   int freed[cell_count] = {};
 
-  // Guarded by the lock: the one who waits.
-  rl::mutex mutex;
-  Plain<bool> queued{false};
-  Plain<std::uint32_t> handed{none};
-  sync::BasicParker<Atomics, RelacyFutex> parker;
+  /// The one who waits; but for the parker, guarded by the lock.
+  struct Waiter {
+    Plain<bool> done{false};
+    Plain<std::uint32_t> handed{none};
+    sync::BasicParker<Atomics, RelacyFutex> parker;
+    std::uint64_t turn = 0;
+    Waiter* previous = nullptr;
+    Waiter* next = nullptr;
+  } waiter;
+  Mutex mutex;
+  sync::BasicWaiterQueue<Waiter, Atomics> queue{idle};
 
   auto link() {
     return [this](std::uint32_t index) -> auto& { return links[index]; };
@@ -60,82 +67,70 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
     words[index].free_closed();
   }
   void drop_tombstone(std::uint32_t index, bool finished) {
+    RL_ASSERT(tombstones.count() != 0);
+    tombstones.drop();
     if (finished || !Rules::sweeper_frees_only_what_is_emptied) free_cell(index);
   }
-  std::uint32_t pop_idle(typename List::For who) {
-    return idle
-        .pop(
-            who, link(), [this](std::uint32_t index) -> Word& { return words[index]; },
-            [this](std::uint32_t index, bool finished) { drop_tombstone(index, finished); })
-        .index;
+  auto words_of() {
+    return [this](std::uint32_t index) -> Word& { return words[index]; };
   }
+  auto drop() {
+    return [this](std::uint32_t index, bool finished) { drop_tombstone(index, finished); };
+  }
+  typename List::Popped pop_idle(typename List::For who) { return idle.pop(who, link(), words_of(), drop()); }
 
+  void hand(Waiter& first, std::uint32_t index) {
+    queue.leave(first);
+    first.handed.set(index);
+    first.done.set(true);
+    first.parker.unpark();
+  }
   void dispatch_locked() {
-    if (!queued.get()) return;
-    const std::uint32_t index = pop_idle(List::For::waiter);
-    // A sweep has the list out: what it brings back is dispatched when it ends. Else a dial is started, which always serves.
-    if (index == none && sweeping.get()) return;
-    queued.set(false);
-    idle.leave();
-    handed.set(index);
-    parker.unpark();
+    queue.serve([this] { return pop_idle(List::For::waiter); },
+                [this](Waiter& first, const auto& popped) { hand(first, popped.index); });
+    // What a sweep brings back is dispatched when it ends. Else a dial is started, which always serves.
+    if (!queue.empty() && !tombstones.sweeping()) hand(*queue.front(), none);
   }
   /// \returns `none` if a dial was started for it.
   std::uint32_t acquire() {
-    if (const auto seen = words[0].load(); Rules::takes_by_hint && idle.take(words[0], seen)) return 0;
-    if (const std::uint32_t index = pop_idle(List::For::newcomer); index != none) return index;
+    if (Rules::takes_by_hint && idle.take(0, words[0], [] { return true; })) return 0;
+    if (const auto popped = pop_idle(List::For::newcomer)) return popped.index;
     {
-      Lock lock(mutex);
-      idle.join();
-      queued.set(true);
+      const std::lock_guard lock(mutex);
+      queue.join(waiter);
       dispatch_locked();
     }
     for (;;) {
       {
-        Lock lock(mutex);
-        if (!queued.get()) return handed.get();
+        const std::lock_guard lock(mutex);
+        if (waiter.done.get()) return waiter.handed.get();
       }
-      (void)parker.park_until(TimePoint::max());
+      (void)waiter.parker.park_until(TimePoint::max());
     }
   }
   void release(std::uint32_t index) {
     const auto parked = words[index].park(words[index].load().generation());
     RL_ASSERT(parked);
     if (!idle.put(index, parked, link())) return;
-    Lock lock(mutex);
+    const std::lock_guard lock(mutex);
     dispatch_locked();
   }
 
   void reap(std::uint32_t index) {
-    if (!words[index].try_reap(words[index].load())) return;
+    if (!tombstones.reap(words[index], words[index].load())) return;
     connections[index].set(0);
     if (words[index].finish_emptied()) free_cell(index);
   }
 
-  void look_who_waits() {
-    if (!Rules::sweeper_looks_who_waits || idle.waiting() == 0) return;
-    Lock lock(mutex);
-    dispatch_locked();
-  }
   void sweep() {
-    if (!sweeping.try_set()) return;
-    std::uint32_t living[cell_count];
-    std::uint32_t count = 0;
-    for (std::uint32_t index = idle.take_all(); index != none;) {
-      const std::uint32_t next = links[index].load(std::memory_order_relaxed);
-      const auto change = words[index].unlink_unless_ready();
-      if (change.after.linked()) {
-        living[count++] = index;
-      } else if (change.before.state() == State::closing) {
-        drop_tombstone(index, change.after.finished());
-      }
-      index = next;
-    }
-    while (count > 0)
-      idle.put_back(living[--count], link());
-    if (!Rules::flag_is_cleared_before_that_look) look_who_waits();
-    sweeping.clear();
-    if (Rules::flag_is_cleared_before_that_look) look_who_waits();
+    tombstones.sweep(
+        link(), words_of(), drop(),
+        [this] {
+          if (idle.waiting() == 0) return;
+          const std::lock_guard lock(mutex);
+          dispatch_locked();
+        },
+        idle);
   }
 
   void thread(unsigned index) {
@@ -153,11 +148,12 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
     }
   }
   void after() {
-    RL_ASSERT(!sweeping.get());
+    RL_ASSERT(!tombstones.sweeping());
     RL_ASSERT(idle.waiting() == 0);
     int living[cell_count] = {};
-    for (std::uint32_t index = pop_idle(List::For::waiter); index != none; index = pop_idle(List::For::waiter))
-      ++living[index];
+    while (const auto popped = pop_idle(List::For::waiter))
+      ++living[popped.index];
+    RL_ASSERT(tombstones.count() == 0);
     for (std::uint32_t index = 0; index < cell_count; ++index) {
       RL_ASSERT(living[index] + freed[index] == 1);
       RL_ASSERT(connections[index].get() == living[index]);
@@ -174,15 +170,35 @@ TEST(model, a_sweep_loses_no_cell_and_frees_none_twice) {
   expect_holds<ASweepMeetsAnAcquirerAndAReaper<TakesByHint>>(random_schedules(200'000));
 }
 
+/// Mutant: the sweep ends without a look who waits.
+struct TombstonesLeftUnserved : sync::BasicTombstones<RelacyAtomics> {
+  template <typename Links, typename Words, typename Drop, typename Serve, typename List>
+  void sweep(Links links, Words words, Drop drop, Serve, List& list) {
+    sync::BasicTombstones<RelacyAtomics>::sweep(links, words, drop, [] {}, list);
+  }
+};
 struct SweeperGoesAway : AsShipped {
-  static constexpr bool sweeper_looks_who_waits = false;
+  using Tombstones = TombstonesLeftUnserved;
 };
 TEST(model, mutant_a_sweeper_that_leaves_without_a_look_who_waits) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<SweeperGoesAway>>(random_schedules(300'000), rl::test_result_deadlock);
 }
 
+/// Mutant: the flag is still set when the sweep looks who waits.
+struct TombstonesServedEarly : sync::BasicTombstones<RelacyAtomics> {
+  template <typename Links, typename Words, typename Drop, typename Serve, typename List>
+  void sweep(Links links, Words words, Drop drop, Serve serve, List& list) {
+    if (!late_.try_set()) return;
+    sync::BasicTombstones<RelacyAtomics>::sweep(links, words, drop, serve, list);
+    late_.clear();
+  }
+  [[nodiscard]] bool sweeping() const { return late_.get(); }
+
+ private:
+  sync::BasicFlag<RelacyAtomics> late_;
+};
 struct FlagIsClearedLate : AsShipped {
-  static constexpr bool flag_is_cleared_before_that_look = false;
+  using Tombstones = TombstonesServedEarly;
 };
 TEST(model, mutant_a_sweeper_that_looks_before_it_clears_its_flag) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<FlagIsClearedLate>>(random_schedules(300'000),
@@ -191,6 +207,7 @@ TEST(model, mutant_a_sweeper_that_looks_before_it_clears_its_flag) {
 
 struct WeakOrders : AsShipped {
   using Atomics = OrderedAtomics<Orders::no_total_order>;
+  using Tombstones = sync::BasicTombstones<Atomics>;
 };
 TEST(model, mutant_a_sweep_and_a_count_without_a_common_order) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<WeakOrders>>(random_schedules(300'000), rl::test_result_deadlock);

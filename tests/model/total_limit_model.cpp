@@ -1,169 +1,201 @@
 // The limit over all endpoints: no more places than it allows, and whoever starves for one gets the next that is given up,
 // or the place of a connection that is parked idle elsewhere, or of a dial that lost its last caller.
 //
-// The counts, the slot word and the parker are the shipped templates; reserve, starve, relieve and evict stand here as
-// src/pool/queue.cpp has them.
+// sync/total_limit.h and pool/longest_idle.h run here as shipped, over the shipped slot words. An endpoint is a lock and a
+// count of callers that wait; its dispatch takes places for them.
 
+#include "model/model_slab.h"
 #include "model/relacy_atomics.h"
 #include "model/search.h"
-#include "sync/atomics.h"
+#include "pool/longest_idle.h"
 #include "sync/parker.h"
-#include "sync/slot_word.h"
+#include "sync/total_limit.h"
 
 namespace fastpool::model {
 namespace {
 
+/// What a mutant replaces: a shipped template, or what its user has to do.
 struct AsShipped {
   using Atomics = RelacyAtomics;
-  static constexpr bool lists_itself_before_it_looks_again = true;
-  static constexpr bool who_gives_up_a_place_looks_who_starves = true;
+  template <typename Owner>
+  using Limit = sync::BasicTotalLimit<Owner, Atomics>;
+  template <typename Slab>
+  using LongestIdle = pool::BasicLongestIdle<Slab, Atomics>;
+  static constexpr bool relieves_after_freeing = true;
+  static constexpr bool newcomer_gives_way = true;
 };
 
-enum class Ends : std::uint8_t { closed, parked, spared };
-
-/// One holds the only place, for a connection that it closes or parks, or for a dial that it gives up waiting for. Others, each at an endpoint of its own, want one.
-template <typename Rules, Ends ends, unsigned others>
-struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::thread_id_t{others + 1}> {
+/// The pool, as far as the limit asks: places, what is idle, and endpoints whose callers wait for a place.
+template <typename Rules, std::uint32_t most_of_each, std::uint32_t most, unsigned slots>
+struct ModelPool {
   using Atomics = typename Rules::Atomics;
-  using Word = sync::BasicSlotWord<Atomics>;
+  using Slab = ModelSlab<Atomics, slots>;
+  using LongestIdle = typename Rules::template LongestIdle<Slab>;
+  struct Endpoint;
+  using Limit = typename Rules::template Limit<Endpoint>;
+  using Taken = typename Limit::Taken;
 
   struct Endpoint {
-    rl::mutex mutex;
-    Plain<bool> queued{false};
-    Plain<bool> starved{false};
+    Mutex mutex;
+    Plain<unsigned> queued{0};  ///< callers that wait for a place
+    sync::BasicCount<Atomics> waiting;
     sync::BasicParker<Atomics, RelacyFutex> parker;
+    typename Limit::Member room{*this};
+  };
+  /// What was decided under a lock: how many evicted slots are to be closed.
+  struct Actions {
+    unsigned closing = 0;
+    Endpoint* owner = nullptr;
+  };
+  struct RoomForWaiter {
+    ModelPool& pool;
+    Endpoint& endpoint;
+    Actions& actions;
+    bool drop_spare() { return false; }
+    bool evict() {
+      if (!pool.evict(endpoint)) return false;
+      ++actions.closing;
+      return true;
+    }
+  };
+  struct RoomForNewcomer {
+    ModelPool& pool;
+    Endpoint& endpoint;
+    bool drop_spare() { return false; }
+    bool evict() {
+      if (!pool.evict(endpoint)) return false;
+      pool.give(*pool.owner);
+      return true;
+    }
+    void give_way() {
+      if (Rules::newcomer_gives_way && endpoint.waiting.get() != 0) pool.dispatch(endpoint);
+    }
+  };
+  struct Host {
+    using Actions = ModelPool::Actions;
+    ModelPool& pool;
+    auto lock(Endpoint& endpoint) { return std::unique_lock(endpoint.mutex); }
+    bool serve_locked(Endpoint& endpoint, Actions& actions) {
+      const unsigned before = endpoint.queued.get();
+      pool.dispatch_locked(endpoint, actions);
+      return endpoint.queued.get() != before;
+    }
+    bool perform(Actions& actions) {
+      pool.perform(actions);
+      return actions.closing != 0;
+    }
+    void stuck() {}
   };
 
-  sync::BasicCount<Atomics> total;
-  sync::BasicCount<Atomics> starved_count;
-  Word word;  ///< of the connection that has the place at first
-  std::uint32_t lease = 0;
-  Endpoint endpoints[others];
+  Limit limit{most_of_each, most};
+  Slab slab;
+  LongestIdle longest_idle;
+  sync::BasicFlag<Atomics> none_idle;
+  Endpoint* owner = nullptr;  ///< of all slots
+  int in_use = 0;             ///< the model's own
 
-  // Guarded by starved_mutex.
-  rl::mutex starved_mutex;
-  Plain<Endpoint*> starved[others];
-  Plain<unsigned> starved_length{0};
-
-  int in_use = 1;  ///< the model's own
-
-  void before() {
-    RL_ASSERT(total.add_below(1));
-    RL_ASSERT(word.reserve_dial());
-    if (ends == Ends::spared) return;
-    const auto generation = word.lease_dialed();
-    RL_ASSERT(generation);
-    lease = *generation;
+  Taken taken(Taken what) {
+    if (what == Taken::yes) RL_ASSERT(++in_use <= static_cast<int>(most));
+    return what;
   }
-
-  bool reserve() {
-    if (!total.add_below(1)) return false;
-    RL_ASSERT(++in_use == 1);
-    return true;
+  bool evict(const Endpoint& endpoint) {
+    return longest_idle.take(slab, {.endpoint = &endpoint}, none_idle,
+                             [](auto& slot, const auto& word) { return slot.word.try_reap(word); }) != nullptr;
   }
-  void give_up_place() {
+  void note_ready(std::uint32_t index) { LongestIdle::note_ready(slab[index], none_idle); }
+  void relieve() {
+    if (Rules::relieves_after_freeing && limit.has_starving()) limit.relieve(Host{*this});
+  }
+  /// A connection of that endpoint has ended.
+  void give(Endpoint& endpoint) {
     --in_use;
-    total.subtract();
-    look_who_starves();
+    limit.give(endpoint.room);
+    relieve();
+    if (endpoint.waiting.get() != 0) dispatch(endpoint);
   }
-  void look_who_starves() {
-    if (Rules::who_gives_up_a_place_looks_who_starves && starved_count.get() != 0) relieve();
-  }
-
-  void starve_locked(Endpoint& endpoint) {
-    if (endpoint.starved.get()) return;
-    endpoint.starved.set(true);
-    Lock lock(starved_mutex);
-    starved[starved_length.get()].set(&endpoint);
-    starved_length.set(starved_length.get() + 1);
-    starved_count.add();
-  }
-  bool evict() {
-    const auto seen = word.load();
-    return word.try_reap(seen);
-  }
-  /// \returns whether the idle connection was evicted: then its place is to be given up, without the lock.
-  bool dispatch_locked(Endpoint& endpoint) {
-    if (!endpoint.queued.get()) return false;
-    bool reserved = reserve();
-    bool evicted = false;
-    if (!reserved) {
-      if (Rules::lists_itself_before_it_looks_again) starve_locked(endpoint);
-      reserved = reserve();
-      if (!reserved) evicted = evict();
-      if (!reserved && !Rules::lists_itself_before_it_looks_again) starve_locked(endpoint);
-    }
-    if (reserved) {
-      endpoint.queued.set(false);
+  void dispatch_locked(Endpoint& endpoint, Actions& actions) {
+    while (endpoint.queued.get() != 0) {
+      if (taken(limit.take_or_starve_locked(endpoint.room, RoomForWaiter{*this, endpoint, actions})) != Taken::yes)
+        return;
+      endpoint.queued.set(endpoint.queued.get() - 1);
+      (void)endpoint.waiting.subtract();
       endpoint.parker.unpark();
     }
-    return evicted;
+  }
+  void perform(const Actions& actions) {
+    for (unsigned each = 0; each < actions.closing; ++each)
+      give(*owner);
   }
   void dispatch(Endpoint& endpoint) {
-    bool evicted = false;
+    Actions actions;
     {
-      Lock lock(endpoint.mutex);
-      evicted = dispatch_locked(endpoint);
+      const std::lock_guard lock(endpoint.mutex);
+      dispatch_locked(endpoint, actions);
     }
-    if (evicted) give_up_place();
+    perform(actions);
   }
-  void relieve() {
-    for (std::uint32_t rounds = starved_count.get(); rounds > 0; --rounds) {
-      Endpoint* endpoint = nullptr;
-      {
-        Lock lock(starved_mutex);
-        const unsigned length = starved_length.get();
-        if (length == 0) return;
-        endpoint = starved[0].get();
-        for (unsigned place = 0; place + 1 < length; ++place)
-          starved[place].set(starved[place + 1].get());
-        starved_length.set(length - 1);
-        starved_count.subtract();
-      }
-      bool evicted = false;
-      bool still_starved = false;
-      {
-        Lock lock(endpoint->mutex);
-        endpoint->starved.set(false);
-        evicted = dispatch_locked(*endpoint);
-        still_starved = endpoint->starved.get();
-      }
-      if (evicted) give_up_place();
-      if (still_starved && !evicted) return;
-    }
-  }
-
+  /// Waits for a place; one caller per endpoint.
   void acquire(Endpoint& endpoint) {
-    bool evicted = false;
+    Actions actions;
     {
-      Lock lock(endpoint.mutex);
-      endpoint.queued.set(true);
-      evicted = dispatch_locked(endpoint);
+      const std::lock_guard lock(endpoint.mutex);
+      endpoint.queued.set(endpoint.queued.get() + 1);
+      endpoint.waiting.add();
+      dispatch_locked(endpoint, actions);
     }
-    if (evicted) give_up_place();
+    perform(actions);
     for (;;) {
       {
-        Lock lock(endpoint.mutex);
-        if (!endpoint.queued.get()) return;
+        const std::lock_guard lock(endpoint.mutex);
+        if (endpoint.queued.get() == 0) return;
       }
       (void)endpoint.parker.park_until(TimePoint::max());
     }
   }
+  bool try_acquire(Endpoint& endpoint) {
+    return taken(limit.take_or_evict(endpoint.room, RoomForNewcomer{*this, endpoint})) == Taken::yes;
+  }
+};
+
+enum class Ends : std::uint8_t { closed, parked, spared };
+
+/// One holds the only place, for a connection that it closes or parks, or for a dial that it gives up waiting for. Others, each
+/// at an endpoint of its own, want one.
+template <typename Rules, Ends ends, unsigned others>
+struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::thread_id_t{others + 1}> {
+  using Pool = ModelPool<Rules, 2, 1, 1>;
+  Pool pool;
+  typename Pool::Endpoint endpoints[others + 1];
+  std::uint32_t lease = 0;
+
+  void before() {
+    pool.owner = &endpoints[0];
+    auto& slot = pool.slab[0];
+    slot.endpoint.value = pool.owner;
+    RL_ASSERT(pool.taken(pool.limit.take(endpoints[0].room)) == Pool::Taken::yes);
+    RL_ASSERT(slot.word.reserve_dial());
+    if (ends == Ends::spared) return;
+    const auto generation = slot.word.lease_dialed();
+    RL_ASSERT(generation);
+    lease = *generation;
+  }
   void thread(unsigned index) {
     if (index > 0) {
-      acquire(endpoints[index - 1]);
-      give_up_place();
-    } else if (ends == Ends::parked) {
-      RL_ASSERT(word.park(lease));
-      look_who_starves();
-    } else if (ends == Ends::spared) {
-      RL_ASSERT(word.spare_dial());
-      look_who_starves();
-    } else {
-      RL_ASSERT(word.begin_close(lease));
-      give_up_place();
+      pool.acquire(endpoints[index]);
+      pool.give(endpoints[index]);
+      return;
     }
+    auto& word = pool.slab[0].word;
+    if (ends == Ends::closed) {
+      RL_ASSERT(word.begin_close(lease));
+      pool.give(endpoints[0]);
+      return;
+    }
+    RL_ASSERT(ends == Ends::parked ? bool(word.park(lease)) : word.spare_dial());
+    pool.note_ready(0);
+    pool.relieve();
   }
+  void after() { RL_ASSERT(pool.limit.taken() == 0); }
 };
 
 TEST(model, who_starves_at_the_total_limit_gets_the_next_place) {
@@ -172,34 +204,175 @@ TEST(model, who_starves_at_the_total_limit_gets_the_next_place) {
 }
 
 TEST(model, who_starves_at_the_total_limit_gets_the_place_of_what_is_parked_elsewhere) {
-  expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 1>>(up_to_preemptions(2));
+  expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 1>>(up_to_preemptions(1));
   expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 2>>(random_schedules(200'000));
 }
 
 TEST(model, who_starves_at_the_total_limit_gets_the_place_of_a_dial_that_no_caller_waits_for) {
-  expect_holds<OnePlaceForAll<AsShipped, Ends::spared, 1>>(up_to_preemptions(2));
+  expect_holds<OnePlaceForAll<AsShipped, Ends::spared, 1>>(up_to_preemptions(1));
   expect_holds<OnePlaceForAll<AsShipped, Ends::spared, 2>>(random_schedules(200'000));
 }
 
+/// A caller that does not wait meets the total limit while another queues at the same endpoint, whose own limit is one.
+template <typename Rules>
+struct ANewcomerBesideAWaiter : rl::test_suite<ANewcomerBesideAWaiter<Rules>, 3> {
+  using Pool = ModelPool<Rules, 1, 1, 1>;
+  Pool pool;
+  typename Pool::Endpoint elsewhere;
+  typename Pool::Endpoint here;
+
+  void before() {
+    pool.owner = &elsewhere;
+    RL_ASSERT(pool.taken(pool.limit.take(elsewhere.room)) == Pool::Taken::yes);
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      pool.give(elsewhere);
+    } else if (index == 1) {
+      if (pool.try_acquire(here)) pool.give(here);
+    } else {
+      pool.acquire(here);
+      pool.give(here);
+    }
+  }
+  void after() {
+    RL_ASSERT(!pool.limit.has_starving());
+    RL_ASSERT(pool.limit.taken() == 0);
+  }
+};
+
+TEST(model, a_newcomer_that_meets_the_total_limit_leaves_no_waiter_of_its_endpoint_behind) {
+  expect_holds<ANewcomerBesideAWaiter<AsShipped>>(random_schedules(200'000));
+}
+
+// ---- mutants ---------------------------------------------------------------------------------------------------------
+
+/// Mutant: once the member is listed, no place is looked for again.
+template <typename Owner>
+struct LooksOnce : sync::BasicTotalLimit<Owner, RelacyAtomics> {
+  using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
+  using Base::Base;
+  template <typename Room>
+  typename Base::Taken take_or_starve_locked(typename Base::Member& member, Room&& room) {
+    const auto taken = this->take(member);
+    if (taken != Base::Taken::total_limit) return taken;
+    this->list_locked(member);
+    (void)room.evict();
+    return taken;
+  }
+};
+struct NoSecondLook : AsShipped {
+  template <typename Owner>
+  using Limit = LooksOnce<Owner>;
+};
+TEST(model, mutant_an_endpoint_that_looks_for_no_place_after_it_was_listed) {
+  expect_caught<OnePlaceForAll<NoSecondLook, Ends::closed, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+}
+
+/// Mutant: the member is listed after the last look.
+template <typename Owner>
+struct ListsLate : sync::BasicTotalLimit<Owner, RelacyAtomics> {
+  using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
+  using Base::Base;
+  template <typename Room>
+  typename Base::Taken take_or_starve_locked(typename Base::Member& member, Room&& room) {
+    auto taken = this->take(member);
+    if (taken != Base::Taken::total_limit) return taken;
+    taken = this->take(member);
+    if (taken == Base::Taken::total_limit) {
+      (void)room.evict();
+      this->list_locked(member);
+    }
+    return taken;
+  }
+};
 struct ListsItselfLate : AsShipped {
-  static constexpr bool lists_itself_before_it_looks_again = false;
+  template <typename Owner>
+  using Limit = ListsLate<Owner>;
 };
 TEST(model, mutant_an_endpoint_that_lists_itself_after_its_last_look) {
-  expect_caught<OnePlaceForAll<ListsItselfLate, Ends::closed, 1>>(random_schedules(300'000), rl::test_result_deadlock);
-  expect_caught<OnePlaceForAll<ListsItselfLate, Ends::parked, 1>>(random_schedules(300'000), rl::test_result_deadlock);
+  expect_caught<OnePlaceForAll<ListsItselfLate, Ends::closed, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+  expect_caught<OnePlaceForAll<ListsItselfLate, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
 struct LooksAway : AsShipped {
-  static constexpr bool who_gives_up_a_place_looks_who_starves = false;
+  static constexpr bool relieves_after_freeing = false;
 };
 TEST(model, mutant_a_closer_that_does_not_look_who_starves) {
-  expect_caught<OnePlaceForAll<LooksAway, Ends::closed, 1>>(random_schedules(300'000), rl::test_result_deadlock);
-  expect_caught<OnePlaceForAll<LooksAway, Ends::parked, 1>>(random_schedules(300'000), rl::test_result_deadlock);
-  expect_caught<OnePlaceForAll<LooksAway, Ends::spared, 1>>(random_schedules(300'000), rl::test_result_deadlock);
+  expect_caught<OnePlaceForAll<LooksAway, Ends::closed, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+  expect_caught<OnePlaceForAll<LooksAway, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+  expect_caught<OnePlaceForAll<LooksAway, Ends::spared, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+}
+
+/// Mutant: evicts nothing.
+template <typename Owner>
+struct NeverEvicts : sync::BasicTotalLimit<Owner, RelacyAtomics> {
+  using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
+  using Base::Base;
+  template <typename Room>
+  typename Base::Taken take_or_starve_locked(typename Base::Member& member, Room&&) {
+    struct Nothing {
+      bool drop_spare() { return false; }
+      bool evict() { return false; }
+    };
+    return Base::take_or_starve_locked(member, Nothing{});
+  }
+};
+struct EvictsNothing : AsShipped {
+  template <typename Owner>
+  using Limit = NeverEvicts<Owner>;
+};
+TEST(model, mutant_a_starving_endpoint_that_evicts_nothing) {
+  expect_caught<OnePlaceForAll<EvictsNothing, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+}
+
+/// Mutant: that nothing is idle is noted after the scan.
+template <typename Slab>
+struct FlagsLate : pool::BasicLongestIdle<Slab, RelacyAtomics> {
+  using Base = pool::BasicLongestIdle<Slab, RelacyAtomics>;
+  template <typename Reap>
+  auto take(const Slab& slab, const typename Base::Spare& spare, typename Base::Flag& none, Reap reap) {
+    if (none.get()) return static_cast<typename Slab::Slot*>(nullptr);
+    typename Base::Flag own;
+    auto* const taken = Base::take(slab, spare, own, reap);
+    if (taken == nullptr) none.set();
+    return taken;
+  }
+};
+struct FlagIsSetLate : AsShipped {
+  template <typename Slab>
+  using LongestIdle = FlagsLate<Slab>;
+};
+TEST(model, mutant_an_eviction_that_sets_its_flag_after_the_scan) {
+  expect_caught<OnePlaceForAll<FlagIsSetLate, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+}
+
+/// Mutant: what became idle clears no flag.
+template <typename Slab>
+struct NotesNothing : pool::BasicLongestIdle<Slab, RelacyAtomics> {
+  static void note_ready(const typename Slab::Slot&, sync::BasicFlag<RelacyAtomics>&) {}
+};
+struct NoneIsNoted : AsShipped {
+  template <typename Slab>
+  using LongestIdle = NotesNothing<Slab>;
+};
+TEST(model, mutant_a_connection_that_becomes_idle_and_clears_no_flag) {
+  expect_caught<OnePlaceForAll<NoneIsNoted, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
+}
+
+struct NoWay : AsShipped {
+  static constexpr bool newcomer_gives_way = false;
+};
+TEST(model, mutant_a_newcomer_that_leaves_the_waiters_that_it_barred) {
+  expect_caught<ANewcomerBesideAWaiter<NoWay>>(random_schedules(300'000), rl::test_result_deadlock);
 }
 
 struct WeakOrders : AsShipped {
   using Atomics = OrderedAtomics<Orders::no_total_order>;
+  template <typename Owner>
+  using Limit = sync::BasicTotalLimit<Owner, Atomics>;
+  template <typename Slab>
+  using LongestIdle = pool::BasicLongestIdle<Slab, Atomics>;
 };
 TEST(model, mutant_a_place_and_a_starving_count_without_a_common_order) {
   expect_caught<OnePlaceForAll<WeakOrders, Ends::parked, 1>>(random_schedules(300'000), rl::test_result_deadlock);

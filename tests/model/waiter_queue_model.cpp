@@ -1,13 +1,13 @@
 // The list of what is idle beside the queue of those who wait for it: no wake-up is lost, nobody is overtaken, and nothing
 // is lost when a waiter gives up in the very moment in which it is served.
 //
-// The lists and the parker are the shipped templates. The queue and its lock stand here as src/pool/queue.cpp has them,
-// with the parts that matter: join, dispatch, hand over, wait, give up, park.
+// The list, the queue and the parker are the shipped templates. The callers are the model's: take, wait, give up, park.
 
 #include "model/relacy_atomics.h"
 #include "model/search.h"
 #include "sync/idle_list.h"
 #include "sync/parker.h"
+#include "sync/waiter_queue.h"
 
 namespace fastpool::model {
 namespace {
@@ -56,13 +56,13 @@ class Endpoint {
     RL_ASSERT(parked);
     const bool awaited = idle_.put(index, parked, link());
     if (!awaited || !Rules::giver_looks_after_pushing) return;
-    Lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     dispatch_locked();
   }
 
   void expect_all_idle() {
     RL_ASSERT(idle_.waiting() == 0);
-    RL_ASSERT(length_.get() == 0);
+    RL_ASSERT(queue_.empty());
     for (std::uint32_t count = 0; count < cell_count; ++count)
       RL_ASSERT(pop(List::For::waiter) != none);
     RL_ASSERT(pop(List::For::waiter) == none);
@@ -74,6 +74,10 @@ class Endpoint {
     Plain<bool> done{false};
     Plain<std::uint32_t> cell{none};
     sync::BasicParker<typename Rules::Atomics, typename Rules::Futex> parker;
+    std::uint64_t turn = 0;
+    Waiter* previous = nullptr;
+    Waiter* next = nullptr;
+    unsigned thread = rl::thread_index();  ///< the model's own
   };
   /// Who is in the queue, by thread; for the model's own assertions only.
   struct Queued {
@@ -84,17 +88,16 @@ class Endpoint {
     return [this](std::uint32_t index) -> auto& { return links_[index]; };
   }
 
-  std::uint32_t pop(typename List::For who) {
-    return idle_
-        .pop(
-            who, link(), [this](std::uint32_t index) -> auto& { return words_[index]; },
-            [](std::uint32_t, bool) { RL_ASSERT(false); })  // nothing is closed here
-        .index;
+  typename List::Popped popped(typename List::For who) {
+    return idle_.pop(
+        who, link(), [this](std::uint32_t index) -> auto& { return words_[index]; },
+        [](std::uint32_t, bool) { RL_ASSERT(false); });  // nothing is closed here
   }
+  std::uint32_t pop(typename List::For who) { return popped(who).index; }
   /// All threads remember the same cell.
   bool take_hinted() {
-    const auto seen = words_[0].load();
-    return Rules::a_hint_lets_waiters_go_first ? idle_.take(words_[0], seen) : words_[0].take(seen);
+    if (!Rules::a_hint_lets_waiters_go_first) return words_[0].take(words_[0].load());
+    return static_cast<bool>(idle_.take(0, words_[0], [] { return true; }));
   }
 
   std::uint32_t take(TimePoint deadline) {
@@ -103,11 +106,8 @@ class Endpoint {
     if (index != none) return index;
     Waiter waiter;
     {
-      Lock lock(mutex_);
-      idle_.join();
-      queue_[length_.get()].set(&waiter);
-      threads_[length_.get()] = rl::thread_index();
-      length_.set(length_.get() + 1);
+      const std::lock_guard lock(mutex_);
+      queue_.join(waiter);
       queued_.ticket[rl::thread_index()] = ++tickets_;
       if (Rules::waiter_looks_after_joining) dispatch_locked();
     }
@@ -116,7 +116,7 @@ class Endpoint {
 
   std::uint32_t wait(Waiter& waiter, TimePoint deadline) {
     for (bool late = false;; late = !waiter.parker.park_until(deadline)) {
-      Lock lock(mutex_);
+      const std::lock_guard lock(mutex_);
       const bool done = waiter.done.get();
       if (late && !done) leave_locked(waiter);
       if (late && !Rules::who_gives_up_looks_whether_it_was_served) return none;
@@ -124,31 +124,21 @@ class Endpoint {
     }
   }
 
-  void leave_locked(const Waiter& waiter) {
-    unsigned place = 0;
-    while (queue_[place].get() != &waiter)
-      ++place;
-    queued_.ticket[threads_[place]] = 0;
-    for (; place + 1 < length_.get(); ++place) {
-      queue_[place].set(queue_[place + 1].get());
-      threads_[place] = threads_[place + 1];
-    }
-    length_.set(length_.get() - 1);
-    idle_.leave();
+  void leave_locked(Waiter& waiter) {
+    queued_.ticket[waiter.thread] = 0;
+    queue_.leave(waiter);
   }
 
   void dispatch_locked() {
-    while (length_.get() != 0) {
-      const std::uint32_t index = pop(List::For::waiter);
-      if (index == none) return;
-      Waiter& first = *queue_[0].get();
-      leave_locked(first);
-      first.cell.set(index);
-      first.done.set(true);
-      if (!Rules::wakes_under_the_lock) mutex_.unlock({});
-      first.parker.unpark();
-      if (!Rules::wakes_under_the_lock) mutex_.lock({});
-    }
+    queue_.serve([this] { return popped(List::For::waiter); },
+                 [this](Waiter& first, const auto& taken) {
+                   leave_locked(first);
+                   first.cell.set(taken.index);
+                   first.done.set(true);
+                   if (!Rules::wakes_under_the_lock) mutex_.unlock();
+                   first.parker.unpark();
+                   if (!Rules::wakes_under_the_lock) mutex_.lock();
+                 });
   }
 
   List idle_;
@@ -156,13 +146,10 @@ class Endpoint {
   typename Rules::Atomics::template Atomic<std::uint32_t> links_[cell_count];
   Plain<int> owners_[cell_count];
 
-  // Guarded by the lock.
-  rl::mutex mutex_;
-  Plain<Waiter*> queue_[thread_count];
-  Plain<unsigned> length_{0};
+  Mutex mutex_;
+  sync::BasicWaiterQueue<Waiter, typename Rules::Atomics> queue_{idle_};  // guarded by mutex_
 
   // The model's own.
-  unsigned threads_[thread_count] = {};
   Queued queued_;
   int tickets_ = 0;
 };

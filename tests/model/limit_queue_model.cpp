@@ -1,10 +1,11 @@
 // A holder's limit: never more places than it allows, no wake-up is lost, nobody who came first is overtaken, and nothing is
 // lost when a waiter gives up in the very moment in which it is served.
 //
-// The word and the parker are the shipped templates. The queue and its lock stand here as src/pool/lease_limit.h has them.
+// The word, the queue and the parker are the shipped templates. The callers are the model's.
 
 #include "model/relacy_atomics.h"
 #include "model/search.h"
+#include "sync/limit_queue.h"
 #include "sync/limit_word.h"
 #include "sync/parker.h"
 
@@ -16,7 +17,8 @@ struct AsShipped {
   using Atomics = RelacyAtomics;
   template <typename A>
   using Word = sync::BasicLimitWord<A>;
-  static constexpr bool waiter_serves_after_joining = true;
+  template <typename Waiter, typename W>
+  using Queue = sync::BasicLimitQueue<Waiter, W>;
   static constexpr bool giver_serves_those_who_wait = true;
   static constexpr bool who_gives_up_looks_whether_it_was_served = true;
 };
@@ -37,15 +39,15 @@ class Limit {
   }
   void leave() {
     --inside_;
-    if (!word_.give() || !Rules::giver_serves_those_who_wait) return;
-    Lock lock(mutex_);
+    if (!places_.give() || !Rules::giver_serves_those_who_wait) return;
+    const std::lock_guard lock(mutex_);
     serve_locked();
   }
   void expect_all_free() {
-    RL_ASSERT(length_.get() == 0);
+    RL_ASSERT(places_.front() == nullptr);
     for (std::uint32_t count = 0; count < places; ++count)
-      RL_ASSERT(word_.try_take());
-    RL_ASSERT(!word_.try_take());
+      RL_ASSERT(places_.try_take());
+    RL_ASSERT(!places_.try_take());
   }
 
  private:
@@ -53,6 +55,9 @@ class Limit {
   struct Waiter {
     Plain<bool> served{false};
     sync::BasicParker<typename Rules::Atomics, RelacyFutex> parker;
+    Waiter* previous = nullptr;
+    Waiter* next = nullptr;
+    unsigned thread = rl::thread_index();  ///< the model's own
   };
   /// Who is in the queue, by thread; for the model's own assertions only.
   struct Queued {
@@ -60,59 +65,38 @@ class Limit {
   };
 
   bool take(TimePoint deadline) {
-    if (word_.try_take()) return true;
+    if (places_.try_take()) return true;
     Waiter waiter;
     {
-      Lock lock(mutex_);
-      if (word_.try_take()) return true;
-      queue_[length_.get()].set(&waiter);
-      threads_[length_.get()] = rl::thread_index();
-      length_.set(length_.get() + 1);
-      word_.join();
-      queued_.ticket[rl::thread_index()] = ++tickets_;
-      if (Rules::waiter_serves_after_joining) serve_locked();
+      const std::lock_guard lock(mutex_);
+      if (places_.try_take()) return true;
+      places_.join(waiter, wake());
+      if (!waiter.served.get()) queued_.ticket[rl::thread_index()] = ++tickets_;  // counted: from here on it is first
     }
     for (bool late = false;; late = !waiter.parker.park_until(deadline)) {
-      Lock lock(mutex_);
+      const std::lock_guard lock(mutex_);
       const bool served = waiter.served.get();
       if (late && !served) {
         queued_.ticket[rl::thread_index()] = 0;
-        word_.quit();
-        remove_locked(waiter);
+        places_.quit(waiter);
       }
       if (late && !Rules::who_gives_up_looks_whether_it_was_served) return false;
       if (late || served) return served;
     }
   }
-  void serve_locked() {
-    while (length_.get() != 0 && word_.take_for_waiter()) {
-      queued_.ticket[threads_[0]] = 0;
-      Waiter& first = *queue_[0].get();
-      remove_locked(first);
+  auto wake() {
+    return [this](Waiter& first) {
+      queued_.ticket[first.thread] = 0;
       first.served.set(true);
       first.parker.unpark();
-    }
+    };
   }
-  void remove_locked(const Waiter& waiter) {
-    unsigned place = 0;
-    while (queue_[place].get() != &waiter)
-      ++place;
-    for (; place + 1 < length_.get(); ++place) {
-      queue_[place].set(queue_[place + 1].get());
-      threads_[place] = threads_[place + 1];
-    }
-    length_.set(length_.get() - 1);
-  }
+  void serve_locked() { places_.serve(wake()); }
 
-  Word word_{places};
-
-  // Guarded by the lock.
-  rl::mutex mutex_;
-  Plain<Waiter*> queue_[thread_count];
-  Plain<unsigned> length_{0};
+  Mutex mutex_;
+  typename Rules::template Queue<Waiter, Word> places_{places};  // its queue is guarded by mutex_
 
   // The model's own.
-  unsigned threads_[thread_count] = {};
   Queued queued_;
   int tickets_ = 0;
   int inside_ = 0;
@@ -143,8 +127,20 @@ TEST(model, no_place_is_lost_when_a_waiter_gives_up_as_it_is_served) {
   expect_holds<AllEnter<AsShipped, 1, 3, 2>>(random_schedules(200'000));
 }
 
+/// Mutant: a waiter joins and does not look.
+template <typename Waiter, typename Word>
+struct JoinsBlindly : sync::BasicLimitQueue<Waiter, Word> {
+  using Base = sync::BasicLimitQueue<Waiter, Word>;
+  using Base::Base;
+  template <typename Wake>
+  void join(Waiter& waiter, Wake) {
+    this->queue_.push_back(waiter);
+    this->word_.join();
+  }
+};
 struct NeverServesItself : AsShipped {
-  static constexpr bool waiter_serves_after_joining = false;
+  template <typename Waiter, typename W>
+  using Queue = JoinsBlindly<Waiter, W>;
 };
 TEST(model, mutant_a_waiter_that_does_not_look_for_a_place_after_joining) {
   expect_caught<AllEnter<NeverServesItself, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);

@@ -2,10 +2,10 @@
 
 #include <cstdint>
 
-namespace fastpool::pool {
+namespace fastpool::sync {
 
 /// Elements in the order in which they came, linked through their own members `previous` and `next`: any leaves in constant
-/// time, and nothing is allocated. An element outlives its place here. Whose it is guards it.
+/// time, and nothing is allocated. An element outlives its place here. The caller locks.
 template <typename T>
 class LinkedQueue {
  public:
@@ -37,4 +37,4 @@ class LinkedQueue {
   std::uint32_t size_ = 0;
 };
 
-}  // namespace fastpool::pool
+}  // namespace fastpool::sync

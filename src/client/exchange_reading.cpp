@@ -1,0 +1,145 @@
+// The steps of an exchange that read its response; see the table in exchange_steps.cpp.
+
+#include <new>
+
+#include "client/exchange.h"
+#include "client/receive_buffer.h"
+
+namespace fastpool::client {
+
+namespace {
+
+using driver::Driver;
+using Event = h1::ResponseParser::Event;
+
+}  // namespace
+
+Exchange::Turn Exchange::read_head(Driver& driver) {
+  if (early_head_) return head_read();
+  state_ = State::reading_head;
+  auto progress = take_from_peer(driver, nullptr);
+  if (!progress) return head_failed(std::move(progress).error());
+  if (*progress == Progress::pending) return Turn::wait;
+  return *progress == Progress::head ? head_read() : Turn::go_on;
+}
+
+Exchange::Turn Exchange::head_failed(Error error) {
+  if (write_error_) {
+    // A TLS alert tells why the peer stopped reading; a reset or an end says no more than the write has said.
+    const std::string said = connection().channel().last_error();
+    const bool explained = error.code == ErrorCode::interrupted || (!said.empty() && error.detail == said);
+    if (!explained) error = *std::move(write_error_);
+    write_error_.reset();
+  }
+  return begin_again(std::move(error));
+}
+
+// Parses the part of the body that arrived with the head; an error in it is reported by the read that reaches it. A response
+// without a body is complete before any read; the lease of one whose body has arrived whole ends as it is read.
+Exchange::Turn Exchange::head_read() {
+  const int status = head().status;
+  if (status == 101 || (connect_request_ && status / 100 == 2)) return switch_protocols();
+  state_ = State::reading_body;
+  current_.swap(pending_);
+  pending_.clear();
+  if (!current_.empty())
+    current_.reserve(64);  // on the heap, however short: arrived_ looks into it, and exchanges move
+  auto progress = take_events(current_, &arrived_);
+  if (!progress) {
+    body_error_ = std::move(progress).error();
+  } else if (*progress == Progress::end && arrived_.empty()) {
+    complete();
+  }
+  return done(true);
+}
+
+// The connection speaks another protocol from here on: the bytes behind the head (pending_) are that protocol's.
+Exchange::Turn Exchange::switch_protocols() {
+  spent_ = true;
+  if (head().status == 101 && !framing_.upgrade) {
+    return done(fail(Error::make(ErrorCode::remote_protocol, Phase::read_head,
+                                 "101 Switching Protocols, which the request did not ask for")));
+  }
+  connection().leave_event_loop();
+  state_ = State::switched;
+  return done(true);
+}
+
+Exchange::Turn Exchange::read_body(Driver& driver) {
+  std::vector<std::string_view>& pieces = *taken_;
+  for (;;) {
+    auto progress = take_from_peer(driver, &pieces);
+    if (!progress) {
+      // Bytes that arrived before the error are read before it.
+      if (pieces.empty()) return done(fail(std::move(progress).error()));
+      body_error_ = std::move(progress).error();
+      return done(true);
+    }
+    if (*progress == Progress::pending) return Turn::wait;
+    if (*progress == Progress::end) complete();
+    if (!pieces.empty()) return done(true);
+    if (*progress == Progress::end) return done(false);
+  }
+}
+
+Result<Exchange::Progress> Exchange::take_from_peer(Driver& driver, std::vector<std::string_view>* pieces,
+                                                    bool only_arrived) {
+  ReceiveBuffer buffer(pending_);
+  auto read =
+      only_arrived ? driver.read_arrived(connection(), buffer.space()) : driver.read(connection(), buffer.space());
+  const std::string_view input = buffer.put_back(read ? read->bytes : 0);
+  if (!read) return std::move(read).error();
+  if (read->pending) return Progress::pending;
+  if (read->end) {
+    peer_ended_ = true;
+    if (only_arrived) return Progress::end;  // the end of its side: not yet of the exchange
+    return take_end(read->truncated);
+  }
+  pending_.clear();
+  return take_events(input, pieces);
+}
+
+Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::vector<std::string_view>* pieces) {
+  for (;;) {
+    const auto step = parser_->parse(input);
+    input.remove_prefix(step.consumed);
+    switch (step.event) {
+      case Event::need_more:
+        pending_.assign(input);
+        return Progress::more;
+      case Event::head:
+        pending_.assign(input);
+        return Progress::head;
+      case Event::body:
+        if (pieces != nullptr && !step.body.empty()) pieces->push_back(step.body);
+        break;
+      case Event::end:
+        // Bytes behind the end belong to no response: the connection is closed.
+        if (!input.empty()) spent_ = true;
+        state_ = State::body_arrived;
+        return Progress::end;
+      case Event::error:
+        return Error::make(ErrorCode::remote_protocol,
+                           state_ == State::reading_body ? Phase::read_body : Phase::read_head,
+                           parser_->error_detail());
+    }
+  }
+}
+
+Result<Exchange::Progress> Exchange::take_end(bool truncated) {
+  const Phase phase = state_ == State::reading_body ? Phase::read_body : Phase::read_head;
+  const auto step = parser_->finish();
+  if (step.event == Event::end && !truncated) {
+    spent_ = true;  // the connection is at its end
+    state_ = State::body_arrived;
+    return Progress::end;
+  }
+  if (step.event == Event::end)
+    return Error::make(ErrorCode::read_failed, phase, "the TLS connection was cut off: the body may not be whole");
+  if (!parser_->ended_early()) return Error::make(ErrorCode::remote_protocol, phase, parser_->error_detail());
+  return Error::make(ErrorCode::read_failed, phase,
+                     phase == Phase::read_head ? "the server closed the connection without an answer"
+                                               : "the server closed the connection before the body was whole");
+}
+
+}  // namespace fastpool::client

@@ -1,0 +1,83 @@
+// Which caller waits for which dial, and the spare dials, which no caller waits for.
+
+#include <algorithm>
+
+#include "pool/decisions.h"
+#include "pool/pool.h"
+
+namespace fastpool::pool {
+
+// False: it was dropped meanwhile.
+bool Pool::bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, TimePoint now) {
+  if (const auto word = dial.slot->word.load(); !dial.seat && (word.spare() || word.state() != SlotState::dialing)) {
+    if (!dial.slot->word.keep_dial()) return false;
+    --endpoint.spare_dials;
+  }
+  dial.waiters.push_back(&waiter);
+  waiter.dial = &dial;
+  waiter.held_up = false;
+  ++(waiter.wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  // A caller's `pool` clock runs until a dial is under way for it, then its `connect` clock.
+  const TimePoint from = std::max(now, dial.start);
+  dial.deadline = std::max(dial.deadline, later(from, patience_of(waiter)));
+  waiter.connecting = true;
+  if (waiter.connect_timeout) waiter.connect_deadline = later(from, *waiter.connect_timeout);
+  waiter.waker->wake();  // its deadline is another one now
+  return true;
+}
+
+bool Pool::bind_to_spare_locked(Endpoint& endpoint, Waiter& waiter, TimePoint now) {
+  while (endpoint.spare_dials > 0) {
+    DialUnderWay* oldest = nullptr;
+    for (auto& [slot, dial] : endpoint.dials) {
+      if (!slot->word.load().spare() || !stands_for_own_dial(dial.start, dial.given_up, now)) continue;
+      if (oldest == nullptr || dial.start < oldest->start) oldest = &dial;
+    }
+    if (oldest == nullptr) return false;
+    if (bind_locked(endpoint, waiter, *oldest, now)) return true;
+  }
+  return false;
+}
+
+void Pool::unbind_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
+  DialUnderWay* const dial = std::exchange(waiter.dial, nullptr);
+  if (dial == nullptr) return;
+  --(waiter.wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  std::erase(dial->waiters, &waiter);
+  if (dial->waiters.empty() && !dial->seat) spare_locked(endpoint, *dial);
+}
+
+// No caller waits for it: it makes room for one at a limit.
+void Pool::spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept {
+  (void)dial.slot->word.spare_dial();
+  ++endpoint.spare_dials;
+  endpoint.spared = true;
+  LongestIdle::note_ready(*dial.slot, none_idle_);
+}
+
+// For a caller at a limit of this endpoint's. \returns whether one is on its way out.
+bool Pool::drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept {
+  if (endpoint.spare_dials == 0 || !actions.closing.empty()) return false;
+  for (;;) {
+    DialUnderWay* oldest = nullptr;
+    for (auto& [slot, dial] : endpoint.dials) {
+      if (slot->word.load().spare() && (oldest == nullptr || dial.start < oldest->start)) oldest = &dial;
+    }
+    if (oldest == nullptr) return false;
+    if (!try_reap(*oldest->slot, oldest->slot->word.load())) continue;
+    actions.closing.push_back({oldest->slot, false});
+    return true;
+  }
+}
+
+bool Pool::drop_spare_dial(Endpoint& endpoint) {
+  Actions actions;
+  {
+    const std::lock_guard lock(endpoint.mutex);
+    if (!drop_spare_dial_locked(endpoint, actions)) return false;
+  }
+  perform(actions);
+  return true;
+}
+
+}  // namespace fastpool::pool

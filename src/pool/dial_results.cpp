@@ -1,0 +1,282 @@
+// How dials end: what a result brings, whose error a failure is, and what happens where no descriptor is left.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "pool/decisions.h"
+#include "pool/pool.h"
+
+namespace fastpool::pool {
+
+namespace {
+
+bool out_of_descriptors(const Error& error) noexcept {
+  return error.os_error == EMFILE || error.os_error == ENFILE;
+}
+
+}  // namespace
+
+void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialReport report) {
+  Endpoint& endpoint = *slot.endpoint.get();
+  const EndpointHold kept = hold(endpoint);
+  if (result) {
+    tallies_.opened.add();
+    if (report.handshake) tallies_.handshakes.add();
+    if (report.resumed) tallies_.resumed.add();
+    const std::uint32_t seating = next_seating(slot);
+    slot.seating.set(seating);
+    slot.lease_count.set(0);
+    slot.retire_at.set(retirement(clock_.now(), settings_.max_lifetime, jitter()));
+    // Before anybody can have it, and so close it.
+    result.value()->on_seated(static_cast<std::uint64_t>(seating) << 32 | slot.index);
+  } else {
+    tallies_.dial_failures.add();
+  }
+
+  const bool failed = !result;
+  Actions actions;
+  bool dropped = false;
+  bool held_up = false;
+  bool freed = false;
+  bool parked = false;
+  {
+    std::lock_guard lock(endpoint.mutex);
+    dropped = slot.word.load().state() != SlotState::leased && !slot.word.keep_dial();
+    if (!dropped) {
+      const DialUnderWay dial = take_dial_locked(endpoint, slot);
+      if (result) {
+        note_success_locked(endpoint, report);
+        if (dial.seat) {
+          seat_dialed_locked(endpoint, slot, std::move(result).value());
+        } else {
+          parked = park_dialed_locked(endpoint, slot, dial, std::move(result).value(), actions);
+        }
+      } else {
+        end_failed_locked(endpoint, slot, dial);
+        held_up = share_failure_locked(endpoint, dial, result.error(), actions);
+        freed = !dial.seat && !held_up;
+      }
+      // The next dial, where a limit held it back; what is bound to none any more; a bare lease that is first now.
+      if (!freed) {
+        dispatch_locked(endpoint, actions);
+        for (Waiter* const waiter : dial.waiters)
+          if (!waiter->done && waiter->dial == nullptr) rest_locked(*waiter);
+      } else if (!endpoint.short_of_descriptors && endpoint.seat_waiters.size() > endpoint.bound_seats) {
+        start_seat_dials_locked(endpoint, actions);  // capacity_freed() looks at the queue alone
+      }
+    }
+  }
+  if (dropped) {
+    end_dropped(slot, std::move(result));  // NOLINT(bugprone-use-after-move): that of a dropped dial was not moved
+    return;
+  }
+  perform(actions);
+  if (freed) {
+    capacity_freed(endpoint);
+  } else if (held_up) {
+    // Its place is free, though not its descriptor.
+    for (Endpoint* const other : total_limit_.all_starving())
+      dispatch(*other);
+  } else if (failed) {
+    relieve_if_starving();  // its descriptor is free
+  }
+  if (parked) {
+    LongestIdle::note_ready(slot, none_idle_);
+    // The peer hung up, or the pool closed, before the connection was parked: no other thread looks at it again.
+    const auto word = slot.word.load();
+    if (word.peer_closed() && word.state() == SlotState::idle && try_reap(slot, word)) {
+      tallies_.peer_closed.add();
+      finish_closing(slot, false);
+    }
+    if (refusing_.get()) cleanup();
+    relieve_if_starving();
+  }
+}
+
+// What a dial came to whose slot was reaped.
+void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexcept {
+  if (result) {
+    tallies_.closed.add();
+    result.value().reset();
+  }
+  if (slot.word.finish_dial()) free_cell(slot);
+  dropped_dials_.subtract();
+  relieve_if_starving();  // those who wait for a descriptor
+}
+
+// Those who waited for it are bound to none from here on.
+DialUnderWay Pool::take_dial_locked(Endpoint& endpoint, const Slot& slot) noexcept {
+  const auto known = endpoint.dials.find(&slot);
+  DialUnderWay dial = std::move(known->second);
+  if (endpoint.latest == &known->second) endpoint.latest = nullptr;
+  endpoint.dials.erase(known);
+  if (!dial.seat) {
+    --endpoint.dialing;
+    if (dial.waiters.empty()) --endpoint.spare_dials;
+  }
+  for (Waiter* const waiter : dial.waiters) {
+    waiter->dial = nullptr;
+    --(waiter->wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  }
+  return dial;
+}
+
+void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept {
+  if (dial.seat) {
+    (void)slot.word.end_connect(false);
+    return;
+  }
+  // A linked cell stays as a tombstone.
+  if (!endpoint.tombstones.close(slot.word, [&slot] { return slot.word.fail_dial(); }).linked) slab_.give(slot);
+  total_limit_.give(endpoint.room);
+}
+
+// The dial of a lease that connects on first use.
+void Pool::seat_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled) {
+  slot.pooled = std::move(pooled);
+  slot.lease_count.set(1);
+  if (closed_.get()) slot.pooled->interrupt();
+  (void)slot.word.end_connect(true);
+  const auto waits = endpoint.seat_waiters.find(&slot);
+  if (waits == endpoint.seat_waiters.end()) return;
+  Waiter& waiter = *waits->second;
+  endpoint.seat_waiters.erase(waits);
+  waiter.fresh = true;
+  waiter.done = true;
+  waiter.waker->wake();
+}
+
+void Pool::fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
+  unbind_locked(endpoint, waiter);
+  endpoint.seat_waiters.erase(waiter.slot);
+  waiter.fail(error);
+}
+
+// \returns whether it was parked as idle.
+bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial, std::unique_ptr<Pooled> pooled,
+                              Actions& actions) {
+  const TimePoint now = clock_.now();
+  slot.pooled = std::move(pooled);
+  slot.since.set(now);
+  if (!endpoint.queue.empty()) {
+    slot.lease_count.set(1);
+    Waiter& first = *endpoint.queue.front();
+    DialUnderWay* const left = first.dial;
+    if (const auto generation = slot.word.lease_dialed()) hand_locked(endpoint, first, {&slot, *generation}, true);
+    // In exchange, who waited for this dial takes over the one that the first leaves, unless that is much older.
+    if (left != nullptr && left->waiters.empty() && !left->seat && !dial.waiters.empty()) {
+      Waiter& other = *dial.waiters.front();
+      if (!other.done && other.dial == nullptr &&
+          stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start)))
+        (void)bind_locked(endpoint, other, *left, now);
+    }
+    return false;
+  }
+  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
+    const auto generation = slot.word.lease_dialed();
+    if (generation && begin_close({&slot, *generation})) actions.closing.push_back({&slot, true});
+    return false;
+  }
+  slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, std::nullopt, slot.retire_at.get()));
+  if (const auto parked = slot.word.park_dialed()) {
+    (void)endpoint.idle.put(slot.index, parked, links());  // no caller can have joined: that is done under this lock
+  }
+  return true;
+}
+
+// What the endpoint learns of a dial: how long it took, or how to go on.
+void Pool::note_success_locked(Endpoint& endpoint, const DialReport& report) {
+  endpoint.failures = 0;
+  endpoint.dead = false;
+  endpoint.paced_full_at = endpoint.dial_not_before = TimePoint::min();
+  endpoint.create_time.add(report.create_time);
+  if (report.handshake) endpoint.handshake_time.add(report.handshake_time);
+}
+
+void Pool::note_failure_locked(Endpoint& endpoint, const Error& error) {
+  ++endpoint.failures;
+  // A timeout is that of the callers: it says that they had little patience, or that the peer is slow. No host is asked often
+  // so.
+  if (error.code != ErrorCode::connect_timeout) endpoint.dead = true;
+  endpoint.dial_not_before = clock_.now() + dial_backoff(endpoint.failures, jitter());
+}
+
+void Pool::note_handshake(Endpoint& endpoint, Duration took) {
+  tallies_.handshakes.add();
+  const std::lock_guard lock(endpoint.mutex);
+  endpoint.handshake_time.add(took);
+}
+
+// Tells those who waited for a dial that failed. Those whose error it is not are bound to none, and get another.
+// \returns whether they are held up until a descriptor is closed.
+bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, const Error& error, Actions& actions) {
+  if (dial.restarted) return false;
+  if (!out_of_descriptors(error)) {
+    note_failure_locked(endpoint, error);
+  } else if (!dial.waiters.empty()) {
+    if (Slot* const evicted = evict_longest_idle(nullptr)) {
+      actions.closing.push_back({evicted, true});  // one idle connection less, and another try
+      return false;
+    }
+    if (hold_up_locked(endpoint, dial, actions)) return true;
+  }
+  for (Waiter* const waiter : dial.waiters) {
+    if (!failure_is_the_callers(waiter->since, dial.start)) continue;
+    if (waiter->wants == Waiter::Wants::seat) {
+      fail_seat_locked(endpoint, *waiter, error);
+    } else {
+      fail_locked(endpoint, *waiter, error);
+    }
+  }
+  if (!out_of_descriptors(error)) return false;
+  // Nothing comes back: callers whose own dials met the same fail now, and not one after another.
+  for (Waiter* waiter = endpoint.queue.front(); waiter != nullptr;) {
+    Waiter* const next = waiter->next;
+    if (waiter->held_up && waiter->dial == nullptr) fail_locked(endpoint, *waiter, error);
+    waiter = next;
+  }
+  return false;
+}
+
+// Nothing is being dialed for it: its `pool` clock runs again.
+void Pool::rest_locked(Waiter& waiter) noexcept {
+  waiter.connecting = false;
+  waiter.connect_deadline = TimePoint::max();
+  waiter.waker->wake();
+}
+
+// Until a connection of the pool comes back: as at the total limit. \returns whether there is one that may.
+bool Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions) {
+  // Listed before the check. A thread that gives a descriptor back, or parks a connection, does that first and reads the list
+  // second: one side always sees the other.
+  endpoint.short_of_descriptors = true;
+  total_limit_.list_locked(endpoint.room);
+  Slot* const evicted = evict_longest_idle(nullptr);
+  if (evicted != nullptr) {
+    actions.closing.push_back({evicted, true});
+  } else if (!others_hold_descriptors()) {
+    endpoint.short_of_descriptors = false;
+    return false;
+  }
+  for (Waiter* const waiter : dial.waiters) {
+    waiter->held_up = true;
+    rest_locked(*waiter);
+  }
+  return true;
+}
+
+// Whether connections or dials of the pool are under way that give theirs back some time.
+bool Pool::others_hold_descriptors() const {
+  if (dropped_dials_.get() != 0) return true;
+  bool held = false;
+  slab_.for_each([&](const Slot& slot) {
+    const auto word = slot.word.load();
+    const bool leased = word.state() == SlotState::leased && (word.seated() || word.connecting());
+    const bool closing = word.state() == SlotState::closing && !word.emptied();
+    // One that has just become idle: its holder looks at the list of those that starve.
+    held = held || leased || closing || word.state() == SlotState::dialing || word.state() == SlotState::idle;
+  });
+  return held;
+}
+
+}  // namespace fastpool::pool

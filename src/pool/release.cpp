@@ -1,0 +1,189 @@
+// How a lease ends: its connection is parked, closed, or goes to a caller that waits.
+
+#include <algorithm>
+
+#include "pool/decisions.h"
+#include "pool/hints.h"
+#include "pool/pool.h"
+
+namespace fastpool::pool {
+
+void Lease::end(Reuse reuse, KeepAliveLimit* keep) noexcept {
+  if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse, keep);
+}
+
+bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  Slot& slot = *ref.slot;
+  // Once more if something changed between the look and the step, such as a stream's end on another thread.
+  for (;;) {
+    const auto word = slot.word.load();
+    if (word.state() != SlotState::leased || word.generation() != ref.generation || word.ended()) return false;
+    if (word.streams() == 0) [[likely]] {
+      if (give_back(ref, word, reuse, keep)) return true;
+    } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable())) {
+      return true;
+    }
+  }
+}
+
+void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
+  Slot& slot = *ref.slot;
+  // The lease goes on; a connection that must not be used again does not. Taken away while the stream still bars others.
+  if (!reuse.reusable() || !slot.word.load().reusable()) {
+    disconnect(ref);
+  } else if (reuse.used()) {
+    // What the server promised counts from now on, whenever the lease ends.
+    slot.idle_deadline.set(
+        idle_deadline(clock_.coarse_now(), settings_.idle_timeout, reuse.keep_alive(), slot.retire_at.get()));
+  }
+  const auto word = slot.word.end_stream(ref.generation);
+  if (!word || !word->ended() || word->streams() != 0) return;
+  // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
+  for (auto now = *word; !give_back(ref, now, reuse, nullptr); now = slot.word.load()) {
+    if (now.state() != SlotState::leased || now.generation() != ref.generation) return;
+  }
+}
+
+// Ends a lease that has no stream open. False: it is not as `word` says any more.
+bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  if (word.seated()) {
+    if (reuse.reusable() && word.reusable()) [[likely]] {
+      if (total_limit_.has_starving() && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
+        if (!close_lease(ref, true)) return false;
+        tallies_.evicted.add();
+        return true;
+      }
+      if (park(ref, reuse, keep)) [[likely]]
+        return true;
+    }
+    if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
+    if (reuse.reusable()) tallies_.discarded.add();
+    return true;
+  }
+  if (word.connecting()) return abandon_dial(ref);
+  return (reuse.reusable() && vacate(ref)) || close_lease(ref, false);
+}
+
+bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  Slot& slot = *ref.slot;
+  Endpoint& endpoint = *slot.endpoint.get();
+  const TimePoint now = clock_.coarse_now();
+  const TimePoint retire_at = slot.retire_at.get();
+  if (now >= retire_at) return false;
+  if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
+    return false;
+  if (keep != nullptr && keep->keeps_none()) [[unlikely]]
+    return false;
+  bool too_many = false;
+  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
+    if (endpoint.idle.waiting() == 0) return false;
+    idle_total_.add();  // for a moment only: a waiter takes it
+    too_many = true;
+  }
+  slot.since.set(now);
+  TimePoint deadline = idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at);
+  if (keep != nullptr) [[unlikely]]
+    deadline = std::min(deadline, join_keep(slot, *keep, now));
+  slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
+  const auto parked = slot.word.park(ref.generation);
+  if (!parked) {
+    if (counts_idle_) idle_total_.subtract();
+    if (keep != nullptr) leave_keep(slot);
+    return false;
+  }
+  Hints::note(endpoint, slot.index);
+  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
+  // in Pool::reserve_or_starve_locked() and in close() and drain().
+  if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
+    dispatch(endpoint);
+  LongestIdle::note_ready(slot, none_idle_);
+  // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
+  if (total_limit_.has_starving() && slot.word.load().state() == SlotState::idle) [[unlikely]]
+    relieve_starving();
+  if (keep != nullptr && keep->share_.over()) [[unlikely]]
+    close_surplus(*keep, slot);
+  if (too_many) [[unlikely]] {
+    const auto word = slot.word.load();
+    if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, true);
+  }
+  if (refusing_.get()) [[unlikely]]
+    cleanup();
+  return true;
+}
+
+// Counts a connection that is about to be parked. \returns when it expires by its holder's wish.
+TimePoint Pool::join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept {
+  if (keep.counts()) {
+    keep.share_.join(slab_.kept_under(slot.index), &keep);
+    if (!any_kept_.get()) any_kept_.set();
+  }
+  return keep.expires(now);
+}
+
+void Pool::leave_keep(const Slot& slot) noexcept {
+  if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
+}
+
+// The place stays with the endpoint for its next bare lease, until another caller needs the room.
+bool Pool::vacate(LeaseRef ref) noexcept {
+  Slot& slot = *ref.slot;
+  Endpoint& endpoint = *slot.endpoint.get();
+  if (refusing_.get() || !slot.word.park_vacant(ref.generation)) return false;
+  endpoint.vacant.push(slot.index, links());
+  // The same pairs as in park().
+  if (endpoint.idle.waiting() != 0) [[unlikely]]
+    dispatch(endpoint);
+  LongestIdle::note_ready(slot, none_idle_);
+  relieve_if_starving();
+  if (refusing_.get()) [[unlikely]]
+    cleanup();
+  return true;
+}
+
+// Ends a lease in Closing: finish_closing() comes next. False: it is not that lease any more, or in use.
+bool Pool::begin_close(LeaseRef ref) noexcept {
+  return ref.slot->endpoint.get()
+      ->tombstones.close(ref.slot->word, [ref] { return ref.slot->word.begin_close(ref.generation); })
+      .made;
+}
+
+bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {
+  if (!begin_close(ref)) return false;
+  finish_closing(*ref.slot, goodbye);
+  return true;
+}
+
+// Its own dial goes on as the endpoint's.
+bool Pool::abandon_dial(LeaseRef ref) noexcept {
+  Slot& slot = *ref.slot;
+  Endpoint& endpoint = *slot.endpoint.get();
+  Actions actions;
+  {
+    std::lock_guard lock(endpoint.mutex);
+    if (!slot.word.abandon_dial(ref.generation)) return false;
+    if (const auto waits = endpoint.seat_waiters.find(&slot); waits != endpoint.seat_waiters.end())
+      fail_seat_locked(endpoint, *waits->second, stale_lease_error());
+    DialUnderWay& dial = endpoint.dials.at(&slot);
+    dial.seat = false;
+    ++endpoint.dialing;
+    if (dial.waiters.empty()) spare_locked(endpoint, dial);
+    dispatch_locked(endpoint, actions);  // a waiter has this dial now, and a bare lease behind it may be served
+  }
+  perform(actions);
+  return true;
+}
+
+void Pool::disconnect(LeaseRef ref) noexcept {
+  Slot& slot = *ref.slot;
+  std::unique_ptr<Pooled> pooled;
+  {
+    std::lock_guard lock(slot.endpoint.get()->mutex);
+    // Not leased_as(): the stream on a lease that was given back still has its connection.
+    if (!slot.word.unseat(ref.generation)) return;
+    pooled = unseat_locked(slot);
+  }
+  pooled.reset();
+  relieve_if_starving();  // its descriptor is free
+}
+
+}  // namespace fastpool::pool
