@@ -252,7 +252,7 @@ TEST_F(EventLoopTest, a_connection_that_a_thread_uses_wakes_the_loop_no_more) {
   });
   thread.join();
   EXPECT_FALSE(has_news(*loop));
-  EXPECT_EQ(connection.loop_seat(), nullptr);
+  EXPECT_EQ(connection.loop_registration(), nullptr);
 }
 
 TEST_F(EventLoopTest, a_connection_goes_from_loop_to_loop) {
