@@ -38,7 +38,7 @@ void acquire_and_release(pool::Pool& pool, pool::Endpoint& endpoint, std::uint64
   for (; pairs > 0; --pairs) {
     auto lease = pool.acquire(endpoint, options);
     if (!lease) std::abort();
-    lease->end(pool::Reuse::yes());
+    lease->release(pool::Reuse::yes());
   }
 }
 
@@ -55,7 +55,7 @@ void in_turn(pool::Pool& pool, const std::vector<pool::Endpoint*>& endpoints, st
   for (std::size_t i = 0; pairs > 0; --pairs) {
     auto lease = pool.acquire(*endpoints[i], options);
     if (!lease) std::abort();
-    lease->end(pool::Reuse::yes());
+    lease->release(pool::Reuse::yes());
     if (++i == endpoints.size()) i = 0;
   }
 }
@@ -86,14 +86,14 @@ void held_together(pool::Pool& pool, pool::Endpoint& endpoint, std::uint64_t pai
   std::array<pool::Lease, loop_leases> held;
   const pool::AcquireOptions options = unchecked();
   for (std::size_t i = 0; pairs > 0; --pairs) {
-    held[i].end(pool::Reuse::yes());
+    held[i].release(pool::Reuse::yes());
     auto lease = pool.acquire(endpoint, options);
     if (!lease) std::abort();
     held[i] = std::move(lease).value();
     if (++i == held.size()) i = 0;
   }
   for (pool::Lease& lease : held)
-    lease.end(pool::Reuse::yes());
+    lease.release(pool::Reuse::yes());
 }
 void locked_held_together(LockedPool::Endpoint& endpoint, std::uint64_t pairs) {
   std::array<LockedPool::Connection*, loop_leases> held{};

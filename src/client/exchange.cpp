@@ -299,17 +299,17 @@ void Exchange::complete() noexcept {
 }
 
 void Exchange::release(pool::Reuse reuse) noexcept {
-  if (lease_) lease_.end(reuse, keep_);
+  if (lease_) lease_.release(reuse, keep_);
   if (stream_) {
     core_->pool().end_stream(stream_.take(), reuse);
   }
-  next_.end(pool::Reuse::unused(), keep_);  // nothing went over it
+  next_.release(pool::Reuse::unused(), keep_);  // nothing went over it
   place_.leave();
   endpoint_.release();
 }
 
 void Exchange::drop_connection() noexcept {
-  if (lease_) lease_.end(pool::Reuse::no());
+  if (lease_) lease_.release(pool::Reuse::no());
   if (stream_) core_->pool().disconnect(stream_.ref);
   bytes_sent_ = 0;
   peer_ended_ = false;

@@ -11,7 +11,7 @@ Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch
       addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())} {}
 
 Connection::~Connection() {
-  loop_seat_.reset();
+  loop_registration_.reset();
   watch_.unwatch(channel_->descriptor());
   // The child of a fork may hold a copy of the socket, which would keep the connection open after our close.
   channel_->shutdown();

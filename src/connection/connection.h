@@ -22,12 +22,12 @@ class HangUpWatch {
 
 /// A connection's place in the epoll set of an event loop, which ends with it. Destroyed by the thread that may use the connection,
 /// on any thread.
-class LoopSeat {
+class LoopRegistration {
  public:
-  LoopSeat() = default;
-  LoopSeat(const LoopSeat&) = delete;
-  LoopSeat& operator=(const LoopSeat&) = delete;
-  virtual ~LoopSeat() = default;
+  LoopRegistration() = default;
+  LoopRegistration(const LoopRegistration&) = delete;
+  LoopRegistration& operator=(const LoopRegistration&) = delete;
+  virtual ~LoopRegistration() = default;
 };
 
 /// Both ends of a connection, which may be asked for even after it has gone back.
@@ -48,11 +48,13 @@ class Connection final : public pool::Pooled {
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
 
   /// Where it waits for readiness, if an event loop used it last: it stays there until another loop or thread uses it.
-  [[nodiscard]] LoopSeat* loop_seat() const noexcept { return loop_seat_.get(); }
-  void sit_down(std::unique_ptr<LoopSeat> seat) noexcept { loop_seat_ = std::move(seat); }
+  [[nodiscard]] LoopRegistration* loop_registration() const noexcept { return loop_registration_.get(); }
+  void set_loop_registration(std::unique_ptr<LoopRegistration> registration) noexcept {
+    loop_registration_ = std::move(registration);
+  }
   void leave_event_loop() noexcept {
-    if (loop_seat_) [[unlikely]]
-      loop_seat_.reset();
+    if (loop_registration_) [[unlikely]]
+      loop_registration_.reset();
   }
 
   /// Sets SO_RCVTIMEO / SO_SNDTIMEO, if that changes anything. Zero: none.
@@ -70,7 +72,7 @@ class Connection final : public pool::Pooled {
   const Addresses addresses_;
   Duration receive_timeout_{};
   Duration send_timeout_{};
-  std::unique_ptr<LoopSeat> loop_seat_;  // last: it goes before the socket
+  std::unique_ptr<LoopRegistration> loop_registration_;  // last: it goes before the socket
 };
 
 }  // namespace fastpool::connection

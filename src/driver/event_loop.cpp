@@ -6,14 +6,14 @@
 #include <utility>
 
 #include "driver/loop_operation.h"
-#include "driver/loop_seat.h"
+#include "driver/loop_registration.h"
 #include "net/descriptor.h"
 
 namespace fastpool::driver {
 
 namespace {
 
-constexpr std::uint32_t generation_mask = 0x7fffffffU;  // no token of a seat is one of our own
+constexpr std::uint32_t generation_mask = 0x7fffffffU;  // no token of a registration is one of our own
 constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
 std::uint64_t token_of(std::uint32_t index, std::uint32_t generation) noexcept {
@@ -71,11 +71,12 @@ void EventLoop::close() {
   }
 }
 
-// ---- seats -----------------------------------------------------------------------------------------------------------
+// ---- registrations -----------------------------------------------------------------------------------------------------------
 
-EventLoop::Seat* EventLoop::seat_of(connection::Connection& connection) {
-  if (auto* const seat = static_cast<Seat*>(connection.loop_seat()); seat != nullptr && seat->is_of(*this)) [[likely]]
-    return seat;
+EventLoop::Registration* EventLoop::registration_of(connection::Connection& connection) {
+  if (auto* const registration = static_cast<Registration*>(connection.loop_registration());
+      registration != nullptr && registration->is_of(*this)) [[likely]]
+    return registration;
   connection.leave_event_loop();
   const std::lock_guard lock(mutex_);
   if (closed_) {
@@ -86,7 +87,7 @@ EventLoop::Seat* EventLoop::seat_of(connection::Connection& connection) {
   if (free_entries_.empty()) {
     index = static_cast<std::uint32_t>(entries_.size());
     entries_.emplace_back();
-    free_entries_.reserve(entries_.size());  // a seat's end allocates nothing
+    free_entries_.reserve(entries_.size());  // a registration's end allocates nothing
   } else {
     index = free_entries_.back();
     free_entries_.pop_back();
@@ -99,13 +100,13 @@ EventLoop::Seat* EventLoop::seat_of(connection::Connection& connection) {
     errno = error;
     return nullptr;
   }
-  auto seat = std::make_unique<Seat>(shared_from_this(), descriptor, index, entry);
-  Seat* const result = seat.get();
-  connection.sit_down(std::move(seat));
+  auto registration = std::make_unique<Registration>(shared_from_this(), descriptor, index, entry);
+  Registration* const result = registration.get();
+  connection.set_loop_registration(std::move(registration));
   return result;
 }
 
-EventLoop::Seat::~Seat() {
+EventLoop::Registration::~Registration() {
   if (loop_->epoch_ != net::fork_epoch()) return;  // the set is the parent's
   const std::lock_guard lock(loop_->mutex_);
   if (!loop_->closed_) (void)loop_->epoll_.remove(descriptor_);
@@ -141,7 +142,7 @@ void EventLoop::take_events(std::span<const epoll_event> events) {
         continue;
       }
       Entry& entry = entries_[static_cast<std::uint32_t>(token)];
-      if (entry.generation != token >> 32U) continue;  // that seat is gone
+      if (entry.generation != token >> 32U) continue;  // that registration is gone
       if ((event.events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) entry.readable = true;
       if ((event.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) entry.writable = true;
       if ((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) entry.hung_up = true;

@@ -26,9 +26,9 @@ class LoopOperation;
 /// another loop or a thread uses it, or it is closed. What its operations wait for besides (a lease, a deadline) comes
 /// through the same set: an eventfd that other threads signal, and one timer.
 ///
-/// Used by one thread at a time (under Python: with the GIL), except for post(), and for the end of a seat, which any
+/// Used by one thread at a time (under Python: with the GIL), except for post(), and for the end of a registration, which any
 /// thread may bring about. turn() may be entered again from within an operation's step. Owned by its loop's glue, by its
-/// operations and by its seats.
+/// operations and by its registrations.
 class EventLoop : public std::enable_shared_from_this<EventLoop> {
  public:
   /// Errors: connect_failed with the errno value, such as EMFILE.
@@ -58,7 +58,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   void call_again() noexcept;
 
   /// A connection's place in the set.
-  class Seat;
+  class Registration;
 
  private:
   friend class LoopOperation;
@@ -86,7 +86,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   EventLoop(net::Epoll epoll, net::EventFd mail, net::TimerFd timer) noexcept;
 
   /// Null if the kernel refuses, with errno set.
-  [[nodiscard]] Seat* seat_of(connection::Connection& connection);
+  [[nodiscard]] Registration* registration_of(connection::Connection& connection);
   void post(LoopOperation& operation) noexcept;
   void take_events(std::span<const epoll_event> events);
   void take_mail();

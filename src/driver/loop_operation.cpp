@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "driver/loop_seat.h"
+#include "driver/loop_registration.h"
 #include "pool/decisions.h"
 #include "pool/pool.h"
 
@@ -15,7 +15,7 @@ using net::IoStatus;
 
 namespace {
 
-Error no_seat(ErrorCode code, Phase phase) {
+Error no_registration(ErrorCode code, Phase phase) {
   return Error::make(code, phase, "the event loop cannot watch the socket: " + std::generic_category().message(errno),
                      errno);
 }
@@ -158,14 +158,14 @@ std::optional<Result<pool::Lease>> LoopOperation::poll_acquisition() {
 }
 
 std::optional<Result<void>> LoopOperation::handshake(Connection& connection) {
-  EventLoop::Seat* const seat = loop_->seat_of(connection);
-  if (seat == nullptr) {
+  EventLoop::Registration* const registration = loop_->registration_of(connection);
+  if (registration == nullptr) {
     if (loop_->closed()) return std::nullopt;  // until it goes on in another loop
-    return no_seat(ErrorCode::connect_failed, Phase::tls_handshake);
+    return no_registration(ErrorCode::connect_failed, Phase::tls_handshake);
   }
   const net::IoResult io = connection.channel().handshake(IoMode::dont_wait);
   if (io.status == IoStatus::want_read || io.status == IoStatus::want_write) {
-    if (wait_for(seat->entry(), timeouts_.connect)) return std::nullopt;
+    if (wait_for(registration->entry(), timeouts_.connect)) return std::nullopt;
     return handshake_timed_out();
   }
   rest();
@@ -177,12 +177,12 @@ std::optional<Result<void>> LoopOperation::handshake(Connection& connection) {
 
 Result<Driver::Written> LoopOperation::write(Connection& connection, std::span<iovec>& pieces, std::uint64_t& written,
                                              bool heed) {
-  EventLoop::Seat* const seat = loop_->seat_of(connection);
-  if (seat == nullptr) {
+  EventLoop::Registration* const registration = loop_->registration_of(connection);
+  if (registration == nullptr) {
     if (loop_->closed()) return Written::pending;
-    return no_seat(ErrorCode::write_failed, Phase::write);
+    return no_registration(ErrorCode::write_failed, Phase::write);
   }
-  EventLoop::Entry& entry = seat->entry();
+  EventLoop::Entry& entry = registration->entry();
   drop_written(pieces, 0);
   // As httpx's asynchronous transports have it, whose await of a write is over before it begins.
   if (!pieces.empty() && timeouts_.write && *timeouts_.write <= Duration::zero()) return write_timed_out();
@@ -217,18 +217,18 @@ Result<Driver::ReadOutcome> LoopOperation::read(Connection& connection, std::spa
     rest();
     return outcome;
   }
-  EventLoop::Seat* const seat = loop_->seat_of(connection);
-  if (seat == nullptr || wait_for(seat->entry(), timeouts_.read)) return outcome;
+  EventLoop::Registration* const registration = loop_->registration_of(connection);
+  if (registration == nullptr || wait_for(registration->entry(), timeouts_.read)) return outcome;
   return read_timed_out();
 }
 
 Result<Driver::ReadOutcome> LoopOperation::read_arrived(Connection& connection, std::span<char> buffer) {
-  EventLoop::Seat* const seat = loop_->seat_of(connection);
-  if (seat == nullptr) {
+  EventLoop::Registration* const registration = loop_->registration_of(connection);
+  if (registration == nullptr) {
     if (loop_->closed()) return ReadOutcome{.pending = true};
-    return no_seat(ErrorCode::read_failed, Phase::read_head);
+    return no_registration(ErrorCode::read_failed, Phase::read_head);
   }
-  EventLoop::Entry& entry = seat->entry();
+  EventLoop::Entry& entry = registration->entry();
   if (!entry.readable && connection.channel().pending() == 0) return ReadOutcome{.pending = true};
   const net::IoResult io = connection.channel().read(buffer, IoMode::dont_wait);
   if (io.status == IoStatus::want_read) entry.readable = false;
@@ -240,9 +240,9 @@ Result<Driver::ReadOutcome> LoopOperation::read_arrived(Connection& connection, 
 
 std::optional<bool> LoopOperation::wait_for_hang_up(Connection& connection, bool, Duration at_most) {
   rest();
-  if (EventLoop::Seat* const seat = loop_->seat_of(connection)) {
-    seat->entry().waiting = this;
-    watched_ = &seat->entry();
+  if (EventLoop::Registration* const registration = loop_->registration_of(connection)) {
+    registration->entry().waiting = this;
+    watched_ = &registration->entry();
   }
   pausing_ = true;
   wait_until(Clock::now() + at_most);

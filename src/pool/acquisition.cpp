@@ -36,7 +36,7 @@ Acquisition::Acquisition(Pool& pool, LeaseRef held, const AcquireOptions& option
       check_(false),
       keep_(nullptr),
       failed_tries_(options.failed_tries) {
-  waiter_.wants = Wants::seat;
+  waiter_.wants = Wants::lease_dial;
   waiter_.slot = held.slot;
   waiter_.generation = held.generation;
   waiter_.connect_timeout = options.connect_timeout;
@@ -51,24 +51,24 @@ Acquisition::~Acquisition() {
   }
   auto rest = finish();
   if (!rest || !rest->ok()) return;
-  if (waiter_.wants == Wants::seat) {
+  if (waiter_.wants == Wants::lease_dial) {
     (void)rest->value().detach();  // the lease is the caller's
   } else {
-    rest->value().end(Reuse::unused(), keep_);  // handed over in that very moment, never used: the next may have it
+    rest->value().release(Reuse::unused(), keep_);  // handed over in that very moment, never used: the next may have it
   }
 }
 
 std::optional<Result<Lease>> Acquisition::poll() {
   for (;;) {
-    if (state_ == State::ended) return end(std::exchange(waiter_.error, std::nullopt).value_or(Error{}));
+    if (state_ == State::ended) return settle(std::exchange(waiter_.error, std::nullopt).value_or(Error{}));
     if (state_ != State::waiting) {
       if (rests()) return std::nullopt;
-      if (auto early = waiter_.wants == Wants::seat ? begin_seat() : begin()) return early;
+      if (auto early = waiter_.wants == Wants::lease_dial ? begin_connect() : begin()) return early;
     }
     {
       const std::lock_guard lock(endpoint_.mutex);
       if (!waiter_.done) {
-        deadline_ = waiter_.connecting ? waiter_.connect_deadline : pool_deadline_;
+        deadline_ = waiter_.connect_clock_runs ? waiter_.connect_deadline : pool_deadline_;
         const TimePoint now = pool_.clock_.now();
         if (deadline_ == TimePoint::max() || now < deadline_) return std::nullopt;
         if (endpoint_.tombstones.sweeping()) {  // what is idle is out of sight for a moment
@@ -113,13 +113,13 @@ bool Acquisition::rests() {
 std::optional<Result<Lease>> Acquisition::begin() {
   const bool first_time = waiter_.turn == 0;
   // A caller that has queued once is served even while the pool drains.
-  if (first_time && pool_.refusing_.get()) return end(Pool::closed_error());
+  if (first_time && pool_.refusing_.get()) return settle(Pool::closed_error());
   while (first_time && waiter_.wants == Wants::connection) {
     const LeaseRef ref = pool_.take_idle(endpoint_);
     if (!ref) break;
     Lease lease(pool_, ref, false);
-    if (usable(lease)) return end(std::move(lease));
-    lease.end(Reuse::no());
+    if (passes_check(lease)) return settle(std::move(lease));
+    lease.release(Reuse::no());
   }
   if (first_time) {
     waiter_.since = pool_.clock_.now();
@@ -134,37 +134,37 @@ std::optional<Result<Lease>> Acquisition::begin() {
   }
   pool_.perform(actions);
   if (dead_) {
-    dead_.end(Reuse::no());  // frees a place, which is this waiter's unless others came before it
+    dead_.release(Reuse::no());  // frees a place, which is this waiter's unless others came before it
     pool_.dispatch(endpoint_);
   }
   return std::nullopt;
 }
 
-std::optional<Result<Lease>> Acquisition::begin_seat() {
+std::optional<Result<Lease>> Acquisition::begin_connect() {
   Slot& slot = *held_.slot;
   if (const auto word = slot.word.load(); word.generation() == held_.generation && word.seated())
-    return end(Lease(pool_, held_, false));
+    return settle(Lease(pool_, held_, false));
   Pool::Actions actions;
   {
     const std::lock_guard lock(endpoint_.mutex);
-    // Under the lock: close() sets the flag first and tells those who wait for a seat, under it, second.
-    if (pool_.closed_.get()) return end(Pool::closed_error());
+    // Under the lock: close() sets the flag first and tells those who wait for a lease's dial, under it, second.
+    if (pool_.closed_.get()) return settle(Pool::closed_error());
     const auto word = slot.word.load();
     if (word.state() != SlotState::leased || word.generation() != held_.generation)
-      return end(Pool::stale_lease_error());
-    if (word.seated()) return end(Lease(pool_, held_, false));
-    if (const auto other = endpoint_.seat_waiters.find(&slot); other != endpoint_.seat_waiters.end()) {
+      return settle(Pool::stale_lease_error());
+    if (word.seated()) return settle(Lease(pool_, held_, false));
+    if (const auto other = endpoint_.lease_dial_waiters.find(&slot); other != endpoint_.lease_dial_waiters.end()) {
       if (other->second->generation == held_.generation)
-        return end(Error::make(ErrorCode::stale_lease, Phase::acquire, "another caller is connecting this lease"));
-      pool_.fail_seat_locked(endpoint_, *other->second, Pool::stale_lease_error());
+        return settle(Error::make(ErrorCode::stale_lease, Phase::acquire, "another caller is connecting this lease"));
+      pool_.fail_lease_dial_locked(endpoint_, *other->second, Pool::stale_lease_error());
     }
     waiter_.since = pool_.clock_.now();
     if (pool_timeout_) pool_deadline_ = later(waiter_.since, *pool_timeout_);
-    endpoint_.seat_waiters[&slot] = &waiter_;
+    endpoint_.lease_dial_waiters[&slot] = &waiter_;
     if (word.connecting()) {
-      pool_.join_seat_dial_locked(endpoint_, waiter_, actions);
+      pool_.join_lease_dial_locked(endpoint_, waiter_, actions);
     } else if (!endpoint_.short_of_descriptors) {
-      pool_.start_seat_dial_locked(endpoint_, waiter_, actions);
+      pool_.start_lease_dial_locked(endpoint_, waiter_, actions);
     }
   }
   state_ = State::waiting;
@@ -176,38 +176,39 @@ std::optional<Result<Lease>> Acquisition::begin_seat() {
 std::optional<Result<Lease>> Acquisition::finish() {
   // This waiter left the queue, so a bare lease may be first now, and its dial may make room for others.
   if (std::exchange(left_, false)) pool_.capacity_freed(endpoint_);
-  if (auto error = std::exchange(waiter_.error, std::nullopt)) return end(*std::move(error));
+  if (auto error = std::exchange(waiter_.error, std::nullopt)) return settle(*std::move(error));
   Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
-  if (waiter_.wants == Wants::seat) return end(std::move(lease));
+  if (waiter_.wants == Wants::lease_dial) return settle(std::move(lease));
   if (pool_.closed_.get()) {
-    lease.end(Reuse::unused(), keep_);  // close() marks the leases that exist; one made after its scan is ended here
-    return end(Pool::closed_error());
+    lease.release(Reuse::unused(),
+                  keep_);  // close() marks the leases that exist; one made after its scan is ended here
+    return settle(Pool::closed_error());
   }
-  if (usable(lease)) return end(std::move(lease));
+  if (passes_check(lease)) return settle(std::move(lease));
   dead_ = std::move(lease);
   state_ = State::fresh;
   waiter_.done = false;
-  waiter_.connecting = false;
+  waiter_.connect_clock_runs = false;
   waiter_.connect_deadline = TimePoint::max();
   return std::nullopt;
 }
 
-bool Acquisition::usable(const Lease& lease) const noexcept {
+bool Acquisition::passes_check(const Lease& lease) const noexcept {
   if (!check_ || lease.fresh() || waiter_.wants != Wants::connection || (*lease).check_alive()) return true;
   pool_.tallies_.discarded.add();
   return false;
 }
 
-Result<Lease> Acquisition::end(Result<Lease> result) noexcept {
+Result<Lease> Acquisition::settle(Result<Lease> result) noexcept {
   state_ = State::ended;
   return result;
 }
 
 void Acquisition::give_up_locked(Error error) noexcept {
   if (waiter_.dial != nullptr) waiter_.dial->given_up = true;
-  if (waiter_.wants == Wants::seat) {
+  if (waiter_.wants == Wants::lease_dial) {
     pool_.unbind_locked(endpoint_, waiter_);
-    endpoint_.seat_waiters.erase(held_.slot);
+    endpoint_.lease_dial_waiters.erase(held_.slot);
   } else {
     pool_.leave_locked(endpoint_, waiter_);
   }
@@ -218,7 +219,7 @@ void Acquisition::give_up_locked(Error error) noexcept {
 }
 
 Error Acquisition::late_locked() const {
-  if (waiter_.connecting) {
+  if (waiter_.connect_clock_runs) {
     return Error::make(ErrorCode::connect_timeout, Phase::connect,
                        "no connection to " + endpoint_.name() + " within the connect timeout");
   }

@@ -62,16 +62,16 @@ class Acquisition {
 
   [[nodiscard]] bool rests();
   [[nodiscard]] std::optional<Result<Lease>> begin();
-  [[nodiscard]] std::optional<Result<Lease>> begin_seat();
+  [[nodiscard]] std::optional<Result<Lease>> begin_connect();
   [[nodiscard]] std::optional<Result<Lease>> finish();
-  [[nodiscard]] Result<Lease> end(Result<Lease> result) noexcept;
+  [[nodiscard]] Result<Lease> settle(Result<Lease> result) noexcept;
   void give_up_locked(Error error) noexcept;
   [[nodiscard]] Error late_locked() const;
-  [[nodiscard]] bool usable(const Lease& lease) const noexcept;
+  [[nodiscard]] bool passes_check(const Lease& lease) const noexcept;
 
   Pool& pool_;
   Endpoint& endpoint_;
-  const LeaseRef held_;  // wants a seat
+  const LeaseRef held_;  // wants its connection
   const OptionalDuration pool_timeout_;
   const bool check_;
   KeepAliveLimit* const keep_;

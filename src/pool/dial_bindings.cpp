@@ -9,18 +9,19 @@ namespace fastpool::pool {
 
 // False: it was dropped meanwhile.
 bool Pool::bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, TimePoint now) {
-  if (const auto word = dial.slot->word.load(); !dial.seat && (word.spare() || word.state() != SlotState::dialing)) {
+  if (const auto word = dial.slot->word.load();
+      !dial.for_lease && (word.spare() || word.state() != SlotState::dialing)) {
     if (!dial.slot->word.keep_dial()) return false;
     --endpoint.spare_dials;
   }
   dial.waiters.push_back(&waiter);
   waiter.dial = &dial;
   waiter.held_up = false;
-  ++(waiter.wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  ++(waiter.wants == Waiter::Wants::lease_dial ? endpoint.bound_lease_dials : endpoint.bound);
   // A caller's `pool` clock runs until a dial is under way for it, then its `connect` clock.
   const TimePoint from = std::max(now, dial.start);
   dial.deadline = std::max(dial.deadline, later(from, patience_of(waiter)));
-  waiter.connecting = true;
+  waiter.connect_clock_runs = true;
   if (waiter.connect_timeout) waiter.connect_deadline = later(from, *waiter.connect_timeout);
   waiter.waker->wake();  // its deadline is another one now
   return true;
@@ -42,9 +43,9 @@ bool Pool::bind_to_spare_locked(Endpoint& endpoint, Waiter& waiter, TimePoint no
 void Pool::unbind_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
   DialUnderWay* const dial = std::exchange(waiter.dial, nullptr);
   if (dial == nullptr) return;
-  --(waiter.wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+  --(waiter.wants == Waiter::Wants::lease_dial ? endpoint.bound_lease_dials : endpoint.bound);
   std::erase(dial->waiters, &waiter);
-  if (dial->waiters.empty() && !dial->seat) spare_locked(endpoint, *dial);
+  if (dial->waiters.empty() && !dial->for_lease) spare_locked(endpoint, *dial);
 }
 
 // No caller waits for it: it makes room for one at a limit.

@@ -23,12 +23,12 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     tallies_.opened.add();
     if (report.handshake) tallies_.handshakes.add();
     if (report.resumed) tallies_.resumed.add();
-    const std::uint32_t seating = next_seating(slot);
-    slot.seating.set(seating);
+    const std::uint32_t seat_serial = next_seat_serial(slot);
+    slot.seat_serial.set(seat_serial);
     slot.lease_count.set(0);
     slot.retire_at.set(retirement(clock_.now(), settings_.max_lifetime, jitter()));
     // Before anybody can have it, and so close it.
-    result.value()->on_seated(static_cast<std::uint64_t>(seating) << 32 | slot.index);
+    result.value()->on_seated(static_cast<std::uint64_t>(seat_serial) << 32 | slot.index);
   } else {
     tallies_.dial_failures.add();
   }
@@ -46,23 +46,23 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
       const DialUnderWay dial = take_dial_locked(endpoint, slot);
       if (result) {
         note_success_locked(endpoint, report);
-        if (dial.seat) {
-          seat_dialed_locked(endpoint, slot, std::move(result).value());
+        if (dial.for_lease) {
+          connect_lease_locked(endpoint, slot, std::move(result).value());
         } else {
           parked = park_dialed_locked(endpoint, slot, dial, std::move(result).value(), actions);
         }
       } else {
         end_failed_locked(endpoint, slot, dial);
         held_up = share_failure_locked(endpoint, dial, result.error(), actions);
-        freed = !dial.seat && !held_up;
+        freed = !dial.for_lease && !held_up;
       }
       // The next dial, where a limit held it back; what is bound to none any more; a bare lease that is first now.
       if (!freed) {
         dispatch_locked(endpoint, actions);
         for (Waiter* const waiter : dial.waiters)
           if (!waiter->done && waiter->dial == nullptr) rest_locked(*waiter);
-      } else if (!endpoint.short_of_descriptors && endpoint.seat_waiters.size() > endpoint.bound_seats) {
-        start_seat_dials_locked(endpoint, actions);  // capacity_freed() looks at the queue alone
+      } else if (!endpoint.short_of_descriptors && endpoint.lease_dial_waiters.size() > endpoint.bound_lease_dials) {
+        start_lease_dials_locked(endpoint, actions);  // capacity_freed() looks at the queue alone
       }
     }
   }
@@ -110,19 +110,19 @@ DialUnderWay Pool::take_dial_locked(Endpoint& endpoint, const Slot& slot) noexce
   DialUnderWay dial = std::move(known->second);
   if (endpoint.latest == &known->second) endpoint.latest = nullptr;
   endpoint.dials.erase(known);
-  if (!dial.seat) {
-    --endpoint.dialing;
+  if (!dial.for_lease) {
+    --endpoint.own_dials;
     if (dial.waiters.empty()) --endpoint.spare_dials;
   }
   for (Waiter* const waiter : dial.waiters) {
     waiter->dial = nullptr;
-    --(waiter->wants == Waiter::Wants::seat ? endpoint.bound_seats : endpoint.bound);
+    --(waiter->wants == Waiter::Wants::lease_dial ? endpoint.bound_lease_dials : endpoint.bound);
   }
   return dial;
 }
 
 void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept {
-  if (dial.seat) {
+  if (dial.for_lease) {
     (void)slot.word.end_connect(false);
     return;
   }
@@ -132,23 +132,23 @@ void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay&
 }
 
 // The dial of a lease that connects on first use.
-void Pool::seat_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled) {
+void Pool::connect_lease_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled) {
   slot.pooled = std::move(pooled);
   slot.lease_count.set(1);
   if (closed_.get()) slot.pooled->interrupt();
   (void)slot.word.end_connect(true);
-  const auto waits = endpoint.seat_waiters.find(&slot);
-  if (waits == endpoint.seat_waiters.end()) return;
+  const auto waits = endpoint.lease_dial_waiters.find(&slot);
+  if (waits == endpoint.lease_dial_waiters.end()) return;
   Waiter& waiter = *waits->second;
-  endpoint.seat_waiters.erase(waits);
+  endpoint.lease_dial_waiters.erase(waits);
   waiter.fresh = true;
   waiter.done = true;
   waiter.waker->wake();
 }
 
-void Pool::fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
+void Pool::fail_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
   unbind_locked(endpoint, waiter);
-  endpoint.seat_waiters.erase(waiter.slot);
+  endpoint.lease_dial_waiters.erase(waiter.slot);
   waiter.fail(error);
 }
 
@@ -164,7 +164,7 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay
     DialUnderWay* const left = first.dial;
     if (const auto generation = slot.word.lease_dialed()) hand_locked(endpoint, first, {&slot, *generation}, true);
     // In exchange, who waited for this dial takes over the one that the first leaves, unless that is much older.
-    if (left != nullptr && left->waiters.empty() && !left->seat && !dial.waiters.empty()) {
+    if (left != nullptr && left->waiters.empty() && !left->for_lease && !dial.waiters.empty()) {
       Waiter& other = *dial.waiters.front();
       if (!other.done && other.dial == nullptr &&
           stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start)))
@@ -222,8 +222,8 @@ bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, co
   }
   for (Waiter* const waiter : dial.waiters) {
     if (!failure_is_the_callers(waiter->since, dial.start)) continue;
-    if (waiter->wants == Waiter::Wants::seat) {
-      fail_seat_locked(endpoint, *waiter, error);
+    if (waiter->wants == Waiter::Wants::lease_dial) {
+      fail_lease_dial_locked(endpoint, *waiter, error);
     } else {
       fail_locked(endpoint, *waiter, error);
     }
@@ -240,7 +240,7 @@ bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, co
 
 // Nothing is being dialed for it: its `pool` clock runs again.
 void Pool::rest_locked(Waiter& waiter) noexcept {
-  waiter.connecting = false;
+  waiter.connect_clock_runs = false;
   waiter.connect_deadline = TimePoint::max();
   waiter.waker->wake();
 }

@@ -19,9 +19,9 @@ struct DialUnderWay {
   Slot* slot = nullptr;
   TimePoint start;         ///< when it begins, or began
   TimePoint deadline;      ///< when the last of its callers, present and past, stops waiting for it
-  bool seat = false;       ///< it is the dial of a lease that connects on first use
+  bool for_lease = false;  ///< it is the dial of a lease that connects on first use
   bool given_up = false;   ///< a caller stopped waiting for it
-  bool restarted = false;  ///< a seat's: another one takes its place when it ends
+  bool restarted = false;  ///< of a lease: another one takes its place when it ends
   std::vector<Waiter*> waiters{};
 };
 

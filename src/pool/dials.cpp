@@ -11,7 +11,7 @@ namespace fastpool::pool {
 // For those that are bound to no dial, as far as the limits go.
 void Pool::start_dials_locked(Endpoint& endpoint, Actions& actions) {
   if (endpoint.short_of_descriptors) return;
-  if (endpoint.seat_waiters.size() > endpoint.bound_seats) start_seat_dials_locked(endpoint, actions);
+  if (endpoint.lease_dial_waiters.size() > endpoint.bound_lease_dials) start_lease_dials_locked(endpoint, actions);
   if (endpoint.connection_waiters == endpoint.bound) return;
   const TimePoint now = clock_.now();
   DialUnderWay* shared = shared_dial_locked(endpoint, now);
@@ -38,7 +38,7 @@ DialUnderWay* Pool::shared_dial_locked(const Endpoint& endpoint, TimePoint now) 
 
 DialUnderWay* Pool::start_callers_dial_locked(Endpoint& endpoint, const Waiter& waiter, TimePoint now,
                                               Actions& actions) {
-  if (endpoint.dialing >= settings_.max_dials_per_endpoint) {
+  if (endpoint.own_dials >= settings_.max_dials_per_endpoint) {
     (void)drop_spare_dial_locked(endpoint, actions);
     return nullptr;
   }
@@ -56,7 +56,7 @@ DialUnderWay* Pool::start_dial_locked(Endpoint& endpoint, TimePoint start, TimeP
     total_limit_.give(endpoint.room);
     return nullptr;
   }
-  ++endpoint.dialing;
+  ++endpoint.own_dials;
   return &note_begun_locked(endpoint, {.slot = slot, .start = start, .deadline = deadline}, actions);
 }
 
@@ -70,28 +70,28 @@ bool Pool::start_warming_dial_locked(Endpoint& endpoint, Actions& actions) {
 }
 
 // The dials of leases that connect on first use and could not begin before.
-void Pool::start_seat_dials_locked(Endpoint& endpoint, Actions& actions) {
+void Pool::start_lease_dials_locked(Endpoint& endpoint, Actions& actions) {
   std::vector<Waiter*> unbound;
-  for (const auto& [slot, waiter] : endpoint.seat_waiters) {
+  for (const auto& [slot, waiter] : endpoint.lease_dial_waiters) {
     if (waiter->dial == nullptr) unbound.push_back(waiter);
   }
   for (Waiter* const waiter : unbound)
-    start_seat_dial_locked(endpoint, *waiter, actions);
+    start_lease_dial_locked(endpoint, *waiter, actions);
 }
 
-// For a caller in `seat_waiters` that is bound to no dial.
-void Pool::start_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions) {
+// For a caller in `lease_dial_waiters` that is bound to no dial.
+void Pool::start_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions) {
   const TimePoint now = clock_.now();
   if (DialUnderWay* const shared = shared_dial_locked(endpoint, now);
       shared != nullptr && bind_locked(endpoint, waiter, *shared, now))
     return;
   if (!waiter.slot->word.begin_connect(waiter.generation)) {
-    fail_seat_locked(endpoint, waiter, stale_lease_error());
+    fail_lease_dial_locked(endpoint, waiter, stale_lease_error());
     return;
   }
   const TimePoint start = callers_start_locked(endpoint, now);
   DialUnderWay& dial = note_begun_locked(
-      endpoint, {.slot = waiter.slot, .start = start, .deadline = later(start, patience_of(waiter)), .seat = true},
+      endpoint, {.slot = waiter.slot, .start = start, .deadline = later(start, patience_of(waiter)), .for_lease = true},
       actions);
   endpoint.latest = &dial;
   (void)bind_locked(endpoint, waiter, dial, now);  // a lease's own dial is never dropped
@@ -99,7 +99,7 @@ void Pool::start_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& a
 
 // A dial that an earlier caller gave up waiting for serves as well, if it is no older than one that begins now would be;
 // else one takes its place.
-void Pool::join_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions) {
+void Pool::join_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions) {
   const TimePoint now = clock_.now();
   DialUnderWay& dial = endpoint.dials.at(waiter.slot);
   if (!stands_for_own_dial(dial.start, dial.given_up, now)) {

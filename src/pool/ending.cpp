@@ -55,17 +55,17 @@ void Pool::close() {
       std::lock_guard lock(endpoint.mutex);
       while (!endpoint.queue.empty())
         fail_locked(endpoint, *endpoint.queue.front(), error);
-      while (!endpoint.seat_waiters.empty())
-        fail_seat_locked(endpoint, *endpoint.seat_waiters.begin()->second, error);
+      while (!endpoint.lease_dial_waiters.empty())
+        fail_lease_dial_locked(endpoint, *endpoint.lease_dial_waiters.begin()->second, error);
     });
     slab_.for_each([&](Slot& slot) {
-      if (!slot.word.mark_draining()) return;
+      if (!slot.word.mark_must_close()) return;
       Endpoint* endpoint = slot.endpoint.get();
       std::lock_guard lock(endpoint->mutex);
       if (slot.endpoint.get() != endpoint) return;
-      // A slot that was freed and taken anew is not draining: what it holds is not guarded by this lock.
+      // A slot that was freed and taken anew is not marked: what it holds is not guarded by this lock.
       const auto now = slot.word.load();
-      if (now.state() == SlotState::leased && now.draining() && slot.pooled) slot.pooled->interrupt();
+      if (now.state() == SlotState::leased && now.must_close() && slot.pooled) slot.pooled->interrupt();
     });
   }
   cleanup();

@@ -83,22 +83,22 @@ class Endpoint {
   // Guarded by mutex.
   mutable std::mutex mutex;
   WaiterQueue queue{idle};
-  std::uint32_t connection_waiters = 0;                   ///< those in `queue` that want a connection
-  std::uint32_t bound = 0;                                ///< those of them that are bound to a dial
-  std::unordered_map<const Slot*, DialUnderWay> dials;    ///< those under way, by slot
-  std::uint32_t dialing = 0;                              ///< those of them that are no lease's own
-  std::uint32_t spare_dials = 0;                          ///< those of these that no caller waits for
-  DialUnderWay* latest = nullptr;                         ///< the last that began for a caller, if it is under way
-  bool spared = false;                                    ///< a dial has lost its last waiter since the last dispatch
-  bool short_of_descriptors = false;                      ///< no dial begins until something of the pool is closed
-  std::uint32_t warm_ups = 0;                             ///< calls of warm() under way, which dial for themselves
-  std::uint32_t min_idle = 0;                             ///< kept warm
-  std::unordered_map<const Slot*, Waiter*> seat_waiters;  ///< who waits for the dial of the lease it holds
-  std::uint32_t bound_seats = 0;                          ///< those of them that are bound to a dial
-  std::uint32_t failures = 0;                             ///< dials that failed since the last that did not
-  bool dead = false;                                      ///< the last of them was refused or broke: dials are paced
-  TimePoint paced_full_at = TimePoint::min();             ///< \see paced_start()
-  TimePoint dial_not_before = TimePoint::min();           ///< back-off of dials that no caller waits for
+  std::uint32_t connection_waiters = 0;                 ///< those in `queue` that want a connection
+  std::uint32_t bound = 0;                              ///< those of them that are bound to a dial
+  std::unordered_map<const Slot*, DialUnderWay> dials;  ///< those under way, by slot
+  std::uint32_t own_dials = 0;                          ///< those of them that are no lease's own
+  std::uint32_t spare_dials = 0;                        ///< those of these that no caller waits for
+  DialUnderWay* latest = nullptr;                       ///< the last that began for a caller, if it is under way
+  bool spared = false;                                  ///< a dial has lost its last waiter since the last dispatch
+  bool short_of_descriptors = false;                    ///< no dial begins until something of the pool is closed
+  std::uint32_t warm_ups = 0;                           ///< calls of warm() under way, which dial for themselves
+  std::uint32_t min_idle = 0;                           ///< kept warm
+  std::unordered_map<const Slot*, Waiter*> lease_dial_waiters;  ///< who waits for the dial of the lease it holds
+  std::uint32_t bound_lease_dials = 0;                          ///< those of them that are bound to a dial
+  std::uint32_t failures = 0;                                   ///< dials that failed since the last that did not
+  bool dead = false;                             ///< the last of them was refused or broke: dials are paced
+  TimePoint paced_full_at = TimePoint::min();    ///< \see paced_start()
+  TimePoint dial_not_before = TimePoint::min();  ///< back-off of dials that no caller waits for
   Histogram wait_time;
   Histogram create_time;
   Histogram handshake_time;

@@ -58,7 +58,7 @@ class Lease {
   Lease(Lease&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), ref_(other.ref_), fresh_(other.fresh_) {}
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {
-      end(Reuse::no());
+      release(Reuse::no());
       pool_ = std::exchange(other.pool_, nullptr);
       ref_ = other.ref_;
       fresh_ = other.fresh_;
@@ -67,7 +67,7 @@ class Lease {
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
-  ~Lease() { end(Reuse::no()); }
+  ~Lease() { release(Reuse::no()); }
 
   [[nodiscard]] explicit operator bool() const noexcept { return pool_ != nullptr; }
   [[nodiscard]] LeaseRef ref() const noexcept { return ref_; }
@@ -75,7 +75,7 @@ class Lease {
   /// Dialed for this lease and never used before: its failure is no stale connection's.
   [[nodiscard]] bool fresh() const noexcept { return fresh_; }
   /// Gives it back. Idempotent. \param keep what its holder may leave idle; \see Pool::release.
-  void end(Reuse reuse, KeepAliveLimit* keep = nullptr) noexcept;
+  void release(Reuse reuse, KeepAliveLimit* keep = nullptr) noexcept;
   /// Forgets it without giving it back (its id lives on elsewhere, or its process is the parent's).
   LeaseRef detach() noexcept {
     pool_ = nullptr;

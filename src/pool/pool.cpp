@@ -21,7 +21,7 @@ std::uint32_t next_first_generation() noexcept {
 }
 
 // Without a dial nothing would ever be connected.
-PoolSettings usable(PoolSettings settings) noexcept {
+PoolSettings with_a_dial(PoolSettings settings) noexcept {
   settings.max_dials_per_endpoint = std::max(settings.max_dials_per_endpoint, 1U);
   return settings;
 }
@@ -29,7 +29,7 @@ PoolSettings usable(PoolSettings settings) noexcept {
 }  // namespace
 
 Pool::Pool(const PoolSettings& settings, const PoolClock& clock, Dialer& dialer)
-    : settings_(usable(settings)),
+    : settings_(with_a_dial(settings)),
       clock_(clock),
       dialer_(dialer),
       counts_idle_(settings.max_idle_connections < settings.max_connections),
@@ -109,7 +109,7 @@ LeaseRef Pool::take_idle(Endpoint& endpoint) noexcept {
   return ref;
 }
 
-inline LeaseRef Pool::take_usable(Endpoint& endpoint, bool check) noexcept {
+inline LeaseRef Pool::take_checked(Endpoint& endpoint, bool check) noexcept {
   const LeaseRef ref = take_idle(endpoint);
   if (!ref || !check || ref.slot->pooled->check_alive()) [[likely]]
     return ref;
@@ -138,13 +138,13 @@ LeaseRef Pool::lease_reserved(Endpoint& endpoint) {
 }
 
 Lease Pool::try_acquire(Endpoint& endpoint, bool check) noexcept {
-  if (const LeaseRef ref = take_usable(endpoint, check)) [[likely]]
+  if (const LeaseRef ref = take_checked(endpoint, check)) [[likely]]
     return {*this, ref, false};
   return {};
 }
 
 Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
-  if (const LeaseRef ref = take_usable(endpoint, options.check)) [[likely]]
+  if (const LeaseRef ref = take_checked(endpoint, options.check)) [[likely]]
     return Lease(*this, ref, false);
   return queue(endpoint, options);
 }

@@ -183,7 +183,7 @@ class Pool {
 
   // The way of a lease (pool.cpp).
   [[nodiscard]] LeaseRef take_idle(Endpoint& endpoint) noexcept;
-  [[nodiscard]] LeaseRef take_usable(Endpoint& endpoint, bool check) noexcept;
+  [[nodiscard]] LeaseRef take_checked(Endpoint& endpoint, bool check) noexcept;
   [[nodiscard]] Result<Lease> queue(Endpoint& endpoint, const AcquireOptions& options);
   [[nodiscard]] LeaseRef take_hinted(Endpoint& endpoint) noexcept;
   [[nodiscard]] LeaseRef pop_live(Endpoint& endpoint) noexcept;
@@ -255,9 +255,9 @@ class Pool {
   [[nodiscard]] DialUnderWay* start_dial_locked(Endpoint& endpoint, TimePoint start, TimePoint deadline,
                                                 Actions& actions);
   [[nodiscard]] bool start_warming_dial_locked(Endpoint& endpoint, Actions& actions);
-  void start_seat_dials_locked(Endpoint& endpoint, Actions& actions);
-  void start_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions);
-  void join_seat_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions);
+  void start_lease_dials_locked(Endpoint& endpoint, Actions& actions);
+  void start_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions);
+  void join_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions);
   [[nodiscard]] static Error stale_lease_error();
   DialUnderWay& note_begun_locked(Endpoint& endpoint, DialUnderWay dial, Actions& actions);
   [[nodiscard]] static TimePoint callers_start_locked(Endpoint& endpoint, TimePoint now) noexcept;
@@ -274,8 +274,8 @@ class Pool {
   [[nodiscard]] bool others_hold_descriptors() const;
   static void rest_locked(Waiter& waiter) noexcept;
   void end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept;
-  void seat_dialed_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled);
-  void fail_seat_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
+  void connect_lease_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled);
+  void fail_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
   [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial,
                                         std::unique_ptr<Pooled> pooled, Actions& actions);
   void note_success_locked(Endpoint& endpoint, const DialReport& report);
@@ -293,8 +293,8 @@ class Pool {
   void close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept;
   void capacity_freed(Endpoint& endpoint) noexcept;
   void sweep(Endpoint& endpoint) noexcept;
-  [[nodiscard]] static std::uint32_t next_seating(const Slot& slot) noexcept {
-    return (slot.seating.get() + 1) & 0x7fffffffU;  // tokens have 63 bits
+  [[nodiscard]] static std::uint32_t next_seat_serial(const Slot& slot) noexcept {
+    return (slot.seat_serial.get() + 1) & 0x7fffffffU;  // tokens have 63 bits
   }
 
   // Endpoints (endpoints.cpp).
@@ -359,7 +359,7 @@ class Pool {
     bool told = false;
   };
   std::mutex leaks_mutex_;
-  std::unordered_map<std::uint32_t, Suspect> told_leaks_;
+  std::unordered_map<std::uint32_t, Suspect> leak_suspects_;
 
   struct Tallies {
     sync::Tally leases;  // of connections that are gone; the living count for themselves

@@ -44,7 +44,7 @@ void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
       if (endpoint.bound == bound) break;
       serve_leases_locked(endpoint, actions);
     }
-  } else if (endpoint.seat_waiters.size() > endpoint.bound_seats) {
+  } else if (endpoint.lease_dial_waiters.size() > endpoint.bound_lease_dials) {
     start_dials_locked(endpoint, actions);
   }
   actions.spared |= std::exchange(endpoint.spared, false);

@@ -15,7 +15,7 @@ std::unique_ptr<Pooled> Pool::unseat_locked(Slot& slot) noexcept {
   tallies_.closed.add();
   slot.lease_count.set(0);
   slot.idle_deadline.set(TimePoint::max());
-  slot.seating.set(next_seating(slot));  // no hang-up that comes late may be taken for the next one's
+  slot.seat_serial.set(next_seat_serial(slot));  // no hang-up that comes late may be taken for the next one's
   return std::move(slot.pooled);
 }
 
@@ -101,10 +101,10 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
 
 void Pool::on_hang_up(std::uint64_t token) noexcept {
   const auto index = static_cast<std::uint32_t>(token);
-  const auto seating = static_cast<std::uint32_t>(token >> 32);
+  const auto seat_serial = static_cast<std::uint32_t>(token >> 32);
   Slot* slot = slab_.find(index);
   if (slot == nullptr) return;
-  const auto word = slot->word.mark_peer_closed([&] { return slot->seating.get() == seating; });
+  const auto word = slot->word.mark_peer_closed([&] { return slot->seat_serial.get() == seat_serial; });
   if (!word || word->state() != SlotState::idle) return;
   if (try_reap(*slot, *word)) {
     tallies_.peer_closed.add();

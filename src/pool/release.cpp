@@ -8,7 +8,7 @@
 
 namespace fastpool::pool {
 
-void Lease::end(Reuse reuse, KeepAliveLimit* keep) noexcept {
+void Lease::release(Reuse reuse, KeepAliveLimit* keep) noexcept {
   if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse, keep);
 }
 
@@ -161,11 +161,11 @@ bool Pool::abandon_dial(LeaseRef ref) noexcept {
   {
     std::lock_guard lock(endpoint.mutex);
     if (!slot.word.abandon_dial(ref.generation)) return false;
-    if (const auto waits = endpoint.seat_waiters.find(&slot); waits != endpoint.seat_waiters.end())
-      fail_seat_locked(endpoint, *waits->second, stale_lease_error());
+    if (const auto waits = endpoint.lease_dial_waiters.find(&slot); waits != endpoint.lease_dial_waiters.end())
+      fail_lease_dial_locked(endpoint, *waits->second, stale_lease_error());
     DialUnderWay& dial = endpoint.dials.at(&slot);
-    dial.seat = false;
-    ++endpoint.dialing;
+    dial.for_lease = false;
+    ++endpoint.own_dials;
     if (dial.waiters.empty()) spare_locked(endpoint, dial);
     dispatch_locked(endpoint, actions);  // a waiter has this dial now, and a bare lease behind it may be served
   }

@@ -27,7 +27,7 @@ struct alignas(64) Slot {
   std::unique_ptr<Pooled> pooled;
 
   // Observable: written by the owner, read by scans for expired or long-idle connections.
-  sync::Observable<std::uint32_t> seating;      ///< grows with each connection seated or unseated: tells hang-ups apart
+  sync::Observable<std::uint32_t> seat_serial;  ///< grows with each connection seated or unseated: tells hang-ups apart
   sync::Observable<std::uint32_t> lease_count;  ///< of the connection seated here
   sync::Observable<TimePoint> since;            ///< idle: since when; leased: since when, if leaks are looked for
   sync::Observable<TimePoint> idle_deadline;

@@ -63,7 +63,7 @@ struct Pool::Relief {
       {
         const std::lock_guard lock(endpoint->mutex);
         if (!endpoint->short_of_descriptors) continue;
-        pool.start_seat_dials_locked(*endpoint, actions);
+        pool.start_lease_dials_locked(*endpoint, actions);
       }
       pool.perform(actions);
     }

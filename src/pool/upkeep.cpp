@@ -77,7 +77,7 @@ void Pool::warm_up() {
     {
       std::lock_guard lock(endpoint->mutex);
       std::uint32_t wanted =
-          warming_dials(endpoint->min_idle, lasting[endpoint], endpoint->dialing, endpoint->spare_dials,
+          warming_dials(endpoint->min_idle, lasting[endpoint], endpoint->own_dials, endpoint->spare_dials,
                         warming_cap(settings_.max_dials_per_endpoint, endpoint->failures));
       // No caller waits for these: where there is no room, nothing is evicted.
       while (wanted-- > 0 && total_limit_.take(endpoint->room) == Taken::yes &&
@@ -141,7 +141,7 @@ Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const 
   }
   const auto warmed = static_cast<std::uint32_t>(leases.size());
   for (Lease& lease : leases)
-    lease.end(Reuse::unused());
+    lease.release(Reuse::unused());
   const bool in_vain = error && warmed == 0;
   {
     std::lock_guard lock(endpoint.mutex);
@@ -171,7 +171,7 @@ std::vector<Leak> Pool::find_leaks() {
         again.generation() != word.generation() || again.state() != SlotState::leased)
       return;
     // Two looks must agree: of a lease that was taken just now `since` may not be written yet.
-    auto& known = told_leaks_[slot.index];
+    auto& known = leak_suspects_[slot.index];
     if (known.generation != word.generation()) {
       known = {word.generation(), false};
       return;

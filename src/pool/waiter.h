@@ -20,7 +20,7 @@ struct Waiter {
   enum class Wants : std::uint8_t {
     connection,  ///< a live connection: dials are started for it
     lease,       ///< a lease: an idle connection, or a slot that connects on first use
-    seat         ///< the connection of a lease that it holds: not queued
+    lease_dial   ///< the connection of a lease that it holds: not queued
   };
 
   Wants wants = Wants::connection;
@@ -29,15 +29,16 @@ struct Waiter {
   TimePoint since;         ///< when it began to wait
   std::uint64_t turn = 0;  ///< its number at its endpoint, from 1 on; 0: it has not queued yet
 
-  bool done = false;     ///< slot or error is set; no longer queued
-  Slot* slot = nullptr;  ///< the slot that was leased for it, under `generation`; of a seat's from the beginning
+  bool done = false;  ///< slot or error is set; no longer queued
+  Slot* slot =
+      nullptr;  ///< the slot that was leased for it, under `generation`; for `lease_dial`, that of its lease from the beginning
   std::uint32_t generation = 0;
   bool fresh = false;  ///< just dialed, never used
   std::optional<Error> error;
   DialUnderWay* dial = nullptr;                   ///< the one that is under way for it
   bool held_up = false;                           ///< its last dial met that no descriptor is left
-  bool connecting = false;                        ///< its `connect` clock runs: it was bound to a dial
-  TimePoint connect_deadline = TimePoint::max();  ///< while connecting
+  bool connect_clock_runs = false;                ///< it was bound to a dial
+  TimePoint connect_deadline = TimePoint::max();  ///< while it runs
 
   Waiter* previous = nullptr;
   Waiter* next = nullptr;

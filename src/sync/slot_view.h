@@ -28,7 +28,7 @@ class SlotView {
   /// Hung up: must not be reused.
   [[nodiscard]] constexpr bool peer_closed() const noexcept { return has(peer_closed_bit); }
   /// Must not be reused, for another reason (pool closed, removed).
-  [[nodiscard]] constexpr bool draining() const noexcept { return has(draining_bit); }
+  [[nodiscard]] constexpr bool must_close() const noexcept { return has(must_close_bit); }
   /// The lease was given back while a stream was open; the stream's end releases it.
   [[nodiscard]] constexpr bool ended() const noexcept { return has(ended_bit); }
   /// Dialing, and no caller waits for the dial.
@@ -41,7 +41,7 @@ class SlotView {
   [[nodiscard]] constexpr bool finished() const noexcept {
     return state() == SlotState::closing && emptied() && !has(linked_bit | connecting_bit);
   }
-  [[nodiscard]] constexpr bool reusable() const noexcept { return !has(peer_closed_bit | draining_bit); }
+  [[nodiscard]] constexpr bool reusable() const noexcept { return !has(peer_closed_bit | must_close_bit); }
 
   friend constexpr bool operator==(const SlotView&, const SlotView&) noexcept = default;
 
@@ -51,7 +51,7 @@ class SlotView {
 
   static constexpr std::uint64_t state_mask = 7;
   static constexpr std::uint64_t peer_closed_bit = 1U << 3;
-  static constexpr std::uint64_t draining_bit = 1U << 4;
+  static constexpr std::uint64_t must_close_bit = 1U << 4;
   static constexpr std::uint64_t ended_bit = 1U << 5;    // leased
   static constexpr std::uint64_t spare_bit = ended_bit;  // dialing: the same bit, since the word is full
   static constexpr std::uint64_t emptied_bit = 1U << 6;

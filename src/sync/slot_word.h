@@ -10,7 +10,7 @@ namespace fastpool::sync {
 
 /// The state of one slot of the pool, in one 64-bit word.
 ///
-///              reserve_lease  (a lease that connects on first use: begin_connect, seat)
+///              reserve_lease  (a lease that connects on first use: begin_connect, end_connect)
 ///        +-----------------------------------+
 ///        |                                   v        begin_stream / end_stream: streams 0..limit
 ///      Free --reserve_dial--> Dialing --lease_dialed--> Leased <--+-----------+
@@ -128,12 +128,12 @@ class BasicSlotWord {
     }));
   }
   /// Leased -> Vacant, ending the lease of that generation, which never connected (or lost its connection). Fails if the id
-  /// is stale, a stream is open, it has a connection or one is being dialed for it, it is draining, or linked. The caller pushes
+  /// is stale, a stream is open, it has a connection or one is being dialed for it, it must be closed, or it is linked. The caller pushes
   /// the cell.
   [[nodiscard]] bool park_vacant(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
              if (!v.leased_as(generation) || v.streams() != 0 ||
-                 v.has(seated_bit | connecting_bit | draining_bit | linked_bit))
+                 v.has(seated_bit | connecting_bit | must_close_bit | linked_bit))
                return refused;
              return v.to(State::vacant).without(ended_bit | peer_closed_bit).with(linked_bit).aged();
            }) != refused;
@@ -203,7 +203,7 @@ class BasicSlotWord {
   [[nodiscard]] bool abandon_dial(std::uint32_t generation) noexcept {
     return move([=](View v) -> Next {
              if (!v.leased_as(generation) || v.streams() != 0 || !v.connecting()) return refused;
-             return v.to(State::dialing).without(connecting_bit | draining_bit | ended_bit).aged();
+             return v.to(State::dialing).without(connecting_bit | must_close_bit | ended_bit).aged();
            }) != refused;
   }
 
@@ -228,7 +228,7 @@ class BasicSlotWord {
   [[nodiscard]] bool end_later(std::uint32_t generation, bool drain) noexcept {
     return move([=](View v) -> Next {
              if (!v.leased_as(generation) || v.streams() == 0 || v.ended()) return refused;
-             return v.with(ended_bit | (drain ? draining_bit : 0));
+             return v.with(ended_bit | (drain ? must_close_bit : 0));
            }) != refused;
   }
   /// Whether that lease is alive.
@@ -250,10 +250,10 @@ class BasicSlotWord {
     }));
   }
   /// Leased: must not be reused (the pool closes).
-  [[nodiscard]] bool mark_draining() noexcept {
+  [[nodiscard]] bool mark_must_close() noexcept {
     return move([](View v) -> Next {
              if (v.state() != State::leased) return refused;
-             return v.with(draining_bit);
+             return v.with(must_close_bit);
            }) != refused;
   }
 
@@ -289,7 +289,7 @@ class BasicSlotWord {
   static constexpr View refused{~std::uint64_t{0}};  // of no state
 
   static constexpr auto peer_closed_bit = View::peer_closed_bit;
-  static constexpr auto draining_bit = View::draining_bit;
+  static constexpr auto must_close_bit = View::must_close_bit;
   static constexpr auto ended_bit = View::ended_bit;
   static constexpr auto spare_bit = View::spare_bit;
   static constexpr auto emptied_bit = View::emptied_bit;

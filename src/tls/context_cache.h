@@ -19,13 +19,13 @@ class ContextCache {
   [[nodiscard]] Result<std::shared_ptr<Context>> get(const TlsSettings& settings);
 
  private:
-  struct Known {
+  struct KnownContext {
     TlsSettings settings;
     std::weak_ptr<Context> context;
   };
 
   std::mutex mutex_;
-  std::vector<Known> known_;  // guarded by mutex_
+  std::vector<KnownContext> known_;  // guarded by mutex_
 };
 
 }  // namespace fastpool::tls

@@ -297,7 +297,7 @@ TEST_F(EventLoopTest, a_connection_that_a_thread_uses_does_not_wake_the_loop) {
   });
   thread.join();
   EXPECT_FALSE(has_news(*loop));
-  EXPECT_EQ(connection.loop_seat(), nullptr);
+  EXPECT_EQ(connection.loop_registration(), nullptr);
 }
 
 TEST_F(EventLoopTest, a_connection_moves_from_loop_to_loop) {

@@ -55,7 +55,7 @@ TEST_F(InSteps, an_idle_connection_is_there_at_the_first) {
   make();
   park(*a_, 1);
   auto one = acquisition(*a_);
-  taken(*one).end(Reuse::yes());
+  taken(*one).release(Reuse::yes());
   EXPECT_FALSE(waker_.woken());
 }
 
@@ -69,7 +69,7 @@ TEST_F(InSteps, a_loop_is_woken_through_its_descriptor_when_a_connection_comes_b
   std::array<epoll_event, 1> events;
   EXPECT_TRUE(loop.wait(events, Duration{}).empty());
 
-  std::thread other([&] { held.end(Reuse::yes()); });
+  std::thread other([&] { held.release(Reuse::yes()); });
   EXPECT_EQ(loop.wait(events, std::nullopt).size(), 1U);
   other.join();
   EXPECT_TRUE(waker_.woken());
@@ -85,15 +85,15 @@ TEST_F(InSteps, loops_and_threads_stand_in_one_queue) {
   auto third = acquisition(*a_);
   EXPECT_FALSE(third->poll());
 
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   EXPECT_TRUE(second.waits());
   EXPECT_FALSE(third->poll());
-  taken(*first).end(Reuse::yes());
+  taken(*first).release(Reuse::yes());
   auto lease = second.get();
   ASSERT_TRUE(lease.ok());
   EXPECT_FALSE(third->poll());
-  lease->end(Reuse::yes());
-  taken(*third).end(Reuse::yes());
+  lease->release(Reuse::yes());
+  taken(*third).release(Reuse::yes());
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
@@ -106,8 +106,8 @@ TEST_F(InSteps, one_that_gives_up_leaves_the_queue) {
   EXPECT_FALSE(next->poll());
   one.reset();
   EXPECT_EQ(describe(), "1 leased, 1 waiting");
-  held.end(Reuse::yes());
-  taken(*next).end(Reuse::yes());
+  held.release(Reuse::yes());
+  taken(*next).release(Reuse::yes());
 }
 
 TEST_F(InSteps, one_that_gives_up_in_the_moment_of_the_hand_over_loses_no_connection) {
@@ -117,9 +117,9 @@ TEST_F(InSteps, one_that_gives_up_in_the_moment_of_the_hand_over_loses_no_connec
   auto next = acquisition(*a_);
   EXPECT_FALSE(one->poll());
   EXPECT_FALSE(next->poll());
-  held.end(Reuse::yes());  // handed to the first, which does not look any more
+  held.release(Reuse::yes());  // handed to the first, which does not look any more
   one.reset();
-  taken(*next).end(Reuse::yes());
+  taken(*next).release(Reuse::yes());
   EXPECT_EQ(describe(), "1 idle");
   EXPECT_EQ(dialer_.begun(), 1U);
 }
@@ -135,9 +135,9 @@ TEST_F(InSteps, a_lease_that_came_before_the_stop_is_not_lost_by_it) {
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
   EXPECT_FALSE(one->poll());
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   one->stop(Error::make(ErrorCode::interrupted, Phase::acquire, "too late"));
-  taken(*one).end(Reuse::yes());
+  taken(*one).release(Reuse::yes());
 }
 
 TEST_F(InSteps, stopping_gives_the_error_it_was_told) {
@@ -158,7 +158,7 @@ TEST_F(InSteps, the_deadline_is_the_pools_then_the_connects) {
   EXPECT_EQ(one->deadline(), begin + seconds(10));
   clock_.advance(seconds(4));
   (void)waker_.woken();
-  held.end(Reuse::no());  // its room is dialed anew
+  held.release(Reuse::no());  // its room is dialed anew
   EXPECT_TRUE(waker_.woken()) << "the deadline is another one";
   EXPECT_FALSE(one->poll());
   EXPECT_EQ(one->deadline(), begin + seconds(7));
@@ -184,13 +184,13 @@ TEST_F(InSteps, one_whose_turn_had_come_with_a_dead_connection_keeps_its_place) 
   EXPECT_FALSE(first->poll());
   EXPECT_FALSE(second->poll());
   records_[0]->alive = false;
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   EXPECT_FALSE(first->poll());
   EXPECT_EQ(pool_->stats().discarded, 1U);
   complete_dial();
   EXPECT_FALSE(second->poll());
-  taken(*first).end(Reuse::yes());
-  taken(*second).end(Reuse::yes());
+  taken(*first).release(Reuse::yes());
+  taken(*second).release(Reuse::yes());
 }
 
 TEST_F(InSteps, a_bare_lease_can_be_waited_for_too) {
@@ -198,7 +198,7 @@ TEST_F(InSteps, a_bare_lease_can_be_waited_for_too) {
   Lease held = dialed(*a_);
   auto one = acquisition(*a_, {}, Waiter::Wants::lease);
   EXPECT_FALSE(one->poll());
-  held.end(Reuse::no());
+  held.release(Reuse::no());
   Lease bare = taken(*one);
   EXPECT_FALSE(bare.ref().slot->connected());
   EXPECT_EQ(dialer_.begun(), 1U);
@@ -267,7 +267,7 @@ TEST_F(InSteps, a_lease_that_was_handed_over_before_the_pool_closed_is_not_given
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
   EXPECT_FALSE(one->poll());
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   pool_->close();
   EXPECT_EQ(refused(*one), ErrorCode::pool_closed);
   EXPECT_EQ(describe(), "empty");

@@ -7,15 +7,7 @@
 namespace fastpool::pool::test {
 namespace {
 
-class BackOff : public PoolTest {
- protected:
-  /// One caller whose dial fails.
-  void fail_once(const Error& error = refusal()) {
-    auto caller = start_acquire(*a_);
-    refuse_dial(error);
-    EXPECT_FALSE(caller.get().ok());
-  }
-};
+class BackOff : public FailingEndpointTest {};
 
 TEST_F(BackOff, the_first_dial_and_those_after_a_success_begin_at_once) {
   make();
@@ -32,7 +24,7 @@ TEST_F(BackOff, the_first_dial_and_those_after_a_success_begin_at_once) {
 TEST_F(BackOff, a_caller_is_not_made_to_wait_for_the_failures_of_others) {
   make();
   for (int failures = 0; failures < 8; ++failures)
-    fail_once();
+    fail_once(*a_);
   auto caller = start_acquire(*a_);
   EXPECT_LE(dialer_.peek().start, clock_.now());
   complete_dial();
@@ -42,7 +34,7 @@ TEST_F(BackOff, a_caller_is_not_made_to_wait_for_the_failures_of_others) {
 
 TEST_F(BackOff, each_caller_has_a_dial_of_its_own_while_dials_fail) {
   make();
-  fail_once();
+  fail_once(*a_);
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_);
   EXPECT_EQ(describe(), "2 dialing, 2 waiting");
@@ -55,8 +47,7 @@ TEST_F(BackOff, each_caller_has_a_dial_of_its_own_while_dials_fail) {
 
 TEST_F(BackOff, past_the_pace_callers_share_the_next_dial_and_its_error) {
   make();
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_);
   auto three = start_acquire(*a_);
@@ -72,8 +63,7 @@ TEST_F(BackOff, past_the_pace_callers_share_the_next_dial_and_its_error) {
 
 TEST_F(BackOff, a_caller_that_comes_after_a_dial_has_begun_does_not_share_it) {
   make();
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   auto early = start_acquire(*a_);
   clock_.advance(dialer_.peek().start - clock_.now() + milliseconds(1));
   auto late = start_acquire(*a_);
@@ -88,8 +78,7 @@ TEST_F(BackOff, a_caller_that_comes_after_a_dial_has_begun_does_not_share_it) {
 
 TEST_F(BackOff, those_who_shared_a_dial_that_succeeds_get_their_own_at_once) {
   make();
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_);
   auto three = start_acquire(*a_);
@@ -121,7 +110,7 @@ TEST_F(BackOff, at_a_limit_the_callers_that_queued_share_the_next_dial_while_dia
 TEST_F(BackOff, a_dial_that_timed_out_paces_nothing) {
   make();
   for (int i = 0; i <= dead_burst; ++i)
-    fail_once(Error::make(ErrorCode::connect_timeout, Phase::connect, "too slow"));
+    fail_once(*a_, Error::make(ErrorCode::connect_timeout, Phase::connect, "too slow"));
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_);
   EXPECT_EQ(describe(), "2 dialing, 2 waiting");
@@ -134,7 +123,7 @@ TEST_F(BackOff, a_dial_that_timed_out_paces_nothing) {
 TEST_F(BackOff, a_caller_whose_pool_timeout_ends_gets_no_error_that_it_did_not_meet) {
   make(limits(1));
   for (int i = 0; i < 8; ++i)
-    fail_once();
+    fail_once(*a_);
   auto dialing = start_acquire(*a_);
   auto behind = start_acquire(*a_, patience(milliseconds(100)));
   clock_.advance(milliseconds(101));
@@ -145,8 +134,7 @@ TEST_F(BackOff, a_caller_whose_pool_timeout_ends_gets_no_error_that_it_did_not_m
 
 TEST_F(BackOff, the_connect_clock_begins_with_the_dial) {
   make();
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   sync::ThreadWaker waker;
   Acquisition caller(*pool_, *a_, patience(seconds(10), milliseconds(2)), waker);
   EXPECT_FALSE(caller.poll());
@@ -198,7 +186,7 @@ TEST_F(BackOff, what_is_kept_warm_is_dialed_ever_more_rarely) {
   auto warming = start_warm(*a_, 1);
   complete_dial();
   ASSERT_TRUE(warming.get().ok());
-  idle(*a_).end(Reuse::no());
+  idle(*a_).release(Reuse::no());
   for (int failures = 0; failures < 8; ++failures) {
     pool_->maintain();
     const Duration wait = std::max(dialer_.peek().start - clock_.now(), Duration{});
@@ -215,7 +203,7 @@ TEST_F(BackOff, a_caller_does_not_wait_for_a_dial_that_was_put_off) {
   auto warming = start_warm(*a_, 1);
   complete_dial();
   ASSERT_TRUE(warming.get().ok());
-  idle(*a_).end(Reuse::no());
+  idle(*a_).release(Reuse::no());
   for (int failures = 0; failures < 8; ++failures) {
     pool_->maintain();
     refuse_dial(refusal());
@@ -230,8 +218,7 @@ TEST_F(BackOff, a_caller_does_not_wait_for_a_dial_that_was_put_off) {
 
 TEST_F(BackOff, leases_that_connect_share_the_next_dials_error_too) {
   make();
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   const LeaseRef first = *pool_->try_lease(*a_);
   const LeaseRef second = *pool_->try_lease(*a_);
   auto one = start_connect(first);
@@ -249,8 +236,7 @@ TEST_F(BackOff, leases_that_connect_share_the_next_dials_error_too) {
 
 TEST_F(BackOff, leases_that_shared_a_dial_that_succeeds_are_connected) {
   make();
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   auto caller = start_acquire(*a_);
   const LeaseRef bare = *pool_->try_lease(*a_);
   auto connecting = start_connect(bare);
@@ -265,8 +251,7 @@ TEST_F(BackOff, leases_that_shared_a_dial_that_succeeds_are_connected) {
 
 TEST_F(BackOff, a_lease_that_is_given_back_while_it_shares_a_dial_leaves_nothing) {
   make();
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   auto caller = start_acquire(*a_);
   const LeaseRef bare = *pool_->try_lease(*a_);
   auto connecting = start_connect(bare);
@@ -284,8 +269,7 @@ TEST_F(BackOff, a_lease_that_is_given_back_while_it_shares_a_dial_leaves_nothing
 TEST_F(BackOff, endpoints_do_not_share_it) {
   make();
   Endpoint& b = *endpoint("b");
-  for (int i = 0; i <= dead_burst; ++i)
-    fail_once();
+  use_up_the_burst(*a_);
   auto caller = start_acquire(b);
   EXPECT_LE(dialer_.peek().start, clock_.now());
   complete_dial();

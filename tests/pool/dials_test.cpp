@@ -9,18 +9,10 @@
 namespace fastpool::pool::test {
 namespace {
 
-class Dials : public PoolTest {
+class Dials : public FailingEndpointTest {
  protected:
   [[nodiscard]] static Error no_descriptor() { return refusal(false, EMFILE); }
 
-  /// As many dials fail as may begin at once: from now on they are paced.
-  void use_up_the_burst(Endpoint& endpoint) {
-    for (int i = 0; i <= dead_burst; ++i) {
-      auto caller = start_acquire(endpoint);
-      refuse_dial(refusal());
-      EXPECT_FALSE(caller.get().ok());
-    }
-  }
   /// What is still under way ends, and the callers with it.
   void complete_all() {
     while (dialer_.under_way() != 0)
@@ -78,7 +70,7 @@ TEST_F(Dials, one_whose_callers_go_on_waiting_leaves_them_on_their_pool_clock) {
   auto lease = two.get();
   ASSERT_TRUE(lease.ok());
   clock_.advance(seconds(6));  // a long answer, while nothing is dialed for the third
-  std::move(lease).value().end(Reuse::yes());
+  std::move(lease).value().release(Reuse::yes());
   EXPECT_TRUE(three.get().ok());
 }
 
@@ -93,7 +85,7 @@ TEST_F(Dials, that_a_caller_takes_over_let_the_bare_lease_behind_it_go) {
   auto two = start_acquire(*a_);
   auto bare = start_lease(*a_);
   EXPECT_EQ(describe(), "1 leased, 1 dialing, 3 waiting");
-  used.end(Reuse::yes());
+  used.release(Reuse::yes());
   auto first = one.get();
   ASSERT_TRUE(first.ok());  // its dial is the second's now
   auto lease = bare.get();
@@ -113,7 +105,7 @@ TEST_F(Dials, begin_for_those_behind_a_bare_lease_that_was_held_up_with_them) {
   auto bare = start_lease(*a_);
   auto two = start_acquire(*a_);
   EXPECT_EQ(describe(), "1 leased, 3 waiting");
-  held.end(Reuse::no());
+  held.release(Reuse::no());
   auto lease = bare.get();
   ASSERT_TRUE(lease.ok());
   EXPECT_EQ(dialer_.under_way(), 2U);
@@ -212,7 +204,7 @@ TEST_F(Dials, that_are_held_up_for_a_descriptor_give_their_place_to_a_bare_lease
   auto lease = bare.get();
   ASSERT_TRUE(lease.ok());
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
-  held.end(Reuse::no());
+  held.release(Reuse::no());
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
 }

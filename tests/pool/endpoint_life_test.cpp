@@ -116,7 +116,7 @@ TEST_F(EndpointLife, one_with_a_lease_stays_until_that_is_given_back) {
   clock_.advance(seconds(1));
   pool_->maintain();
   EXPECT_FALSE(retired());
-  lease.end(Reuse::yes());
+  lease.release(Reuse::yes());
   pool_->maintain();
   EXPECT_TRUE(records_[0]->closed);
   EXPECT_TRUE(retired());
@@ -209,7 +209,7 @@ TEST_F(EndpointLife, histograms_do_not_shrink_when_an_endpoint_is_retired) {
   make();
   {
     const EndpointHold first = hold("p");
-    dialed(*first).end(Reuse::no());
+    dialed(*first).release(Reuse::no());
     EXPECT_EQ(pool_->stats().all.create_time.count, 1U);
   }
   EXPECT_TRUE(retired());
@@ -237,7 +237,7 @@ TEST_F(EndpointLife, many_threads_use_and_leave_one) {
           clock_.advance(milliseconds(200));
           pool_->maintain();
         }
-        lease->end(Reuse::yes());
+        lease->release(Reuse::yes());
       }
     });
   }

@@ -42,13 +42,13 @@ TEST_F(Hazards, an_endpoint_that_always_has_callers_does_not_starve_another_at_t
   clock_.advance(milliseconds(1));
   auto next = waiting(*a_);
   auto after = waiting(*a_);
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   EXPECT_FALSE(next->poll()) << "b came first";
   EXPECT_EQ(describe(b), "1 dialing, 1 waiting");
   complete_dial();
   auto served = in_b->poll();
   ASSERT_TRUE(served && served->ok());
-  served->value().end(Reuse::yes());
+  served->value().release(Reuse::yes());
   EXPECT_EQ(describe(*a_), "1 dialing, 2 waiting") << "and now it is their turn";
 }
 
@@ -59,7 +59,7 @@ TEST_F(Hazards, callers_that_came_before_a_starving_endpoint_are_served_before_i
   auto first = waiting(*a_);
   clock_.advance(seconds(1));
   auto in_b = waiting(b);
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   auto served = first->poll();
   ASSERT_TRUE(served && served->ok()) << "its connection is not closed for one that came later";
   EXPECT_EQ(dialer_.begun(), 1U);
@@ -71,7 +71,7 @@ TEST_F(Hazards, room_that_becomes_free_goes_to_who_came_first) {
   Lease held = dialed(*a_);
   auto in_b = waiting(b);
   auto in_a = waiting(*a_);
-  held.end(Reuse::no());
+  held.release(Reuse::no());
   EXPECT_EQ(describe(b), "1 dialing, 1 waiting");
 }
 
@@ -121,8 +121,8 @@ TEST_F(Hazards, those_who_were_handed_dead_connections_keep_their_order) {
   auto second = waiting(*a_);
   for (const auto& record : records_)
     record->alive = false;
-  one.end(Reuse::yes());
-  two.end(Reuse::yes());
+  one.release(Reuse::yes());
+  two.release(Reuse::yes());
   EXPECT_FALSE(first->poll());
   EXPECT_FALSE(second->poll());
   complete_dial();
@@ -136,7 +136,7 @@ TEST_F(Hazards, a_bare_lease_does_not_overtake_one_who_was_handed_a_dead_connect
   auto first = waiting(*a_);
   auto second = waiting_for_a_lease(*a_);
   records_[0]->alive = false;
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   EXPECT_FALSE(first->poll());
   EXPECT_FALSE(second->poll());
   complete_dial();
@@ -148,21 +148,21 @@ TEST_F(Hazards, a_drain_does_not_miss_one_who_was_handed_a_dead_connection) {
   Lease held = dialed(*a_);
   auto queued = waiting(*a_);
   records_[0]->alive = false;
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   Caller<Result<bool>> drain(*pool_, [this] { return pool_->drain(std::nullopt, {}); });
   EXPECT_TRUE(eventually([&] { return pool_->refusing(); }));
   EXPECT_FALSE(queued->poll());
   complete_dial();
   auto served = queued->poll();
   ASSERT_TRUE(served && served->ok());
-  served->value().end(Reuse::yes());
+  served->value().release(Reuse::yes());
   EXPECT_TRUE(*drain.get());
 }
 
 TEST_F(Hazards, a_servers_promise_outlives_a_lease_that_sent_nothing) {
   make();
   Lease lease = dialed(*a_);
-  lease.end(Reuse::yes(seconds(5)));
+  lease.release(Reuse::yes(seconds(5)));
   const auto bare = pool_->try_lease(*a_);
   ASSERT_TRUE(bare && bare->slot->connected());
   EXPECT_TRUE(pool_->release(*bare, Reuse::unused()));
@@ -181,7 +181,7 @@ TEST_F(Hazards, a_servers_promise_in_an_exchange_on_a_held_lease_counts_when_tha
 TEST_F(Hazards, a_warm_up_does_not_renew_a_servers_promise) {
   make();
   Lease lease = dialed(*a_);
-  lease.end(Reuse::yes(seconds(5)));
+  lease.release(Reuse::yes(seconds(5)));
   clock_.advance(seconds(3));
   EXPECT_EQ(*pool_->warm(*a_, 1, {}), 1U);
   clock_.advance(seconds(3));
@@ -290,7 +290,7 @@ TEST_F(Hazards, endless_times_do_not_overflow) {
   complete_dial();
   auto lease = caller.get();
   ASSERT_TRUE(lease.ok());
-  lease->end(Reuse::yes(Duration::max() - Duration(1)));
+  lease->release(Reuse::yes(Duration::max() - Duration(1)));
   EXPECT_EQ(pool_->cleanup(), 0U);
 }
 
@@ -301,7 +301,7 @@ TEST_F(Hazards, at_the_total_limit_with_all_in_use_what_becomes_idle_is_found) {
   Lease two = dialed(*a_);
   for (int i = 0; i < 3; ++i)
     EXPECT_FALSE(pool_->try_lease(b)) << "nothing is idle, and that is remembered";
-  one.end(Reuse::yes());
+  one.release(Reuse::yes());
   const auto bare = pool_->try_lease(b);
   ASSERT_TRUE(bare);
   EXPECT_TRUE(records_[0]->closed);
@@ -320,7 +320,7 @@ class StaleLeasesOfRetiredEndpoints : public PoolTest {
     EndpointHold hold = pool_->add_endpoint("retired", nullptr, "retired", AfterUse::close);
     Lease lease = dialed(*hold);
     const LeaseRef ref = lease.ref();
-    lease.end(Reuse::no());
+    lease.release(Reuse::no());
     return ref;
   }
 };

@@ -22,12 +22,12 @@ TEST_F(Hints, a_thread_takes_back_what_it_parked_last_though_others_parked_after
   Lease mine = dialed(*a_);
   Lease others = dialed(*a_);
   const int number_of_mine = number(mine);
-  mine.end(Reuse::yes());
-  elsewhere([&] { others.end(Reuse::yes()); });
+  mine.release(Reuse::yes());
+  elsewhere([&] { others.release(Reuse::yes()); });
   for (int i = 0; i < 3; ++i) {
     Lease again = idle(*a_);
     EXPECT_EQ(number(again), number_of_mine);
-    again.end(Reuse::yes());
+    again.release(Reuse::yes());
   }
   EXPECT_EQ(describe(), "2 idle");
 }
@@ -35,7 +35,7 @@ TEST_F(Hints, a_thread_takes_back_what_it_parked_last_though_others_parked_after
 TEST_F(Hints, any_thread_may_take_what_another_parked) {
   make();
   park(*a_, 1);
-  elsewhere([&] { idle(*a_).end(Reuse::yes()); });
+  elsewhere([&] { idle(*a_).release(Reuse::yes()); });
   EXPECT_EQ(number(idle(*a_)), 1);
 }
 
@@ -47,9 +47,9 @@ TEST_F(Hints, what_one_thread_has_by_hint_another_does_not_find) {
     Lease theirs = idle(*a_);
     EXPECT_NE(number(theirs), number(mine));
     EXPECT_FALSE(pool_->try_acquire(*a_, true)) << "there are two";
-    theirs.end(Reuse::yes());
+    theirs.release(Reuse::yes());
   });
-  mine.end(Reuse::yes());
+  mine.release(Reuse::yes());
   EXPECT_EQ(describe(), "2 idle");
   Lease one = idle(*a_);
   Lease two = idle(*a_);
@@ -60,12 +60,12 @@ TEST_F(Hints, callers_that_wait_come_first) {
   make(limits(1));
   Lease mine = dialed(*a_);
   auto caller = start_acquire(*a_);
-  mine.end(Reuse::yes());
+  mine.release(Reuse::yes());
   EXPECT_FALSE(pool_->try_acquire(*a_, true)) << "it was parked for the caller";
   Result<Lease> theirs = caller.get();
   ASSERT_TRUE(theirs.ok());
   auto second = start_acquire(*a_);
-  std::move(theirs).value().end(Reuse::yes());
+  std::move(theirs).value().release(Reuse::yes());
   EXPECT_TRUE(second.get().ok());
 }
 
@@ -84,12 +84,12 @@ TEST_F(Hints, a_slot_that_serves_another_endpoint_by_now_is_not_taken) {
   Endpoint* b = endpoint("b");
   Lease of_a = dialed(*a_);
   const Slot* const slot = of_a.ref().slot;
-  of_a.end(Reuse::yes());
+  of_a.release(Reuse::yes());
   pool_->on_hang_up(records_[0]->token);  // frees the slot
   elsewhere([&] {
     Lease of_b = dialed(*b);
     EXPECT_EQ(of_b.ref().slot, slot);
-    of_b.end(Reuse::yes());
+    of_b.release(Reuse::yes());
   });
   EXPECT_EQ(describe(), "1 idle");
   ASSERT_FALSE(pool_->try_acquire(*a_, true));
@@ -112,9 +112,9 @@ TEST_F(Hints, a_lease_that_is_closed_leaves_its_cell_behind_and_its_place_free) 
   make(limits(1));
   for (int i = 0; i < 100; ++i) {
     Lease lease = dialed(*a_);
-    lease.end(Reuse::yes());
-    idle(*a_).end(i % 2 == 0 ? Reuse::no() : Reuse::yes());
-    if (i % 2 != 0) idle(*a_).end(Reuse::no());
+    lease.release(Reuse::yes());
+    idle(*a_).release(i % 2 == 0 ? Reuse::no() : Reuse::yes());
+    if (i % 2 != 0) idle(*a_).release(Reuse::no());
     EXPECT_EQ(describe(), "empty");
   }
 }
@@ -144,7 +144,7 @@ TEST_F(Hints, a_bare_lease_whose_second_dial_goes_on_without_it_leaves_what_it_b
     if (succeeds) {
       complete_dial();
       EXPECT_EQ(describe(), "1 idle");
-      idle(*a_).end(Reuse::no());
+      idle(*a_).release(Reuse::no());
     } else {
       refuse_dial(refusal());
     }

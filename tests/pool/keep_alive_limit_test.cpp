@@ -13,7 +13,7 @@ class KeepingAlive : public PoolTest {
   void use_new(Endpoint& endpoint, const Ref& limit) {
     Lease lease = dialed(endpoint);
     clock_.advance(milliseconds(10));
-    lease.end(Reuse::yes(), limit.get());
+    lease.release(Reuse::yes(), limit.get());
   }
   /// That many idle connections there, those that are idle already included, none of them under a limit.
   void refill(Endpoint& endpoint, std::size_t count) {
@@ -23,7 +23,7 @@ class KeepingAlive : public PoolTest {
     while (leases.size() < count)
       leases.push_back(dialed(endpoint));
     for (Lease& lease : leases)
-      lease.end(Reuse::yes());
+      lease.release(Reuse::yes());
   }
   [[nodiscard]] std::string open() const {
     std::string numbers;
@@ -40,11 +40,11 @@ TEST_F(KeepingAlive, a_holder_leaves_as_many_as_it_may_and_the_longest_idle_is_c
   Lease one = dialed(*a_);
   Lease two = dialed(*a_);
   Lease three = dialed(*b);
-  one.end(Reuse::yes(), limit.get());
+  one.release(Reuse::yes(), limit.get());
   clock_.advance(milliseconds(10));
-  three.end(Reuse::yes(), limit.get());
+  three.release(Reuse::yes(), limit.get());
   clock_.advance(milliseconds(10));
-  two.end(Reuse::yes(), limit.get());
+  two.release(Reuse::yes(), limit.get());
   EXPECT_EQ(open(), "23");
   EXPECT_TRUE(records_[0]->goodbye);
   EXPECT_EQ(limit.get()->idle(), 2U);
@@ -55,7 +55,7 @@ TEST_F(KeepingAlive, the_one_that_came_back_stays_also_where_the_clock_tells_no_
   make();
   const Ref limit(1, std::nullopt);
   for (const char* name : {"b", "c", "d", "e"})
-    dialed(*endpoint(name)).end(Reuse::yes(), limit.get());
+    dialed(*endpoint(name)).release(Reuse::yes(), limit.get());
   EXPECT_EQ(open(), "4");
 }
 
@@ -78,12 +78,12 @@ TEST_F(KeepingAlive, a_connection_counts_for_the_holder_that_gave_it_back_last) 
   const Ref limit(1, std::nullopt);
   const Ref other(1, std::nullopt);
   use_new(*a_, limit);
-  idle(*a_).end(Reuse::yes(), other.get());
+  idle(*a_).release(Reuse::yes(), other.get());
   EXPECT_EQ(limit.get()->idle(), 0U);
   EXPECT_EQ(other.get()->idle(), 1U);
   use_new(*endpoint("b"), limit);
   EXPECT_EQ(open(), "12");
-  idle(*a_).end(Reuse::yes());  // of no limit now
+  idle(*a_).release(Reuse::yes());  // of no limit now
   EXPECT_EQ(other.get()->idle(), 0U);
 }
 
@@ -92,7 +92,7 @@ TEST_F(KeepingAlive, with_nothing_to_keep_it_is_closed_in_good_order) {
   const Ref none(0, std::nullopt);
   const Ref no_time(5, Duration::zero());
   for (const Ref* limit : {&none, &no_time}) {
-    dialed(*a_).end(Reuse::yes(), limit->get());
+    dialed(*a_).release(Reuse::yes(), limit->get());
     EXPECT_EQ(describe(), "empty");
     EXPECT_TRUE(records_.back()->goodbye);
   }
@@ -109,10 +109,10 @@ TEST_F(KeepingAlive, a_holders_expiry_is_its_connections_and_never_longer_than_t
   Lease two = dialed(*a_);
   Lease three = dialed(*a_);
   Lease four = dialed(*a_);
-  one.end(Reuse::yes(), brief.get());
-  two.end(Reuse::yes(), long_kept.get());
-  three.end(Reuse::yes(), timed.get());
-  four.end(Reuse::yes());
+  one.release(Reuse::yes(), brief.get());
+  two.release(Reuse::yes(), long_kept.get());
+  three.release(Reuse::yes(), timed.get());
+  four.release(Reuse::yes());
   clock_.advance(seconds(1));
   EXPECT_EQ(pool_->cleanup(), 1U);
   EXPECT_EQ(open(), "234");
@@ -138,8 +138,8 @@ TEST_F(KeepingAlive, its_place_comes_back_however_a_connection_ends) {
 
   Lease one = dialed(*a_);
   Lease two = dialed(*a_);
-  one.end(Reuse::yes(), limit.get());
-  two.end(Reuse::yes(), limit.get());
+  one.release(Reuse::yes(), limit.get());
+  two.release(Reuse::yes(), limit.get());
   const Lease elsewhere = dialed(*b);
   EXPECT_EQ(counted(), 1U) << "evicted at the total limit";
 
@@ -147,19 +147,19 @@ TEST_F(KeepingAlive, its_place_comes_back_however_a_connection_ends) {
     each->alive = false;
   Lease fresh = dialed(*a_);
   EXPECT_EQ(counted(), 0U) << "found dead at checkout";
-  fresh.end(Reuse::yes(), limit.get());
+  fresh.release(Reuse::yes(), limit.get());
   EXPECT_EQ(counted(), 1U);
 
   clock_.advance(seconds(61));
   Lease late = dialed(*a_);
   EXPECT_EQ(counted(), 0U) << "found expired";
-  late.end(Reuse::yes(), limit.get());
+  late.release(Reuse::yes(), limit.get());
 
   Lease hung_up = idle(*a_);
   pool_->on_hang_up(record(hung_up).token);
-  hung_up.end(Reuse::yes(), limit.get());
+  hung_up.release(Reuse::yes(), limit.get());
   EXPECT_EQ(counted(), 0U) << "not parked after all";
-  dialed(*a_).end(Reuse::yes(), limit.get());
+  dialed(*a_).release(Reuse::yes(), limit.get());
   EXPECT_EQ(counted(), 1U) << "parked";
   pool_->close();
   EXPECT_EQ(counted(), 0U) << "closed with the pool";
@@ -172,7 +172,7 @@ TEST_F(KeepingAlive, a_waiter_gets_what_comes_back_though_its_holder_may_leave_n
   Lease held = dialed(*a_);
   use_new(*b, limit);
   auto waiter = start_acquire(*a_);
-  held.end(Reuse::yes(), limit.get());
+  held.release(Reuse::yes(), limit.get());
   auto served = waiter.get();
   ASSERT_TRUE(served.ok());
   EXPECT_EQ(number(*served), 1);
@@ -190,7 +190,7 @@ TEST_F(KeepingAlive, a_lease_that_comes_when_it_is_not_wanted_any_more_counts_to
     options.keep = none.get();
     Acquisition acquisition(*pool_, *a_, options, waker);
     EXPECT_FALSE(acquisition.poll());
-    held.end(Reuse::yes());  // handed over, and given up before it was looked at
+    held.release(Reuse::yes());  // handed over, and given up before it was looked at
   }
   EXPECT_EQ(describe(), "empty");
 }
@@ -221,7 +221,7 @@ TEST_F(KeepingAlive, many_threads_leave_no_more_than_they_may_once_they_have_end
           Lease lease = pool_->try_acquire(*endpoints[(i + t) % 3], true);
           if (!lease) continue;
           clock_.advance(Duration(1));
-          lease.end(Reuse::yes(), t == 3 ? other.get() : i % 7 == 0 ? nullptr : limit.get());
+          lease.release(Reuse::yes(), t == 3 ? other.get() : i % 7 == 0 ? nullptr : limit.get());
           if (i % 50 == 0) (void)pool_->cleanup();
         }
       });

@@ -20,7 +20,7 @@ TEST_F(Expiry, an_idle_connection_is_closed_after_its_idle_timeout) {
   park(*a_, 2);
   clock_.advance(seconds(119));
   EXPECT_EQ(pool_->cleanup(), 0U);
-  idle(*a_).end(Reuse::yes());  // the most recently used begins anew
+  idle(*a_).release(Reuse::yes());  // the most recently used begins anew
   clock_.advance(seconds(2));
   EXPECT_EQ(pool_->cleanup(), 1U);
   EXPECT_TRUE(records_[0]->closed);
@@ -45,7 +45,7 @@ TEST_F(Expiry, an_expired_connection_is_never_given_out_even_if_nobody_cleaned_u
 TEST_F(Expiry, a_servers_keep_alive_promise_is_kept_with_a_margin) {
   make(lifetimes(seconds(120), std::nullopt));
   Lease lease = dialed(*a_);
-  lease.end(Reuse::yes(seconds(10)));
+  lease.release(Reuse::yes(seconds(10)));
   clock_.advance(milliseconds(8900));
   EXPECT_EQ(pool_->cleanup(), 0U);
   clock_.advance(milliseconds(200));
@@ -57,7 +57,7 @@ TEST_F(Expiry, a_connection_past_its_lifetime_is_closed_when_returned) {
   Lease lease = dialed(*a_);
   clock_.advance(seconds(1101));
   EXPECT_FALSE(records_[0]->closed);
-  lease.end(Reuse::yes());
+  lease.release(Reuse::yes());
   EXPECT_TRUE(records_[0]->closed);
   EXPECT_EQ(describe(), "empty");
 }
@@ -99,7 +99,7 @@ TEST_F(HangUps, a_leased_connection_is_not_used_again) {
   Lease lease = dialed(*a_);
   pool_->on_hang_up(records_[0]->token);
   EXPECT_FALSE(records_[0]->closed) << "its user finds out, and may still read what came";
-  lease.end(Reuse::yes());
+  lease.release(Reuse::yes());
   EXPECT_TRUE(records_[0]->closed);
   EXPECT_EQ(describe(), "empty");
 }
@@ -108,7 +108,7 @@ TEST_F(HangUps, a_token_of_a_connection_that_is_gone_changes_nothing) {
   make();
   park(*a_, 1);
   const std::uint64_t gone = records_[0]->token;
-  idle(*a_).end(Reuse::no());
+  idle(*a_).release(Reuse::no());
   park(*a_, 1);
   ASSERT_EQ(static_cast<std::uint32_t>(records_[1]->token), static_cast<std::uint32_t>(gone)) << "the same slot";
   pool_->on_hang_up(gone);
@@ -120,7 +120,7 @@ TEST_F(HangUps, a_token_of_a_connection_that_is_gone_says_nothing_of_the_dial_in
   make();
   park(*a_, 1);
   const std::uint64_t gone = records_[0]->token;
-  idle(*a_).end(Reuse::no());
+  idle(*a_).release(Reuse::no());
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   clock_.advance(seconds(2));
   EXPECT_FALSE(quitter.get().ok());
@@ -184,7 +184,7 @@ TEST_F(HangUps, the_room_of_a_connection_that_was_hung_up_goes_to_a_starving_end
   Lease other = dialed(*a_);
   auto caller = start_acquire(*b);
   pool_->on_hang_up(record(held).token);
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
 }
@@ -224,8 +224,8 @@ TEST_F(Tombstones, however_many_are_reaped_the_slots_are_used_again) {
       highest = std::max(highest, leases.back().ref().slot->index);
     }
     for (Lease& lease : leases)
-      lease.end(Reuse::yes());
-    top.end(Reuse::yes());
+      lease.release(Reuse::yes());
+    top.release(Reuse::yes());
     for (const std::uint64_t token : tokens)
       pool_->on_hang_up(token);
     top = idle(*a_);
@@ -251,11 +251,11 @@ class Closing : public PoolTest {};
 TEST_F(Closing, ends_waits_and_idle_connections_and_interrupts_users) {
   make(limits(2));
   Lease leased = dialed(*a_);
-  dialed(*a_).end(Reuse::yes());
+  dialed(*a_).release(Reuse::yes());
   Lease second = idle(*a_);
   auto waiting = start_acquire(*a_);
   auto bare = start_lease(*a_);
-  second.end(Reuse::no());
+  second.release(Reuse::no());
   EXPECT_EQ(describe(), "1 leased, 1 dialing, 2 waiting");
   Endpoint* b = endpoint("b");
   park(*b, 1);
@@ -268,7 +268,7 @@ TEST_F(Closing, ends_waits_and_idle_connections_and_interrupts_users) {
   EXPECT_FALSE(records_[0]->closed) << "only the holder of a lease closes";
   EXPECT_EQ(describe(), "1 leased") << "and the dial is not wanted any more";
   EXPECT_TRUE(dialer_.hurried(dialer_.peek().slot));
-  leased.end(Reuse::yes());
+  leased.release(Reuse::yes());
   EXPECT_TRUE(records_[0]->closed);
   complete_dial();
   EXPECT_TRUE(records_[3]->closed);
@@ -348,8 +348,8 @@ TEST_F(Warming, two_at_once_do_not_wait_for_what_the_other_holds) {
   auto warming_a = start_warm(*a_, 2);
   auto warming_b = start_warm(*b, 2);
   EXPECT_EQ(describe(), "2 leased, 4 waiting");
-  one.end(Reuse::no());
-  two.end(Reuse::no());
+  one.release(Reuse::no());
+  two.release(Reuse::no());
   EXPECT_TRUE(eventually([&] {
     if (dialer_.under_way() != 0) complete_dial();
     return !warming_a.waits() && !warming_b.waits();

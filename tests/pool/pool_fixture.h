@@ -20,6 +20,7 @@
 
 #include <gtest/gtest.h>
 
+#include "pool/decisions.h"
 #include "pool/pool.h"
 
 namespace fastpool::pool::test {
@@ -281,7 +282,7 @@ class PoolTest : public ::testing::Test {
     for (int i = 0; i < count; ++i)
       leases.push_back(dialed(endpoint));
     for (Lease& lease : leases)
-      lease.end(Reuse::yes());
+      lease.release(Reuse::yes());
   }
   [[nodiscard]] static AcquireOptions patience(OptionalDuration pool, OptionalDuration connect = std::nullopt) {
     AcquireOptions options;
@@ -322,6 +323,22 @@ class PoolTest : public ::testing::Test {
   std::unique_ptr<Pool> pool_;
   std::vector<EndpointHold> holds_;  // of endpoint()
   Endpoint* a_ = nullptr;
+};
+
+/// An endpoint whose dials fail.
+class FailingEndpointTest : public PoolTest {
+ protected:
+  /// One caller whose dial fails.
+  void fail_once(Endpoint& endpoint, const Error& error = refusal()) {
+    auto caller = start_acquire(endpoint);
+    refuse_dial(error);
+    EXPECT_FALSE(caller.get().ok());
+  }
+  /// As many dials fail as may begin at once: from now on they are paced.
+  void use_up_the_burst(Endpoint& endpoint) {
+    for (int i = 0; i <= dead_burst; ++i)
+      fail_once(endpoint);
+  }
 };
 
 }  // namespace fastpool::pool::test

@@ -20,7 +20,7 @@ TEST_F(Reusing, a_first_caller_gets_a_dialed_connection_that_was_never_used) {
 
 TEST_F(Reusing, what_was_given_back_is_given_out_again) {
   make();
-  dialed(*a_).end(Reuse::yes());
+  dialed(*a_).release(Reuse::yes());
   EXPECT_EQ(describe(), "1 idle");
   Lease lease = idle(*a_);
   EXPECT_EQ(number(lease), 1);
@@ -33,9 +33,9 @@ TEST_F(Reusing, the_most_recently_used_goes_out_first) {
   Lease first = dialed(*a_);
   Lease second = dialed(*a_);
   Lease third = dialed(*a_);
-  second.end(Reuse::yes());
-  third.end(Reuse::yes());
-  first.end(Reuse::yes());
+  second.release(Reuse::yes());
+  third.release(Reuse::yes());
+  first.release(Reuse::yes());
   Lease one = idle(*a_);
   Lease two = idle(*a_);
   Lease three = idle(*a_);
@@ -70,19 +70,19 @@ TEST_F(Reusing, a_caller_whose_turn_had_come_keeps_its_place_when_it_was_handed_
   auto first = start_acquire(*a_);
   auto second = start_acquire(*a_);
   record(held).alive = false;
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   complete_dial();
   auto served = first.get();
   ASSERT_TRUE(served.ok());
   EXPECT_TRUE(second.waits());
-  served->end(Reuse::yes());
+  served->release(Reuse::yes());
   EXPECT_TRUE(second.get().ok());
 }
 
 TEST_F(Reusing, endpoints_do_not_share_connections) {
   make();
   Endpoint* b = endpoint("b");
-  dialed(*a_).end(Reuse::yes());
+  dialed(*a_).release(Reuse::yes());
   auto other = start_acquire(*b);
   EXPECT_EQ(describe(*a_), "1 idle");
   EXPECT_EQ(describe(*b), "1 dialing, 1 waiting");
@@ -92,9 +92,9 @@ TEST_F(Reusing, endpoints_do_not_share_connections) {
 
 TEST_F(Reusing, statistics_tell_leases_from_reuse) {
   make();
-  dialed(*a_).end(Reuse::yes());
-  idle(*a_).end(Reuse::yes());
-  idle(*a_).end(Reuse::no());
+  dialed(*a_).release(Reuse::yes());
+  idle(*a_).release(Reuse::yes());
+  idle(*a_).release(Reuse::no());
   const PoolStats stats = pool_->stats();
   EXPECT_EQ(stats.leases, 3U);
   EXPECT_EQ(stats.reused, 2U);
@@ -114,7 +114,7 @@ TEST_F(Limits, the_endpoints_limit_counts_dialing_and_leased_ones) {
   EXPECT_EQ(dialer_.begun(), 2U);
   complete_dial();
   EXPECT_TRUE(becomes("2 leased, 1 waiting"));
-  leased.end(Reuse::yes());
+  leased.release(Reuse::yes());
   EXPECT_TRUE(second.get().ok());
   EXPECT_TRUE(third.get().ok());
 }
@@ -144,7 +144,7 @@ TEST_F(Limits, the_total_counts_all_endpoints) {
   auto caller = start_acquire(*c);
   EXPECT_EQ(describe(*c), "1 waiting");
   EXPECT_EQ(dialer_.begun(), 2U);
-  in_a.end(Reuse::no());
+  in_a.release(Reuse::no());
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
 }
@@ -173,11 +173,11 @@ TEST_F(Limits, at_the_total_limit_the_longest_idle_of_another_endpoint_is_closed
   Lease one = dialed(*a_);
   Lease two = dialed(*b);
   Lease three = dialed(*a_);
-  two.end(Reuse::yes());
+  two.release(Reuse::yes());
   clock_.advance(seconds(1));
-  one.end(Reuse::yes());
+  one.release(Reuse::yes());
   clock_.advance(seconds(1));
-  three.end(Reuse::yes());
+  three.release(Reuse::yes());
   auto caller = start_acquire(*c);
   EXPECT_TRUE(records_[1]->closed);
   EXPECT_TRUE(records_[1]->goodbye);
@@ -254,11 +254,11 @@ TEST_F(Limits, a_returned_connection_goes_to_a_waiter_even_if_none_may_be_idle) 
   make(settings);
   Lease held = dialed(*a_);
   auto caller = start_acquire(*a_);
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   auto served = caller.get();
   ASSERT_TRUE(served.ok());
   EXPECT_EQ(number(*served), 1);
-  served->end(Reuse::yes());
+  served->release(Reuse::yes());
   EXPECT_EQ(describe(), "empty");
 }
 
@@ -292,7 +292,7 @@ TEST_F(BareLeases, a_waiting_one_is_served_by_a_connection_given_back) {
   Lease held = dialed(*a_);
   auto waiting = start_lease(*a_);
   EXPECT_EQ(describe(), "1 leased, 1 waiting");
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   auto lease = waiting.get();
   ASSERT_TRUE(lease.ok());
   EXPECT_EQ(record(*lease).number, 1);
@@ -303,7 +303,7 @@ TEST_F(BareLeases, a_waiting_one_is_served_by_the_room_of_a_closed_connection) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto waiting = start_lease(*a_);
-  held.end(Reuse::no());
+  held.release(Reuse::no());
   auto lease = waiting.get();
   ASSERT_TRUE(lease.ok());
   EXPECT_FALSE(lease->slot->connected());
@@ -327,7 +327,7 @@ TEST_F(BareLeases, none_is_given_at_once_past_callers_that_wait) {
   auto waiting = start_acquire(*a_);
   EXPECT_FALSE(pool_->try_lease(*a_));
   complete_dial();
-  one.end(Reuse::yes());
+  one.release(Reuse::yes());
   EXPECT_TRUE(dialing.get().ok());
   EXPECT_TRUE(waiting.get().ok());
 }
@@ -549,7 +549,7 @@ TEST_F(Streams, a_lease_returned_while_its_stream_connects_in_vain_leaves_a_usab
   complete_dial();
   EXPECT_EQ(describe(), "1 idle");
   for (int i = 0; i < 2; ++i)
-    idle(*a_).end(Reuse::yes());
+    idle(*a_).release(Reuse::yes());
   EXPECT_EQ(describe(), "1 idle");
 }
 

@@ -243,7 +243,7 @@ class Worker {
     auto lease = pool_.acquire(endpoint(), options());
     if (!lease) return;
     static_cast<CountedConnection&>(**lease).use(below(16) == 0);
-    lease->end(reuse(), keep());
+    lease->release(reuse(), keep());
   }
   [[nodiscard]] KeepAliveLimit* keep() { return below(2) == 0 ? peers_.keep.get() : nullptr; }
   void bare_lease() {
@@ -259,7 +259,7 @@ class Worker {
                             below(4) == 0 ? Waiter::Wants::lease : Waiter::Wants::connection);
     for (unsigned patience = below(5); patience > 0; --patience) {
       if (auto result = acquisition.poll()) {
-        if (result->ok()) result->value().end(reuse(), keep());
+        if (result->ok()) result->value().release(reuse(), keep());
         return;
       }
       (void)waker.park_until(Clock::now() + std::chrono::microseconds(below(200)));
@@ -274,7 +274,7 @@ class Worker {
     } else if (auto lease = pool_.acquire(*hold, options())) {
       static_cast<CountedConnection&>(**lease).use(false);
       if (below(2) == 0) hold = EndpointHold();
-      lease->end(reuse());
+      lease->release(reuse());
     }
   }
   // Another thread may give it back at any time.

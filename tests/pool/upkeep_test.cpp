@@ -150,7 +150,7 @@ TEST_F(Leaks, the_time_counts_anew_for_each_lease) {
   clock_.advance(seconds(61));
   EXPECT_TRUE(pool_->find_leaks().empty());
   EXPECT_EQ(pool_->find_leaks().size(), 1U);
-  first.end(Reuse::yes());
+  first.release(Reuse::yes());
   const Lease second = idle(*a_);
   EXPECT_TRUE(pool_->find_leaks().empty());
   clock_.advance(seconds(61));
@@ -220,7 +220,7 @@ TEST_F(Draining, leases_are_waited_for_and_closed_when_given_back) {
   EXPECT_TRUE(pool_->stats().draining);
   EXPECT_FALSE(pool_->closed());
   EXPECT_FALSE(record(lease).interrupted);
-  lease.end(Reuse::yes());
+  lease.release(Reuse::yes());
   EXPECT_TRUE(*drain.get());
   EXPECT_EQ(describe(), "empty");
   EXPECT_TRUE(pool_->closed());
@@ -234,7 +234,7 @@ TEST_F(Draining, new_callers_are_refused) {
   EXPECT_EQ(start_lease(*a_).get().error().code, ErrorCode::pool_closed);
   EXPECT_FALSE(pool_->try_lease(*a_));
   EXPECT_EQ(start_warm(*a_, 1).get().error().code, ErrorCode::pool_closed);
-  lease.end(Reuse::yes());
+  lease.release(Reuse::yes());
   EXPECT_TRUE(*drain.get());
 }
 
@@ -243,11 +243,11 @@ TEST_F(Draining, callers_that_were_queued_before_are_served) {
   Lease lease = dialed(*a_);
   auto queued = start_acquire(*a_);
   auto drain = start_drain();
-  lease.end(Reuse::yes());
+  lease.release(Reuse::yes());
   auto served = queued.get();
   ASSERT_TRUE(served.ok());
   EXPECT_TRUE(drain.waits());
-  served->end(Reuse::yes());
+  served->release(Reuse::yes());
   EXPECT_TRUE(*drain.get());
 }
 
@@ -258,7 +258,7 @@ TEST_F(Draining, callers_that_wait_for_a_dial_are_served) {
   complete_dial();
   auto served = queued.get();
   ASSERT_TRUE(served.ok());
-  served->end(Reuse::yes());
+  served->release(Reuse::yes());
   EXPECT_TRUE(*drain.get());
 }
 
@@ -313,10 +313,10 @@ TEST_F(Statistics, tell_how_long_callers_waited_and_of_whom_they_speak) {
   const std::uint64_t before = pool_->stats().all.wait_time.count;
   auto caller = start_acquire(*a_);
   clock_.advance(milliseconds(70));
-  held.end(Reuse::yes());
+  held.release(Reuse::yes());
   auto lease = caller.get();
-  lease->end(Reuse::yes());
-  idle(*a_).end(Reuse::yes());  // did not wait
+  lease->release(Reuse::yes());
+  idle(*a_).release(Reuse::yes());  // did not wait
 
   const PoolStats stats = pool_->stats();
   const Histogram& waits = stats.endpoints[0].wait_time;
@@ -366,7 +366,7 @@ TEST_F(Evicting, one_after_another_goes_in_the_order_of_idleness_however_many) {
   for (int i = 0; i < count; ++i)
     leases.push_back(dialed(*a_));
   for (int i = 0; i < count; ++i) {  // idle in another order than dialed
-    leases[static_cast<std::size_t>(i * 77 % count)].end(Reuse::yes());
+    leases[static_cast<std::size_t>(i * 77 % count)].release(Reuse::yes());
     clock_.advance(milliseconds(10));
   }
   std::vector<LeaseRef> taken;
@@ -387,15 +387,15 @@ TEST_F(Evicting, one_used_again_since_it_was_noted_is_not_the_longest_idle_any_m
   for (Endpoint* each : {a_, &b, a_, &b})
     leases.push_back(dialed(*each));
   for (Lease& lease : leases) {
-    lease.end(Reuse::yes());
+    lease.release(Reuse::yes());
     clock_.advance(seconds(1));
   }
   const LeaseRef first = *pool_->try_lease(c);
   EXPECT_TRUE(records_[0]->closed);
   Lease busy = idle(b);  // number 4
   Lease next = idle(b);  // number 2
-  next.end(Reuse::yes());
-  busy.end(Reuse::yes());
+  next.release(Reuse::yes());
+  busy.release(Reuse::yes());
   const LeaseRef second = *pool_->try_lease(c);
   EXPECT_TRUE(records_[2]->closed);
   EXPECT_FALSE(records_[1]->closed);

@@ -164,7 +164,7 @@ TEST(SlotWord, every_end_of_a_lease_makes_its_id_stale) {
 TEST(SlotWord, a_freed_slot_has_a_new_generation_and_no_flags) {
   SlotWord word;
   const std::uint32_t generation = *word.reserve_lease();
-  EXPECT_TRUE(word.mark_draining());
+  EXPECT_TRUE(word.mark_must_close());
   EXPECT_TRUE(word.mark_peer_closed([] { return true; }));
   EXPECT_TRUE(word.begin_close(generation));
   EXPECT_TRUE(word.finish_emptied());
@@ -248,7 +248,7 @@ TEST_F(SlotWordStreams, a_lease_given_back_while_one_is_open_waits_for_its_end) 
 TEST_F(SlotWordStreams, a_lease_given_back_for_good_drains) {
   ASSERT_TRUE(word_.begin_stream(lease_));
   ASSERT_TRUE(word_.end_later(lease_, true));
-  EXPECT_TRUE(word_.end_stream(lease_)->draining());
+  EXPECT_TRUE(word_.end_stream(lease_)->must_close());
   EXPECT_FALSE(word_.park(lease_));
   EXPECT_TRUE(word_.begin_close(lease_));
 }
@@ -289,12 +289,12 @@ TEST(SlotWordFlags, what_must_not_be_reused_is_not_parked) {
   ASSERT_TRUE(hung_up.mark_peer_closed([] { return true; }));
   EXPECT_FALSE(hung_up.park(first));
 
-  SlotWord draining;
-  const std::uint32_t second = bring_to(draining, At::leased);
-  ASSERT_TRUE(draining.mark_draining());
-  EXPECT_FALSE(draining.park(second));
-  ASSERT_TRUE(draining.unseat(second));
-  EXPECT_FALSE(draining.park_vacant(second));
+  SlotWord marked;
+  const std::uint32_t second = bring_to(marked, At::leased);
+  ASSERT_TRUE(marked.mark_must_close());
+  EXPECT_FALSE(marked.park(second));
+  ASSERT_TRUE(marked.unseat(second));
+  EXPECT_FALSE(marked.park_vacant(second));
 }
 
 TEST(SlotWordFlags, a_lease_s_next_connection_has_none_of_the_marks_of_its_last) {

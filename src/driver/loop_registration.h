@@ -8,12 +8,12 @@
 
 namespace fastpool::driver {
 
-/// \see EventLoop. All seats of connections are of this kind.
-class EventLoop::Seat final : public connection::LoopSeat {
+/// \see EventLoop. All registrations of connections are of this kind.
+class EventLoop::Registration final : public connection::LoopRegistration {
  public:
-  Seat(std::shared_ptr<EventLoop> loop, int descriptor, std::uint32_t index, Entry& entry) noexcept
+  Registration(std::shared_ptr<EventLoop> loop, int descriptor, std::uint32_t index, Entry& entry) noexcept
       : loop_(std::move(loop)), descriptor_(descriptor), index_(index), entry_(entry) {}
-  ~Seat() override;
+  ~Registration() override;
 
   [[nodiscard]] bool is_of(const EventLoop& loop) const noexcept { return loop_.get() == &loop; }
   [[nodiscard]] Entry& entry() const noexcept { return entry_; }
