@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-IGNORED = {"build", ".venv", ".git", ".library", "third_party", "node_modules", "__pycache__"}
+IGNORED = {"build", ".venv", ".git", "third_party", "node_modules", "__pycache__"}
 SOURCES = {".py", ".pyi", ".h", ".cpp", ".in", ".sh", ".toml", ".txt", ".json", ".cmake", ".http", ".md", ".patch"}
 
 #: Output of `make bench`, and names of other projects that look like paths.
