@@ -32,6 +32,9 @@ class Wait:
     pieces: list[bytes] = field(default_factory=list)
     #: What the server had seen when the last request began: connections, requests.
     before: tuple[int, int] = (0, 0)
+    #: The numbers of the connections that carried a request to wait for, and of the last that carried /next.
+    carried: set[int] = field(default_factory=set)
+    next_on: int = 0
 
     def __call__(self, client: httpx.AsyncClient) -> Awaitable[None]:
         self.pieces.clear()
@@ -59,9 +62,12 @@ def a_wait(name: str, certificates: Certificates) -> Iterator[Wait]:
             return
         head = await connection.request_head()
         if head.target == "/next":
+            wait.next_on = connection.number
             await connection.respond(b"next")
             await connection.client_closed()
-        elif place.startswith("write"):
+            return
+        wait.carried.add(connection.number)
+        if place.startswith("write"):
             connection.pause()
             await end.passed()
             connection.hang_up()
