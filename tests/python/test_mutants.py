@@ -29,6 +29,7 @@ def test_a_mutant_applies_and_names_a_test(mutants: ModuleType, patch: Path) -> 
     mutant = mutants.read(patch)
     assert mutants.apply(mutant, ROOT, check_only=True) == ""
     assert mutants.names_a_test(mutant), f"no such test: {mutant.killed_by}"
+    assert [name for name in mutant.compiled if not (ROOT / name).is_file()] == []
 
 
 def test_a_conversation_that_is_named_is_in_the_files(mutants: ModuleType) -> None:
