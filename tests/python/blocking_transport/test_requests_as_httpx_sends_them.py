@@ -14,7 +14,7 @@ import pytest
 
 from blocking_transport.conftest import MakeClient
 from fast_litellm import SimpleConnectionPool, accelerate
-from peers.scripted import Connection, ScriptedServer, serve_ok
+from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
 
 Serve = Callable[..., ScriptedServer]
 
@@ -202,12 +202,20 @@ def test_a_negative_timeout_acts_as_zero(client: httpx.Client, serve: Serve, sec
         await connection.request()
         await connection.client_closed()
 
+    end = Gate()
+
+    async def deaf(connection: Connection) -> None:
+        connection.pause()  # a peer that reads may be fast enough for a write that waits for nothing
+        await end.passed()
+        connection.hang_up()
+
     with pytest.raises(httpx.ConnectTimeout):
         client.get("http://192.0.2.1/", timeout=httpx.Timeout(20, connect=seconds))
     with pytest.raises(httpx.ReadTimeout):
         client.get(serve(script).url, timeout=httpx.Timeout(20, read=seconds))
     with pytest.raises(httpx.WriteTimeout):
-        client.post(serve(script).url, content=b"x" * (1 << 24), timeout=httpx.Timeout(20, write=seconds))
+        client.post(serve(deaf).url, content=b"x" * (1 << 24), timeout=httpx.Timeout(20, write=seconds))
+    end.open()
 
 
 def test_a_timeout_that_is_not_a_number_is_refused(client: httpx.Client, serve: Serve) -> None:
