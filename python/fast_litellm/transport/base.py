@@ -166,16 +166,17 @@ class Transport:
             server_name,
         )
 
-    def _response(self, exchange: _core.Exchange | _core.AsyncExchange) -> Any:
+    @classmethod
+    def _response(cls, exchange: _core.Exchange | _core.AsyncExchange) -> Any:
         """The library's response over an exchange whose head was read."""
-        return self._library.Response(
+        return cls._library.Response(
             exchange.status,
             headers=exchange.headers,
-            stream=self._response_stream(exchange),
+            stream=cls._response_stream(exchange),
             extensions={
                 "http_version": exchange.http_version,
                 "reason_phrase": exchange.reason,
-                "network_stream": self._network_stream(exchange),
+                "network_stream": cls._network_stream(exchange),
             },
         )
 

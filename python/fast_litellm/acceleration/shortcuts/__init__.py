@@ -45,28 +45,26 @@ from .known import Library, library_of
 
 class Shortcut(NamedTuple):
     #: Makes the attributes that replace those of the class given; those that the shortcuts before it have made come
-    #: last.
-    make: Callable[[Library, type, dict[str, Any]], dict[str, Any]]
+    #: last. None: the client's class stays as it is.
+    make: Callable[[Library, type, dict[str, Any]], dict[str, Any]] | None
     #: What it stands in for or relies on, as `known.Library.find` takes it; {Client} is Client or AsyncClient.
     relies_on: tuple[str, ...]
+    #: The module whose `adopt` changes what a client has, besides its class, and whose `release` takes that back.
+    part: Any = None
 
 
 #: By the names in `config.HTTPX_SHORTCUTS`.
 SHORTCUTS: dict[str, Shortcut] = {
-    "cookies": Shortcut(cookies.quick_cookies, cookies.RELIES_ON),
+    "cookies": Shortcut(cookies.quick_cookies, cookies.RELIES_ON, cookies),
     "urls": Shortcut(merging.urls, merging.URLS_RELY_ON),
     "headers": Shortcut(merging.headers, merging.HEADERS_RELY_ON),
     "requests": Shortcut(building.requests, building.RELIES_ON),
     "auth": Shortcut(sending.no_auth, sending.NO_AUTH_RELIES_ON),
-    "responses": Shortcut(responses.nothing, responses.RELIES_ON),
+    "responses": Shortcut(None, responses.RELIES_ON, responses),
     "single": Shortcut(single.single, single.RELIES_ON),
     "streams": Shortcut(streams.streams, streams.RELIES_ON),
     "bodies": Shortcut(sending.bodies, sending.BODIES_RELY_ON),
 }
-
-
-#: Shortcuts that change what a client has, besides its class.
-_PARTS: dict[str, Any] = {"cookies": cookies, "responses": responses}
 
 
 class _Ready(NamedTuple):
@@ -107,8 +105,9 @@ def put_on(client: Any, *transports: Any) -> Any:
             ready = _prepare(base, wanted)
         _outcomes.update(ready.outcomes.items())
     if ready.quick is not None and ready.library is not None:
-        for name, part in _PARTS.items():
-            if not ready.outcomes.get(name, "not wanted"):
+        for name, reason in ready.outcomes.items():
+            part = SHORTCUTS[name].part
+            if part is not None and not reason:
                 part.adopt(ready.library, client, transports)
         become(client, ready.quick)
     return client
@@ -134,8 +133,9 @@ def take_off(client: Any) -> Any:
     """Gives `client` the class it had; returns it."""
     base = vars(type(client)).get("_fast_litellm_base")
     if base is not None:
-        for part in _PARTS.values():
-            part.release(client)
+        for shortcut in SHORTCUTS.values():
+            if shortcut.part is not None:
+                shortcut.part.release(client)
         become(client, base)
     return client
 
@@ -211,7 +211,9 @@ def _obstacle(base: type) -> str:
 def _derive(library: Library, base: type, names: tuple[str, ...]) -> type:
     namespace: dict[str, Any] = {**hidden(base), "_fast_litellm_shortcuts": names, "__reduce_ex__": _reduce}
     for name in names:
-        for attribute, value in SHORTCUTS[name].make(library, base, namespace).items():
+        make = SHORTCUTS[name].make
+        made = make(library, base, namespace) if make is not None else {}
+        for attribute, value in made.items():
             original = inspect.getattr_static(base, attribute)
             if isinstance(value, FunctionType):
                 value.__name__, value.__qualname__ = original.__name__, original.__qualname__

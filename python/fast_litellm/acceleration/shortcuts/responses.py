@@ -14,16 +14,11 @@ from .known import Library
 RELIES_ON = ("_models:Response.__init__", "_models:Headers.__init__")
 
 
-def nothing(library: Library, base: type, made: dict[str, Any]) -> dict[str, Any]:
-    """Of the client's class: its transports have this shortcut."""
-    return {}
-
-
 def adopt(library: Library, client: Any, transports: tuple[Any, ...]) -> None:
     """Has the transports of an accelerated client make their responses here."""
     for ours in _pooled(client, *transports):
         if ours._library.Response is library.models.Response:
-            ours._response = _maker(library, ours._response_stream, ours._network_stream)
+            ours._response = _maker(library, type(ours))
 
 
 def release(client: Any) -> None:
@@ -38,24 +33,17 @@ def _pooled(client: Any, *transports: Any) -> list[Any]:
     return [getattr(ours, "_successor", ours) for ours in below]
 
 
-def _maker(library: Library, response_stream: Any, network_stream: Any) -> Callable[[Any], Any]:
-    """`Transport._response` for one kind of transport. Keeps no transport alive."""
+def _maker(library: Library, kind: Any) -> Callable[[Any], Any]:
+    """`Transport._response` for transports of one kind. Keeps no transport alive."""
+    make_stock, response_stream, network_stream = kind._response, kind._response_stream, kind._network_stream
     response_class: Any = library.models.Response
     header_class: Any = library.models.Headers
     new_response, new_headers = response_class.__new__, header_class.__new__
     initialize, initialize_headers = response_class.__init__, header_class.__init__
 
     def make(exchange: Any) -> Any:
-        stream = response_stream(exchange)
-        extensions = {
-            "http_version": exchange.http_version,
-            "reason_phrase": exchange.reason,
-            "network_stream": network_stream(exchange),
-        }
         if response_class.__init__ is not initialize or header_class.__init__ is not initialize_headers:
-            return library.root.Response(
-                exchange.status, headers=exchange.headers, stream=stream, extensions=extensions
-            )
+            return make_stock(exchange)
         headers = new_headers(header_class)
         headers._list = exchange.header_items
         headers._encoding = None
@@ -65,12 +53,16 @@ def _maker(library: Library, response_stream: Any, network_stream: Any) -> Calla
         response.headers = headers
         response._request = None
         response.next_request = None
-        response.extensions = extensions
+        response.extensions = {
+            "http_version": exchange.http_version,
+            "reason_phrase": exchange.reason,
+            "network_stream": network_stream(exchange),
+        }
         response.history = []
         response.is_closed = False
         response.is_stream_consumed = False
         response.default_encoding = "utf-8"
-        response.stream = stream
+        response.stream = response_stream(exchange)
         response._num_bytes_downloaded = 0
         return response
 
