@@ -29,6 +29,7 @@ from bench.common.environment import (
     build,
     disturbance,
     running_server,
+    versions,
 )
 from bench.http import report, rounds
 from bench.loops import part as async_part
@@ -85,7 +86,7 @@ def _pool(server: Server, arguments: argparse.Namespace, descriptors: int) -> No
     seconds = time.monotonic() - begin
     conditions = f"{arguments.effort.rounds} rounds, {os.cpu_count() or 1} cores, {seconds:.0f} s in all; {told()}"
     print(file=sys.stderr)
-    print(pool_report.render(results, f"{conditions}; {report.versions()}"))
+    print(pool_report.render(results, f"{conditions}; {versions(*report.PACKAGES)}"))
     target = BUILD_DIR / "pool.json"
     target.write_text(json.dumps({"conditions": conditions, **results.as_json()}, indent=1))
     print(f"\nAll figures: {target}", file=sys.stderr)

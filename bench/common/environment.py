@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from bench.common.workload import EVENTS, HOST, INTERVAL_US, Peer, server_input
@@ -33,6 +35,17 @@ def worker(module: str, python: str = sys.executable) -> list[str]:
 
 class SetupError(Exception):
     """The benchmark cannot run here; the text says what is missing."""
+
+
+def versions(*packages: str) -> str:
+    """Python's, and of every package that is compared."""
+    known = []
+    for name in packages:
+        try:
+            known.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            known.append(f"{name} not installed")
+    return f"Python {platform.python_version()}, " + ", ".join(known)
 
 
 def build(programs: Iterable[Path]) -> None:

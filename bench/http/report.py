@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterable, Iterator
-from importlib import metadata
 
+from bench.common.environment import versions
 from bench.common.tables import table, verdict
 from bench.http.rounds import CLIENTS, FLOOR, Results, Scenario
 
@@ -15,6 +15,8 @@ OVER_FLOOR = ("httpx_own", "httpx_accelerated", "httpx_pyreqwest", "httpx_stock"
 RAW_RATIO_LIMIT = 1.4
 OVER_FLOOR_LIMIT_US = 45.0
 ACCELERATED_LIMIT = 0.95
+
+PACKAGES = ("httpx", "httpcore", "pycurl", "pyreqwest", "fast-litellm")
 
 NOT_MEASURED = """\
 Not measured here: real networks, latency and loss (all is loopback); dialing, handshakes and resumption (each client is
@@ -26,17 +28,6 @@ system calls parse nothing, pycurl here hands no response headers to Python, and
 them when asked. With 8 threads cross-core the server's one core can be the limit for requests/s: compare CPU there.
 pycurl's wheel brings its own OpenSSL and pyreqwest uses rustls, so the TLS tables compare TLS libraries too. The floor
 has neither TLS nor a socket and stands for both tables of its placement."""
-
-
-def versions() -> str:
-    """Python's, and of every package that is compared."""
-    known = []
-    for name in ("httpx", "httpcore", "pycurl", "pyreqwest", "fast-litellm"):
-        try:
-            known.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            known.append(f"{name} not installed")
-    return f"Python {platform.python_version()}, " + ", ".join(known)
 
 
 def _number(value: float | None, digits: int = 1) -> str:
@@ -157,7 +148,7 @@ def render(results: Results, wanted: list[Scenario], clients: Iterable[str], con
     lines = [
         "## Benchmark: a POST of 300 bytes, answered with 300 bytes of JSON",
         "",
-        f"{conditions}; {versions()}; {platform.system()} {platform.machine()}.",
+        f"{conditions}; {versions(*PACKAGES)}; {platform.system()} {platform.machine()}.",
         "Medians of interleaved rounds, each client in a fresh process each time; the range is that of the rounds.",
         "The server is pinned to core 0; 'same core': the client too, 'cross-core': the client is pinned to core 1.",
         "",

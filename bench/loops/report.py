@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
-from importlib import metadata
 
+from bench.common.environment import versions
 from bench.common.tables import table
 from bench.common.workload import EVENTS, INTERVAL_US
 from bench.loops.figures import (
@@ -30,6 +29,8 @@ from bench.loops.rounds import Group, GroupResults
 from bench.loops.targets import verdicts
 from bench.loops.worker import TENANTS
 
+_PACKAGES = ("httpx", "litellm", "openai", "aiohttp", "pyreqwest", "uvloop", "fast-litellm")
+
 NOT_MEASURED = f"""\
 CPU is that of the client's process, user and system, all threads; the server has the other core. In memory nothing is
 waited for, so the floor's tasks run one after the other; its streams are the same events, in one piece or one by one:
@@ -40,7 +41,7 @@ at one event per {INTERVAL_US / 1000:g} ms on one core, from the server's stamp 
 
 
 def _rows(group: Group, results: GroupResults) -> Iterator[tuple[str, str]]:
-    """The group's clients; those without a single figure are told below the table."""
+    """The group's clients that have a figure. The reasons of the others are printed below the table."""
     for client in group.clients:
         if any(results.of(client.key, work.key) for work in group.works):
             yield client.key, client.title
@@ -140,20 +141,9 @@ def _tables(results: AsyncResults) -> Iterator[tuple[str, Iterator[str], str]]:
             yield title, make(known["keys" if name == "link" else name], own), remark
 
 
-def versions() -> str:
-    """Python's, and of every package that is compared."""
-    known = []
-    for name in ("httpx", "litellm", "openai", "aiohttp", "pyreqwest", "uvloop", "fast-litellm"):
-        try:
-            known.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            known.append(f"{name} not installed")
-    return f"Python {platform.python_version()}, " + ", ".join(known)
-
-
 def render(results: AsyncResults, conditions: str) -> str:
     """The whole part as Markdown."""
-    lines = ["## Benchmark: asynchronous clients", "", f"{conditions}; {versions()}.", ""]
+    lines = ["## Benchmark: asynchronous clients", "", f"{conditions}; {versions(*_PACKAGES)}.", ""]
     lines += ["Medians of interleaved rounds; each client in a process of its own, the server on core 0.", ""]
     for title, rows, remark in _tables(results):
         lines += [f"### {title}", "", *rows, ""]
