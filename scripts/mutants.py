@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -24,6 +23,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from command import CannotRun, only_run
 
 ROOT = Path(__file__).resolve().parents[1]
 PATCHES = ROOT / "tests" / "mutants"
@@ -46,10 +47,6 @@ OF_TEMPLATES = ("fastpool_sync_tests", "fastpool_model_tests")
 
 KILLED, SURVIVED, HUNG = "killed", "SURVIVED", "HUNG"
 NOT_APPLIED, NOT_BUILT, BAD_TEST = "DOES NOT APPLY", "DOES NOT BUILD", "TEST UNUSABLE"
-
-
-class CannotRun(Exception):
-    """Nothing can be tried; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -321,13 +318,8 @@ def main() -> int:
             for mutant in mutants:
                 print(f"{mutant.name}\n    {mutant.invariant}\n    {mutant.killed_by}")
             return 0
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        lock = (FOLDER / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun("another `make mutants` runs in this checkout") from None
-        try_all(mutants, outcomes)
+        with only_run(FOLDER, "make mutants"):
+            try_all(mutants, outcomes)
     except CannotRun as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

@@ -11,7 +11,6 @@ table and ends with 1 if something failed or a compiler warned. Logs are in buil
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import re
 import signal
@@ -20,7 +19,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from root_systems import FOLDER, CannotRun, RootSystem, check_machine, copy_source
+from command import CannotRun, only_run
+from root_systems import FOLDER, RootSystem, check_machine, copy_source
 
 LOGS = FOLDER / "logs"
 PACKAGES = ("libboost-dev", "python3", "python3-dev", "python3-venv", "ca-certificates")
@@ -212,19 +212,15 @@ def main() -> int:
     try:
         plan = chosen(arguments.names)
         check_machine()
-        LOGS.mkdir(parents=True, exist_ok=True)
-        lock = (FOLDER / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun("another `make platforms` runs in this checkout") from None
-        copy_source()
-        for suite, compilers in plan.items():
-            print(f"== {RELEASES[suite].name}: root file system", flush=True)
-            prepare(suite, arguments.upgrade)
-            for compiler in compilers:
-                print(f"== {RELEASES[suite].name}: {compiler}", flush=True)
-                outcomes.append(Trial(suite, compiler).run())
+        with only_run(FOLDER, "make platforms"):
+            LOGS.mkdir(exist_ok=True)
+            copy_source()
+            for suite, compilers in plan.items():
+                print(f"== {RELEASES[suite].name}: root file system", flush=True)
+                prepare(suite, arguments.upgrade)
+                for compiler in compilers:
+                    print(f"== {RELEASES[suite].name}: {compiler}", flush=True)
+                    outcomes.append(Trial(suite, compiler).run())
     except CannotRun as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from command import CannotRun
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "platforms"
 SOURCE = FOLDER / "source"
@@ -39,10 +41,6 @@ Acquire::Check-Valid-Until "false";
 """
 #: Packages' daemons are not started.
 POLICY = "#!/bin/sh\nexit 101\n"
-
-
-class CannotRun(RuntimeError):
-    """Something is missing; says what to do."""
 
 
 def check_machine() -> None:

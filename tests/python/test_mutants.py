@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 from pathlib import Path
@@ -10,14 +9,15 @@ from types import ModuleType
 
 import pytest
 
+from support.scripts import script
+
 ROOT = Path(__file__).resolve().parents[2]
 PATCHES = sorted((ROOT / "tests" / "mutants").glob("*.patch"))
 
 
 @pytest.fixture
-def mutants(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    return importlib.import_module("mutants")
+def mutants() -> ModuleType:
+    return script("mutants")
 
 
 def test_there_are_as_many_as_are_promised() -> None:

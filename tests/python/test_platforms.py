@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from support.scripts import script
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def platforms(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    return importlib.import_module("platforms")
+def platforms() -> ModuleType:
+    return script("platforms")
 
 
 def test_every_compiler_that_the_readme_names_is_tried(platforms: ModuleType) -> None:

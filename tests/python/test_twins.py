@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "twins.py"
+from support.scripts import script
 
 
 def _tree(source: str) -> str:
@@ -21,16 +19,7 @@ def _tree(source: str) -> str:
     return ast.dump(tree)
 
 
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("twins", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-twins = _load()
+twins = script("twins")
 
 
 @pytest.mark.parametrize(("source", "twin"), twins.TWINS.items(), ids=[path.name for path in twins.TWINS])

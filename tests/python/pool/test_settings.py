@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -16,6 +15,7 @@ import pytest
 from fast_litellm import SimpleConnectionPool, _core, config, pool_settings
 from fast_litellm.pool_settings import POOL_SETTINGS, PoolSetting
 from peers.scripted import ScriptedServer, serve_ok
+from support.scripts import script
 
 Serve = Callable[..., ScriptedServer]
 NewPool = Callable[..., SimpleConnectionPool]
@@ -74,16 +74,10 @@ def test_the_types_of_the_stub_are_those_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("page", ["configuration.md", "pool.md"])
-def test_the_documented_tables_are_written_from_the_table(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import document_settings
-
-    try:
-        assert document_settings.written(page) == (ROOT / "docs" / page).read_text(), (
-            "run .venv/bin/python scripts/document_settings.py"
-        )
-    finally:
-        del sys.modules["document_settings"]
+def test_the_documented_tables_are_written_from_the_table(page: str) -> None:
+    assert script("document_settings").written(page) == (ROOT / "docs" / page).read_text(), (
+        "run .venv/bin/python scripts/document_settings.py"
+    )
 
 
 @each_maker
