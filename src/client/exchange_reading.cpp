@@ -1,6 +1,9 @@
 // The steps of an exchange that read its response; see the table in exchange_steps.cpp.
 
-#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "client/exchange.h"
 #include "client/receive_buffer.h"

@@ -1,5 +1,8 @@
 // The steps of an exchange that failed and may begin again; see the table in exchange_steps.cpp and retry.h.
 
+#include <optional>
+#include <utility>
+
 #include "client/exchange.h"
 
 namespace fastpool::client {

@@ -71,7 +71,7 @@ void EventLoop::close() {
   }
 }
 
-// ---- registrations -----------------------------------------------------------------------------------------------------------
+// ---- registrations --------------------------------------------------------------------------------------------------
 
 EventLoop::Registration* EventLoop::registration_of(connection::Connection& connection) {
   if (auto* const registration = static_cast<Registration*>(connection.loop_registration());

@@ -120,11 +120,14 @@ class LeaseLimit {
   void give_back_locked() noexcept {
     if (places_.give()) serve_locked();
   }
+  static void give_place(Queued& first) noexcept {
+    first.waiting = false;
+    first.served = true;
+  }
   void join_locked(Queued& queued) noexcept {
     queued.waiting = true;
     places_.join(queued, [&](Queued& first) {
-      first.waiting = false;
-      first.served = true;
+      give_place(first);
       if (&first != &queued) first.waker->wake();  // else it is polling
     });
   }
@@ -134,8 +137,7 @@ class LeaseLimit {
   }
   void serve_locked() noexcept {
     places_.serve([](Queued& first) {
-      first.waiting = false;
-      first.served = true;
+      give_place(first);
       first.waker->wake();
     });
   }

@@ -82,8 +82,8 @@ void Pool::relieve_starving() {
   total_limit_.relieve(Relief{*this});
 }
 
-// Whether the first whom the total limit holds up came before the first who waits at this endpoint: then a connection that
-// comes back here is closed in favour of that one.
+// Returns whether the first waiter of the first starving endpoint came before the first waiter of this endpoint. A connection
+// that is returned here is then closed in its favour.
 bool Pool::yields_to_starving(Endpoint& endpoint) {
   const auto waits_since = [](Endpoint& there) {
     std::lock_guard lock(there.mutex);

@@ -259,7 +259,7 @@ TEST(Client, a_body_until_close_is_whole_only_with_the_goodbye_of_tls) {
     if (goodbye) {
       EXPECT_EQ(response->body, "all of it");
     } else {
-      EXPECT_EQ(response.error().code, ErrorCode::read_failed) << "somebody in between may have cut it off";
+      EXPECT_EQ(response.error().code, ErrorCode::read_failed) << "an attacker on the way may have cut it off";
     }
   }
 }

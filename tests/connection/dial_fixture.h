@@ -37,7 +37,7 @@ inline net::AddressList ips(std::initializer_list<const char*> texts) {
   return addresses;
 }
 
-/// Keeps what a dial asked for and brings it real readiness, with the test's own time.
+/// Records what a dial asked for and delivers real readiness, with a time that the test sets.
 class Host final : public DialHost {
  public:
   void resolve(const std::string& host, Duration max_age) override {

@@ -137,7 +137,7 @@ TEST_F(TlsDialTest, a_peer_that_hangs_up_in_the_handshake_is_a_tls_error) {
   EXPECT_FALSE(result.error().final);
 }
 
-/// Makes plain channels, and notes for whom.
+/// Makes plain channels, and records the server names that they are for.
 class NotingFactory final : public net::ChannelFactory {
  public:
   std::unique_ptr<net::Channel> wrap(net::Descriptor socket, const std::string& server_name) const override {
@@ -161,7 +161,7 @@ TEST(DialTest, an_engine_that_the_profile_brings_gets_each_connected_socket_that
     host.pump(dial, kNow);
     const Result<Dialed> result = dial.take_result();
     ASSERT_TRUE(result.ok()) << result.error().detail;
-    EXPECT_FALSE(result->tls) << "nobody has shaken hands yet";
+    EXPECT_FALSE(result->tls) << "no handshake has begun";
     EXPECT_EQ(::fcntl(result->channel->descriptor(), F_GETFL) & O_NONBLOCK, 0);
   };
   dialed(Scheme::https, "");

@@ -1,4 +1,4 @@
-// Dials whose callers have left: when they end, and for whom they make room.
+// Dials whose callers have left: when such a dial ends, and which callers get its room.
 
 #include "pool/pool_fixture.h"
 
