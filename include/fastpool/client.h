@@ -6,10 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include <fastpool/error.h>
 #include <fastpool/headers.h>
 #include <fastpool/interrupt.h>
 #include <fastpool/profile.h>
+#include <fastpool/result.h>
 #include <fastpool/settings.h>
 #include <fastpool/stats.h>
 #include <fastpool/timeouts.h>

@@ -1,17 +1,17 @@
 #pragma once
 
 /// \file
-/// The one closed set of errors, and Result<T>, which carries either a value or an Error. Nothing in this library throws
-/// on the way of a request, not even for want of memory: exceptions begin at the borders of other languages.
+/// The one closed set of errors. Nothing in this library throws on the way of a request, not even for want of memory:
+/// exceptions begin at the borders of other languages. What can fail returns a Result (result.h).
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace fastpool {
 
@@ -45,6 +45,11 @@ enum class Phase : std::uint8_t { none, acquire, resolve, connect, tls_handshake
 [[nodiscard]] std::string_view to_string(ErrorCode code) noexcept;
 [[nodiscard]] std::string_view to_string(Phase phase) noexcept;
 
+/// The category of the std::error_code that an ErrorCode becomes; its name is "fastpool". Timeouts compare equal to
+/// std::errc::timed_out, and so on, where the standard has a condition for them.
+[[nodiscard]] const std::error_category& error_category() noexcept;
+[[nodiscard]] std::error_code make_error_code(ErrorCode code) noexcept;
+
 struct Error {
   ErrorCode code = ErrorCode::invalid_argument;
   Phase phase = Phase::none;
@@ -64,49 +69,10 @@ struct Error {
     error.detail = std::move(detail);
     return error;
   }
-};
-
-/// A value or an Error. Check before use: value() on an error, or error() on a value, is undefined.
-template <typename T>
-class [[nodiscard]] Result {
- public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
-
-  [[nodiscard]] bool ok() const noexcept { return state_.index() == 0; }
-  explicit operator bool() const noexcept { return ok(); }
-
-  [[nodiscard]] T& value() & noexcept { return *std::get_if<0>(&state_); }
-  [[nodiscard]] const T& value() const& noexcept { return *std::get_if<0>(&state_); }
-  [[nodiscard]] T&& value() && noexcept { return std::move(*std::get_if<0>(&state_)); }
-  [[nodiscard]] Error& error() & noexcept { return *std::get_if<1>(&state_); }
-  [[nodiscard]] const Error& error() const& noexcept { return *std::get_if<1>(&state_); }
-  [[nodiscard]] Error&& error() && noexcept { return std::move(*std::get_if<1>(&state_)); }
-
-  T* operator->() noexcept { return std::get_if<0>(&state_); }
-  const T* operator->() const noexcept { return std::get_if<0>(&state_); }
-  T& operator*() & noexcept { return value(); }
-  const T& operator*() const& noexcept { return value(); }
-
- private:
-  std::variant<T, Error> state_;
-};
-
-/// Success without a value, or an Error.
-template <>
-class [[nodiscard]] Result<void> {
- public:
-  Result() = default;
-  Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
-
-  [[nodiscard]] bool ok() const noexcept { return !error_.has_value(); }
-  explicit operator bool() const noexcept { return ok(); }
-  [[nodiscard]] Error& error() & noexcept { return *error_; }               // NOLINT(bugprone-unchecked-*): if !ok()
-  [[nodiscard]] const Error& error() const& noexcept { return *error_; }    // NOLINT(bugprone-unchecked-*): if !ok()
-  [[nodiscard]] Error&& error() && noexcept { return std::move(*error_); }  // NOLINT(bugprone-unchecked-*): if !ok()
-
- private:
-  std::optional<Error> error_;
+  [[nodiscard]] std::error_code error_code() const noexcept { return make_error_code(code); }
 };
 
 }  // namespace fastpool
+
+template <>
+struct std::is_error_code_enum<fastpool::ErrorCode> : std::true_type {};

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 
 namespace fastpool {
 

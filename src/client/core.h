@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>
 #include <fastpool/settings.h>

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/headers.h>
 #include <fastpool/interrupt.h>
 #include <fastpool/timeouts.h>

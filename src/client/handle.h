@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/origin.h>
 
 #include "client/core.h"

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/profile.h>
 
 #include "tls/context.h"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>
 #include <fastpool/timeouts.h>

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "connection/connection.h"

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "connection/connection.h"

@@ -7,7 +7,7 @@
 #include <span>
 #include <utility>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "driver/driver.h"

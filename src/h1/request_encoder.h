@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/headers.h>
 
 namespace fastpool::h1 {

@@ -1,6 +1,70 @@
 #include <fastpool/error.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <fastpool/result.h>
+
 namespace fastpool {
+namespace {
+
+// An error_code of value 0 is success, so the first ErrorCode is 1 there.
+int value_of(ErrorCode code) noexcept {
+  return static_cast<int>(code) + 1;
+}
+ErrorCode code_of(int value) noexcept {
+  return static_cast<ErrorCode>(value - 1);
+}
+
+class Category final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "fastpool"; }
+  [[nodiscard]] std::string message(int code) const override { return std::string(to_string(code_of(code))); }
+  [[nodiscard]] std::error_condition default_error_condition(int code) const noexcept override {
+    switch (code_of(code)) {
+      case ErrorCode::invalid_argument:
+        return std::errc::invalid_argument;
+      case ErrorCode::unsupported:
+        return std::errc::not_supported;
+      case ErrorCode::pool_timeout:
+      case ErrorCode::connect_timeout:
+      case ErrorCode::write_timeout:
+      case ErrorCode::read_timeout:
+        return std::errc::timed_out;
+      case ErrorCode::local_protocol:
+      case ErrorCode::remote_protocol:
+        return std::errc::protocol_error;
+      case ErrorCode::interrupted:
+        return std::errc::interrupted;
+      case ErrorCode::out_of_memory:
+        return std::errc::not_enough_memory;
+      default:
+        return {code, *this};
+    }
+  }
+};
+
+}  // namespace
+
+const std::error_category& error_category() noexcept {
+  static const Category category;
+  return category;
+}
+
+std::error_code make_error_code(ErrorCode code) noexcept {
+  return {value_of(code), error_category()};
+}
+
+void detail::abort_on_misused_result(const Error* error) noexcept {
+  if (error == nullptr) {
+    std::fputs("fastpool: the error of a Result that holds a value was taken\n", stderr);
+  } else {
+    std::fprintf(stderr, "fastpool: the value of a Result that holds an error was taken: %s: %s\n",
+                 std::string(to_string(error->code)).c_str(), error->detail.c_str());
+  }
+  std::abort();
+}
 
 std::string_view to_string(ErrorCode code) noexcept {
   switch (code) {

@@ -34,12 +34,20 @@ Header HeaderList::operator[](std::size_t index) const noexcept {
   return {{first, entry.name_size}, {first + entry.name_size, entry.value_size}};
 }
 
+std::size_t HeaderList::next_of(std::string_view name, std::size_t index) const noexcept {
+  while (index < entries_.size() && !equals_ignoring_case((*this)[index].name, name))
+    ++index;
+  return index;
+}
+
+std::optional<std::string_view> HeaderList::get(std::string_view name) const noexcept {
+  const std::size_t index = next_of(name, 0);
+  if (index == entries_.size()) return std::nullopt;
+  return (*this)[index].value;
+}
+
 std::string_view HeaderList::find(std::string_view name) const noexcept {
-  for (std::size_t index = 0; index < entries_.size(); ++index) {
-    const Header header = (*this)[index];
-    if (equals_ignoring_case(header.name, name)) return header.value;
-  }
-  return {};
+  return get(name).value_or(std::string_view());
 }
 
 bool equals_ignoring_case(std::string_view left, std::string_view right) noexcept {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "net/socket_address.h"

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/interrupt.h>
 #include <fastpool/timeouts.h>
 

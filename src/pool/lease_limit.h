@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "pool/decisions.h"

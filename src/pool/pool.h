@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/interrupt.h>
 #include <fastpool/settings.h>
 #include <fastpool/stats.h>

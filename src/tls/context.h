@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/profile.h>
 
 #include "net/channel.h"

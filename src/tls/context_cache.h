@@ -4,7 +4,7 @@
 #include <mutex>
 #include <vector>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/profile.h>
 
 #include "tls/context.h"

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include <fastpool/error.h>
+#include <fastpool/result.h>
 #include <fastpool/profile.h>
 
 namespace fastpool::tls {

@@ -1,4 +1,5 @@
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 
 #include <gtest/gtest.h>
 

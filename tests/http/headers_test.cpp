@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
+#include <ranges>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace fastpool {
 namespace {
@@ -28,6 +33,46 @@ TEST(AHeaderList, FindsTheFirstValueWithoutCase) {
   EXPECT_EQ(headers.find("accept"), "one");
   EXPECT_EQ(headers.find("accep"), "");
   EXPECT_EQ(headers.find(""), "");
+}
+
+TEST(AHeaderList, IsARangeOfHeaders) {
+  static_assert(std::ranges::random_access_range<const HeaderList>);
+  static_assert(std::ranges::sized_range<const HeaderList>);
+  HeaderList headers;
+  EXPECT_EQ(headers.begin(), headers.end());
+  headers.add("A", "1");
+  headers.add("B", "2");
+  headers.add("C", "3");
+  std::string text;
+  for (const auto& [name, value] : headers)
+    text.append(name).append(value);
+  EXPECT_EQ(text, "A1B2C3");
+  EXPECT_EQ(headers.begin()[2].value, "3");
+  EXPECT_EQ((headers.end() - 1)[0].name, "C");
+  EXPECT_EQ(headers.end() - headers.begin(), 3);
+  EXPECT_TRUE(std::ranges::any_of(headers, [](const Header& header) { return header.name == "B"; }));
+}
+
+TEST(AHeaderList, TellsAnEmptyValueFromNone) {
+  HeaderList headers;
+  headers.add("X-Empty", "");
+  EXPECT_EQ(headers.get("x-empty"), "");
+  EXPECT_TRUE(headers.contains("X-EMPTY"));
+  EXPECT_EQ(headers.get("x-other"), std::nullopt);
+  EXPECT_FALSE(headers.contains("x-other"));
+}
+
+TEST(AHeaderList, GivesEveryValueOfAName) {
+  static_assert(std::ranges::forward_range<HeaderList::Values>);
+  HeaderList headers;
+  headers.add("Set-Cookie", "a=1");
+  headers.add("Date", "today");
+  headers.add("set-cookie", "b=2");
+  std::vector<std::string_view> cookies;
+  for (const std::string_view cookie : headers.all("SET-COOKIE"))
+    cookies.push_back(cookie);
+  EXPECT_EQ(cookies, (std::vector<std::string_view>{"a=1", "b=2"}));
+  EXPECT_TRUE(headers.all("x-other").empty());
 }
 
 TEST(AHeaderList, IsEmptyAfterClearAndCanBeFilledAgain) {

@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 
 #include <fastpool/error.h>
+#include <fastpool/result.h>
 
 #include "bindings/interpreter/gil.h"
 
