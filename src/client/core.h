@@ -8,9 +8,9 @@
 #include <utility>
 
 #include <fastpool/error.h>
-#include <fastpool/result.h>
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>
+#include <fastpool/result.h>
 #include <fastpool/settings.h>
 
 #include "client/profiles.h"

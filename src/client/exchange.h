@@ -11,9 +11,9 @@
 #include <vector>
 
 #include <fastpool/error.h>
-#include <fastpool/result.h>
 #include <fastpool/headers.h>
 #include <fastpool/interrupt.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "client/core.h"

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <fastpool/result.h>
 #include <fastpool/origin.h>
+#include <fastpool/result.h>
 
 #include "client/core.h"
 #include "pool/endpoint_hold.h"

@@ -5,8 +5,8 @@
 #include <mutex>
 #include <unordered_map>
 
-#include <fastpool/result.h>
 #include <fastpool/profile.h>
+#include <fastpool/result.h>
 
 #include "tls/context.h"
 #include "tls/context_cache.h"

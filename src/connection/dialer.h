@@ -8,9 +8,9 @@
 #include <vector>
 
 #include <fastpool/error.h>
-#include <fastpool/result.h>
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "connection/race.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include <fastpool/result.h>
 #include <fastpool/headers.h>
+#include <fastpool/result.h>
 
 namespace fastpool::h1 {
 

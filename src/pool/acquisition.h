@@ -4,8 +4,8 @@
 #include <optional>
 
 #include <fastpool/error.h>
-#include <fastpool/result.h>
 #include <fastpool/interrupt.h>
+#include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "pool/endpoint.h"

@@ -75,7 +75,9 @@ class Lease {
   /// Dialed for this lease and never used before: its failure is no stale connection's.
   [[nodiscard]] bool fresh() const noexcept { return fresh_; }
   /// Gives it back. Idempotent. \param keep what its holder may leave idle; \see Pool::release.
-  void release(Reuse reuse, KeepAliveLimit* keep = nullptr) noexcept;
+  void release(Reuse reuse, KeepAliveLimit* keep = nullptr) noexcept {
+    if (pool_ != nullptr) give(*std::exchange(pool_, nullptr), ref_, reuse, keep);
+  }
   /// Forgets it without giving it back (its id lives on elsewhere, or its process is the parent's).
   LeaseRef detach() noexcept {
     pool_ = nullptr;
@@ -83,6 +85,9 @@ class Lease {
   }
 
  private:
+  /// Pool::release(), which is not declared yet.
+  static void give(Pool& pool, LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
+
   Pool* pool_ = nullptr;
   LeaseRef ref_;
   bool fresh_ = false;

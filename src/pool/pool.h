@@ -12,8 +12,8 @@
 #include <vector>
 
 #include <fastpool/error.h>
-#include <fastpool/result.h>
 #include <fastpool/interrupt.h>
+#include <fastpool/result.h>
 #include <fastpool/settings.h>
 #include <fastpool/stats.h>
 

@@ -8,8 +8,8 @@
 
 namespace fastpool::pool {
 
-void Lease::release(Reuse reuse, KeepAliveLimit* keep) noexcept {
-  if (pool_ != nullptr) std::exchange(pool_, nullptr)->release(ref_, reuse, keep);
+void Lease::give(Pool& pool, LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  pool.release(ref, reuse, keep);
 }
 
 bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {

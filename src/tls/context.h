@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include <fastpool/result.h>
 #include <fastpool/profile.h>
+#include <fastpool/result.h>
 
 #include "net/channel.h"
 #include "net/descriptor.h"

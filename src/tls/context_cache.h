@@ -4,8 +4,8 @@
 #include <mutex>
 #include <vector>
 
-#include <fastpool/result.h>
 #include <fastpool/profile.h>
+#include <fastpool/result.h>
 
 #include "tls/context.h"
 

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include <fastpool/result.h>
 #include <fastpool/profile.h>
+#include <fastpool/result.h>
 
 namespace fastpool::tls {
 
