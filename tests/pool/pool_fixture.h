@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// A pool whose clock and dialer belong to the test. No test waits for time to pass: it sets the clock.
+/// A pool whose clock and dialer the test controls. No test waits for time to pass: it sets the clock.
 
 #include <algorithm>
 #include <atomic>
@@ -30,8 +30,8 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-/// Time as the test says. It stands long before the system's clock, so that a waiter with a deadline never sleeps: it looks
-/// at this clock again and again.
+/// A clock that the test sets. Its time is long before the system's time, so that a waiter with a deadline never sleeps, and
+/// reads this clock again and again.
 class FakeClock final : public PoolClock {
  public:
   [[nodiscard]] TimePoint now() const noexcept override { return TimePoint(Duration(nanos_.load())); }
@@ -42,14 +42,14 @@ class FakeClock final : public PoolClock {
   std::atomic<Duration::rep> nanos_{-std::chrono::duration_cast<Duration>(hours(10'000)).count()};
 };
 
-/// What a test knows of one connection; outlives it.
+/// The state of one connection that a test sees; outlives the connection.
 struct Record {
   int number = 0;  ///< in the order of completed dials, from 1
   std::atomic<bool> alive{true};
   std::atomic<bool> closed{false};
   std::atomic<bool> interrupted{false};
   std::atomic<bool> goodbye{false};
-  std::function<void()> during_check{};  ///< called by the look at checkout, if it is set
+  std::function<void()> during_check{};  ///< called by the liveness check, if it is set
   std::atomic<std::uint64_t> token{0};
 };
 
@@ -70,7 +70,7 @@ class FakeConnection final : public Pooled {
   const std::shared_ptr<Record> record_;
 };
 
-/// Notes every dial and ends it when the test says so.
+/// Records every dial. The test ends them.
 class ScriptedDialer final : public Dialer {
  public:
   struct Request {
@@ -89,7 +89,7 @@ class ScriptedDialer final : public Dialer {
     const std::lock_guard lock(mutex_);
     hurried_.push_back(&slot);
   }
-  /// Whether the pool asked that the dial of that slot end soon.
+  /// Returns whether the pool asked to end the dial of that slot early.
   [[nodiscard]] bool hurried(const Slot* slot) const {
     const std::lock_guard lock(mutex_);
     return std::find(hurried_.begin(), hurried_.end(), slot) != hurried_.end();
@@ -106,7 +106,7 @@ class ScriptedDialer final : public Dialer {
     const std::lock_guard lock(mutex_);
     return under_way_.at(which);
   }
-  /// Takes a dial out, the oldest unless told otherwise.
+  /// Removes and returns a dial, by default the oldest.
   Request take(std::size_t which = 0) {
     const std::lock_guard lock(mutex_);
     const Request request = under_way_.at(which);
@@ -149,7 +149,7 @@ inline std::string describe(const EndpointStats& stats) {
   return text.empty() ? "empty" : text;
 }
 
-/// A caller in a thread of its own. If the test ends while it waits, the pool is closed.
+/// A caller in a thread of its own. Its destructor closes the pool if the caller still waits.
 template <typename T>
 class Caller {
  public:
@@ -174,7 +174,7 @@ class Caller {
   std::future<T> result_;
 };
 
-/// An Interrupt that says whether its caller has got as far as waiting, and can stop it.
+/// An Interrupt that counts its calls, which shows that the caller waits, and that can stop the caller.
 struct Looks {
   std::atomic<int> count{0};
   std::atomic<bool> stop{false};
@@ -195,7 +195,7 @@ class PoolTest : public ::testing::Test {
     holds_.clear();
     pool_->close();
     while (dialer_.under_way() != 0)
-      refuse_dial(Error::make(ErrorCode::pool_closed, Phase::connect, "the test ends"));
+      refuse_dial(Error::make(ErrorCode::pool_closed, Phase::connect, "the test has ended"));
     EXPECT_EQ(pool_->stats().all.total_connections, 0U) << "a slot leaked: " << describe();
     for (const auto& record : records_)
       EXPECT_TRUE(record->closed) << "connection " << record->number << " was not closed";
@@ -225,7 +225,7 @@ class PoolTest : public ::testing::Test {
     return result;
   }
 
-  /// Ends the oldest dial under way (or that one) with a connection.
+  /// Ends a dial under way, by default the oldest, with a connection.
   Record& complete_dial(std::size_t which = 0) {
     EXPECT_TRUE(eventually([&] { return dialer_.under_way() > which; }));
     const auto dial = dialer_.take(which);
@@ -245,7 +245,7 @@ class PoolTest : public ::testing::Test {
     return error;
   }
 
-  /// Starts a caller and returns once it waits (and all that its coming set off is done) or has what it wants.
+  /// Starts a caller. Returns once it waits, with its dials begun, or has its result.
   [[nodiscard]] Caller<Result<Lease>> start_acquire(Endpoint& endpoint, const AcquireOptions& options = {}) {
     return start<Result<Lease>>(options,
                                 [this, &endpoint](const AcquireOptions& o) { return pool_->acquire(endpoint, o); });
@@ -262,7 +262,7 @@ class PoolTest : public ::testing::Test {
     return start<Result<std::uint32_t>>(
         options, [this, &endpoint, count](const AcquireOptions& o) { return pool_->warm(endpoint, count, o); });
   }
-  /// A lease on a new connection, dialed.
+  /// Returns a lease on a new connection, which it dials.
   [[nodiscard]] Lease dialed(Endpoint& endpoint) {
     auto caller = start_acquire(endpoint);
     (void)complete_dial(dialer_.under_way() - 1);
@@ -270,13 +270,13 @@ class PoolTest : public ::testing::Test {
     EXPECT_TRUE(acquired.ok());
     return std::move(acquired).value();
   }
-  /// A lease that is there at once.
+  /// Returns a lease on an idle connection. The test fails if the caller would have to wait.
   [[nodiscard]] Lease idle(Endpoint& endpoint) {
     auto acquired = pool_->acquire(endpoint, patience(seconds(0)));
     EXPECT_TRUE(acquired.ok());
     return acquired ? std::move(acquired).value() : Lease();
   }
-  /// That many idle connections.
+  /// Dials that many connections and parks them.
   void park(Endpoint& endpoint, int count) {
     std::vector<Lease> leases;
     for (int i = 0; i < count; ++i)
@@ -328,13 +328,13 @@ class PoolTest : public ::testing::Test {
 /// An endpoint whose dials fail.
 class FailingEndpointTest : public PoolTest {
  protected:
-  /// One caller whose dial fails.
+  /// Starts one caller and fails its dial.
   void fail_once(Endpoint& endpoint, const Error& error = refusal()) {
     auto caller = start_acquire(endpoint);
     refuse_dial(error);
     EXPECT_FALSE(caller.get().ok());
   }
-  /// As many dials fail as may begin at once: from now on they are paced.
+  /// Fails as many dials as may begin at once: later dials are paced.
   void use_up_the_burst(Endpoint& endpoint) {
     for (int i = 0; i <= dead_burst; ++i)
       fail_once(endpoint);

@@ -1,4 +1,5 @@
-// A fork and those inside the gate: one waits for the other, whichever comes second. The handlers are called as a fork would.
+// A fork and the threads inside the gate: the fork waits for them, or they wait for the fork. The tests call the handlers as
+// fork() does.
 
 #include "sync/fork_gate.h"
 
@@ -22,7 +23,7 @@ void wait_for_a_fork() {
     std::this_thread::yield();
 }
 
-TEST(ForkGate, a_fork_waits_for_who_is_inside) {
+TEST(ForkGate, a_fork_waits_for_the_threads_inside) {
   std::atomic<bool> came{false};
   std::atomic<bool> left{false};
   std::thread visitor([&] {
@@ -39,7 +40,7 @@ TEST(ForkGate, a_fork_waits_for_who_is_inside) {
   visitor.join();
 }
 
-TEST(ForkGate, who_comes_during_a_fork_waits_until_it_is_over) {
+TEST(ForkGate, a_thread_that_enters_during_a_fork_waits_until_it_is_over) {
   std::atomic<int> coming{0};
   std::atomic<bool> over{false};
   ForkGate::before_fork();
@@ -61,7 +62,7 @@ TEST(ForkGate, who_comes_during_a_fork_waits_until_it_is_over) {
     visitor.join();
 }
 
-TEST(ForkGate, a_recess_holds_up_no_fork_and_ends_after_it) {
+TEST(ForkGate, a_recess_does_not_delay_a_fork_and_ends_after_it) {
   std::atomic<bool> waits{false};
   std::atomic<bool> under_way{false};
   std::atomic<bool> over{false};
@@ -84,7 +85,7 @@ TEST(ForkGate, a_recess_holds_up_no_fork_and_ends_after_it) {
   visitor.join();
 }
 
-TEST(ForkGate, is_inside_again_after_a_recess) {
+TEST(ForkGate, a_thread_is_inside_again_after_a_recess) {
   std::atomic<bool> came{false};
   std::atomic<bool> left{false};
   std::thread visitor([&] {
@@ -107,7 +108,7 @@ TEST(ForkGate, is_inside_again_after_a_recess) {
   visitor.join();
 }
 
-TEST(ForkGate, who_forks_inside_does_not_wait_for_himself) {
+TEST(ForkGate, a_thread_that_forks_inside_does_not_wait_for_itself) {
   const ForkGate::Section section;
   ForkGate::before_fork();
   {
@@ -117,7 +118,7 @@ TEST(ForkGate, who_forks_inside_does_not_wait_for_himself) {
   EXPECT_FALSE(ForkGate::fork_wanted());
 }
 
-TEST(ForkGate, who_forks_outside_may_come_in_meanwhile) {
+TEST(ForkGate, a_thread_that_forks_outside_may_enter_during_its_fork) {
   ForkGate::before_fork();
   {
     const ForkGate::Section of_another_handler;
@@ -125,7 +126,7 @@ TEST(ForkGate, who_forks_outside_may_come_in_meanwhile) {
   ForkGate::in_parent();
 }
 
-TEST(ForkGate, two_forks_at_once_wait_for_the_same) {
+TEST(ForkGate, two_forks_at_once_wait_for_the_same_thread) {
   std::atomic<bool> came{false};
   std::atomic<bool> left{false};
   std::thread visitor([&] {
@@ -148,7 +149,7 @@ TEST(ForkGate, two_forks_at_once_wait_for_the_same) {
   EXPECT_FALSE(ForkGate::fork_wanted());
 }
 
-TEST(ForkGate, in_the_child_nobody_else_is_inside) {
+TEST(ForkGate, in_the_child_no_other_thread_is_inside) {
   std::atomic<bool> came{false};
   std::atomic<bool> forked{false};
   std::thread visitor([&] {
@@ -159,7 +160,7 @@ TEST(ForkGate, in_the_child_nobody_else_is_inside) {
   });
   while (!came)
     std::this_thread::yield();
-  const pid_t child = ::fork();  // with no handler: as if a fork had lost its patience
+  const pid_t child = ::fork();  // without the handler, like a fork whose wait for the gate timed out
   if (child == 0) {
     ::alarm(20);
     ForkGate::in_child();
