@@ -70,7 +70,7 @@ TEST_F(SteppedAcquisition, wakes_an_event_loop_through_its_descriptor_when_a_con
   EXPECT_TRUE(loop.wait(events, Duration{}).empty());
 
   std::thread other([&] { held.release(Reuse::yes()); });
-  EXPECT_EQ(loop.wait(events, std::nullopt).size(), 1U);
+  EXPECT_EQ(loop.wait(events, support::wait_limit).size(), 1U) << support::waited_in_vain("the descriptor is readable");
   other.join();
   EXPECT_TRUE(waker_.woken());
   EXPECT_EQ(number(taken(*one)), 1);

@@ -161,7 +161,7 @@ TEST_F(BackOff, a_caller_that_tries_again_waits_longer_before_each_try) {
     auto caller = start_acquire(*a_, options);
     clock_.advance(full / 2 - Duration(1));
     const int looked = looks.count;
-    EXPECT_TRUE(eventually([&] { return looks.count > looked + 1; }));
+    EXPECT_TRUE(eventually("the caller polls again", [&] { return looks.count > looked + 1; }));
     EXPECT_EQ(describe(), "empty") << "the waiting caller holds no place";
     clock_.advance(full / 2 + Duration(1));
     refuse_dial(refusal());

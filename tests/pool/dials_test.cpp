@@ -135,7 +135,7 @@ TEST_F(Dials, begin_again_for_a_lease_that_shared_one_when_a_descriptor_is_freed
   clock_.advance(milliseconds(6));
   refuse_dial(no_descriptor());
   EXPECT_TRUE(records_.back()->closed);
-  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  ASSERT_TRUE(dials_begin(1));
   complete_dial();
   EXPECT_TRUE(connecting.get().ok());
   EXPECT_TRUE(pool_->release(*bare, Reuse::no()));

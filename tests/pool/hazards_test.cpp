@@ -149,8 +149,8 @@ TEST_F(Hazards, a_drain_waits_for_a_caller_that_was_handed_a_dead_connection) {
   auto queued = waiting(*a_);
   records_[0]->alive = false;
   held.release(Reuse::yes());
-  Caller<Result<bool>> drain(*pool_, [this] { return pool_->drain(std::nullopt, {}); });
-  EXPECT_TRUE(eventually([&] { return pool_->refusing(); }));
+  Caller<Result<bool>> drain(*pool_, "drain()", [this] { return pool_->drain(std::nullopt, {}); });
+  EXPECT_TRUE(eventually("the drain refuses new callers", [&] { return pool_->refusing(); }));
   EXPECT_FALSE(queued->poll());
   complete_dial();
   auto served = queued->poll();

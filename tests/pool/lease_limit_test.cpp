@@ -11,6 +11,7 @@
 
 #include "pool/lease_limit.h"
 #include "pool/pool.h"
+#include "support/waiting.h"
 
 namespace fastpool::pool {
 namespace {
@@ -36,11 +37,11 @@ class LeaseLimitTest : public ::testing::Test {
   static Result<Place> enter(LeaseLimit& limit, OptionalDuration timeout, Pool& pool) {
     sync::ThreadWaker waker;
     LeaseLimit::Entry entry(limit, pool, timeout, waker);
-    const TimePoint limit_of_the_test = Clock::now() + std::chrono::seconds(20);
+    const TimePoint limit_of_the_test = Clock::now() + support::wait_limit;
     for (;;) {
       if (auto entered = entry.poll()) return *std::move(entered);
       if (Clock::now() >= limit_of_the_test) {
-        ADD_FAILURE() << "a caller still waits at the limit after 20 s";
+        ADD_FAILURE() << support::waited_in_vain("a caller gets a place or an error");
         return Error::make(ErrorCode::interrupted, Phase::acquire, "the test gave up");
       }
       (void)waker.park_until(std::min(entry.deadline(), limit_of_the_test));
@@ -142,8 +143,7 @@ TEST_F(LeaseLimitTest, a_waiting_caller_is_woken_when_the_pool_begins_to_drain) 
   LeaseLimit::Entry entry(limit, pool_, {}, waker);
   EXPECT_FALSE(entry.poll());
   std::thread draining([&] { EXPECT_TRUE(pool_.drain({}, {}).value()); });
-  while (waker.wakes == 0)
-    std::this_thread::yield();
+  EXPECT_TRUE(support::eventually("the drain wakes the caller", [&] { return waker.wakes != 0; }));
   EXPECT_FALSE(pool_.closed()) << "the drain waits for the lease";
   EXPECT_EQ(error_of(entry.poll()), ErrorCode::pool_closed);
   EXPECT_TRUE(pool_.release(*busy, Reuse::no()));
@@ -199,8 +199,7 @@ TEST_F(LeaseLimitTest, a_caller_that_arrives_as_the_pool_or_limit_closes_is_woke
         EXPECT_EQ(enter(limit, {}, pool).error().code, ErrorCode::pool_closed);
       });
     }
-    while (ready < 4)
-      std::this_thread::yield();
+    EXPECT_TRUE(support::eventually("four threads are about to enter", [&] { return ready == 4; }));
     if (round % 2 == 0) {
       pool.close();
     } else {

@@ -351,7 +351,7 @@ TEST_F(Warming, at_two_endpoints_at_once_does_not_block_itself) {
   EXPECT_EQ(describe(), "2 leased, 4 waiting");
   one.release(Reuse::no());
   two.release(Reuse::no());
-  EXPECT_TRUE(eventually([&] {
+  EXPECT_TRUE(eventually("both warm-ups have returned", [&] {
     if (dialer_.under_way() != 0) complete_dial();
     return !warming_a.waits() && !warming_b.waits();
   }));

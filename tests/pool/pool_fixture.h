@@ -22,6 +22,7 @@
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
+#include "support/waiting.h"
 
 namespace fastpool::pool::test {
 
@@ -121,19 +122,7 @@ class ScriptedDialer final : public Dialer {
   std::size_t begun_ = 0;
 };
 
-/// How long a test waits for another thread before it fails.
-inline constexpr seconds patience_with_threads{20};
-
-/// Waits for something that another thread is about to do; fails after 20 s.
-inline ::testing::AssertionResult eventually(const std::function<bool()>& condition) {
-  const auto limit = std::chrono::steady_clock::now() + patience_with_threads;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > limit)
-      return ::testing::AssertionFailure() << "it did not come about within 20 s";
-    std::this_thread::yield();
-  }
-  return ::testing::AssertionSuccess();
-}
+using support::eventually;
 
 inline std::string describe(const EndpointStats& stats) {
   std::string text;
@@ -153,24 +142,24 @@ inline std::string describe(const EndpointStats& stats) {
 template <typename T>
 class Caller {
  public:
+  /// \param what the call, for the message of a get() that reaches its limit.
   template <typename Call>
-  Caller(Pool& pool, Call call) : pool_(pool), result_(std::async(std::launch::async, std::move(call))) {}
+  Caller(Pool& pool, std::string what, Call call)
+      : pool_(pool), what_(std::move(what)), result_(std::async(std::launch::async, std::move(call))) {}
   Caller(Caller&&) noexcept = default;
   ~Caller() {
     if (result_.valid() && waits()) pool_.close();
   }
-  /// What it came to, within 20 s; else the test fails and the pool is closed.
+  /// Returns the result of the call. At the limit the test fails and the pool is closed, which ends the call.
   [[nodiscard]] T get() {
-    if (result_.wait_for(patience_with_threads) != std::future_status::ready) {
-      ADD_FAILURE() << "a caller still waits after 20 s";
-      pool_.close();
-    }
+    if (!support::wait_for(what_ + " returns; the pool is: " + describe(pool_.stats().all), result_)) pool_.close();
     return result_.get();
   }
   [[nodiscard]] bool waits() const { return result_.wait_for(seconds(0)) != std::future_status::ready; }
 
  private:
   Pool& pool_;
+  std::string what_;
   std::future<T> result_;
 };
 
@@ -191,6 +180,7 @@ struct Looks {
 class PoolTest : public ::testing::Test {
  protected:
   ~PoolTest() override {
+    watchdog_.reset();
     if (pool_ == nullptr) return;
     holds_.clear();
     pool_->close();
@@ -220,14 +210,14 @@ class PoolTest : public ::testing::Test {
     return "unknown";
   }
   [[nodiscard]] ::testing::AssertionResult becomes(const std::string& description) const {
-    auto result = eventually([&] { return describe() == description; });
+    auto result = eventually("the pool is: " + description, [&] { return describe() == description; });
     if (!result) result << "; it is: " << describe();
     return result;
   }
 
   /// Ends a dial under way, by default the oldest, with a connection.
   Record& complete_dial(std::size_t which = 0) {
-    EXPECT_TRUE(eventually([&] { return dialer_.under_way() > which; }));
+    EXPECT_TRUE(dials_begin(which + 1));
     const auto dial = dialer_.take(which);
     auto record = std::make_shared<Record>();
     record->number = static_cast<int>(records_.size()) + 1;
@@ -236,8 +226,12 @@ class PoolTest : public ::testing::Test {
     return *record;
   }
   void refuse_dial(const Error& error, std::size_t which = 0) {
-    EXPECT_TRUE(eventually([&] { return dialer_.under_way() > which; }));
+    EXPECT_TRUE(dials_begin(which + 1));
     pool_->dial_done(*dialer_.take(which).slot, error, {});
+  }
+  /// Waits until that many dials are under way.
+  [[nodiscard]] ::testing::AssertionResult dials_begin(std::size_t count) const {
+    return eventually(std::to_string(count) + " dials are under way", [&] { return dialer_.under_way() >= count; });
   }
   [[nodiscard]] static Error refusal(bool final = false, int os_error = ECONNREFUSED) {
     Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "refused", os_error);
@@ -247,20 +241,22 @@ class PoolTest : public ::testing::Test {
 
   /// Starts a caller. Returns once it waits, with its dials begun, or has its result.
   [[nodiscard]] Caller<Result<Lease>> start_acquire(Endpoint& endpoint, const AcquireOptions& options = {}) {
-    return start<Result<Lease>>(options,
+    return start<Result<Lease>>("acquire()", options,
                                 [this, &endpoint](const AcquireOptions& o) { return pool_->acquire(endpoint, o); });
   }
   [[nodiscard]] Caller<Result<LeaseRef>> start_lease(Endpoint& endpoint, const AcquireOptions& options = {}) {
-    return start<Result<LeaseRef>>(options,
+    return start<Result<LeaseRef>>("lease()", options,
                                    [this, &endpoint](const AcquireOptions& o) { return pool_->lease(endpoint, o); });
   }
   [[nodiscard]] Caller<Result<void>> start_connect(const LeaseRef& ref, const AcquireOptions& options = {}) {
-    return start<Result<void>>(options, [this, ref](const AcquireOptions& o) { return pool_->connect(ref, o); });
+    return start<Result<void>>("connect()", options,
+                               [this, ref](const AcquireOptions& o) { return pool_->connect(ref, o); });
   }
   [[nodiscard]] Caller<Result<std::uint32_t>> start_warm(Endpoint& endpoint, std::uint32_t count,
                                                          const AcquireOptions& options = {}) {
-    return start<Result<std::uint32_t>>(
-        options, [this, &endpoint, count](const AcquireOptions& o) { return pool_->warm(endpoint, count, o); });
+    return start<Result<std::uint32_t>>("warm()", options, [this, &endpoint, count](const AcquireOptions& o) {
+      return pool_->warm(endpoint, count, o);
+    });
   }
   /// Returns a lease on a new connection, which it dials.
   [[nodiscard]] Lease dialed(Endpoint& endpoint) {
@@ -304,7 +300,7 @@ class PoolTest : public ::testing::Test {
   }
 
   template <typename T, typename Call>
-  [[nodiscard]] Caller<T> start(AcquireOptions options, Call call) {
+  [[nodiscard]] Caller<T> start(const std::string& what, AcquireOptions options, Call call) {
     auto own = std::make_shared<Looks>();
     auto* looks = own.get();
     if (options.interrupt.active()) {
@@ -312,8 +308,8 @@ class PoolTest : public ::testing::Test {
     } else {
       options.interrupt = own->interrupt();
     }
-    Caller<T> caller(*pool_, [own, options, call] { return call(options); });
-    EXPECT_TRUE(eventually([&] { return looks->count > 0 || !caller.waits(); }));
+    Caller<T> caller(*pool_, what, [own, options, call] { return call(options); });
+    EXPECT_TRUE(eventually(what + " waits or returns", [&] { return looks->count > 0 || !caller.waits(); }));
     return caller;
   }
 
@@ -323,6 +319,14 @@ class PoolTest : public ::testing::Test {
   std::unique_ptr<Pool> pool_;
   std::vector<EndpointHold> holds_;  // of endpoint()
   Endpoint* a_ = nullptr;
+
+ private:
+  /// Ends calls of the test's own threads that have no limit: closing the pool ends them all.
+  std::optional<support::Watchdog> watchdog_{std::in_place, "the calls of the test have returned",
+                                             [this] {
+                                               if (pool_ != nullptr) pool_->close();
+                                             },
+                                             2 * support::wait_limit};
 };
 
 /// An endpoint whose dials fail.

@@ -526,7 +526,7 @@ TEST_F(Streams, a_lease_returned_while_its_stream_connects_is_parked_when_the_st
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease && pool_->begin_stream(*lease));
   auto connecting = start_connect(*lease);
-  EXPECT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  EXPECT_TRUE(dials_begin(1));
   EXPECT_TRUE(pool_->release(*lease, Reuse::yes()));
   complete_dial();
   EXPECT_TRUE(connecting.get().ok()) << "the open stream keeps the dial";
@@ -540,7 +540,7 @@ TEST_F(Streams, a_lease_returned_while_its_stream_fails_to_connect_leaves_a_usab
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease && pool_->begin_stream(*lease));
   auto connecting = start_connect(*lease, patience(std::nullopt, seconds(1)));
-  EXPECT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  EXPECT_TRUE(dials_begin(1));
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
   clock_.advance(seconds(2));
   EXPECT_EQ(connecting.get().error().code, ErrorCode::connect_timeout);

@@ -4,6 +4,7 @@
 #include <array>
 #include <condition_variable>
 #include <cstdlib>
+#include <ostream>
 #include <random>
 
 #include "pool/pool_fixture.h"
@@ -308,6 +309,10 @@ struct Shape {
   PoolSettings settings;
 };
 
+void PrintTo(const Shape& shape, std::ostream* stream) {
+  *stream << shape.name;
+}
+
 PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::uint32_t most_idle,
                          OptionalDuration idle) {
   PoolSettings settings;
@@ -350,6 +355,8 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment
   const char* lengthen = std::getenv("FASTPOOL_STRESS_SECONDS");
   const auto until = std::chrono::steady_clock::now() + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
+  const seconds limit = 2 * support::wait_limit + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
+  const support::Watchdog watchdog("all threads and the drain have ended", [&pool] { pool.close(); }, limit);
   std::atomic<std::uint64_t> shared{0};
   std::atomic<bool> done{false};
   std::vector<std::thread> threads;
@@ -384,7 +391,7 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   // No place is lost: as many leases can be taken as the limits allow, and no more.
   for (Endpoint* endpoint : endpoints)
     (void)pool.warm(*endpoint, 0, {});
-  ASSERT_TRUE(eventually([&] { return pool.stats().all.dialing_connections == 0; }));
+  ASSERT_TRUE(eventually("no dial is under way", [&] { return pool.stats().all.dialing_connections == 0; }));
   std::vector<LeaseRef> all;
   while (const auto ref = pool.try_lease(*endpoints[0]))
     all.push_back(*ref);
@@ -421,7 +428,8 @@ TEST_P(Stress, a_drain_under_load_ends_and_leaves_nothing_behind) {
           worker.step();
       });
     }
-    ASSERT_TRUE(eventually([&] { return pool.stats().leases > 50; }));
+    const support::Watchdog watchdog("the drain has ended", [&pool] { pool.close(); });
+    EXPECT_TRUE(eventually("the threads have taken 50 leases", [&] { return pool.stats().leases > 50; }));
     EXPECT_TRUE(*pool.drain(std::nullopt, {}));
     for (std::thread& thread : threads)
       thread.join();
@@ -438,7 +446,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Shape{"at_the_total_limit", 8, settings_of(3, 4, PoolSettings::unlimited, milliseconds(3))},
                       Shape{"at_the_idle_limit", 6, settings_of(4, 6, 1, seconds(120))},
                       Shape{"below_all_limits", 6, settings_of(50, 100, PoolSettings::unlimited, milliseconds(1))}),
-    [](const ::testing::TestParamInfo<Shape>& shape) { return shape.param.name; });
+    ::testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace fastpool::pool::test

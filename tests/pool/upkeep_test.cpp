@@ -97,7 +97,7 @@ TEST_F(KeepingWarm, backs_off_when_dials_fail) {
 TEST_F(KeepingWarm, leaves_a_warm_up_under_way_alone) {
   make();
   auto caller = start_warm(*a_, 3);
-  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 3; }));
+  ASSERT_TRUE(dials_begin(3));
   complete_dial();
   complete_dial();
   pool_->maintain();
@@ -196,7 +196,7 @@ class Draining : public PoolTest {
   [[nodiscard]] Caller<Result<bool>> start_drain(OptionalDuration timeout = std::nullopt) {
     AcquireOptions options;
     Caller<Result<bool>> caller = start<Result<bool>>(
-        options, [this, timeout](const AcquireOptions& o) { return pool_->drain(timeout, o.interrupt); });
+        "drain()", options, [this, timeout](const AcquireOptions& o) { return pool_->drain(timeout, o.interrupt); });
     return caller;
   }
 };
@@ -287,8 +287,8 @@ TEST_F(Draining, closes_the_pool_when_interrupted) {
   Looks looks;
   AcquireOptions options;
   options.interrupt = looks.interrupt();
-  auto drain =
-      start<Result<bool>>(options, [this](const AcquireOptions& o) { return pool_->drain(std::nullopt, o.interrupt); });
+  auto drain = start<Result<bool>>("drain()", options,
+                                   [this](const AcquireOptions& o) { return pool_->drain(std::nullopt, o.interrupt); });
   looks.stop = true;
   EXPECT_EQ(drain.get().error().code, ErrorCode::interrupted);
   EXPECT_TRUE(pool_->closed());
@@ -331,7 +331,7 @@ TEST_F(Statistics, report_for_each_endpoint_how_long_callers_waited) {
 TEST_F(Statistics, report_how_long_dials_and_handshakes_took) {
   make();
   auto caller = start_acquire(*a_);
-  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  ASSERT_TRUE(dials_begin(1));
   auto record = std::make_shared<Record>();
   records_.push_back(record);
   pool_->dial_done(*dialer_.take().slot, std::unique_ptr<Pooled>(std::make_unique<FakeConnection>(record)),

@@ -10,17 +10,24 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fastpool/timeouts.h>
 
+#include "support/child_process.h"
+#include "support/waiting.h"
+
 namespace fastpool::sync {
 namespace {
 
+using support::eventually;
+
+void wait_for_flag(const char* what, const std::atomic<bool>& flag) {
+  EXPECT_TRUE(eventually(what, [&flag] { return flag.load(); }));
+}
+
 void wait_for_a_fork() {
-  while (!ForkGate::fork_wanted())
-    std::this_thread::yield();
+  EXPECT_TRUE(eventually("a fork begins", [] { return ForkGate::fork_wanted(); }));
 }
 
 TEST(ForkGate, a_fork_waits_for_the_threads_inside) {
@@ -32,8 +39,7 @@ TEST(ForkGate, a_fork_waits_for_the_threads_inside) {
     wait_for_a_fork();
     left = true;
   });
-  while (!came)
-    std::this_thread::yield();
+  wait_for_flag("the thread is inside", came);
   ForkGate::before_fork();
   EXPECT_TRUE(left);
   ForkGate::in_parent();
@@ -54,8 +60,7 @@ TEST(ForkGate, a_thread_that_enters_during_a_fork_waits_until_it_is_over) {
       EXPECT_EQ(errno, EAGAIN);
     });
   }
-  while (coming < 3)
-    std::this_thread::yield();
+  EXPECT_TRUE(eventually("three threads are about to enter", [&] { return coming == 3; }));
   over = true;
   ForkGate::in_parent();
   for (std::thread& visitor : visitors)
@@ -71,13 +76,11 @@ TEST(ForkGate, a_recess_does_not_delay_a_fork_and_ends_after_it) {
     const ForkGate::Section nested;
     std::optional<ForkGate::Recess> recess(std::in_place);
     waits = true;
-    while (!under_way)
-      std::this_thread::yield();
+    wait_for_flag("the fork is under way", under_way);
     recess.reset();
     EXPECT_TRUE(over);
   });
-  while (!waits)
-    std::this_thread::yield();
+  wait_for_flag("the thread is in its recess", waits);
   ForkGate::before_fork();
   under_way = true;
   over = true;
@@ -100,8 +103,7 @@ TEST(ForkGate, a_thread_is_inside_again_after_a_recess) {
     wait_for_a_fork();
     left = true;
   });
-  while (!came)
-    std::this_thread::yield();
+  wait_for_flag("the thread is inside", came);
   ForkGate::before_fork();
   EXPECT_TRUE(left);
   ForkGate::in_parent();
@@ -135,8 +137,7 @@ TEST(ForkGate, two_forks_at_once_wait_for_the_same_thread) {
     wait_for_a_fork();
     left = true;
   });
-  while (!came)
-    std::this_thread::yield();
+  wait_for_flag("the thread is inside", came);
   const auto fork = [&] {
     ForkGate::before_fork();
     EXPECT_TRUE(left);
@@ -155,14 +156,12 @@ TEST(ForkGate, in_the_child_no_other_thread_is_inside) {
   std::thread visitor([&] {
     const ForkGate::Section section;
     came = true;
-    while (!forked)
-      std::this_thread::yield();
+    wait_for_flag("the child has ended", forked);
   });
-  while (!came)
-    std::this_thread::yield();
+  wait_for_flag("the thread is inside", came);
   const pid_t child = ::fork();  // without the handler, like a fork whose wait for the gate timed out
   if (child == 0) {
-    ::alarm(20);
+    ::alarm(support::child_limit_seconds);
     ForkGate::in_child();
     const TimePoint began = Clock::now();
     ForkGate::before_fork();
@@ -171,9 +170,7 @@ TEST(ForkGate, in_the_child_no_other_thread_is_inside) {
     const ForkGate::Section section;
     ::_exit(waited || ForkGate::fork_wanted() ? 1 : 0);
   }
-  int status = -1;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0);
+  EXPECT_EQ(support::exit_status_of(child), 0);
   forked = true;
   visitor.join();
 }
@@ -188,8 +185,7 @@ TEST(ForkGate, the_task_at_a_threads_end_runs_inside) {
     ended = true;
   });
   std::thread visitor([] { const ForkGate::Section section; });
-  while (!began)
-    std::this_thread::yield();
+  wait_for_flag("the task at the end of the thread has begun", began);
   ForkGate::before_fork();
   EXPECT_TRUE(ended);
   ForkGate::in_parent();

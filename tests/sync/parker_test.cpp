@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "support/waiting.h"
+
 namespace fastpool::sync {
 namespace {
 
@@ -15,14 +17,14 @@ constexpr TimePoint never = TimePoint::max();
 TEST(Parker, a_wake_before_the_park_is_kept) {
   Parker parker;
   parker.unpark();
-  EXPECT_TRUE(parker.park_until(Clock::now() + std::chrono::seconds(10))) << "the thread slept for 10 s";
+  EXPECT_TRUE(parker.park_until(Clock::now() + support::wait_limit)) << "the wake was lost";
 }
 
 TEST(Parker, a_wake_is_used_up_by_one_park) {
   Parker parker;
   parker.unpark();
   parker.unpark();
-  EXPECT_TRUE(parker.park_until(Clock::now() + std::chrono::seconds(10))) << "the thread slept for 10 s";
+  EXPECT_TRUE(parker.park_until(Clock::now() + support::wait_limit)) << "the wake was lost";
   EXPECT_FALSE(parker.park_until(TimePoint{}));
 }
 
@@ -54,7 +56,8 @@ TEST(Parker, a_woken_thread_sees_what_the_waker_wrote) {
       written = round + 1;
       parker.unpark();
     });
-    EXPECT_TRUE(parker.park_until(never));
+    EXPECT_TRUE(parker.park_until(Clock::now() + support::wait_limit))
+        << support::waited_in_vain("the thread is woken");
     EXPECT_EQ(written, round + 1);
     waker.join();
   }
@@ -66,13 +69,17 @@ TEST(Parker, two_threads_hand_a_turn_back_and_forth_without_losing_it) {
   constexpr int turns = 2000;
   std::thread other([&] {
     for (int i = 0; i < turns; ++i) {
-      EXPECT_TRUE(ping.park_until(never));
+      ASSERT_TRUE(ping.park_until(Clock::now() + support::wait_limit))
+          << support::waited_in_vain("the turn comes back");
       pong.unpark();
     }
   });
   for (int i = 0; i < turns; ++i) {
     ping.unpark();
-    EXPECT_TRUE(pong.park_until(never));
+    if (!pong.park_until(Clock::now() + support::wait_limit)) {
+      ADD_FAILURE() << support::waited_in_vain("the turn comes back");
+      break;
+    }
   }
   other.join();
 }
@@ -84,6 +91,7 @@ TEST(Parker, a_signal_is_not_a_wake) {
   ASSERT_EQ(::sigaction(SIGUSR1, &nothing, &before), 0);
   Parker parker;
   std::atomic<bool> woken{false};
+  const support::Watchdog watchdog("the thread is woken", [&parker] { parker.unpark(); });
   std::thread sleeper([&] {
     EXPECT_TRUE(parker.park_until(never));
     EXPECT_TRUE(woken);
