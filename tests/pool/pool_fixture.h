@@ -124,6 +124,14 @@ class ScriptedDialer final : public Dialer {
 
 using support::eventually;
 
+/// How long the calls of one test may take together. Below the limit of ctest, 120 s; without sanitizers also below that of
+/// `make mutants`, 60 s.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr seconds test_limit = 4 * support::wait_limit;
+#else
+inline constexpr seconds test_limit = 2 * support::wait_limit;
+#endif
+
 inline std::string describe(const EndpointStats& stats) {
   std::string text;
   const auto add = [&](std::uint64_t count, const char* what) {
@@ -326,7 +334,7 @@ class PoolTest : public ::testing::Test {
                                              [this] {
                                                if (pool_ != nullptr) pool_->close();
                                              },
-                                             2 * support::wait_limit};
+                                             test_limit};
 };
 
 /// An endpoint whose dials fail.

@@ -355,7 +355,7 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment
   const char* lengthen = std::getenv("FASTPOOL_STRESS_SECONDS");
   const auto until = std::chrono::steady_clock::now() + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
-  const seconds limit = 2 * support::wait_limit + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
+  const seconds limit = test_limit + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
   const support::Watchdog watchdog("all threads and the drain have ended", [&pool] { pool.close(); }, limit);
   std::atomic<std::uint64_t> shared{0};
   std::atomic<bool> done{false};
