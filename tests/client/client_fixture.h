@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// A client before a loopback server that does what the test's script says.
+/// A client and a loopback server that follows the script of the test.
 
 #include <atomic>
 #include <chrono>
@@ -23,6 +23,7 @@
 #include "client/exchange.h"
 #include "client/headers.h"
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 
 namespace fastpool::client::test {
 

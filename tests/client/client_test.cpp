@@ -120,8 +120,8 @@ TEST(Client, a_connection_whose_upload_was_refused_half_way_is_not_kept_though_t
   const HttpServer server([&](ServerConnection& connection, int) {
     (void)connection.read_until("\r\n\r\n");
     connection.write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
-    refusal_read.get_future()
-        .wait();  // a server that reads on may have the whole body before the client sees the refusal
+    // A server that continues to read may have the whole body before the client sees the refusal.
+    support::wait_for("the client has read the refusal", refusal_read);
     connection.read_to_end();
   });
   Client client;
@@ -153,7 +153,7 @@ TEST(Client, bytes_sent_while_idle_never_reach_the_next_request) {
     if (number > 0) return serve(connection);
     (void)read_request(connection);
     connection.write(ok("mine"));
-    answered.get_future().wait();
+    support::wait_for("the client has read the response", answered);
     connection.write(ok("poison"));
     poisoned.set_value();
     connection.read_to_end();
@@ -161,7 +161,7 @@ TEST(Client, bytes_sent_while_idle_never_reach_the_next_request) {
   Client client;
   EXPECT_EQ(client.send(request("GET", server.url()), patient())->body, "mine");
   answered.set_value();
-  poisoned.get_future().wait();
+  support::wait_for("the server has sent the second response", poisoned);
   EXPECT_EQ(client.send(request("GET", server.url()), patient())->body, "hello");
   EXPECT_EQ(client.stats().discarded, 1U);
 }
@@ -363,9 +363,9 @@ TEST(Client, closing_ends_a_request_that_waits_for_its_answer) {
   Client client;
   auto waiting =
       std::async(std::launch::async, [&] { return client.send(request("POST", server.url(), "x"), patient()); });
-  asked.get_future().wait();
+  support::wait_for("the server has read the request", asked);
   client.close();
-  const auto ended = waiting.get();
+  const auto ended = support::value_of("the closed request ends", waiting);
   ASSERT_FALSE(ended.ok());
   EXPECT_EQ(ended.error().code, ErrorCode::pool_closed);
   EXPECT_GT(ended.error().bytes_sent, 0U) << "the server may have read it";
@@ -383,9 +383,9 @@ TEST(Client, closing_ends_a_request_whose_body_is_still_coming) {
   });
   Client client;
   auto waiting = std::async(std::launch::async, [&] { return client.send(request("GET", server.url()), patient()); });
-  begun.get_future().wait();
+  support::wait_for("the server has sent half of the body", begun);
   client.close();
-  EXPECT_EQ(waiting.get().error().code, ErrorCode::pool_closed);
+  EXPECT_EQ(support::value_of("the closed request ends", waiting).error().code, ErrorCode::pool_closed);
 }
 
 TEST(Client, a_switch_of_protocols_is_a_response_without_a_body_and_its_connection_ends) {
@@ -430,7 +430,7 @@ TEST(Client, chunks_that_the_caller_asks_for_go_out_without_a_length) {
   Request chunked = request("POST", server.url(), "hello");
   chunked.headers = {{"Transfer-Encoding", "chunked"}};
   ASSERT_TRUE(client.send(chunked, patient()).ok());
-  const Seen got = seen.get_future().get();
+  const Seen got = support::value_of("the server has read the request", seen);
   EXPECT_EQ(got.head.find("Content-Length"), std::string::npos) << got.head;
   EXPECT_EQ(got.body, "5\r\nhello\r\n0\r\n\r\n");
 }

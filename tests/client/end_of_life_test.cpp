@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <thread>
 
@@ -28,11 +29,17 @@ struct Flusher {
   int* answered = nullptr;
 };
 
+enum class Served : std::uint8_t { http, https };
+
+void PrintTo(Served served, std::ostream* stream) {
+  *stream << (served == Served::https ? "https" : "http");
+}
+
 /// A server for either scheme.
-class EndOfLife : public ::testing::TestWithParam<Scheme> {
+class EndOfLife : public ::testing::TestWithParam<Served> {
  protected:
   void SetUp() override {
-    if (GetParam() == Scheme::https) {
+    if (GetParam() == Served::https) {
       profile_.tls.ca_file = authority_.ca_file();
       server_ = std::make_unique<support::LoopbackServer>(support::ServerTls{authority_.issue_localhost()},
                                                           [](ServerConnection& connection) { serve(connection); });
@@ -53,10 +60,8 @@ class EndOfLife : public ::testing::TestWithParam<Scheme> {
   std::unique_ptr<support::LoopbackServer> server_;
 };
 
-std::string name_of(const ::testing::TestParamInfo<Scheme>& info) {
-  return info.param == Scheme::https ? "https" : "http";
-}
-INSTANTIATE_TEST_SUITE_P(Schemes, EndOfLife, ::testing::Values(Scheme::http, Scheme::https), name_of);
+INSTANTIATE_TEST_SUITE_P(Schemes, EndOfLife, ::testing::Values(Served::http, Served::https),
+                         ::testing::PrintToStringParamName());
 
 TEST_P(EndOfLife, a_thread_local_object_that_is_older_than_the_threads_first_request_sends_from_its_destructor) {
   Client client({}, profile_);
@@ -105,7 +110,7 @@ TEST_P(EndOfLife, a_static_object_that_is_older_than_openssls_exit_handler_meets
   // What OpenSSL allocated is left to the system: after its exit handler it must not be called to free it.
   const std::string printed = run_program("static object", url_, authority_.ca_file(), "ASAN_OPTIONS=detect_leaks=0");
   EXPECT_TRUE(printed.starts_with("answered\nlast request: ")) << printed;
-  if (GetParam() == Scheme::http) {
+  if (GetParam() == Served::http) {
     EXPECT_NE(printed.find("last request: answered"), std::string::npos) << printed;
   }
   EXPECT_TRUE(printed.ends_with("exit status 0")) << printed;

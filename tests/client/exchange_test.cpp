@@ -25,7 +25,7 @@ TEST_F(Uploading, a_streamed_body_goes_out_in_chunks) {
   EXPECT_TRUE(exchange.write("", options_).value()) << "an empty piece does not end the body";
   EXPECT_TRUE(exchange.write("big wide world", options_).value());
   ASSERT_TRUE(exchange.finish(options_));
-  EXPECT_EQ(body.get_future().get(), "6\r\nhello \r\ne\r\nbig wide world\r\n0\r\n\r\n");
+  EXPECT_EQ(support::value_of("the server has read the body", body), "6\r\nhello \r\ne\r\nbig wide world\r\n0\r\n\r\n");
   EXPECT_EQ(read_all(exchange), "thanks");
   EXPECT_EQ(idle(), 1U);
 }
@@ -203,7 +203,7 @@ TEST_F(OnALease, bytes_sent_between_two_exchanges_never_reach_the_second) {
     if (number > 0) return serve(connection);
     (void)read_request(connection);
     connection.write(ok("mine"));
-    answered.get_future().wait();
+    support::wait_for("the client has read the response", answered);
     connection.write(ok("poison"));
     poisoned.set_value();
     connection.read_to_end();
@@ -219,7 +219,7 @@ TEST_F(OnALease, bytes_sent_between_two_exchanges_never_reach_the_second) {
   };
   EXPECT_EQ(get(), "mine");
   answered.set_value();
-  poisoned.get_future().wait();
+  support::wait_for("the server has sent the second response", poisoned);
   EXPECT_EQ(get(), "hello");
   EXPECT_TRUE(core_.pool().release(*lease, pool::Reuse::yes()));
 }
@@ -237,14 +237,14 @@ class Leaving : public ExchangeTest {
   void in_two_steps(ServerConnection& connection) {
     (void)read_request(connection);
     connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
-    go_on_.get_future().wait();
+    support::wait_for("the test asks for the rest of the body", go_on_);
     connection.write("world");
     done_.set_value();
     connection.read_to_end();
   }
   void rest_arrives() {
     go_on_.set_value();
-    done_.get_future().wait();
+    support::wait_for("the server has sent the rest of the body", done_);
   }
   std::promise<void> go_on_;
   std::promise<void> done_;

@@ -1,24 +1,12 @@
 // A fork with open connections: the parent keeps them, and the child makes its own.
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "client/client_fixture.h"
+#include "support/child_process.h"
 
 namespace fastpool::client::test {
 namespace {
 
-/// Runs `look` in the child of a fork. \returns what it returned; -1 if it crashed or hung.
-int in_child(const std::function<int()>& look) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(60);
-    ::_exit(look());
-  }
-  int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
-  return WEXITSTATUS(status);
-}
+using support::in_child;
 
 #if defined(__SANITIZE_THREAD__)
 constexpr bool threads_after_fork = false;  // ThreadSanitizer starts none there
@@ -62,7 +50,7 @@ TEST_F(ForkedExchange, reports_forked_in_the_child_at_every_step_and_continues_i
   const HttpServer server([&](ServerConnection& connection, int) {
     (void)read_request(connection);
     connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
-    forked.get_future().wait();
+    support::wait_for("the child has ended", forked);
     connection.write("world");
     serve(connection);
   });

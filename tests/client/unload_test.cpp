@@ -13,6 +13,8 @@
 
 #include <fastpool/error.h>
 
+#include "support/waiting.h"
+
 namespace {
 
 /// Look-ups of this name wait until the test releases them.
@@ -43,7 +45,8 @@ extern "C" __attribute__((visibility("default"))) int getaddrinfo(const char* ho
   std::unique_lock lock(all.mutex);
   ++all.waiting;
   all.changed.notify_all();
-  all.changed.wait(lock, [&all] { return all.open; });
+  EXPECT_TRUE(all.changed.wait_for(lock, fastpool::support::wait_limit, [&all] { return all.open; }))
+      << fastpool::support::waited_in_vain("the test releases the look-up");
   ++all.returned;
   all.changed.notify_all();
   return EAI_NONAME;
@@ -72,12 +75,11 @@ TEST(Unloading, a_look_up_under_way_returns_into_code_that_is_still_loaded) {
     ASSERT_EQ(all.waiting, 1);
     all.open = true;
     all.changed.notify_all();
-    ASSERT_TRUE(all.changed.wait_for(lock, std::chrono::seconds(20), [&all] { return all.returned == 1; }));
+    ASSERT_TRUE(all.changed.wait_for(lock, fastpool::support::wait_limit, [&all] { return all.returned == 1; }))
+        << fastpool::support::waited_in_vain("the look-up has returned");
   }
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (threads() > before && std::chrono::steady_clock::now() < limit)
-    std::this_thread::yield();
-  EXPECT_EQ(threads(), before);
+  EXPECT_TRUE(
+      fastpool::support::eventually("the thread of the look-up has ended", [&] { return threads() == before; }));
 }
 
 }  // namespace

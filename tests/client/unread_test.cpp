@@ -166,7 +166,7 @@ class StaleConnection : public ExchangeTest {
       if (next_++ == 0) {
         (void)read_request(connection);
         connection.write(ok("first"));
-        go_.get_future().wait();
+        support::wait_for("the client has checked out the connection", go_);
         end(connection);
         return;
       }
@@ -205,7 +205,7 @@ class StaleConnection : public ExchangeTest {
   void end_meanwhile(const Exchange& exchange, short what = POLLRDHUP) {
     go_.set_value();
     pollfd ended{exchange.descriptor(), what, 0};
-    ASSERT_EQ(::poll(&ended, 1, 30'000), 1);
+    ASSERT_EQ(::poll(&ended, 1, 30'000), 1) << "waited 30 s until the end of the connection has arrived";
   }
   void expect_sent_again(Exchange& exchange) {
     ASSERT_TRUE(exchange.obtain(options_));
@@ -252,7 +252,7 @@ TEST_F(StaleConnection, a_goodbye_alone_proves_nothing) {
         connection.say_goodbye();
         if (read_request(connection)) ++seen_;
         go_on_.set_value();
-        over_.get_future().wait();
+        support::wait_for("the request has failed", over_);
       },
       Transport::tls);
   Exchange exchange = open_post();
@@ -263,7 +263,7 @@ TEST_F(StaleConnection, a_goodbye_alone_proves_nothing) {
   ASSERT_FALSE(sent.ok());
   EXPECT_EQ(sent.error().code, ErrorCode::read_failed) << sent.error().detail;
   EXPECT_EQ(core_.retried(), 0U);
-  go_on_.get_future().wait();
+  support::wait_for("the server has read the request", go_on_);
   EXPECT_EQ(seen_, 1);
 }
 
@@ -280,7 +280,7 @@ TEST_F(StaleConnection, a_half_closed_peer_may_continue_to_read) {
   const auto sent = exchange.send("order", options_);
   ASSERT_FALSE(sent.ok());
   EXPECT_EQ(sent.error().code, ErrorCode::read_failed) << sent.error().detail;
-  over_.get_future().wait();
+  support::wait_for("the server has read the request", over_);
   EXPECT_EQ(seen_, 1);
   EXPECT_EQ(core_.retried(), 0U);
 }
@@ -288,7 +288,8 @@ TEST_F(StaleConnection, a_half_closed_peer_may_continue_to_read) {
 TEST_F(StaleConnection, the_connection_that_was_acquired_meanwhile_is_kept) {
   serve_until([this](ServerConnection& connection) {
     connection.close_writing();
-    over_.get_future().wait();  // reads nothing: the request is acknowledged, and no more is known
+    // Reads nothing: the request is acknowledged, and no more is known.
+    support::wait_for("the request has failed", over_);
   });
   Exchange exchange = open_post();
   ASSERT_TRUE(exchange.obtain(options_));

@@ -12,6 +12,7 @@
 
 #include "net/tcp_channel.h"
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 
 namespace fastpool::connection {
 namespace {
@@ -43,7 +44,7 @@ class ConnectionTest : public ::testing::Test {
   }
   static void wait_readable(Connection& connection) {
     pollfd readable{connection.channel().descriptor(), POLLIN, 0};
-    ASSERT_EQ(::poll(&readable, 1, 30'000), 1);
+    ASSERT_EQ(::poll(&readable, 1, 30'000), 1) << "waited 30 s until the connection is readable";
   }
   NotedWatch watch_;
 };
@@ -76,8 +77,7 @@ TEST_F(ConnectionTest, its_end_reaches_the_peer_even_if_another_process_holds_a_
   auto connection = connect(server);
   const net::Descriptor copy(::dup(connection->channel().descriptor()));  // as a fork's child has one
   connection.reset();
-  EXPECT_EQ(ended.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready)
-      << "the peer saw no end of the connection within 10 s";
+  support::wait_for("the peer sees the end of the connection", ended);
 }
 
 TEST_F(ConnectionTest, socket_timeouts_are_set_as_asked_for) {
@@ -97,7 +97,7 @@ TEST_F(ConnectionTest, socket_timeouts_are_set_as_asked_for) {
 TEST_F(ConnectionTest, it_is_alive_as_long_as_nothing_is_there_to_be_read) {
   std::promise<void> go_on;
   const support::LoopbackServer server([&](ServerConnection& connection) {
-    go_on.get_future().wait();
+    support::wait_for("the client has checked the connection twice", go_on);
     connection.write("unasked");
     connection.read_to_end();
   });
@@ -125,9 +125,9 @@ TEST_F(ConnectionTest, an_interrupt_wakes_a_user_that_waits_in_it) {
     begins.set_value();
     return connection->channel().read(buffer, net::IoMode::wait);
   });
-  begins.get_future().wait();
+  support::wait_for("the user is about to read", begins);
   connection->interrupt();
-  EXPECT_EQ(user.get().status, net::IoStatus::end);
+  EXPECT_EQ(support::value_of("the interrupt ends the read", user).status, net::IoStatus::end);
 }
 
 }  // namespace

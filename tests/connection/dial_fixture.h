@@ -59,8 +59,8 @@ class Host final : public DialHost {
       for (const auto& [descriptor, events] : interests) {
         waiting.push_back({descriptor, static_cast<short>((events & EPOLLIN) != 0 ? POLLIN : POLLOUT), 0});
       }
-      ASSERT_FALSE(waiting.empty()) << "the dial waits for nothing";
-      ASSERT_GT(::poll(waiting.data(), waiting.size(), 10'000), 0) << "nothing became ready";
+      ASSERT_FALSE(waiting.empty()) << "the dial waits for no socket";
+      ASSERT_GT(::poll(waiting.data(), waiting.size(), 10'000), 0) << "waited 10 s until a socket of the dial is ready";
       for (const pollfd& one : waiting) {
         if (one.revents != 0) {
           dial.on_ready(one.fd, now);
@@ -70,6 +70,13 @@ class Host final : public DialHost {
         return;
       }
     }
+  }
+
+  /// Waits until the dial asks for another look-up of its name.
+  void pump_until_asked_again(Dial& dial, TimePoint now) {
+    while (asked.size() == 1 && !dial.finished() && !testing::Test::HasFatalFailure())
+      pump(dial, now, true);
+    EXPECT_EQ(asked.size(), 2U) << "the dial has not asked for a second look-up";
   }
 
   std::vector<std::string> asked;

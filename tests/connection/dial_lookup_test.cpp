@@ -43,8 +43,7 @@ TEST(DialLookUp, when_all_cached_addresses_fail_the_name_is_looked_up_again_and_
   dial.start(kNow);
   EXPECT_EQ(host.last_max_age, Duration(5s));
   dial.on_resolved(ips({"127.0.0.1", "127.0.0.3"}), 7, kNow + 1ms);
-  while (host.asked.size() == 1)
-    host.pump(dial, kNow + 2ms, true);
+  host.pump_until_asked_again(dial, kNow + 2ms);
   ASSERT_FALSE(dial.finished());
   EXPECT_EQ(host.forgotten, (std::vector<std::pair<std::string, net::CacheEntry>>{{"moved.test", 7}}));
   EXPECT_EQ(host.asked, (std::vector<std::string>{"moved.test", "moved.test"}));
@@ -64,8 +63,7 @@ TEST(DialLookUp, addresses_that_have_just_failed_are_not_tried_again_and_the_nam
   Dial same(host, target_of("same.test", port), kDeadline);
   same.start(kNow);
   same.on_resolved(ips({"127.0.0.1"}), 7, kNow);
-  while (host.asked.size() == 1)
-    host.pump(same, kNow, true);
+  host.pump_until_asked_again(same, kNow);
   same.on_resolved(ips({"127.0.0.1"}), 0, kNow);
   ASSERT_TRUE(same.finished());
   const std::string text = std::to_string(port);
@@ -76,8 +74,7 @@ TEST(DialLookUp, addresses_that_have_just_failed_are_not_tried_again_and_the_nam
   Dial twice(another, target_of("twice.test", port), kDeadline);
   twice.start(kNow);
   twice.on_resolved(ips({"127.0.0.1"}), 7, kNow);
-  while (another.asked.size() == 1)
-    another.pump(twice, kNow, true);
+  another.pump_until_asked_again(twice, kNow);
   twice.on_resolved(ips({"127.0.0.2"}), 8, kNow);  // what another dial has looked up meanwhile
   if (!twice.finished()) another.pump(twice, kNow);
   EXPECT_EQ(twice.take_result().error().code, ErrorCode::connect_failed);

@@ -53,8 +53,7 @@ TEST(DialTimeout, a_timeout_while_the_name_is_looked_up_again_says_so) {
   Dial dial(host, target_of("moved.test", port), kNow + 2s);
   dial.start(kNow);
   dial.on_resolved(ips({"127.0.0.1"}), 9, kNow);
-  while (host.asked.size() == 1)
-    host.pump(dial, kNow, true);
+  host.pump_until_asked_again(dial, kNow);
   dial.on_timer(kNow + 2s);
   const std::string text = std::to_string(port);
   EXPECT_EQ(dial.take_result().error().detail,

@@ -16,6 +16,7 @@
 
 #include "net/tcp_channel.h"
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 
 namespace fastpool::driver {
 namespace {
@@ -92,7 +93,7 @@ TEST_F(BlockingTest, a_timeout_of_zero_does_not_wait_for_ever) {
 TEST_F(BlockingTest, each_operation_has_its_own_time) {
   std::promise<void> late;
   const support::LoopbackServer server([&](ServerConnection& connection) {
-    late.get_future().wait();
+    support::wait_for("two reads of the client have timed out", late);
     connection.write("x");
     connection.read_to_end();
   });
@@ -109,7 +110,8 @@ TEST_F(BlockingTest, each_operation_has_its_own_time) {
 
 TEST_F(BlockingTest, a_peer_that_reads_nothing_causes_a_write_timeout_and_the_bytes_sent_are_counted) {
   std::promise<void> done;
-  const support::LoopbackServer server([&](ServerConnection&) { done.get_future().wait(); });
+  const support::LoopbackServer server(
+      [&](ServerConnection&) { support::wait_for("the write of the client has timed out", done); });
   auto connection = connect(server);
   const Timeouts hasty = timeouts(std::nullopt, milliseconds(20));
   std::string much(64U << 20, 'x');
@@ -152,7 +154,7 @@ TEST_F(BlockingTest, pieces_arrive_whole_and_in_order_however_they_are_cut) {
     ASSERT_TRUE(write_all(Blocking(patient, none_), connection, pieces, written));
   }
   EXPECT_EQ(written, expected.size());
-  EXPECT_TRUE(received.get_future().get() == expected);
+  EXPECT_TRUE(support::value_of("the server has received everything", received) == expected);
 }
 
 TEST_F(BlockingTest, nothing_to_write_is_no_operation) {
@@ -168,7 +170,7 @@ TEST_F(BlockingTest, nothing_to_write_is_no_operation) {
 TEST_F(BlockingTest, a_wait_without_a_timeout_can_be_interrupted) {
   std::promise<void> over;
   const support::LoopbackServer server([&](ServerConnection& connection) {
-    if (over.get_future().wait_for(seconds(10)) == std::future_status::timeout) connection.write("end of the wait");
+    if (!support::wait_for("the read of the client is interrupted", over)) connection.write("end of the wait");
     connection.read_to_end();
   });
   auto connection = connect(server);
@@ -177,7 +179,7 @@ TEST_F(BlockingTest, a_wait_without_a_timeout_can_be_interrupted) {
   const Timeouts forever = timeouts(std::nullopt, std::nullopt);
   const auto stopped = Blocking(forever, third_look).read(connection, buffer_);
   over.set_value();
-  ASSERT_FALSE(stopped.ok()) << "not interrupted within 10 s";
+  ASSERT_FALSE(stopped.ok());
   EXPECT_EQ(stopped.error().code, ErrorCode::interrupted);
   EXPECT_EQ(looks, 3);
 }
@@ -185,7 +187,7 @@ TEST_F(BlockingTest, a_wait_without_a_timeout_can_be_interrupted) {
 TEST_F(BlockingTest, a_write_can_be_interrupted) {
   std::promise<void> done;
   const support::LoopbackServer server(
-      [&](ServerConnection&) { (void)done.get_future().wait_for(seconds(10)); });  // then the write fails
+      [&](ServerConnection&) { support::wait_for("the write of the client is interrupted", done); });
   auto connection = connect(server);
   const Interrupt at_once{[](void*) noexcept { return true; }, nullptr};
   const Timeouts forever = timeouts(std::nullopt, std::nullopt);
@@ -213,7 +215,7 @@ TEST_F(BlockingTest, signals_do_not_use_up_the_timeout) {
   ASSERT_EQ(::sigaction(SIGUSR1, &nothing, &before), 0);
   std::promise<void> answer;
   const support::LoopbackServer server([&](ServerConnection& connection) {
-    answer.get_future().wait();
+    support::wait_for("all signals have been sent", answer);
     connection.write("x");
     connection.read_to_end();
   });
@@ -242,7 +244,7 @@ TEST_F(BlockingTest, a_reset_is_an_error_with_the_systems_text) {
     reset.set_value();
   });
   auto connection = connect(server);
-  reset.get_future().wait();
+  support::wait_for("the server has reset the connection", reset);
   const Timeouts patient = timeouts(seconds(30), seconds(30));
   const auto read = Blocking(patient, none_).read(connection, buffer_);
   ASSERT_FALSE(read.ok());

@@ -18,6 +18,7 @@
 #include "pool/lease_limit.h"
 #include "pool/pool.h"
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 
 namespace fastpool::driver {
 namespace {
@@ -104,7 +105,7 @@ class EventLoopTest : public ::testing::Test {
   static void run(EventLoop& loop, const Step& operation) {
     while (!operation.outcome && !operation.orphan) {
       pollfd waiting{loop.descriptor(), POLLIN, 0};
-      ASSERT_EQ(::poll(&waiting, 1, 10'000), 1) << "the loop was not told within 10 s";
+      ASSERT_EQ(::poll(&waiting, 1, 10'000), 1) << "waited 10 s until the loop has an event";
       loop.turn();
     }
   }
@@ -119,7 +120,7 @@ class EventLoopTest : public ::testing::Test {
 TEST_F(EventLoopTest, an_operation_reads_bytes_when_they_have_arrived) {
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
-    go.get_future().wait();
+    support::wait_for("the test lets the server go on", go);
     connection.write("hello");
     connection.read_to_end();
   });
@@ -136,7 +137,7 @@ TEST_F(EventLoopTest, a_pause_that_is_over_neither_ends_the_next_wait_nor_hides_
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     if (connection.read_some() != "speak") return;
-    go.get_future().wait();
+    support::wait_for("the test lets the server go on", go);
     connection.write("spoken");
     connection.read_to_end();
   });
@@ -190,7 +191,8 @@ TEST_F(EventLoopTest, an_end_after_the_last_bytes_is_noticed_although_it_is_repo
 TEST_F(EventLoopTest, a_silent_peer_causes_a_read_timeout_and_one_that_reads_nothing_a_write_timeout) {
   std::promise<void> done;
   auto ended = done.get_future().share();
-  const support::LoopbackServer server([ended](ServerConnection&) { ended.wait(); });
+  const support::LoopbackServer server(
+      [ended](ServerConnection&) { support::wait_for("both timeouts have passed", ended); });
   auto connection = connect(server);
   const auto loop = new_loop();
   Timeouts hasty;
@@ -215,7 +217,7 @@ TEST_F(EventLoopTest, a_wait_that_timed_out_does_not_end_the_next) {
   std::promise<void> go;
   const std::string much(16U << 20U, 'x');
   const support::LoopbackServer server([&](ServerConnection& connection) {
-    go.get_future().wait();
+    support::wait_for("the test lets the server go on", go);
     (void)connection.read_exactly(much.size());
     connection.read_to_end();
   });
@@ -238,7 +240,7 @@ TEST_F(EventLoopTest, a_wait_that_timed_out_does_not_end_the_next) {
 
 TEST_F(EventLoopTest, who_forgets_its_wait_for_a_place_gets_none) {
   struct NoDials final : pool::Dialer {
-    void dial(pool::Endpoint&, pool::Slot&, pool::DialTimes) override { ADD_FAILURE() << "a dial"; }
+    void dial(pool::Endpoint&, pool::Slot&, pool::DialTimes) override { ADD_FAILURE() << "the pool began a dial"; }
   } dialer;
   pool::SystemClock clock;
   pool::Pool pool(PoolSettings{}, clock, dialer);
@@ -257,7 +259,7 @@ TEST_F(EventLoopTest, who_forgets_its_wait_for_a_place_gets_none) {
 TEST_F(EventLoopTest, an_operation_that_forgets_its_wait_is_not_stepped_again) {
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
-    go.get_future().wait();
+    support::wait_for("the test lets the server go on", go);
     connection.write("x");
     connection.read_to_end();
   });
@@ -277,7 +279,7 @@ TEST_F(EventLoopTest, a_connection_that_a_thread_uses_does_not_wake_the_loop) {
   std::promise<void> go;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     connection.write("a");
-    go.get_future().wait();
+    support::wait_for("the test lets the server go on", go);
     connection.write("b");
     connection.read_to_end();
   });

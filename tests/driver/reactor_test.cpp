@@ -16,15 +16,16 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 
 #include "net/socket.h"
 #include "support/certificates.h"
+#include "support/child_process.h"
 #include "support/loopback_server.h"
 #include "support/raw_listener.h"
+#include "support/waiting.h"
 
 namespace fastpool::driver {
 namespace {
@@ -35,7 +36,7 @@ using connection::Target;
 using support::RawListener;
 using support::refusing_port;
 
-/// Writes down what the reactor tells.
+/// Records the reports of the reactor.
 class Ear final : public Reactor::Listener {
  public:
   void on_hang_up(std::uint64_t token) override {
@@ -57,13 +58,18 @@ class Ear final : public Reactor::Listener {
     dial_deadline_ = deadline;
   }
 
-  [[nodiscard]] bool wait_for_hang_up(std::uint64_t token) {
+  [[nodiscard]] testing::AssertionResult wait_for_hang_up(std::uint64_t token) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, 10s, [&] { return hung_up_.contains(token); });
+    if (changed_.wait_for(lock, support::wait_limit, [&] { return hung_up_.contains(token); }))
+      return testing::AssertionSuccess();
+    return testing::AssertionFailure() << support::waited_in_vain("the hang-up of " + std::to_string(token) +
+                                                                  " is reported");
   }
-  [[nodiscard]] bool wait_for_ticks(int count) {
+  [[nodiscard]] testing::AssertionResult wait_for_ticks(int count) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, 10s, [&] { return ticks_ >= count; });
+    if (changed_.wait_for(lock, support::wait_limit, [&] { return ticks_ >= count; }))
+      return testing::AssertionSuccess();
+    return testing::AssertionFailure() << support::waited_in_vain(std::to_string(count) + " ticks are reported");
   }
   [[nodiscard]] bool heard(std::uint64_t token) {
     const std::lock_guard lock(mutex_);
@@ -93,21 +99,8 @@ std::shared_ptr<net::Resolver> resolver_with(std::initializer_list<const char*> 
       [addresses](const std::string&) -> Result<net::AddressList> { return addresses; });
 }
 
-/// What a dial comes to.
-class Outcome {
- public:
-  explicit Outcome(std::future<Result<Dialed>> result) : result_(std::move(result)) {}
-  /// Waits for it. The test fails if it has not come within 25 s, which is longer than dials take by default.
-  [[nodiscard]] Result<Dialed> get() {
-    if (result_.wait_for(25s) == std::future_status::ready) return result_.get();
-    ADD_FAILURE() << "a dial has not ended within 25 s";
-    return Error::make(ErrorCode::interrupted, Phase::connect, "still under way");
-  }
-  [[nodiscard]] bool is_there() const { return result_.wait_for(0s) == std::future_status::ready; }
-
- private:
-  std::future<Result<Dialed>> result_;
-};
+/// The result of a dial.
+using Outcome = support::LimitedFuture<Result<Dialed>>;
 
 /// Starts a dial.
 Outcome dial(Reactor& reactor, std::shared_ptr<Target> target, Duration timeout = 20s, TimePoint start = {},
@@ -116,14 +109,14 @@ Outcome dial(Reactor& reactor, std::shared_ptr<Target> target, Duration timeout 
   reactor.dial(
       std::move(target), Clock::now() + timeout,
       [promise](Result<Dialed> result) { promise->set_value(std::move(result)); }, start, key);
-  return Outcome(promise->get_future());
+  return {"the dial ends", promise->get_future()};
 }
 
-/// Returns once everything that was posted before has run.
+/// Returns once the reactor has run all tasks that were posted before.
 void settle(Reactor& reactor) {
   std::promise<void> done;
   reactor.post([&] { done.set_value(); });
-  done.get_future().wait();
+  support::wait_for("the reactor has run all tasks", done);
 }
 
 class ReactorTest : public testing::Test {
@@ -132,7 +125,7 @@ class ReactorTest : public testing::Test {
   Reactor reactor_{ear_, 1h};
 };
 
-/// A connected pair: ours, watched, and the peer's.
+/// A connected pair of sockets: one to watch, and its peer.
 struct Pair {
   explicit Pair(const RawListener& listener) : ours(net::open_stream(AF_INET)) {
     EXPECT_EQ(net::set_blocking(ours.get(), true), 0);
@@ -225,7 +218,7 @@ TEST_F(ReactorTest, a_deadline_that_was_put_off_meanwhile_does_not_end_the_dial)
   auto under_way = dial(reactor_, target_of("127.0.0.1", silent.port()), 1ms, {}, this);
   auto other = dial(reactor_, target_of("127.0.0.1", silent.port()), 50ms);
   EXPECT_FALSE(other.get().ok());
-  EXPECT_FALSE(under_way.is_there());
+  EXPECT_FALSE(under_way.ready());
   ear_.set_dial_deadline(TimePoint::min());
   reactor_.hurry(this);
   EXPECT_FALSE(under_way.get().ok());
@@ -236,7 +229,7 @@ TEST_F(ReactorTest, a_dial_without_a_deadline_is_possible) {
   std::promise<bool> connected;
   reactor_.dial(target_of("127.0.0.1", listener.port()), TimePoint::max(),
                 [&](Result<Dialed> result) { connected.set_value(result.ok()); });
-  EXPECT_TRUE(connected.get_future().get());
+  EXPECT_TRUE(support::value_of("the dial ends", connected));
 }
 
 TEST_F(ReactorTest, a_look_up_that_hangs_ends_in_a_timeout_and_holds_neither_other_dials_nor_the_destructor) {
@@ -248,7 +241,7 @@ TEST_F(ReactorTest, a_look_up_that_hangs_ends_in_a_timeout_and_holds_neither_oth
     Reactor reactor(ear_, 1h,
                     std::make_shared<net::Resolver>([gate, left](const std::string& host) -> Result<net::AddressList> {
                       if (host == "slow.test") {
-                        gate->wait();
+                        support::wait_for("the test releases the look-up", *gate);
                         left->set_value();
                       }
                       return net::AddressList{*net::SocketAddress::from_ip("127.0.0.1", 0)};
@@ -261,7 +254,7 @@ TEST_F(ReactorTest, a_look_up_that_hangs_ends_in_a_timeout_and_holds_neither_oth
     EXPECT_EQ(result.error().phase, Phase::resolve);
   }
   release.set_value();  // its answer comes when the reactor is gone
-  left->get_future().wait();
+  support::wait_for("the look-up has returned", *left);
 }
 
 TEST_F(ReactorTest, a_callback_may_dial_again) {
@@ -273,7 +266,7 @@ TEST_F(ReactorTest, a_callback_may_dial_again) {
       reactor_.dial(target, Clock::now() + 20s, [&](Result<Dialed> result) { third.set_value(result.ok() ? 3 : 0); });
     });
   });
-  EXPECT_EQ(third.get_future().get(), 3);
+  EXPECT_EQ(support::value_of("the third dial ends", third), 3);
 }
 
 TEST_F(ReactorTest, without_descriptors_dials_fail_with_emfile_and_work_again_once_there_are_some) {
@@ -399,7 +392,7 @@ TEST_F(ReactorTest, stop_ends_dials_under_way_and_later_ones_at_once) {
   }
   reactor_.stop();
   for (auto& one : dials) {
-    ASSERT_TRUE(one.is_there());
+    ASSERT_TRUE(one.ready());
     EXPECT_EQ(one.get().error().code, ErrorCode::pool_closed);
   }
   reactor_.stop();
@@ -424,7 +417,7 @@ TEST_F(ReactorTest, a_dial_from_within_a_callback_while_stopping_ends_too) {
   });
   settle(reactor_);
   reactor_.stop();
-  EXPECT_EQ(inner.get_future().get(), ErrorCode::pool_closed);
+  EXPECT_EQ(support::value_of("the inner dial ends", inner), ErrorCode::pool_closed);
 }
 
 TEST_F(ReactorTest, dials_raced_against_stop_are_each_answered_once) {
@@ -473,12 +466,12 @@ TEST_F(ReactorTest, it_may_be_destroyed_by_one_of_its_own_callbacks) {
   Reactor* raw = reactor.get();
   auto go = ready.get_future().share();
   raw->dial(target_of("127.0.0.1", listener.port()), Clock::now() + 20s, [&, go](Result<Dialed>) {
-    go.wait();
+    support::wait_for("the test is ready", go);
     reactor.reset();
     destroyed.set_value();
   });
   ready.set_value();
-  destroyed.get_future().wait();
+  support::wait_for("the callback has destroyed the reactor", destroyed);
   EXPECT_EQ(under_way.get().error().code, ErrorCode::pool_closed);
 }
 
@@ -494,8 +487,8 @@ TEST_F(ReactorTest, its_thread_has_a_name_and_takes_no_signals) {
     blocked.set_value(sigismember(&mask, SIGINT) == 1 && sigismember(&mask, SIGTERM) == 1 &&
                       sigismember(&mask, SIGCHLD) == 1);
   });
-  EXPECT_EQ(name.get_future().get(), "fastpool-reacto");
-  EXPECT_TRUE(blocked.get_future().get());
+  EXPECT_EQ(support::value_of("the task has run", name), "fastpool-reacto");
+  EXPECT_TRUE(support::value_of("the task has run", blocked));
   sigset_t mine;
   pthread_sigmask(SIG_SETMASK, nullptr, &mine);
   EXPECT_EQ(sigismember(&mine, SIGINT), 0);
@@ -515,6 +508,7 @@ TEST_F(ReactorTest, in_the_child_of_a_fork_it_is_dead_and_the_parents_watch_goes
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
+    ::alarm(support::child_limit_seconds);
     int answer = 1;
     {
       Ear ear;
@@ -528,9 +522,7 @@ TEST_F(ReactorTest, in_the_child_of_a_fork_it_is_dead_and_the_parents_watch_goes
     }
     ::_exit(answer);
   }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_EQ(support::exit_status_of(child), 0);
   EXPECT_FALSE(ear_.heard(7));
   pair.theirs.reset();
   EXPECT_TRUE(ear_.wait_for_hang_up(7));

@@ -1,5 +1,6 @@
-// Taking a slot by a hint, where it lies in the list, among those who pop, sweep, reap and close it: one owner at a time, each
-// cell in the list once or freed once, no tombstone counted wrongly, and never a connection of another endpoint.
+// A thread takes a slot by a hint, in place in the list, while other threads pop, sweep, reap and close it: the slot has one
+// owner at a time, each cell is in the list once or freed once, every tombstone is counted, and the thread never takes a
+// connection of another endpoint.
 //
 // The list, the words, the tombstones and the sweep are the shipped templates.
 
@@ -13,7 +14,7 @@
 namespace fastpool::model {
 namespace {
 
-// ---- one cell, two threads with the same hint, and one who ends it ---------------------------------------------------
+// ---- one cell, two threads with the same hint, and one thread that ends it -------------------------------------------
 
 /// What a mutant replaces.
 struct AsShipped {
@@ -149,7 +150,7 @@ TEST(model, mutant_a_linked_cell_that_is_closed_and_not_counted) {
                                                                    rl::test_result_user_assert_failed);
 }
 
-/// Mutant: it is counted after the step.
+/// Mutant: the tombstone is counted after the step.
 struct TombstonesCountedLate : sync::BasicTombstones<RelacyAtomics> {
   template <typename MakeStep>
   Step close(const Word&, MakeStep make_step) {
@@ -172,14 +173,14 @@ TEST(model, mutant_a_tombstone_that_is_counted_after_the_step) {
                                                                rl::test_result_user_assert_failed);
 }
 
-// ---- a slot that serves another endpoint by now ----------------------------------------------------------------------
+// ---- a slot that now serves another endpoint -------------------------------------------------------------------------
 
 struct Careful {
   using Word = sync::BasicSlotWord<RelacyAtomics>;
   static constexpr bool compares_the_endpoint = true;
 };
 
-/// A thread remembers a slot of endpoint 1. It is closed meanwhile, and idle again for endpoint 2.
+/// A thread remembers a slot of endpoint 1. Meanwhile the slot is closed, and becomes idle again for endpoint 2.
 template <typename Rules>
 struct ItServesAnotherEndpoint : rl::test_suite<ItServesAnotherEndpoint<Rules>, 2> {
   using Word = typename Rules::Word;

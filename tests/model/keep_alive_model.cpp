@@ -1,5 +1,5 @@
-// What a holder may leave idle: once all have parked, no more is idle under its limit than that allows; each idle connection
-// is counted as long as it is idle; and no more is closed than the surplus.
+// The idle connections of one holder: once all threads have parked, no more connections are idle than its limit allows; each
+// idle connection is counted as long as it is idle; and only the surplus is closed.
 //
 // pool/idle_share.h and pool/longest_idle.h run here as shipped, over the shipped slot words.
 
@@ -22,8 +22,8 @@ struct AsShipped {
   static constexpr bool leaves_the_limit_before_parking = true;
 };
 
-/// Each thread has a lease on a connection of its own, and gives it back under a limit of one; the last of them takes one that
-/// is idle afterwards, if it finds one, as any other caller would.
+/// Each thread has a lease on a connection of its own, and returns it under a limit of one. With `taker` the last of them then
+/// takes an idle connection, if there is one, as any other caller would.
 template <typename Rules, unsigned threads, bool taker>
 struct Parking : rl::test_suite<Parking<Rules, threads, taker>, rl::thread_id_t{threads}> {
   using Atomics = typename Rules::Atomics;
@@ -34,7 +34,7 @@ struct Parking : rl::test_suite<Parking<Rules, threads, taker>, rl::thread_id_t{
 
   Slab slab;
   std::uint32_t leases[threads] = {};
-  int limit = 0;  ///< what lies beside the slots
+  int limit = 0;  ///< the slots refer to it by its address
   typename Rules::template Share<Slab> share{most, &limit};
   unsigned closed[threads] = {};
 
@@ -94,7 +94,7 @@ struct Parking : rl::test_suite<Parking<Rules, threads, taker>, rl::thread_id_t{
   }
 };
 
-TEST(model, no_more_is_idle_under_a_limit_than_it_allows_and_only_the_surplus_is_closed) {
+TEST(model, no_more_connections_are_idle_than_the_limit_and_only_the_surplus_is_closed) {
   expect_holds<Parking<AsShipped, 2, false>>(up_to_preemptions(4));
   expect_holds<Parking<AsShipped, 2, true>>(up_to_preemptions(3));
   expect_holds<Parking<AsShipped, 3, false>>(random_schedules(100'000));
@@ -104,11 +104,11 @@ TEST(model, no_more_is_idle_under_a_limit_than_it_allows_and_only_the_surplus_is
 struct LooksAway : AsShipped {
   static constexpr bool looks_after_parking = false;
 };
-TEST(model, mutant_a_holder_that_does_not_look_after_parking) {
+TEST(model, mutant_a_holder_that_does_not_check_its_limit_after_parking) {
   expect_caught<Parking<LooksAway, 2, false>>(up_to_preemptions(2), rl::test_result_user_assert_failed);
 }
 
-/// Mutant: several threads take a surplus at once.
+/// Mutant: several threads take a surplus connection at once.
 template <typename Slab>
 struct UnlockedShare : pool::BasicIdleShare<Slab, RelacyAtomics> {
   using Base = pool::BasicIdleShare<Slab, RelacyAtomics>;
@@ -122,14 +122,14 @@ struct ManyClosers : AsShipped {
   template <typename Slab>
   using Share = UnlockedShare<Slab>;
 };
-TEST(model, mutant_two_that_close_the_same_surplus) {
+TEST(model, mutant_two_threads_that_close_the_same_surplus) {
   expect_caught<Parking<ManyClosers, 3, false>>(random_schedules(200'000), rl::test_result_user_assert_failed);
 }
 
 struct LeavesLate : AsShipped {
   static constexpr bool leaves_the_limit_before_parking = false;
 };
-TEST(model, mutant_a_limit_left_beside_a_connection_that_could_be_taken_before) {
+TEST(model, mutant_a_limit_recorded_after_the_connection_could_be_taken) {
   expect_caught<Parking<LeavesLate, 2, true>>(up_to_preemptions(3), rl::test_result_user_assert_failed);
 }
 

@@ -1,5 +1,5 @@
-// A holder's limit: never more places than it allows, no wake-up is lost, nobody who came first is overtaken, and nothing is
-// lost when a waiter gives up in the very moment in which it is served.
+// A holder's limit: it gives no more places than it allows, no wake-up is lost, no caller is overtaken by a later one, and no
+// place is lost when a waiter gives up at the moment in which it is served.
 //
 // The word, the queue and the parker are the shipped templates. The callers are the model's.
 
@@ -19,8 +19,8 @@ struct AsShipped {
   using Word = sync::BasicLimitWord<A>;
   template <typename Waiter, typename W>
   using Queue = sync::BasicLimitQueue<Waiter, W>;
-  static constexpr bool giver_serves_those_who_wait = true;
-  static constexpr bool who_gives_up_looks_whether_it_was_served = true;
+  static constexpr bool giver_serves_waiters = true;
+  static constexpr bool leaver_checks_whether_it_was_served = true;
 };
 
 template <typename Rules, std::uint32_t places, unsigned thread_count>
@@ -28,18 +28,18 @@ class Limit {
   using Word = typename Rules::template Word<typename Rules::Atomics>;
 
  public:
-  /// \returns whether it got in; if not, its deadline came first (which may be at any moment, unless it is never).
+  /// \returns whether the caller got a place; if not, its deadline passed first (at any moment, unless it is never).
   bool enter(TimePoint deadline) {
     const Queued ahead = queued_;
     if (!take(deadline)) return false;
     for (unsigned each = 0; each < thread_count; ++each)
-      RL_ASSERT(!(ahead.ticket[each] != 0 && ahead.ticket[each] == queued_.ticket[each]));  // it came first
+      RL_ASSERT(!(ahead.ticket[each] != 0 && ahead.ticket[each] == queued_.ticket[each]));  // that caller came first
     RL_ASSERT(++inside_ <= static_cast<int>(places));
     return true;
   }
   void leave() {
     --inside_;
-    if (!places_.give() || !Rules::giver_serves_those_who_wait) return;
+    if (!places_.give() || !Rules::giver_serves_waiters) return;
     const std::lock_guard lock(mutex_);
     serve_locked();
   }
@@ -51,7 +51,7 @@ class Limit {
   }
 
  private:
-  /// As LeaseLimit::Queued: lives on its caller's stack; all but the parker is guarded by the lock.
+  /// Like LeaseLimit::Queued: lives on its caller's stack. The lock guards all members but the parker.
   struct Waiter {
     Plain<bool> served{false};
     sync::BasicParker<typename Rules::Atomics, RelacyFutex> parker;
@@ -59,7 +59,7 @@ class Limit {
     Waiter* next = nullptr;
     unsigned thread = rl::thread_index();  ///< the model's own
   };
-  /// Who is in the queue, by thread; for the model's own assertions only.
+  /// The threads in the queue, by index; for the assertions of the model only.
   struct Queued {
     int ticket[thread_count] = {};
   };
@@ -71,7 +71,9 @@ class Limit {
       const std::lock_guard lock(mutex_);
       if (places_.try_take()) return true;
       places_.join(waiter, wake());
-      if (!waiter.served.get()) queued_.ticket[rl::thread_index()] = ++tickets_;  // counted: from here on it is first
+      if (!waiter.served.get())
+        queued_.ticket[rl::thread_index()] =
+            ++tickets_;  // the waiter is counted: no later caller may be served before it
     }
     for (bool late = false;; late = !waiter.parker.park_until(deadline)) {
       const std::lock_guard lock(mutex_);
@@ -80,7 +82,7 @@ class Limit {
         queued_.ticket[rl::thread_index()] = 0;
         places_.quit(waiter);
       }
-      if (late && !Rules::who_gives_up_looks_whether_it_was_served) return false;
+      if (late && !Rules::leaver_checks_whether_it_was_served) return false;
       if (late || served) return served;
     }
   }
@@ -102,7 +104,7 @@ class Limit {
   int inside_ = 0;
 };
 
-/// Some threads, and fewer places. Each thread goes in and out; the last `patient` of them wait for ever.
+/// Some threads, and fewer places. Each thread enters and leaves; the last `patient` of them wait without a deadline.
 template <typename Rules, std::uint32_t places, unsigned threads, unsigned patient = threads>
 struct AllEnter : rl::test_suite<AllEnter<Rules, places, threads, patient>, rl::thread_id_t{threads}> {
   Limit<Rules, places, threads> limit;
@@ -127,7 +129,7 @@ TEST(model, no_place_is_lost_when_a_waiter_gives_up_as_it_is_served) {
   expect_holds<AllEnter<AsShipped, 1, 3, 2>>(random_schedules(200'000));
 }
 
-/// Mutant: a waiter joins and does not look.
+/// Mutant: a waiter joins and does not try again.
 template <typename Waiter, typename Word>
 struct JoinsBlindly : sync::BasicLimitQueue<Waiter, Word> {
   using Base = sync::BasicLimitQueue<Waiter, Word>;
@@ -142,25 +144,25 @@ struct NeverServesItself : AsShipped {
   template <typename Waiter, typename W>
   using Queue = JoinsBlindly<Waiter, W>;
 };
-TEST(model, mutant_a_waiter_that_does_not_look_for_a_place_after_joining) {
+TEST(model, mutant_a_waiter_that_does_not_try_again_after_joining) {
   expect_caught<AllEnter<NeverServesItself, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
 struct NeverServes : AsShipped {
-  static constexpr bool giver_serves_those_who_wait = false;
+  static constexpr bool giver_serves_waiters = false;
 };
-TEST(model, mutant_a_giver_that_does_not_serve_those_who_wait) {
+TEST(model, mutant_a_giver_that_does_not_serve_waiters) {
   expect_caught<AllEnter<NeverServes, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
 struct GivesUpBlindly : AsShipped {
-  static constexpr bool who_gives_up_looks_whether_it_was_served = false;
+  static constexpr bool leaver_checks_whether_it_was_served = false;
 };
-TEST(model, mutant_a_waiter_that_gives_up_its_place_without_a_look) {
+TEST(model, mutant_a_waiter_that_gives_up_its_place_without_a_check) {
   expect_caught<AllEnter<GivesUpBlindly, 1, 2, 1>>(up_to_preemptions(3), rl::test_result_user_assert_failed);
 }
 
-/// Mutant: who waits is looked for before the place is given back, not by the same step.
+/// Mutant: the giver checks for waiters before it returns the place, not in the same step.
 template <typename Atomics>
 struct LooksFirst : sync::BasicLimitWord<Atomics> {
   using Base = sync::BasicLimitWord<Atomics>;
@@ -189,11 +191,11 @@ struct GivesInTwoSteps : AsShipped {
   template <typename A>
   using Word = LooksFirst<A>;
 };
-TEST(model, mutant_a_place_that_is_given_back_after_the_look_who_waits) {
+TEST(model, mutant_a_place_returned_after_the_check_for_waiters) {
   expect_caught<AllEnter<GivesInTwoSteps, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
-/// Mutant: a newcomer takes what is free though others wait for it.
+/// Mutant: a newcomer takes a free place though other callers wait for it.
 template <typename Atomics>
 struct Barges : sync::BasicLimitWord<Atomics> {
   using Base = sync::BasicLimitWord<Atomics>;
@@ -210,7 +212,7 @@ struct TakesPastTheQueue : AsShipped {
   template <typename A>
   using Word = Barges<A>;
 };
-TEST(model, mutant_a_newcomer_that_takes_the_place_that_others_wait_for) {
+TEST(model, mutant_a_newcomer_that_takes_a_place_that_others_wait_for) {
   expect_caught<AllEnter<TakesPastTheQueue, 1, 3>>(up_to_preemptions(2), rl::test_result_user_assert_failed);
 }
 

@@ -11,8 +11,8 @@
 
 namespace fastpool::model {
 
-/// A slab of a few slots, as far as pool::BasicLongestIdle looks at one. All are idle since the same time, unless a model says
-/// otherwise.
+/// A slab of a few slots, with the members that pool::BasicLongestIdle reads. All slots are idle since the same time, unless a
+/// model sets another.
 template <typename Atomics, unsigned count>
 class ModelSlab {
  public:

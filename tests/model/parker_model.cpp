@@ -1,4 +1,4 @@
-// The parker: a wake is never lost, and brings what the waker wrote.
+// The parker: a wake is never lost, and the woken thread sees what the waker wrote.
 
 #include "model/relacy_atomics.h"
 #include "model/search.h"
@@ -24,11 +24,11 @@ struct OneWaits : rl::test_suite<OneWaits<Parker>, 2> {
   }
 };
 
-TEST(model, a_wake_brings_what_was_written_before_it) {
+TEST(model, a_wake_publishes_what_was_written_before_it) {
   expect_holds<OneWaits<sync::BasicParker<RelacyAtomics, RelacyFutex>>>(every_schedule());
 }
 
-TEST(model, mutant_a_wake_that_orders_nothing) {
+TEST(model, mutant_a_wake_without_memory_order) {
   expect_caught<OneWaits<sync::BasicParker<OrderedAtomics<Orders::relaxed>, RelacyFutex>>>(every_schedule(),
                                                                                            rl::test_result_data_race);
 }

@@ -24,7 +24,7 @@ struct Place {
   return {"", where.file, where.line};
 }
 
-/// Which order is used where the shipped code says one. `as_written` is what is shipped; the others are mutants.
+/// The memory order that replaces the order in the shipped code. `as_written` replaces nothing; the others are mutants.
 enum class Orders : std::uint8_t {
   as_written,
   no_total_order,  ///< seq_cst is acquire and release only
@@ -60,9 +60,8 @@ template <Orders orders>
   return found == rl::mo_acq_rel ? rl::mo_release : found;
 }
 
-/// std::atomic's interface over Relacy's atomic. The place in the shipped code goes into the history that is printed
-/// when a model fails. Of an exchange that fails, only the value is known to the shipped code; its order is the one given,
-/// or follows from the only one given, as in std::atomic.
+/// The interface of std::atomic over Relacy's atomic. The history that is printed when a model fails contains the place in the
+/// shipped code. The order of a failed exchange is the one given, or follows from the only one given, as in std::atomic.
 template <typename T, Orders orders>
 class RelacyAtomic {
  public:
@@ -75,7 +74,7 @@ class RelacyAtomic {
   RelacyAtomic& operator=(const RelacyAtomic&) = delete;
   ~RelacyAtomic() {
     cell_.~atomic();
-    // Relacy knows a use after the end by what the destructor wrote, which the optimiser may have left out.
+    // Relacy recognises a use after destruction by a mark of the destructor, which the optimiser may remove.
     std::memset(static_cast<void*>(&cell_), 0, sizeof(cell_));
     asm volatile("" : : "r"(&cell_) : "memory");
   }
@@ -154,7 +153,7 @@ struct OrderedAtomics {
 };
 using RelacyAtomics = OrderedAtomics<Orders::as_written>;
 
-/// Plain memory of which the model checker proves that no two threads touch it without an order between them.
+/// Plain memory. The model checker reports two accesses by different threads without an order between them.
 template <typename T>
 class Plain {
  public:
@@ -166,8 +165,8 @@ class Plain {
   rl::var<T> value_;
 };
 
-/// The kernel's futex as far as sync::BasicParker may rely on it: compare and sleep are one step, a sleeper may wake for no
-/// reason, and a deadline may pass at any moment. It orders nothing unless a sleeper is really woken.
+/// The guarantees of the kernel's futex that sync::BasicParker relies on: compare and sleep are one step, a sleeper may wake
+/// for no reason, and a deadline may pass at any moment. It orders memory only if it wakes a sleeper.
 struct RelacyFutex {
   template <typename Word>
   [[nodiscard]] static bool wait(Word& word, std::uint32_t expected, TimePoint deadline) {
@@ -176,7 +175,7 @@ struct RelacyFutex {
     context.sched();
     {
       rl::preemption_disabler whole(context);
-      // An exchange by the same value: it sees what is there now, as the kernel does.
+      // An exchange with the same value reads the newest value, as the kernel does.
       if (word.cell().fetch_add(0, rl::mo_relaxed, info) != expected) return true;
     }
     return word.cell().wait(context, deadline != TimePoint::max(), true, info) != rl::unpark_reason_timeout;

@@ -10,8 +10,8 @@
 
 namespace fastpool::model {
 
-/// How the schedules of a model are searched. Each schedule is one order of all atomic steps, with one choice of the value
-/// that each load sees among those that the memory model allows.
+/// How the schedules of a model are searched. A schedule is one order of all atomic steps, with one choice for each load of
+/// the value that it sees, among the values that the memory model allows.
 struct Search {
   rl::scheduler_type_e kind;
   unsigned preemptions;    ///< kind sched_bound: the most of them in one schedule
@@ -21,11 +21,11 @@ struct Search {
 [[nodiscard]] constexpr Search every_schedule() {
   return {rl::sched_full, 0, 0};
 }
-/// Every schedule in which threads are interrupted at most so often (a thread that waits or ends gives way for free).
+/// Every schedule with at most this number of preemptions. A thread that waits or ends is not preempted.
 [[nodiscard]] constexpr Search up_to_preemptions(unsigned most) {
   return {rl::sched_bound, most, 0};
 }
-/// That many schedules, drawn at random, the same in each run.
+/// This number of random schedules, the same ones in each run.
 [[nodiscard]] constexpr Search random_schedules(rl::iteration_t rounds) {
   return {rl::sched_random, 0, rounds};
 }
@@ -45,14 +45,15 @@ template <typename Suite>
   return params.test_result;
 }
 
-/// The model has no schedule that fails; if it has one, its history is printed.
+/// Expects that no schedule of the model fails. Prints the history of a schedule that does.
 template <typename Suite>
 void expect_holds(const Search& search) {
   const rl::test_result_e result = run<Suite>(search, std::cout);
   EXPECT_EQ(result, rl::test_result_success) << rl::test_result_str(result) << "; the history stands above";
 }
 
-/// A mutant of a model: the search must find a schedule that fails in that way, or it would prove nothing.
+/// Expects that the search finds a schedule of this mutant of a model that fails in the given way. A search that finds none
+/// proves nothing.
 template <typename Suite>
 void expect_caught(const Search& search, rl::test_result_e as) {
   std::ostream nowhere(nullptr);

@@ -1,4 +1,4 @@
-// One slot among those who lease, give back, reap, hang up and unlink it: one owner at a time, and one who frees it.
+// One slot, which threads lease, return, reap, hang up and unlink: it has one owner at a time, and one thread frees it.
 
 #include "model/relacy_atomics.h"
 
@@ -21,7 +21,7 @@ void make_idle(Word& word) {
 
 // ---- leases ----------------------------------------------------------------------------------------------------------
 
-/// All want it, and write to it while they have it.
+/// All threads lease the slot, and write to it during their lease.
 template <typename Atomics, rl::thread_id_t threads>
 struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
   using Word = sync::BasicSlotWord<Atomics>;
@@ -44,7 +44,7 @@ struct AllLeaseIt : rl::test_suite<AllLeaseIt<Atomics, threads>, threads> {
   }
 };
 
-/// Mutant: whoever gives back says what is leased now, not what was leased to it.
+/// Mutant: a thread ends the lease that is current, not the lease that it was given.
 template <typename Atomics>
 struct CarelessWord : sync::BasicSlotWord<Atomics> {
   using Base = sync::BasicSlotWord<Atomics>;
@@ -52,7 +52,7 @@ struct CarelessWord : sync::BasicSlotWord<Atomics> {
   [[nodiscard]] typename Base::Step begin_close(std::uint32_t) { return Base::begin_close(Base::load().generation()); }
 };
 
-/// One gives back twice, while the other may have leased it anew.
+/// One thread returns its lease twice, while the other may have leased the slot again.
 template <typename Word, bool closes>
 struct OneGivesBackTwice : rl::test_suite<OneGivesBackTwice<Word, closes>, 2> {
   Word word;
@@ -72,12 +72,12 @@ TEST(model, a_slot_has_one_owner_at_a_time) {
   expect_holds<AllLeaseIt<RelacyAtomics, 3>>(up_to_preemptions(4));
 }
 
-TEST(model, a_stale_id_ends_nobodys_lease) {
+TEST(model, a_stale_id_ends_no_lease) {
   expect_holds<OneGivesBackTwice<sync::BasicSlotWord<RelacyAtomics>, false>>(every_schedule());
   expect_holds<OneGivesBackTwice<sync::BasicSlotWord<RelacyAtomics>, true>>(every_schedule());
 }
 
-TEST(model, mutant_a_slot_word_that_publishes_nothing) {
+TEST(model, mutant_a_slot_word_without_memory_order) {
   expect_caught<AllLeaseIt<RelaxedAtomics, 2>>(every_schedule(), rl::test_result_data_race);
 }
 
@@ -92,8 +92,8 @@ TEST(model, mutant_a_lease_ended_without_its_generation) {
 
 enum class Handshake : std::uint8_t { of_two, of_one };
 
-/// An acquirer has just unlinked the cell and wants it; an expiry may reap it; its peer hangs up. In the end it is free,
-/// its connection closed, and one of them freed it.
+/// An acquirer has just unlinked the cell and takes it; an expiry may reap it; its peer hangs up. In the end the slot is free,
+/// its connection is closed, and exactly one thread freed it.
 template <typename Atomics, Handshake handshake>
 struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
   using Word = sync::BasicSlotWord<Atomics>;
@@ -150,7 +150,7 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
     }
   }
   void after() {
-    if (linked && word.unlink().after.finished()) free_it();  // the next to pop it
+    if (linked && word.unlink().after.finished()) free_it();  // the next thread that pops it
     RL_ASSERT(freed == 1);
     RL_ASSERT(connection.get() == 0);
     RL_ASSERT(word.load().state() == Word::State::free);
@@ -162,18 +162,18 @@ TEST(model, a_hung_up_connection_is_closed_once_and_its_slot_freed_once) {
   expect_holds<ItsPeerHangsUp<RelacyAtomics, Handshake::of_two>>(up_to_preemptions(5));
 }
 
-TEST(model, mutant_a_reaper_that_frees_what_is_still_linked) {
+TEST(model, mutant_a_reaper_that_frees_a_linked_slot) {
   expect_caught<ItsPeerHangsUp<RelacyAtomics, Handshake::of_one>>(up_to_preemptions(5),
                                                                   rl::test_result_user_assert_failed);
 }
 
-TEST(model, mutant_a_closing_that_publishes_nothing) {
+TEST(model, mutant_a_close_without_memory_order) {
   expect_caught<ItsPeerHangsUp<RelaxedAtomics, Handshake::of_two>>(up_to_preemptions(5), rl::test_result_data_race);
 }
 
 enum class Look : std::uint8_t { remembered, fresh };
 
-/// A reaper finds it expired, while it is leased and given back with a new deadline.
+/// A reaper finds the connection expired, while another thread leases it and returns it with a new deadline.
 template <Look look>
 struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
   using Word = sync::BasicSlotWord<RelacyAtomics>;
@@ -197,11 +197,11 @@ struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
   }
 };
 
-TEST(model, what_is_reaped_is_what_was_found_expired) {
+TEST(model, a_reaper_ends_only_the_connection_that_it_found_expired) {
   expect_holds<ItIsUsedMeanwhile<Look::remembered>>(every_schedule());
 }
 
-TEST(model, mutant_a_reaper_that_looks_again_before_it_reaps) {
+TEST(model, mutant_a_reaper_that_loads_the_word_again_before_it_reaps) {
   expect_caught<ItIsUsedMeanwhile<Look::fresh>>(every_schedule(), rl::test_result_user_assert_failed);
 }
 
@@ -209,7 +209,7 @@ TEST(model, mutant_a_reaper_that_looks_again_before_it_reaps) {
 
 enum class Release : std::uint8_t { leaves_a_note, gives_up };
 
-/// The lease is given back on one thread while its stream ends on another: one of the two parks it.
+/// One thread returns the lease while its stream ends on another: exactly one of the two parks it.
 template <Release release>
 struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
   using Word = sync::BasicSlotWord<RelacyAtomics>;
@@ -229,7 +229,7 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
   }
   void thread(unsigned index) {
     if (index == 0) {
-      // As Pool::release(): once more if the stream ended between the look that found it open and the note.
+      // Like Pool::release(): tries again if the stream ended between the check that found it open and the note.
       while (word.leased_as(lease)) {
         park();
         if (release == Release::gives_up || word.end_later(lease, false)) return;
@@ -247,11 +247,11 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
   }
 };
 
-TEST(model, a_lease_given_back_while_its_stream_ends_is_parked_once) {
+TEST(model, a_lease_returned_while_its_stream_ends_is_parked_once) {
   expect_holds<AStreamEndsMeanwhile<Release::leaves_a_note>>(every_schedule());
 }
 
-TEST(model, mutant_a_lease_given_back_without_a_note_to_the_stream) {
+TEST(model, mutant_a_lease_returned_without_a_note_to_the_stream) {
   expect_caught<AStreamEndsMeanwhile<Release::gives_up>>(every_schedule(), rl::test_result_user_assert_failed);
 }
 
@@ -259,7 +259,7 @@ TEST(model, mutant_a_lease_given_back_without_a_note_to_the_stream) {
 
 enum class Abandon : std::uint8_t { with_its_own_step, as_any_lease };
 
-/// Mutant: a lease whose dial is under way is closed as any other.
+/// Mutant: a lease whose dial is under way is closed like any other lease.
 struct HastyWord : sync::BasicSlotWord<RelacyAtomics> {
   using Base = sync::BasicSlotWord<RelacyAtomics>;
   [[nodiscard]] typename Base::Step begin_close(std::uint32_t generation) {
@@ -268,8 +268,8 @@ struct HastyWord : sync::BasicSlotWord<RelacyAtomics> {
   }
 };
 
-/// A lease connects on first use, and is given back while its dial ends on another thread: the connection is parked by one
-/// of the two, and never seated on what somebody else has.
+/// A lease connects on first use, and is returned while its dial ends on another thread: one of the two threads parks the
+/// connection, and it is never seated in a slot that another thread owns.
 template <Abandon abandon>
 struct ItsDialEndsMeanwhile : rl::test_suite<ItsDialEndsMeanwhile<abandon>, 2> {
   using Word = std::conditional_t<abandon == Abandon::with_its_own_step, sync::BasicSlotWord<RelacyAtomics>, HastyWord>;
@@ -286,7 +286,7 @@ struct ItsDialEndsMeanwhile : rl::test_suite<ItsDialEndsMeanwhile<abandon>, 2> {
     RL_ASSERT(word.begin_connect(lease));
   }
   void give_back() {
-    // As Pool::release(): once more if the word changed between the look and the step.
+    // Like Pool::release(): tries again if the word changed between the load and the step.
     for (;;) {
       const auto now = word.load();
       if (now.state() != State::leased || now.generation() != lease) return;
@@ -333,15 +333,15 @@ struct ItsDialEndsMeanwhile : rl::test_suite<ItsDialEndsMeanwhile<abandon>, 2> {
   }
 };
 
-TEST(model, a_lease_given_back_while_it_is_dialed_leaves_the_connection_to_the_endpoint) {
+TEST(model, a_lease_returned_during_its_dial_leaves_the_connection_to_the_endpoint) {
   expect_holds<ItsDialEndsMeanwhile<Abandon::with_its_own_step>>(every_schedule());
 }
 
-TEST(model, mutant_a_lease_closed_while_it_is_dialed) {
+TEST(model, mutant_a_lease_closed_during_its_dial) {
   expect_caught<ItsDialEndsMeanwhile<Abandon::as_any_lease>>(every_schedule(), rl::test_result_user_assert_failed);
 }
 
-/// A place without a connection is given back, leased again and reaped: it has one owner, who knows that it is empty.
+/// A place without a connection is returned, leased again and reaped: it has one owner, which sees that it has no connection.
 template <typename Atomics>
 struct APlaceIsKept : rl::test_suite<APlaceIsKept<Atomics>, 3> {
   using Word = sync::BasicSlotWord<Atomics>;
@@ -378,13 +378,13 @@ struct APlaceIsKept : rl::test_suite<APlaceIsKept<Atomics>, 3> {
   }
 };
 
-// ---- a dial that no caller waits for ---------------------------------------------------------------------------------
+// ---- a spare dial: no caller waits for it ----------------------------------------------------------------------------
 
 enum class Binding : std::uint8_t { claims_it, trusts_its_look };
 enum class Report : std::uint8_t { asks_first, frees_it };
 
-/// No caller waits for a dial: a newcomer may bind to it, another endpoint's caller may drop it for its place, and it ends.
-/// Its owner has it alone, and in the end the slot holds its connection or was freed once.
+/// No caller waits for a dial. A newcomer may bind to it, a caller of another endpoint may drop it for its place, and it ends.
+/// It has one owner at a time, and in the end the slot holds its connection or was freed once.
 template <typename Atomics, Binding binding, Report report>
 struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
   using Word = sync::BasicSlotWord<Atomics>;
@@ -458,7 +458,7 @@ struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
   }
 };
 
-TEST(model, a_dial_that_no_caller_waits_for_is_bound_dropped_or_ended_by_one) {
+TEST(model, a_spare_dial_is_bound_dropped_or_ended_by_one_thread) {
   expect_holds<ASpareDial<RelacyAtomics, Binding::claims_it, Report::asks_first>>(up_to_preemptions(4));
 }
 
@@ -467,16 +467,16 @@ TEST(model, mutant_a_newcomer_that_does_not_claim_the_dial) {
       up_to_preemptions(4), rl::test_result_user_assert_failed);
 }
 
-TEST(model, mutant_a_dial_that_ends_without_a_look_whether_it_was_dropped) {
+TEST(model, mutant_a_dial_that_ends_without_checking_whether_it_was_dropped) {
   expect_caught<ASpareDial<RelacyAtomics, Binding::claims_it, Report::frees_it>>(up_to_preemptions(4),
                                                                                  rl::test_result_user_assert_failed);
 }
 
-TEST(model, a_place_without_a_connection_is_leased_or_reaped_by_one) {
+TEST(model, a_vacant_place_is_leased_or_reaped_by_one_thread) {
   expect_holds<APlaceIsKept<RelacyAtomics>>(every_schedule());
 }
 
-TEST(model, mutant_a_place_that_publishes_nothing) {
+TEST(model, mutant_a_vacant_place_without_memory_order) {
   expect_caught<APlaceIsKept<RelaxedAtomics>>(every_schedule(), rl::test_result_data_race);
 }
 

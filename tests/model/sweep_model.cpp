@@ -1,5 +1,5 @@
-// Reaping below the head of the list, and the sweep that unlinks what was reaped: each cell stays in the list or is freed,
-// once; and whoever meets the list while a sweep has it out is served when the sweep ends.
+// A thread reaps slots below the head of the list, and a sweep unlinks them: each cell stays in the list or is freed, once. A
+// caller that finds the list empty because a sweep has taken it out is served when the sweep ends.
 //
 // The lists, the slot words, the tombstones with their sweep, the queue and the parker are the shipped templates.
 
@@ -39,7 +39,7 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   Plain<int> connections[cell_count];
   int freed[cell_count] = {};
 
-  /// The one who waits; but for the parker, guarded by the lock.
+  /// The waiting caller. The lock guards all members but the parker.
   struct Waiter {
     Plain<bool> done{false};
     Plain<std::uint32_t> handed{none};
@@ -88,10 +88,10 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   void dispatch_locked() {
     queue.serve([this] { return pop_idle(List::For::waiter); },
                 [this](Waiter& first, const auto& popped) { hand(first, popped.index); });
-    // What a sweep brings back is dispatched when it ends. Else a dial is started, which always serves.
+    // The end of a sweep dispatches the cells that it puts back. Without a sweep a dial is started, which always serves.
     if (!queue.empty() && !tombstones.sweeping()) hand(*queue.front(), none);
   }
-  /// \returns `none` if a dial was started for it.
+  /// \returns `none` if a dial was started for the caller.
   std::uint32_t acquire() {
     if (Rules::takes_by_hint && idle.take(0, words[0], [] { return true; })) return 0;
     if (const auto popped = pop_idle(List::For::newcomer)) return popped.index;
@@ -170,7 +170,7 @@ TEST(model, a_sweep_loses_no_cell_and_frees_none_twice) {
   expect_holds<ASweepMeetsAnAcquirerAndAReaper<TakesByHint>>(random_schedules(200'000));
 }
 
-/// Mutant: the sweep ends without a look who waits.
+/// Mutant: the sweep ends without a check for waiters.
 struct TombstonesLeftUnserved : sync::BasicTombstones<RelacyAtomics> {
   template <typename Links, typename Words, typename Drop, typename Serve, typename List>
   void sweep(Links links, Words words, Drop drop, Serve, List& list) {
@@ -180,11 +180,11 @@ struct TombstonesLeftUnserved : sync::BasicTombstones<RelacyAtomics> {
 struct SweeperGoesAway : AsShipped {
   using Tombstones = TombstonesLeftUnserved;
 };
-TEST(model, mutant_a_sweeper_that_leaves_without_a_look_who_waits) {
+TEST(model, mutant_a_sweeper_that_ends_without_a_check_for_waiters) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<SweeperGoesAway>>(random_schedules(300'000), rl::test_result_deadlock);
 }
 
-/// Mutant: the flag is still set when the sweep looks who waits.
+/// Mutant: the flag is still set when the sweep checks for waiters.
 struct TombstonesServedEarly : sync::BasicTombstones<RelacyAtomics> {
   template <typename Links, typename Words, typename Drop, typename Serve, typename List>
   void sweep(Links links, Words words, Drop drop, Serve serve, List& list) {
@@ -200,7 +200,7 @@ struct TombstonesServedEarly : sync::BasicTombstones<RelacyAtomics> {
 struct FlagIsClearedLate : AsShipped {
   using Tombstones = TombstonesServedEarly;
 };
-TEST(model, mutant_a_sweeper_that_looks_before_it_clears_its_flag) {
+TEST(model, mutant_a_sweeper_that_checks_for_waiters_before_it_clears_its_flag) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<FlagIsClearedLate>>(random_schedules(300'000),
                                                                     rl::test_result_deadlock);
 }
@@ -216,7 +216,7 @@ TEST(model, mutant_a_sweep_and_a_count_without_a_common_order) {
 struct SweeperFreesAtOnce : AsShipped {
   static constexpr bool sweeper_frees_only_what_is_emptied = false;
 };
-TEST(model, mutant_a_sweeper_that_frees_what_is_being_closed) {
+TEST(model, mutant_a_sweeper_that_frees_a_slot_that_is_being_closed) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<SweeperFreesAtOnce>>(random_schedules(300'000),
                                                                      rl::test_result_data_race);
 }

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint32_t cell_count = 3;
 
-/// Mutant: the tag beside the head is lost with every exchange, and so never told apart.
+/// Mutant: every exchange loses the tag of the head, so that equal heads cannot be distinguished.
 struct UntaggedAtomics {
   template <typename T>
   struct Atomic : RelacyAtomic<T, Orders::as_written> {
@@ -20,7 +20,7 @@ struct UntaggedAtomics {
   };
 };
 
-/// Cells and a list of them, all of them in it. An owner writes to its cell, as the pool does to a slot.
+/// Cells and a list that holds all of them at first. An owner writes to its cell, as the pool does to a slot.
 template <typename Atomics>
 struct Cells {
   using List = sync::BasicTaggedList<Atomics>;
@@ -53,7 +53,7 @@ struct Cells {
   void take_and_give() {
     if (const std::uint32_t index = take(); index != none) give(index);
   }
-  /// At the end: each is in it once.
+  /// In the end each cell is in the list once.
   void expect_all() {
     for (std::uint32_t count = 0; count < cell_count; ++count)
       RL_ASSERT(take() != none);
@@ -61,8 +61,8 @@ struct Cells {
   }
 };
 
-/// One thread pops while another takes two cells and brings back the first of them: the head is the same, what lies below
-/// it is not.
+/// One thread pops while another takes two cells and pushes the first of them again: the head is the same, the cell below it
+/// is not.
 template <typename Atomics>
 struct ThePopIsOvertaken : rl::test_suite<ThePopIsOvertaken<Atomics>, 2> {
   Cells<Atomics> cells;
@@ -81,7 +81,7 @@ struct ThePopIsOvertaken : rl::test_suite<ThePopIsOvertaken<Atomics>, 2> {
   void after() { cells.expect_all(); }
 };
 
-/// Three threads, of which one takes the whole chain at once, as the sweeper does.
+/// Three threads. One of them takes the whole chain at once, as the sweeper does.
 template <typename Atomics>
 struct OneTakesAll : rl::test_suite<OneTakesAll<Atomics>, 3> {
   Cells<Atomics> cells;
@@ -108,11 +108,11 @@ struct OneTakesAll : rl::test_suite<OneTakesAll<Atomics>, 3> {
   void after() { cells.expect_all(); }
 };
 
-TEST(model, a_head_that_left_and_came_back_is_told_apart) {
+TEST(model, a_head_that_was_popped_and_pushed_again_is_recognized) {
   expect_holds<ThePopIsOvertaken<RelacyAtomics>>(up_to_preemptions(4));
 }
 
-TEST(model, a_chain_taken_whole_is_taken_by_one) {
+TEST(model, a_chain_taken_whole_has_one_owner) {
   expect_holds<OneTakesAll<RelacyAtomics>>(random_schedules(200'000));
 }
 

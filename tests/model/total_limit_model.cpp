@@ -1,5 +1,5 @@
-// The limit over all endpoints: no more places than it allows, and whoever starves for one gets the next that is given up,
-// or the place of a connection that is parked idle elsewhere, or of a dial that lost its last caller.
+// The limit over all endpoints: it gives no more places than it allows, and an endpoint that starves for a place gets the next
+// freed place, or the place of a connection that is parked elsewhere, or of a dial that lost its last caller.
 //
 // sync/total_limit.h and pool/longest_idle.h run here as shipped, over the shipped slot words. An endpoint is a lock and a
 // count of callers that wait; its dispatch takes places for them.
@@ -14,7 +14,7 @@
 namespace fastpool::model {
 namespace {
 
-/// What a mutant replaces: a shipped template, or what its user has to do.
+/// What a mutant replaces: a shipped template, or a duty of its user.
 struct AsShipped {
   using Atomics = RelacyAtomics;
   template <typename Owner>
@@ -25,7 +25,7 @@ struct AsShipped {
   static constexpr bool newcomer_gives_way = true;
 };
 
-/// The pool, as far as the limit asks: places, what is idle, and endpoints whose callers wait for a place.
+/// The part of the pool that the limit calls: places, idle slots, and endpoints whose callers wait for a place.
 template <typename Rules, std::uint32_t most_of_each, std::uint32_t most, unsigned slots>
 struct ModelPool {
   using Atomics = typename Rules::Atomics;
@@ -42,7 +42,7 @@ struct ModelPool {
     sync::BasicParker<Atomics, RelacyFutex> parker;
     typename Limit::Member room{*this};
   };
-  /// What was decided under a lock: how many evicted slots are to be closed.
+  /// The decision made under a lock: the number of evicted slots to close.
   struct Actions {
     unsigned closing = 0;
     Endpoint* owner = nullptr;
@@ -92,7 +92,7 @@ struct ModelPool {
   LongestIdle longest_idle;
   sync::BasicFlag<Atomics> none_idle;
   Endpoint* owner = nullptr;  ///< of all slots
-  int in_use = 0;             ///< the model's own
+  int in_use = 0;             ///< known to the model alone
 
   Taken taken(Taken what) {
     if (what == Taken::yes) RL_ASSERT(++in_use <= static_cast<int>(most));
@@ -106,7 +106,7 @@ struct ModelPool {
   void relieve() {
     if (Rules::relieves_after_freeing && limit.has_starving()) limit.relieve(Host{*this});
   }
-  /// A connection of that endpoint has ended.
+  /// Ends a connection of that endpoint.
   void give(Endpoint& endpoint) {
     --in_use;
     limit.give(endpoint.room);
@@ -159,8 +159,8 @@ struct ModelPool {
 
 enum class Ends : std::uint8_t { closed, parked, spared };
 
-/// One holds the only place, for a connection that it closes or parks, or for a dial that it gives up waiting for. Others, each
-/// at an endpoint of its own, want one.
+/// One thread holds the only place, for a connection that it closes or parks, or for a dial that it stops waiting for. Each
+/// other thread waits for a place at an endpoint of its own.
 template <typename Rules, Ends ends, unsigned others>
 struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::thread_id_t{others + 1}> {
   using Pool = ModelPool<Rules, 2, 1, 1>;
@@ -198,22 +198,22 @@ struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::
   void after() { RL_ASSERT(pool.limit.taken() == 0); }
 };
 
-TEST(model, who_starves_at_the_total_limit_gets_the_next_place) {
+TEST(model, a_starving_endpoint_gets_the_next_place) {
   expect_holds<OnePlaceForAll<AsShipped, Ends::closed, 1>>(up_to_preemptions(2));
   expect_holds<OnePlaceForAll<AsShipped, Ends::closed, 2>>(random_schedules(200'000));
 }
 
-TEST(model, who_starves_at_the_total_limit_gets_the_place_of_what_is_parked_elsewhere) {
+TEST(model, a_starving_endpoint_gets_the_place_of_a_connection_parked_elsewhere) {
   expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 1>>(up_to_preemptions(1));
   expect_holds<OnePlaceForAll<AsShipped, Ends::parked, 2>>(random_schedules(200'000));
 }
 
-TEST(model, who_starves_at_the_total_limit_gets_the_place_of_a_dial_that_no_caller_waits_for) {
+TEST(model, a_starving_endpoint_gets_the_place_of_a_spare_dial) {
   expect_holds<OnePlaceForAll<AsShipped, Ends::spared, 1>>(up_to_preemptions(1));
   expect_holds<OnePlaceForAll<AsShipped, Ends::spared, 2>>(random_schedules(200'000));
 }
 
-/// A caller that does not wait meets the total limit while another queues at the same endpoint, whose own limit is one.
+/// A caller that does not wait reaches the total limit while another queues at the same endpoint, whose own limit is one.
 template <typename Rules>
 struct ANewcomerBesideAWaiter : rl::test_suite<ANewcomerBesideAWaiter<Rules>, 3> {
   using Pool = ModelPool<Rules, 1, 1, 1>;
@@ -247,7 +247,7 @@ TEST(model, a_newcomer_that_meets_the_total_limit_leaves_no_waiter_of_its_endpoi
 
 // ---- mutants ---------------------------------------------------------------------------------------------------------
 
-/// Mutant: once the member is listed, no place is looked for again.
+/// Mutant: the endpoint does not try to take a place again after it was listed.
 template <typename Owner>
 struct LooksOnce : sync::BasicTotalLimit<Owner, RelacyAtomics> {
   using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
@@ -265,11 +265,11 @@ struct NoSecondLook : AsShipped {
   template <typename Owner>
   using Limit = LooksOnce<Owner>;
 };
-TEST(model, mutant_an_endpoint_that_looks_for_no_place_after_it_was_listed) {
+TEST(model, mutant_an_endpoint_that_does_not_try_again_after_it_was_listed) {
   expect_caught<OnePlaceForAll<NoSecondLook, Ends::closed, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
-/// Mutant: the member is listed after the last look.
+/// Mutant: the endpoint is listed after its last try to take a place.
 template <typename Owner>
 struct ListsLate : sync::BasicTotalLimit<Owner, RelacyAtomics> {
   using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
@@ -290,7 +290,7 @@ struct ListsItselfLate : AsShipped {
   template <typename Owner>
   using Limit = ListsLate<Owner>;
 };
-TEST(model, mutant_an_endpoint_that_lists_itself_after_its_last_look) {
+TEST(model, mutant_an_endpoint_that_is_listed_after_its_last_try) {
   expect_caught<OnePlaceForAll<ListsItselfLate, Ends::closed, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
   expect_caught<OnePlaceForAll<ListsItselfLate, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
@@ -298,13 +298,13 @@ TEST(model, mutant_an_endpoint_that_lists_itself_after_its_last_look) {
 struct LooksAway : AsShipped {
   static constexpr bool relieves_after_freeing = false;
 };
-TEST(model, mutant_a_closer_that_does_not_look_who_starves) {
+TEST(model, mutant_a_closer_that_does_not_check_for_starving_endpoints) {
   expect_caught<OnePlaceForAll<LooksAway, Ends::closed, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
   expect_caught<OnePlaceForAll<LooksAway, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
   expect_caught<OnePlaceForAll<LooksAway, Ends::spared, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
-/// Mutant: evicts nothing.
+/// Mutant: the endpoint evicts no connection.
 template <typename Owner>
 struct NeverEvicts : sync::BasicTotalLimit<Owner, RelacyAtomics> {
   using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
@@ -326,7 +326,7 @@ TEST(model, mutant_a_starving_endpoint_that_evicts_nothing) {
   expect_caught<OnePlaceForAll<EvictsNothing, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
-/// Mutant: that nothing is idle is noted after the scan.
+/// Mutant: the flag "no slot is idle" is set after the scan.
 template <typename Slab>
 struct FlagsLate : pool::BasicLongestIdle<Slab, RelacyAtomics> {
   using Base = pool::BasicLongestIdle<Slab, RelacyAtomics>;
@@ -347,7 +347,7 @@ TEST(model, mutant_an_eviction_that_sets_its_flag_after_the_scan) {
   expect_caught<OnePlaceForAll<FlagIsSetLate, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
-/// Mutant: what became idle clears no flag.
+/// Mutant: a slot that becomes idle clears no flag.
 template <typename Slab>
 struct NotesNothing : pool::BasicLongestIdle<Slab, RelacyAtomics> {
   static void note_ready(const typename Slab::Slot&, sync::BasicFlag<RelacyAtomics>&) {}
@@ -356,14 +356,14 @@ struct NoneIsNoted : AsShipped {
   template <typename Slab>
   using LongestIdle = NotesNothing<Slab>;
 };
-TEST(model, mutant_a_connection_that_becomes_idle_and_clears_no_flag) {
+TEST(model, mutant_a_connection_that_becomes_idle_without_clearing_the_flag) {
   expect_caught<OnePlaceForAll<NoneIsNoted, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
 struct NoWay : AsShipped {
   static constexpr bool newcomer_gives_way = false;
 };
-TEST(model, mutant_a_newcomer_that_leaves_the_waiters_that_it_barred) {
+TEST(model, mutant_a_newcomer_that_does_not_dispatch_the_waiters_that_it_blocked) {
   expect_caught<ANewcomerBesideAWaiter<NoWay>>(random_schedules(300'000), rl::test_result_deadlock);
 }
 

@@ -1,5 +1,5 @@
-// The list of what is idle beside the queue of those who wait for it: no wake-up is lost, nobody is overtaken, and nothing
-// is lost when a waiter gives up in the very moment in which it is served.
+// The list of idle cells beside the queue of waiters: no wake-up is lost, no caller is overtaken by a later one, and no cell
+// is lost when a waiter gives up at the moment in which it is served.
 //
 // The list, the queue and the parker are the shipped templates. The callers are the model's: take, wait, give up, park.
 
@@ -12,7 +12,7 @@
 namespace fastpool::model {
 namespace {
 
-/// What the pool does. Each mutant breaks one of these.
+/// The rules of the pool. Each mutant breaks one of them.
 struct AsShipped {
   using Atomics = RelacyAtomics;
   using Futex = RelacyFutex;
@@ -21,7 +21,7 @@ struct AsShipped {
   static constexpr bool waiter_looks_after_joining = true;
   static constexpr bool giver_looks_after_pushing = true;
   static constexpr bool newcomer_lets_waiters_go_first = true;
-  static constexpr bool who_gives_up_looks_whether_it_was_served = true;
+  static constexpr bool leaver_checks_whether_it_was_served = true;
   static constexpr bool wakes_under_the_lock = true;
 };
 
@@ -38,13 +38,13 @@ class Endpoint {
     }
   }
 
-  /// \returns a cell, or `none` if its deadline came first (which may be at any moment, unless it is never).
+  /// \returns a cell, or `none` if the deadline passed first (at any moment, unless it is never).
   std::uint32_t acquire(TimePoint deadline) {
     const Queued ahead = queued_;
     const std::uint32_t index = take(deadline);
     if (index == none) return none;
     for (unsigned each = 0; each < thread_count; ++each)
-      RL_ASSERT(!(ahead.ticket[each] != 0 && ahead.ticket[each] == queued_.ticket[each]));  // it came first
+      RL_ASSERT(!(ahead.ticket[each] != 0 && ahead.ticket[each] == queued_.ticket[each]));  // that caller came first
     RL_ASSERT(owners_[index].get() == 0);
     owners_[index].set(1);
     return index;
@@ -69,7 +69,7 @@ class Endpoint {
   }
 
  private:
-  /// As pool::Waiter: lives on its caller's stack; all but the parker is guarded by the lock.
+  /// Like pool::Waiter: lives on its caller's stack. The lock guards all members but the parker.
   struct Waiter {
     Plain<bool> done{false};
     Plain<std::uint32_t> cell{none};
@@ -79,7 +79,7 @@ class Endpoint {
     Waiter* next = nullptr;
     unsigned thread = rl::thread_index();  ///< the model's own
   };
-  /// Who is in the queue, by thread; for the model's own assertions only.
+  /// The threads in the queue, by index; for the assertions of the model only.
   struct Queued {
     int ticket[thread_count] = {};
   };
@@ -91,7 +91,7 @@ class Endpoint {
   typename List::Popped popped(typename List::For who) {
     return idle_.pop(
         who, link(), [this](std::uint32_t index) -> auto& { return words_[index]; },
-        [](std::uint32_t, bool) { RL_ASSERT(false); });  // nothing is closed here
+        [](std::uint32_t, bool) { RL_ASSERT(false); });  // no slot is closed here
   }
   std::uint32_t pop(typename List::For who) { return popped(who).index; }
   /// All threads remember the same cell.
@@ -119,7 +119,7 @@ class Endpoint {
       const std::lock_guard lock(mutex_);
       const bool done = waiter.done.get();
       if (late && !done) leave_locked(waiter);
-      if (late && !Rules::who_gives_up_looks_whether_it_was_served) return none;
+      if (late && !Rules::leaver_checks_whether_it_was_served) return none;
       if (late || done) return waiter.cell.get();
     }
   }
@@ -154,7 +154,7 @@ class Endpoint {
   int tickets_ = 0;
 };
 
-/// Some threads, and fewer cells. Each thread takes one and gives it back; the last `patient` of them wait for ever.
+/// Some threads, and fewer cells. Each thread takes a cell and returns it; the last `patient` of them wait without a deadline.
 template <typename Rules, std::uint32_t cells, unsigned threads, unsigned patient = threads>
 struct AllAcquire : rl::test_suite<AllAcquire<Rules, cells, threads, patient>, rl::thread_id_t{threads}> {
   Endpoint<Rules, cells, threads> endpoint;
@@ -178,7 +178,7 @@ TEST(model, no_wake_up_is_lost) {
 struct TakesByHint : AsShipped {
   static constexpr bool takes_by_hint = true;
 };
-TEST(model, no_wake_up_is_lost_beside_hints) {
+TEST(model, no_wake_up_is_lost_when_hints_are_used) {
   expect_holds<AllAcquire<TakesByHint, 1, 2>>(up_to_preemptions(3));
   expect_holds<AllAcquire<TakesByHint, 1, 3>>(up_to_preemptions(1));
   expect_holds<AllAcquire<TakesByHint, 1, 3>>(random_schedules(200'000));
@@ -209,28 +209,28 @@ TEST(model, mutant_a_list_and_a_count_without_a_common_order) {
 struct NoLookAfterJoining : AsShipped {
   static constexpr bool waiter_looks_after_joining = false;
 };
-TEST(model, mutant_a_waiter_that_does_not_look_after_joining) {
+TEST(model, mutant_a_waiter_that_does_not_check_the_list_after_joining) {
   expect_caught<AllAcquire<NoLookAfterJoining, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
 struct NoLookAfterPushing : AsShipped {
   static constexpr bool giver_looks_after_pushing = false;
 };
-TEST(model, mutant_a_giver_that_does_not_look_after_pushing) {
+TEST(model, mutant_a_giver_that_does_not_check_for_waiters_after_pushing) {
   expect_caught<AllAcquire<NoLookAfterPushing, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
 struct PushesPastTheQueue : AsShipped {
   static constexpr bool newcomer_lets_waiters_go_first = false;
 };
-TEST(model, mutant_a_newcomer_that_takes_what_others_wait_for) {
+TEST(model, mutant_a_newcomer_that_takes_a_cell_that_others_wait_for) {
   expect_caught<AllAcquire<PushesPastTheQueue, 1, 3>>(random_schedules(300'000), rl::test_result_user_assert_failed);
 }
 
 struct GivesUpBlindly : AsShipped {
-  static constexpr bool who_gives_up_looks_whether_it_was_served = false;
+  static constexpr bool leaver_checks_whether_it_was_served = false;
 };
-TEST(model, mutant_a_waiter_that_gives_up_without_a_look) {
+TEST(model, mutant_a_waiter_that_gives_up_without_a_check) {
   expect_caught<AllAcquire<GivesUpBlindly, 1, 2, 1>>(random_schedules(200'000), rl::test_result_user_assert_failed);
 }
 
@@ -241,7 +241,7 @@ TEST(model, mutant_a_wake_outside_the_lock_that_keeps_the_waiter_alive) {
   expect_caught<AllAcquire<WakesOutsideTheLock, 1, 2>>(up_to_preemptions(3), rl::test_result_access_to_freed_memory);
 }
 
-/// Mutant: a futex that does not compare; the wake may have come just before it sleeps.
+/// Mutant: a futex that does not compare: the wake may come just before the thread sleeps.
 struct BlindFutex : RelacyFutex {
   template <typename Word>
   [[nodiscard]] static bool wait(Word& word, std::uint32_t, TimePoint deadline) {

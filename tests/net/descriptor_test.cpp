@@ -4,33 +4,26 @@
 
 #include <array>
 #include <cerrno>
-#include <functional>
 #include <utility>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/epoll.h"
 #include "net/tcp_channel.h"
+#include "support/child_process.h"
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 
 namespace fastpool::net {
 namespace {
 
+using support::in_child;
+
 bool is_open(int number) {
   return ::fcntl(number, F_GETFD) >= 0;
-}
-
-/// Runs `look` in the child of a fork, which has no threads and runs no destructors. \returns what it returned.
-int in_child(const std::function<int()>& look) {
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(look());
-  int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
-  return WEXITSTATUS(status);
 }
 
 TEST(Descriptor, its_end_closes_it) {
@@ -116,14 +109,14 @@ TEST(Fork, the_parents_epoll_set_survives_what_the_child_does_to_its_copy) {
               if (epoll.remove(event.descriptor()) != EOWNERDEAD) return 1;
               event.signal();
               std::array<epoll_event, 1> room{};
-              return epoll.wait(room, std::nullopt).empty() ? 0 : 1;
+              return epoll.wait(room, support::wait_limit).empty() ? 0 : 1;
             }),
             0);
   std::array<epoll_event, 4> room{};
   EXPECT_TRUE(epoll.wait(room, Duration::zero()).empty()) << "the child's signal was not sent";
   event.signal();
-  const auto ready = epoll.wait(room, std::nullopt);
-  ASSERT_EQ(ready.size(), 1U);
+  const auto ready = epoll.wait(room, support::wait_limit);
+  ASSERT_EQ(ready.size(), 1U) << support::waited_in_vain("the set reports the signal");
   EXPECT_EQ(ready[0].data.u64, 7U);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 
 namespace fastpool::net {
 namespace {
@@ -21,8 +22,8 @@ TEST(Epoll, says_which_of_its_descriptors_is_ready_by_token) {
   std::array<epoll_event, 4> room{};
   EXPECT_TRUE(epoll.wait(room, Duration::zero()).empty());
   two.signal();
-  const auto ready = epoll.wait(room, std::nullopt);
-  ASSERT_EQ(ready.size(), 1U);
+  const auto ready = epoll.wait(room, support::wait_limit);
+  ASSERT_EQ(ready.size(), 1U) << support::waited_in_vain("the signal is reported");
   EXPECT_EQ(ready[0].data.u64, 0xFFFF'FFFF'FFFF'FFFF);
 }
 
@@ -53,8 +54,8 @@ TEST(Epoll, a_hang_up_is_seen_without_asking_for_data_and_data_is_not) {
   std::array<epoll_event, 4> room{};
   EXPECT_TRUE(epoll.wait(room, Duration::zero()).empty());
   ASSERT_EQ(::send(socket.get(), "x", 1, MSG_NOSIGNAL), 1);
-  const auto ready = epoll.wait(room, std::nullopt);
-  ASSERT_EQ(ready.size(), 1U);
+  const auto ready = epoll.wait(room, support::wait_limit);
+  ASSERT_EQ(ready.size(), 1U) << support::waited_in_vain("the hang-up is reported");
   EXPECT_NE(ready[0].events & EPOLLRDHUP, 0U);
 }
 
@@ -71,6 +72,7 @@ TEST(EventFd, wakes_a_thread_that_waits_for_ever) {
   Epoll epoll = Epoll::open();
   EventFd event = EventFd::open();
   ASSERT_EQ(epoll.add(event.descriptor(), EPOLLIN | EPOLLET, 3), 0);
+  const support::Watchdog watchdog("the signal wakes the thread", [&] { event.signal(); });
   std::thread waker([&] { event.signal(); });
   std::array<epoll_event, 1> room{};
   EXPECT_EQ(epoll.wait(room, std::nullopt).size(), 1U);

@@ -12,6 +12,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/waiting.h"
+
 namespace fastpool::net {
 namespace {
 
@@ -23,7 +25,7 @@ SocketAddress ip(const char* text) {
   return *SocketAddress::from_ip(text, 0);
 }
 
-/// A look-up that the test answers: counts calls per name, holds names back until the test releases them.
+/// A look-up that the test answers: counts calls per name, and holds them until the test releases them.
 class Names {
  public:
   [[nodiscard]] LookUp look_up() {
@@ -31,7 +33,9 @@ class Names {
       std::unique_lock lock(state->mutex);
       ++state->calls[host];
       state->changed.notify_all();
-      state->changed.wait(lock, [&] { return !state->holding || host.starts_with("fast"); });
+      EXPECT_TRUE(state->changed.wait_for(lock, support::wait_limit, [&] {
+        return !state->holding || host.starts_with("fast");
+      })) << support::waited_in_vain("the test releases the look-up of " + host);
       if (host.starts_with("bad")) {
         return Error::make(ErrorCode::resolve_failed, Phase::resolve, "no such name");
       }
@@ -46,7 +50,8 @@ class Names {
   }
   void wait_for_call(const std::string& host) {
     std::unique_lock lock(state_->mutex);
-    state_->changed.wait(lock, [&] { return state_->calls[host] > 0; });
+    EXPECT_TRUE(state_->changed.wait_for(lock, support::wait_limit, [&] { return state_->calls[host] > 0; }))
+        << support::waited_in_vain("the look-up of " + host + " begins");
   }
 
  private:
@@ -66,12 +71,13 @@ class Names {
 
 constexpr Duration kMaxAge = 5s;
 
-std::future<Result<AddressList>> ask(Resolver& resolver, const std::string& host, TimePoint now = kNow,
-                                     Duration max_age = kMaxAge) {
+using Answer = support::LimitedFuture<Result<AddressList>>;
+
+Answer ask(Resolver& resolver, const std::string& host, TimePoint now = kNow, Duration max_age = kMaxAge) {
   auto promise = std::make_shared<std::promise<Result<AddressList>>>();
   resolver.resolve(host, now, max_age,
                    [promise](Result<AddressList> found, CacheEntry) { promise->set_value(std::move(found)); });
-  return promise->get_future();
+  return {"the look-up of " + host + " ends", promise->get_future()};
 }
 
 /// Returns the cache entry that the answer came from, or 0.
@@ -79,7 +85,7 @@ CacheEntry origin_of(Resolver& resolver, const std::string& host, TimePoint now 
   auto promise = std::make_shared<std::promise<CacheEntry>>();
   resolver.resolve(host, now, kMaxAge,
                    [promise](const Result<AddressList>&, CacheEntry entry) { promise->set_value(entry); });
-  return promise->get_future().get();
+  return support::value_of("the look-up of " + host + " ends", *promise);
 }
 
 TEST(ResolverTest, an_answer_serves_for_as_long_as_its_caller_takes_it) {
@@ -172,7 +178,7 @@ TEST(ResolverTest, fifty_slow_names_block_nobody_else) {
   Names names;
   names.hold();
   Resolver resolver(names.look_up());
-  std::vector<std::future<Result<AddressList>>> slow;
+  std::vector<Answer> slow;
   for (int i = 0; i < 50; ++i) {
     slow.push_back(ask(resolver, "slow" + std::to_string(i) + ".test"));
   }
@@ -189,7 +195,7 @@ TEST(ResolverTest, names_beyond_the_threads_queue_and_are_all_answered) {
   Resolver::Settings settings;
   settings.max_threads = 2;
   Resolver resolver(names.look_up(), settings);
-  std::vector<std::future<Result<AddressList>>> answers;
+  std::vector<Answer> answers;
   for (int i = 0; i < 20; ++i) {
     answers.push_back(ask(resolver, "host" + std::to_string(i) + ".test"));
   }
@@ -305,7 +311,7 @@ TEST(ResolverTest, a_caller_may_ask_again_from_within_its_callback) {
     resolver.resolve("b.test", kNow, kMaxAge,
                      [&](const Result<AddressList>& found, CacheEntry) { both.set_value(found.ok()); });
   });
-  EXPECT_TRUE(both.get_future().get());
+  EXPECT_TRUE(support::value_of("both look-ups end", both));
 }
 
 TEST(ResolverTest, localhost_is_found_by_the_system) {

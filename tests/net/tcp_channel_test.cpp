@@ -13,13 +13,14 @@
 
 #include "net/socket.h"
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 
 namespace fastpool::net {
 namespace {
 
 void wait_readable(const Channel& channel) {
   pollfd readable{channel.descriptor(), POLLIN, 0};
-  ASSERT_EQ(::poll(&readable, 1, 10'000), 1);
+  ASSERT_EQ(::poll(&readable, 1, 10'000), 1) << "waited 10 s until the channel is readable";
 }
 
 TEST(TcpChannel, pieces_arrive_in_order_as_one) {
@@ -32,8 +33,11 @@ TEST(TcpChannel, pieces_arrive_in_order_as_one) {
   EXPECT_EQ(channel.write(pieces, IoMode::wait).bytes, 9U);
   std::string all;
   std::array<char, 16> buffer{};
-  while (all.size() < 9)
-    all.append(buffer.data(), channel.read(buffer, IoMode::wait).bytes);
+  while (all.size() < 9) {
+    const IoResult read = channel.read(buffer, IoMode::wait);
+    ASSERT_EQ(read.status, IoStatus::ok);
+    all.append(buffer.data(), read.bytes);
+  }
   EXPECT_EQ(all, "head body");
 }
 
@@ -53,7 +57,8 @@ TEST(TcpChannel, counts_what_the_kernel_took) {
 
 TEST(TcpChannel, says_which_way_it_would_block) {
   std::promise<void> done;
-  const support::LoopbackServer server([&](support::ServerConnection&) { done.get_future().wait(); });
+  const support::LoopbackServer server(
+      [&](support::ServerConnection&) { support::wait_for("the client has filled the socket", done); });
   TcpChannel channel(server.connect());
   std::array<char, 16> buffer{};
   EXPECT_EQ(channel.read(buffer, IoMode::dont_wait).status, IoStatus::want_read);
@@ -119,9 +124,9 @@ TEST(TcpChannel, the_peek_tells_alive_from_dead_from_unexpected) {
   std::promise<void> speak;
   std::promise<void> leave;
   const support::LoopbackServer server([&](support::ServerConnection& connection) {
-    speak.get_future().wait();
+    support::wait_for("the client has peeked", speak);
     connection.write("x");
-    leave.get_future().wait();
+    support::wait_for("the client has read the byte", leave);
   });
   TcpChannel channel(server.connect());
   EXPECT_EQ(channel.peek(), Liveness::alive);

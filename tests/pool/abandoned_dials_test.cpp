@@ -1,4 +1,4 @@
-// Dials whose callers have left: when such a dial ends, and which callers get its room.
+// Dials whose callers have left: when such a dial ends, and which caller gets its place.
 
 #include "pool/pool_fixture.h"
 
@@ -16,7 +16,7 @@ class AbandonedDials : public PoolTest {
     looks.stop = true;
     EXPECT_EQ(quitter.get().error().code, ErrorCode::interrupted);
   }
-  /// The place of a bare lease whose connecting was interrupted, and that was given back.
+  /// Interrupts the connecting of a bare lease and returns the lease: its dial is left.
   void abandon_a_leases(Endpoint& endpoint) {
     const LeaseRef bare = *pool_->try_lease(endpoint);
     Looks looks;
@@ -34,7 +34,7 @@ TEST_F(AbandonedDials, end_with_the_connect_timeout_of_their_last_caller) {
   abandon_one(*a_);
   EXPECT_EQ(dialer_.peek().deadline, clock_.now() + seconds(60));
   EXPECT_EQ(pool_->dial_deadline(*dialer_.peek().slot), clock_.now() + seconds(60));
-  EXPECT_EQ(describe(), "1 dialing") << "where there is room, it may still bring something";
+  EXPECT_EQ(describe(), "1 dialing") << "below the limit the dial may still succeed";
 }
 
 TEST_F(AbandonedDials, make_room_at_once_for_a_caller_of_the_same_endpoint) {
@@ -44,7 +44,7 @@ TEST_F(AbandonedDials, make_room_at_once_for_a_caller_of_the_same_endpoint) {
   auto caller = start_acquire(*a_, patience(seconds(0)));
   EXPECT_EQ(describe(), "1 dialing, 1 waiting");
   EXPECT_TRUE(dialer_.hurried(abandoned));
-  EXPECT_LE(pool_->dial_deadline(*abandoned), clock_.now()) << "it ends now";
+  EXPECT_LE(pool_->dial_deadline(*abandoned), clock_.now()) << "the dial ends at once";
   complete_dial(1);
   EXPECT_TRUE(caller.get().ok());
 }
@@ -77,7 +77,7 @@ TEST_F(AbandonedDials, make_room_at_once_for_a_bare_lease_of_another_endpoint) {
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
-TEST_F(AbandonedDials, of_a_bare_lease_make_room_as_well) {
+TEST_F(AbandonedDials, make_room_when_a_bare_lease_started_them) {
   make(limits(1));
   abandon_a_leases(*a_);
   const auto lease = pool_->try_lease(*a_);
@@ -90,7 +90,7 @@ TEST_F(AbandonedDials, of_a_bare_lease_make_room_as_well) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(AbandonedDials, make_room_where_as_many_dials_are_under_way_as_may_be) {
+TEST_F(AbandonedDials, make_room_at_the_limit_on_dials_under_way) {
   PoolSettings settings = limits(10);
   settings.max_dials_per_endpoint = 1;
   make(settings);
@@ -101,7 +101,7 @@ TEST_F(AbandonedDials, make_room_where_as_many_dials_are_under_way_as_may_be) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(AbandonedDials, make_room_for_those_who_waited_when_they_were_given_up) {
+TEST_F(AbandonedDials, make_room_for_a_caller_that_already_waits) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   Looks looks;
@@ -117,7 +117,7 @@ TEST_F(AbandonedDials, make_room_for_those_who_waited_when_they_were_given_up) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(AbandonedDials, that_a_caller_waits_for_again_are_not_dropped) {
+TEST_F(AbandonedDials, are_not_dropped_when_a_caller_waits_for_them_again) {
   make(limits(2));
   Lease held = dialed(*a_);
   auto first = start_acquire(*a_);
@@ -133,7 +133,7 @@ TEST_F(AbandonedDials, that_a_caller_waits_for_again_are_not_dropped) {
   EXPECT_TRUE(next.get().ok());
 }
 
-TEST_F(AbandonedDials, leave_nothing_whichever_comes_first_their_end_or_their_being_dropped) {
+TEST_F(AbandonedDials, leave_nothing_behind_when_they_end_after_they_were_dropped) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   for (int round = 0; round < 3; ++round) {
@@ -151,7 +151,7 @@ TEST_F(AbandonedDials, leave_nothing_whichever_comes_first_their_end_or_their_be
   }
 }
 
-TEST_F(AbandonedDials, that_a_caller_waits_for_again_are_not_dropped_for_another_endpoint) {
+TEST_F(AbandonedDials, are_not_dropped_for_another_endpoint_when_a_caller_waits_for_them_again) {
   make(limits(2, 2));
   Endpoint& b = *endpoint("b");
   Lease held = dialed(*a_);

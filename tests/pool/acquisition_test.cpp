@@ -1,4 +1,4 @@
-// Waiting in steps: what an event loop does. No call here blocks but for threads that stand beside the loop.
+// Acquisition in steps, as an event loop does it. No call here blocks, except in threads beside the loop.
 
 #include <array>
 
@@ -8,11 +8,11 @@
 namespace fastpool::pool::test {
 namespace {
 
-/// How an event loop is woken: a descriptor that becomes readable.
+/// Wakes an event loop: a descriptor becomes readable.
 class LoopWaker final : public sync::Waker {
  public:
   void wake() noexcept override { event_.signal(); }
-  /// Whether it was woken since the last look.
+  /// Returns whether it was woken since the last call.
   [[nodiscard]] bool woken() noexcept { return event_.drain(); }
   [[nodiscard]] int descriptor() const noexcept { return event_.descriptor(); }
 
@@ -20,13 +20,13 @@ class LoopWaker final : public sync::Waker {
   net::EventFd event_ = net::EventFd::open();
 };
 
-class InSteps : public PoolTest {
+class SteppedAcquisition : public PoolTest {
  protected:
   [[nodiscard]] std::unique_ptr<Acquisition> acquisition(Endpoint& endpoint, const AcquireOptions& options = {},
                                                          Waiter::Wants wants = Waiter::Wants::connection) {
     return std::make_unique<Acquisition>(*pool_, endpoint, options, waker_, wants);
   }
-  /// The lease that is there now.
+  /// Polls, and returns the lease that must be ready.
   [[nodiscard]] static Lease taken(Acquisition& acquisition) {
     auto result = acquisition.poll();
     EXPECT_TRUE(result && result->ok());
@@ -37,7 +37,7 @@ class InSteps : public PoolTest {
     EXPECT_TRUE(result && !result->ok());
     return result && !result->ok() ? result->error().code : ErrorCode::invalid_argument;
   }
-  /// One that waits for the connection of that lease.
+  /// Returns an acquisition that waits for the connection of that lease.
   [[nodiscard]] std::unique_ptr<Acquisition> connecting(const LeaseRef& lease) {
     auto acquisition = std::make_unique<Acquisition>(*pool_, lease, AcquireOptions{}, waker_);
     EXPECT_FALSE(acquisition->poll());
@@ -51,7 +51,7 @@ class InSteps : public PoolTest {
   LoopWaker waker_;
 };
 
-TEST_F(InSteps, an_idle_connection_is_there_at_the_first) {
+TEST_F(SteppedAcquisition, takes_an_idle_connection_at_the_first_poll) {
   make();
   park(*a_, 1);
   auto one = acquisition(*a_);
@@ -59,7 +59,7 @@ TEST_F(InSteps, an_idle_connection_is_there_at_the_first) {
   EXPECT_FALSE(waker_.woken());
 }
 
-TEST_F(InSteps, a_loop_is_woken_through_its_descriptor_when_a_connection_comes_back) {
+TEST_F(SteppedAcquisition, wakes_an_event_loop_through_its_descriptor_when_a_connection_is_returned) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
@@ -70,13 +70,13 @@ TEST_F(InSteps, a_loop_is_woken_through_its_descriptor_when_a_connection_comes_b
   EXPECT_TRUE(loop.wait(events, Duration{}).empty());
 
   std::thread other([&] { held.release(Reuse::yes()); });
-  EXPECT_EQ(loop.wait(events, std::nullopt).size(), 1U);
+  EXPECT_EQ(loop.wait(events, support::wait_limit).size(), 1U) << support::waited_in_vain("the descriptor is readable");
   other.join();
   EXPECT_TRUE(waker_.woken());
   EXPECT_EQ(number(taken(*one)), 1);
 }
 
-TEST_F(InSteps, loops_and_threads_stand_in_one_queue) {
+TEST_F(SteppedAcquisition, shares_one_queue_with_blocking_callers) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto first = acquisition(*a_);
@@ -97,7 +97,7 @@ TEST_F(InSteps, loops_and_threads_stand_in_one_queue) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(InSteps, one_that_gives_up_leaves_the_queue) {
+TEST_F(SteppedAcquisition, leaves_the_queue_when_its_caller_gives_up) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
@@ -110,27 +110,27 @@ TEST_F(InSteps, one_that_gives_up_leaves_the_queue) {
   taken(*next).release(Reuse::yes());
 }
 
-TEST_F(InSteps, one_that_gives_up_in_the_moment_of_the_hand_over_loses_no_connection) {
+TEST_F(SteppedAcquisition, passes_a_handed_over_connection_on_when_its_caller_gives_up) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
   auto next = acquisition(*a_);
   EXPECT_FALSE(one->poll());
   EXPECT_FALSE(next->poll());
-  held.release(Reuse::yes());  // handed to the first, which does not look any more
+  held.release(Reuse::yes());  // handed to the first, which polls no more
   one.reset();
   taken(*next).release(Reuse::yes());
   EXPECT_EQ(describe(), "1 idle");
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(InSteps, one_that_never_began_leaves_nothing) {
+TEST_F(SteppedAcquisition, leaves_nothing_behind_if_it_was_never_polled) {
   make();
   acquisition(*a_).reset();
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(InSteps, a_lease_that_came_before_the_stop_is_not_lost_by_it) {
+TEST_F(SteppedAcquisition, keeps_a_lease_that_arrived_before_the_stop) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
@@ -140,7 +140,7 @@ TEST_F(InSteps, a_lease_that_came_before_the_stop_is_not_lost_by_it) {
   taken(*one).release(Reuse::yes());
 }
 
-TEST_F(InSteps, stopping_gives_the_error_it_was_told) {
+TEST_F(SteppedAcquisition, reports_the_error_that_stopped_it) {
   make(limits(1));
   const Lease held = dialed(*a_);
   auto one = acquisition(*a_);
@@ -149,7 +149,7 @@ TEST_F(InSteps, stopping_gives_the_error_it_was_told) {
   EXPECT_EQ(refused(*one), ErrorCode::interrupted);
 }
 
-TEST_F(InSteps, the_deadline_is_the_pools_then_the_connects) {
+TEST_F(SteppedAcquisition, has_the_pool_deadline_first_and_then_the_connect_deadline) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_, patience(seconds(10), seconds(3)));
@@ -158,15 +158,15 @@ TEST_F(InSteps, the_deadline_is_the_pools_then_the_connects) {
   EXPECT_EQ(one->deadline(), begin + seconds(10));
   clock_.advance(seconds(4));
   (void)waker_.woken();
-  held.release(Reuse::no());  // its room is dialed anew
-  EXPECT_TRUE(waker_.woken()) << "the deadline is another one";
+  held.release(Reuse::no());  // the place is used for a new dial
+  EXPECT_TRUE(waker_.woken()) << "the deadline has changed";
   EXPECT_FALSE(one->poll());
   EXPECT_EQ(one->deadline(), begin + seconds(7));
   clock_.advance(seconds(3));
   EXPECT_EQ(refused(*one), ErrorCode::connect_timeout);
 }
 
-TEST_F(InSteps, after_the_pool_timeout_there_is_an_error_and_no_waiter) {
+TEST_F(SteppedAcquisition, fails_at_its_pool_timeout_and_leaves_no_waiter) {
   make(limits(1));
   const Lease held = dialed(*a_);
   auto one = acquisition(*a_, patience(seconds(10)));
@@ -176,7 +176,7 @@ TEST_F(InSteps, after_the_pool_timeout_there_is_an_error_and_no_waiter) {
   EXPECT_EQ(describe(), "1 leased");
 }
 
-TEST_F(InSteps, one_whose_turn_had_come_with_a_dead_connection_keeps_its_place) {
+TEST_F(SteppedAcquisition, keeps_its_place_when_it_was_handed_a_dead_connection) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto first = acquisition(*a_);
@@ -193,7 +193,7 @@ TEST_F(InSteps, one_whose_turn_had_come_with_a_dead_connection_keeps_its_place) 
   taken(*second).release(Reuse::yes());
 }
 
-TEST_F(InSteps, a_bare_lease_can_be_waited_for_too) {
+TEST_F(SteppedAcquisition, waits_for_a_bare_lease_too) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_, {}, Waiter::Wants::lease);
@@ -204,7 +204,7 @@ TEST_F(InSteps, a_bare_lease_can_be_waited_for_too) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(InSteps, a_lease_that_gives_up_connecting_is_still_a_lease_and_its_dial_goes_on) {
+TEST_F(SteppedAcquisition, keeps_the_lease_and_its_dial_when_the_caller_stops_connecting) {
   make();
   const LeaseRef bare = bare_lease();
   connecting(bare).reset();
@@ -217,7 +217,7 @@ TEST_F(InSteps, a_lease_that_gives_up_connecting_is_still_a_lease_and_its_dial_g
   EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
 }
 
-TEST_F(InSteps, one_that_gives_up_connecting_in_the_moment_of_success_keeps_its_lease) {
+TEST_F(SteppedAcquisition, keeps_the_lease_when_the_caller_gives_up_as_the_dial_succeeds) {
   make();
   const LeaseRef bare = bare_lease();
   auto one = connecting(bare);
@@ -227,7 +227,7 @@ TEST_F(InSteps, one_that_gives_up_connecting_in_the_moment_of_success_keeps_its_
   EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
 }
 
-TEST_F(InSteps, a_lease_that_was_given_back_cannot_connect) {
+TEST_F(SteppedAcquisition, cannot_connect_a_returned_lease) {
   make();
   const LeaseRef bare = bare_lease();
   auto one = connecting(bare);
@@ -237,7 +237,7 @@ TEST_F(InSteps, a_lease_that_was_given_back_cannot_connect) {
   EXPECT_EQ(refused(late), ErrorCode::stale_lease);
 }
 
-TEST_F(InSteps, when_the_pool_closes_those_who_wait_are_told) {
+TEST_F(SteppedAcquisition, fails_when_the_pool_closes) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
@@ -253,16 +253,16 @@ TEST_F(InSteps, when_the_pool_closes_those_who_wait_are_told) {
   EXPECT_EQ(refused(*late), ErrorCode::pool_closed);
 }
 
-TEST_F(InSteps, one_that_queues_at_a_pool_that_was_closed_meanwhile_is_told) {
+TEST_F(SteppedAcquisition, fails_if_the_pool_closes_before_it_queues) {
   make();
   park(*a_, 1);
   records_[0]->alive = false;
   records_[0]->during_check = [this] { pool_->close(); };
   auto one = acquisition(*a_);
-  EXPECT_EQ(refused(*one), ErrorCode::pool_closed) << "close() found no waiter yet";
+  EXPECT_EQ(refused(*one), ErrorCode::pool_closed) << "close() ran before the caller queued";
 }
 
-TEST_F(InSteps, a_lease_that_was_handed_over_before_the_pool_closed_is_not_given_out) {
+TEST_F(SteppedAcquisition, does_not_take_a_handed_over_lease_from_a_closed_pool) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto one = acquisition(*a_);
@@ -273,7 +273,7 @@ TEST_F(InSteps, a_lease_that_was_handed_over_before_the_pool_closed_is_not_given
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(InSteps, a_lease_that_has_its_connection_gets_it_at_once_even_from_a_closed_pool) {
+TEST_F(SteppedAcquisition, connects_a_connected_lease_at_once_even_in_a_closed_pool) {
   make();
   const LeaseRef bare = bare_lease();
   auto first = connecting(bare);

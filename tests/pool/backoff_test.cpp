@@ -1,4 +1,4 @@
-// Dials of an endpoint that fails: when the next one begins, who shares it, and whose error a failure is.
+// Dials of an endpoint that fails: when the next dial begins, which callers share it, and which callers get its error.
 
 #include "pool/acquisition.h"
 #include "pool/decisions.h"
@@ -9,7 +9,7 @@ namespace {
 
 class BackOff : public FailingEndpointTest {};
 
-TEST_F(BackOff, the_first_dial_and_those_after_a_success_begin_at_once) {
+TEST_F(BackOff, the_first_dial_and_dials_after_a_success_begin_at_once) {
   make();
   auto first = start_acquire(*a_);
   EXPECT_LE(dialer_.peek().start, clock_.now());
@@ -21,7 +21,7 @@ TEST_F(BackOff, the_first_dial_and_those_after_a_success_begin_at_once) {
   EXPECT_TRUE(second.get().ok());
 }
 
-TEST_F(BackOff, a_caller_is_not_made_to_wait_for_the_failures_of_others) {
+TEST_F(BackOff, a_caller_does_not_wait_because_other_callers_failed) {
   make();
   for (int failures = 0; failures < 8; ++failures)
     fail_once(*a_);
@@ -32,7 +32,7 @@ TEST_F(BackOff, a_caller_is_not_made_to_wait_for_the_failures_of_others) {
   EXPECT_EQ(pool_->stats().all.failing_dials, 0U);
 }
 
-TEST_F(BackOff, each_caller_has_a_dial_of_its_own_while_dials_fail) {
+TEST_F(BackOff, each_caller_gets_its_own_dial_while_dials_fail) {
   make();
   fail_once(*a_);
   auto one = start_acquire(*a_);
@@ -45,7 +45,7 @@ TEST_F(BackOff, each_caller_has_a_dial_of_its_own_while_dials_fail) {
   EXPECT_TRUE(one.get().ok());
 }
 
-TEST_F(BackOff, past_the_pace_callers_share_the_next_dial_and_its_error) {
+TEST_F(BackOff, beyond_the_pace_callers_share_the_next_dial_and_its_error) {
   make();
   use_up_the_burst(*a_);
   auto one = start_acquire(*a_);
@@ -61,7 +61,7 @@ TEST_F(BackOff, past_the_pace_callers_share_the_next_dial_and_its_error) {
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(BackOff, a_caller_that_comes_after_a_dial_has_begun_does_not_share_it) {
+TEST_F(BackOff, a_caller_that_arrives_after_a_dial_began_does_not_share_it) {
   make();
   use_up_the_burst(*a_);
   auto early = start_acquire(*a_);
@@ -71,12 +71,12 @@ TEST_F(BackOff, a_caller_that_comes_after_a_dial_has_begun_does_not_share_it) {
   EXPECT_LE(dialer_.peek(1).start, clock_.now() + milliseconds(5));
   refuse_dial(refusal());
   EXPECT_FALSE(early.get().ok());
-  EXPECT_TRUE(late.waits()) << "what that dial met may be over";
+  EXPECT_TRUE(late.waits()) << "the cause of that failure may be gone";
   complete_dial();
   EXPECT_TRUE(late.get().ok());
 }
 
-TEST_F(BackOff, those_who_shared_a_dial_that_succeeds_get_their_own_at_once) {
+TEST_F(BackOff, callers_that_shared_a_successful_dial_get_their_own_dials_at_once) {
   make();
   use_up_the_burst(*a_);
   auto one = start_acquire(*a_);
@@ -92,7 +92,7 @@ TEST_F(BackOff, those_who_shared_a_dial_that_succeeds_get_their_own_at_once) {
   EXPECT_TRUE(one.get().ok() && two.get().ok() && three.get().ok());
 }
 
-TEST_F(BackOff, at_a_limit_the_callers_that_queued_share_the_next_dial_while_dials_fail) {
+TEST_F(BackOff, at_a_limit_queued_callers_share_the_next_dial_while_dials_fail) {
   make(limits(1));
   auto dialing = start_acquire(*a_);
   auto two = start_acquire(*a_);
@@ -107,7 +107,7 @@ TEST_F(BackOff, at_a_limit_the_callers_that_queued_share_the_next_dial_while_dia
   EXPECT_EQ(dialer_.begun(), 2U);
 }
 
-TEST_F(BackOff, a_dial_that_timed_out_paces_nothing) {
+TEST_F(BackOff, a_dial_that_timed_out_does_not_pace_later_dials) {
   make();
   for (int i = 0; i <= dead_burst; ++i)
     fail_once(*a_, Error::make(ErrorCode::connect_timeout, Phase::connect, "too slow"));
@@ -120,7 +120,7 @@ TEST_F(BackOff, a_dial_that_timed_out_paces_nothing) {
   EXPECT_TRUE(one.get().ok() && two.get().ok());
 }
 
-TEST_F(BackOff, a_caller_whose_pool_timeout_ends_gets_no_error_that_it_did_not_meet) {
+TEST_F(BackOff, a_caller_at_its_pool_timeout_does_not_get_the_error_of_another_dial) {
   make(limits(1));
   for (int i = 0; i < 8; ++i)
     fail_once(*a_);
@@ -132,17 +132,17 @@ TEST_F(BackOff, a_caller_whose_pool_timeout_ends_gets_no_error_that_it_did_not_m
   EXPECT_FALSE(dialing.get().ok());
 }
 
-TEST_F(BackOff, the_connect_clock_begins_with_the_dial) {
+TEST_F(BackOff, the_connect_timeout_starts_with_the_dial) {
   make();
   use_up_the_burst(*a_);
   sync::ThreadWaker waker;
   Acquisition caller(*pool_, *a_, patience(seconds(10), milliseconds(2)), waker);
   EXPECT_FALSE(caller.poll());
   const TimePoint start = dialer_.peek().start;
-  EXPECT_GT(start, clock_.now()) << "past the pace it is put off";
+  EXPECT_GT(start, clock_.now()) << "beyond the pace the dial is postponed";
   EXPECT_EQ(dialer_.peek().deadline, start + milliseconds(2));
   clock_.advance(start - clock_.now() + milliseconds(1));
-  EXPECT_FALSE(caller.poll()) << "a millisecond of its connect timeout is left";
+  EXPECT_FALSE(caller.poll()) << "one millisecond of its connect timeout is left";
   EXPECT_EQ(caller.deadline(), start + milliseconds(2));
   clock_.advance(milliseconds(2));
   const auto late = caller.poll();
@@ -150,7 +150,7 @@ TEST_F(BackOff, the_connect_clock_begins_with_the_dial) {
   EXPECT_EQ(late->error().code, ErrorCode::connect_timeout);
 }
 
-TEST_F(BackOff, a_try_that_repeats_others_of_the_same_caller_rests_first_and_longer_each_time) {
+TEST_F(BackOff, a_caller_that_tries_again_waits_longer_before_each_try) {
   make();
   for (std::uint32_t failed = 1; failed <= 8; ++failed) {
     Looks looks;
@@ -161,15 +161,15 @@ TEST_F(BackOff, a_try_that_repeats_others_of_the_same_caller_rests_first_and_lon
     auto caller = start_acquire(*a_, options);
     clock_.advance(full / 2 - Duration(1));
     const int looked = looks.count;
-    EXPECT_TRUE(eventually([&] { return looks.count > looked + 1; }));
-    EXPECT_EQ(describe(), "empty") << "it holds no place meanwhile";
+    EXPECT_TRUE(eventually("the caller polls again", [&] { return looks.count > looked + 1; }));
+    EXPECT_EQ(describe(), "empty") << "the waiting caller holds no place";
     clock_.advance(full / 2 + Duration(1));
     refuse_dial(refusal());
     EXPECT_FALSE(caller.get().ok());
   }
 }
 
-TEST_F(BackOff, one_that_rests_before_it_tries_again_can_be_interrupted) {
+TEST_F(BackOff, a_caller_that_waits_to_try_again_can_be_interrupted) {
   make();
   Looks looks;
   AcquireOptions options;
@@ -181,7 +181,7 @@ TEST_F(BackOff, one_that_rests_before_it_tries_again_can_be_interrupted) {
   EXPECT_EQ(dialer_.begun(), 0U);
 }
 
-TEST_F(BackOff, what_is_kept_warm_is_dialed_ever_more_rarely) {
+TEST_F(BackOff, warm_connections_are_dialed_less_often_after_each_failure) {
   make();
   auto warming = start_warm(*a_, 1);
   complete_dial();
@@ -198,7 +198,7 @@ TEST_F(BackOff, what_is_kept_warm_is_dialed_ever_more_rarely) {
   }
 }
 
-TEST_F(BackOff, a_caller_does_not_wait_for_a_dial_that_was_put_off) {
+TEST_F(BackOff, a_caller_does_not_wait_for_a_postponed_dial) {
   make();
   auto warming = start_warm(*a_, 1);
   complete_dial();
@@ -216,7 +216,7 @@ TEST_F(BackOff, a_caller_does_not_wait_for_a_dial_that_was_put_off) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(BackOff, leases_that_connect_share_the_next_dials_error_too) {
+TEST_F(BackOff, connecting_leases_share_the_error_of_the_next_dial) {
   make();
   use_up_the_burst(*a_);
   const LeaseRef first = *pool_->try_lease(*a_);
@@ -234,7 +234,7 @@ TEST_F(BackOff, leases_that_connect_share_the_next_dials_error_too) {
   EXPECT_TRUE(pool_->release(second, Reuse::yes()));
 }
 
-TEST_F(BackOff, leases_that_shared_a_dial_that_succeeds_are_connected) {
+TEST_F(BackOff, leases_that_shared_a_successful_dial_get_connected) {
   make();
   use_up_the_burst(*a_);
   auto caller = start_acquire(*a_);
@@ -249,7 +249,7 @@ TEST_F(BackOff, leases_that_shared_a_dial_that_succeeds_are_connected) {
   EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
 }
 
-TEST_F(BackOff, a_lease_that_is_given_back_while_it_shares_a_dial_leaves_nothing) {
+TEST_F(BackOff, a_lease_returned_while_it_shares_a_dial_leaves_nothing_behind) {
   make();
   use_up_the_burst(*a_);
   auto caller = start_acquire(*a_);
@@ -266,7 +266,7 @@ TEST_F(BackOff, a_lease_that_is_given_back_while_it_shares_a_dial_leaves_nothing
   EXPECT_TRUE(pool_->release(again, Reuse::yes()));
 }
 
-TEST_F(BackOff, endpoints_do_not_share_it) {
+TEST_F(BackOff, failures_of_one_endpoint_do_not_delay_another) {
   make();
   Endpoint& b = *endpoint("b");
   use_up_the_burst(*a_);
@@ -276,7 +276,7 @@ TEST_F(BackOff, endpoints_do_not_share_it) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(BackOff, being_out_of_descriptors_is_not_the_endpoints_failure_if_one_can_be_freed) {
+TEST_F(BackOff, running_out_of_descriptors_is_not_the_endpoints_failure_if_one_can_be_freed) {
   make();
   Endpoint& b = *endpoint("b");
   park(b, 1);

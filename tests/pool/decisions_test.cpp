@@ -1,4 +1,4 @@
-// The pool's decisions, with plain values.
+// The decisions of the pool, with plain values.
 
 #include "pool/decisions.h"
 
@@ -19,7 +19,7 @@ using std::chrono::seconds;
 constexpr TimePoint now{seconds(1000)};
 constexpr TimePoint never = TimePoint::max();
 
-TEST(decisions, a_deadline_beyond_what_the_clock_counts_is_never) {
+TEST(Decisions, a_deadline_beyond_the_range_of_the_clock_never_passes) {
   EXPECT_EQ(later(now, seconds(5)), now + seconds(5));
   EXPECT_EQ(later(now, -seconds(5)), now - seconds(5));
   EXPECT_EQ(later(now, never - now), never);
@@ -29,7 +29,7 @@ TEST(decisions, a_deadline_beyond_what_the_clock_counts_is_never) {
   EXPECT_EQ(later(TimePoint{} - seconds(5), seconds(7)), TimePoint{} + seconds(2));
 }
 
-TEST(decisions, a_pool_has_a_thousand_connections_where_that_leaves_descriptors_and_at_least_half_of_them) {
+TEST(Decisions, a_pool_has_up_to_a_thousand_connections_by_default_or_half_of_the_descriptors_if_more) {
   EXPECT_EQ(default_total(1), 1U);
   EXPECT_EQ(default_total(100), 50U);
   EXPECT_EQ(default_total(256), 128U);
@@ -40,7 +40,7 @@ TEST(decisions, a_pool_has_a_thousand_connections_where_that_leaves_descriptors_
   EXPECT_EQ(default_total({}), PoolSettings::unlimited);
 }
 
-TEST(decisions, no_endpoint_has_a_limit_of_its_own_by_default_and_the_process_keeps_its_descriptors) {
+TEST(Decisions, endpoints_are_unlimited_by_default_and_the_descriptor_limit_of_the_process_is_unchanged) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const PoolSettings settings;
@@ -51,7 +51,7 @@ TEST(decisions, no_endpoint_has_a_limit_of_its_own_by_default_and_the_process_ke
   EXPECT_EQ(after.rlim_cur, before.rlim_cur);
 }
 
-TEST(PacedStart, is_now_for_the_first_dials_and_an_interval_apart_for_those_that_follow) {
+TEST(PacedStart, is_now_for_the_first_dials_and_one_interval_apart_for_later_dials) {
   TimePoint full_at = TimePoint::min();
   for (int i = 0; i < dead_burst; ++i) {
     EXPECT_EQ(paced_start(now, full_at), now) << i;
@@ -64,7 +64,7 @@ TEST(PacedStart, is_now_for_the_first_dials_and_an_interval_apart_for_those_that
   }
 }
 
-TEST(PacedStart, puts_nothing_off_by_more_than_the_interval_if_the_next_begins_when_the_last_has_begun) {
+TEST(PacedStart, postpones_a_dial_by_at_most_one_interval_when_dials_follow_each_other) {
   TimePoint full_at = TimePoint::min();
   TimePoint time = now;
   for (int i = 0; i < 1000; ++i) {
@@ -73,10 +73,10 @@ TEST(PacedStart, puts_nothing_off_by_more_than_the_interval_if_the_next_begins_w
     full_at = paced_full_at(start, full_at);
     time = start;
   }
-  EXPECT_EQ(time, now + (1000 - dead_burst) * dead_interval) << "200 a second, but for the first ones";
+  EXPECT_EQ(time, now + (1000 - dead_burst) * dead_interval) << "200 a second after the first burst";
 }
 
-TEST(PacedStart, is_now_again_after_a_rest) {
+TEST(PacedStart, is_now_again_after_a_pause) {
   TimePoint full_at = TimePoint::min();
   for (int i = 0; i < dead_burst; ++i)
     full_at = paced_full_at(now, full_at);
@@ -85,22 +85,22 @@ TEST(PacedStart, is_now_again_after_a_rest) {
   EXPECT_EQ(paced_start(now + seconds(9), full_at), now + seconds(9));
 }
 
-TEST(StandsForOwnDial, one_that_lately_began_and_that_no_caller_gave_up_on) {
+TEST(StandsForOwnDial, only_a_recent_dial_that_no_caller_gave_up_on) {
   EXPECT_TRUE(stands_for_own_dial(now, false, now));
   EXPECT_TRUE(stands_for_own_dial(now - milliseconds(250), false, now));
   EXPECT_FALSE(stands_for_own_dial(now - milliseconds(251), false, now)) << "its peer may never answer";
   EXPECT_FALSE(stands_for_own_dial(now - milliseconds(1), true, now));
   EXPECT_TRUE(stands_for_own_dial(now + milliseconds(5), false, now));
-  EXPECT_FALSE(stands_for_own_dial(now + milliseconds(400), false, now)) << "put off";
+  EXPECT_FALSE(stands_for_own_dial(now + milliseconds(400), false, now)) << "postponed";
 }
 
-TEST(FailureIsTheCallers, if_the_dial_began_during_the_call) {
+TEST(FailureIsTheCallers, only_if_the_dial_began_during_the_call) {
   EXPECT_TRUE(failure_is_the_callers(now, now));
   EXPECT_TRUE(failure_is_the_callers(now, now + milliseconds(3)));
   EXPECT_FALSE(failure_is_the_callers(now, now - milliseconds(1)));
 }
 
-TEST(WarmingCap, while_dials_fail_there_is_one_at_a_time) {
+TEST(WarmingCap, is_one_dial_at_a_time_while_dials_fail) {
   EXPECT_EQ(warming_cap(64, 0), 64U);
   EXPECT_EQ(warming_cap(64, 1), 1U);
   EXPECT_EQ(warming_cap(0, 1), 0U);
@@ -115,13 +115,13 @@ TEST(DialBackoff, doubles_with_each_failure_up_to_half_a_second) {
   EXPECT_EQ(dial_backoff(4'000'000'000U, 0.0), milliseconds(500));
 }
 
-TEST(DialBackoff, jitter_takes_off_up_to_a_half) {
+TEST(DialBackoff, is_shortened_by_jitter_by_up_to_half) {
   EXPECT_EQ(dial_backoff(6, 0.5), milliseconds(375));
   EXPECT_GT(dial_backoff(6, 0.999999), milliseconds(250));
   EXPECT_LT(dial_backoff(6, 0.999999), milliseconds(251));
 }
 
-TEST(WorthSweeping, when_tombstones_outnumber_the_living_or_are_all_there_is) {
+TEST(WorthSweeping, when_tombstones_outnumber_live_connections_or_no_live_connection_is_left) {
   EXPECT_FALSE(worth_sweeping(0, 0));
   EXPECT_TRUE(worth_sweeping(1, 0));
   EXPECT_FALSE(worth_sweeping(16, 1));
@@ -130,15 +130,15 @@ TEST(WorthSweeping, when_tombstones_outnumber_the_living_or_are_all_there_is) {
   EXPECT_TRUE(worth_sweeping(101, 100));
 }
 
-TEST(WarmingDials, are_what_lacks_beside_the_dials_that_nobody_waits_for) {
+TEST(WarmingDials, fill_the_gap_left_by_idle_connections_and_spare_dials) {
   EXPECT_EQ(warming_dials(5, 5, 0, 0, 64), 0U);
   EXPECT_EQ(warming_dials(5, 3, 0, 0, 64), 2U);
   EXPECT_EQ(warming_dials(5, 3, 1, 1, 64), 1U);
-  EXPECT_EQ(warming_dials(5, 3, 1, 0, 64), 2U) << "that one is its waiter's";
+  EXPECT_EQ(warming_dials(5, 3, 1, 0, 64), 2U) << "a waiter is bound to that dial";
   EXPECT_EQ(warming_dials(0, 0, 0, 0, 64), 0U);
 }
 
-TEST(WarmingDials, do_not_pass_the_dial_cap) {
+TEST(WarmingDials, do_not_exceed_the_dial_cap) {
   EXPECT_EQ(warming_dials(100, 0, 0, 0, 64), 64U);
   EXPECT_EQ(warming_dials(100, 0, 60, 0, 64), 4U);
   EXPECT_EQ(warming_dials(100, 0, 1, 0, 1), 0U);
@@ -149,18 +149,18 @@ TEST(IdleDeadline, is_the_idle_timeout_from_now) {
   EXPECT_EQ(idle_deadline(now, std::nullopt, std::nullopt, never), never);
 }
 
-TEST(IdleDeadline, a_servers_promise_shortens_it_by_a_margin_of_at_most_a_second) {
+TEST(IdleDeadline, is_shortened_to_a_servers_promise_less_a_margin_of_at_most_a_second) {
   EXPECT_EQ(idle_deadline(now, seconds(120), seconds(60), never), now + seconds(59));
   EXPECT_EQ(idle_deadline(now, seconds(120), seconds(2), never), now + milliseconds(1500));
   EXPECT_EQ(idle_deadline(now, std::nullopt, seconds(5), never), now + seconds(4));
   EXPECT_EQ(idle_deadline(now, seconds(120), seconds(0), never), now);
 }
 
-TEST(IdleDeadline, a_promise_never_lengthens_it) {
+TEST(IdleDeadline, is_never_lengthened_by_a_servers_promise) {
   EXPECT_EQ(idle_deadline(now, seconds(120), seconds(3600), never), now + seconds(120));
 }
 
-TEST(IdleDeadline, never_passes_the_end_of_the_lifetime) {
+TEST(IdleDeadline, never_exceeds_the_end_of_the_lifetime) {
   EXPECT_EQ(idle_deadline(now, seconds(120), seconds(60), now + seconds(7)), now + seconds(7));
 }
 
@@ -171,11 +171,11 @@ TEST(Retirement, lies_between_90_and_110_percent_of_the_lifetime) {
   EXPECT_GT(retirement(now, seconds(1000), 0.999999), now + seconds(1099));
 }
 
-TEST(Retirement, of_a_lifetime_of_zero_has_always_come) {
+TEST(Retirement, is_immediate_for_a_lifetime_of_zero) {
   EXPECT_EQ(retirement(now, Duration{}, 0.5), TimePoint::min());
 }
 
-TEST(Retirement, does_not_come_without_a_lifetime) {
+TEST(Retirement, never_comes_without_a_lifetime) {
   EXPECT_EQ(retirement(now, std::nullopt, 0.5), never);
 }
 

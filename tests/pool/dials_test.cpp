@@ -1,4 +1,4 @@
-// Who waits for which dial, where they end in another order than they began, are shared, or meet that no descriptor is left.
+// Which caller waits for which dial when dials end in another order than they began, are shared, or find no descriptor left.
 
 #include <string>
 #include <vector>
@@ -13,7 +13,7 @@ class Dials : public FailingEndpointTest {
  protected:
   [[nodiscard]] static Error no_descriptor() { return refusal(false, EMFILE); }
 
-  /// What is still under way ends, and the callers with it.
+  /// Completes all dials under way and those that begin meanwhile.
   void complete_all() {
     while (dialer_.under_way() != 0)
       complete_dial();
@@ -22,7 +22,7 @@ class Dials : public FailingEndpointTest {
 
 // ---- in another order ------------------------------------------------------------------------------------------------
 
-TEST_F(Dials, one_that_began_with_a_callers_own_serves_that_caller_when_its_own_served_another) {
+TEST_F(Dials, serve_the_caller_whose_own_dial_served_another_caller) {
   make(limits(2));
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_);
@@ -30,13 +30,13 @@ TEST_F(Dials, one_that_began_with_a_callers_own_serves_that_caller_when_its_own_
   clock_.advance(milliseconds(300));
   complete_dial(1);
   EXPECT_TRUE(one.get().ok());
-  EXPECT_FALSE(dialer_.hurried(first)) << "it took no longer than the other until now";
+  EXPECT_FALSE(dialer_.hurried(first)) << "it is as likely to succeed soon as the other dial was";
   EXPECT_EQ(dialer_.begun(), 2U);
   complete_all();
   EXPECT_TRUE(two.get().ok());
 }
 
-TEST_F(Dials, at_a_slow_host_are_as_many_as_callers_in_whatever_order_they_end) {
+TEST_F(Dials, to_a_slow_host_are_about_as_many_as_callers_in_any_order_of_completion) {
   PoolSettings settings;
   settings.max_dials_per_endpoint = 8;
   make(settings);
@@ -47,7 +47,7 @@ TEST_F(Dials, at_a_slow_host_are_as_many_as_callers_in_whatever_order_they_end) 
   while (dialer_.under_way() != 0) {
     clock_.advance(milliseconds(300));
     for (std::size_t i = dialer_.under_way(); i-- > 0;) {
-      EXPECT_FALSE(dialer_.hurried(dialer_.peek(i).slot)) << "one that is about to succeed was dropped";
+      EXPECT_FALSE(dialer_.hurried(dialer_.peek(i).slot)) << "a dial that is about to succeed was dropped";
       complete_dial(i);
     }
   }
@@ -58,7 +58,7 @@ TEST_F(Dials, at_a_slow_host_are_as_many_as_callers_in_whatever_order_they_end) 
     EXPECT_TRUE(lease.ok());
 }
 
-TEST_F(Dials, one_whose_callers_go_on_waiting_leaves_them_on_their_pool_clock) {
+TEST_F(Dials, that_serve_one_of_two_callers_return_the_other_to_its_pool_timeout) {
   make(limits(1));
   auto one = start_acquire(*a_);
   auto two = start_acquire(*a_, patience(std::nullopt, seconds(5)));
@@ -66,17 +66,17 @@ TEST_F(Dials, one_whose_callers_go_on_waiting_leaves_them_on_their_pool_clock) {
   refuse_dial(refusal());
   EXPECT_FALSE(one.get().ok());
   EXPECT_TRUE(becomes("1 dialing, 2 waiting"));
-  complete_dial();  // the host is back; both waited for this dial
+  complete_dial();  // the host accepts again; both callers waited for this dial
   auto lease = two.get();
   ASSERT_TRUE(lease.ok());
-  clock_.advance(seconds(6));  // a long answer, while nothing is dialed for the third
+  clock_.advance(seconds(6));  // a long response, while no dial is under way for the third caller
   std::move(lease).value().release(Reuse::yes());
   EXPECT_TRUE(three.get().ok());
 }
 
 // ---- bare leases among callers ---------------------------------------------------------------------------------------
 
-TEST_F(Dials, that_a_caller_takes_over_let_the_bare_lease_behind_it_go) {
+TEST_F(Dials, taken_over_by_the_next_caller_free_the_bare_lease_behind_it) {
   PoolSettings settings;
   settings.max_dials_per_endpoint = 1;
   make(settings);
@@ -87,7 +87,7 @@ TEST_F(Dials, that_a_caller_takes_over_let_the_bare_lease_behind_it_go) {
   EXPECT_EQ(describe(), "1 leased, 1 dialing, 3 waiting");
   used.release(Reuse::yes());
   auto first = one.get();
-  ASSERT_TRUE(first.ok());  // its dial is the second's now
+  ASSERT_TRUE(first.ok());  // its dial now serves the second caller
   auto lease = bare.get();
   ASSERT_TRUE(lease.ok());
   complete_all();
@@ -95,7 +95,7 @@ TEST_F(Dials, that_a_caller_takes_over_let_the_bare_lease_behind_it_go) {
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
-TEST_F(Dials, begin_for_those_behind_a_bare_lease_that_was_held_up_with_them) {
+TEST_F(Dials, begin_for_callers_behind_a_bare_lease_once_a_descriptor_is_free) {
   make();
   Endpoint* b = endpoint("b");
   Lease held = dialed(*b);
@@ -117,7 +117,7 @@ TEST_F(Dials, begin_for_those_behind_a_bare_lease_that_was_held_up_with_them) {
 
 // ---- without descriptors ---------------------------------------------------------------------------------------------
 
-TEST_F(Dials, of_a_lease_that_shared_anothers_begin_again_when_a_descriptor_was_freed_for_that) {
+TEST_F(Dials, begin_again_for_a_lease_that_shared_one_when_a_descriptor_is_freed) {
   make();
   Endpoint* b = endpoint("b");
   const auto bare = pool_->lease(*a_, {});
@@ -135,13 +135,13 @@ TEST_F(Dials, of_a_lease_that_shared_anothers_begin_again_when_a_descriptor_was_
   clock_.advance(milliseconds(6));
   refuse_dial(no_descriptor());
   EXPECT_TRUE(records_.back()->closed);
-  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  ASSERT_TRUE(dials_begin(1));
   complete_dial();
   EXPECT_TRUE(connecting.get().ok());
   EXPECT_TRUE(pool_->release(*bare, Reuse::no()));
 }
 
-TEST_F(Dials, without_descriptors_and_with_nothing_in_use_tell_each_caller_by_one) {
+TEST_F(Dials, fail_for_every_caller_when_no_descriptor_can_be_freed) {
   make();
   std::vector<Caller<Result<Lease>>> callers;
   for (int i = 0; i < 40; ++i)
@@ -153,7 +153,7 @@ TEST_F(Dials, without_descriptors_and_with_nothing_in_use_tell_each_caller_by_on
   EXPECT_LE(dialer_.begun(), 80U);
 }
 
-TEST_F(Dials, use_the_descriptor_of_a_connection_that_was_taken_from_its_lease) {
+TEST_F(Dials, use_the_descriptor_of_a_disconnected_lease) {
   make();
   Endpoint* b = endpoint("b");
   const auto bare = pool_->lease(*b, {});
@@ -172,7 +172,7 @@ TEST_F(Dials, use_the_descriptor_of_a_connection_that_was_taken_from_its_lease) 
   EXPECT_TRUE(pool_->release(*bare, Reuse::no()));
 }
 
-TEST_F(Dials, of_leases_try_again_though_another_endpoint_is_held_up_at_the_total_limit) {
+TEST_F(Dials, of_leases_are_retried_while_another_endpoint_waits_at_the_total_limit) {
   make(limits(2, 2));
   Endpoint* b = endpoint("b");
   Endpoint* c = endpoint("c");
@@ -184,7 +184,7 @@ TEST_F(Dials, of_leases_try_again_though_another_endpoint_is_held_up_at_the_tota
   auto connecting = start_connect(*bare);
   refuse_dial(no_descriptor());
   EXPECT_TRUE(connecting.waits());
-  pool_->maintain();  // other code of the process has closed something
+  pool_->maintain();  // other code of the process may have closed a descriptor
   ASSERT_EQ(dialer_.under_way(), 1U);
   complete_dial();
   EXPECT_TRUE(connecting.get().ok());
@@ -193,7 +193,7 @@ TEST_F(Dials, of_leases_try_again_though_another_endpoint_is_held_up_at_the_tota
   EXPECT_TRUE(starving.get().ok());
 }
 
-TEST_F(Dials, that_are_held_up_for_a_descriptor_give_their_place_to_a_bare_lease) {
+TEST_F(Dials, that_wait_for_a_descriptor_give_their_place_to_a_bare_lease) {
   make(limits(5, 2));
   Endpoint* b = endpoint("b");
   Lease held = dialed(*b);
@@ -211,7 +211,7 @@ TEST_F(Dials, that_are_held_up_for_a_descriptor_give_their_place_to_a_bare_lease
 
 // ---- paced -----------------------------------------------------------------------------------------------------------
 
-TEST_F(Dials, past_the_pace_are_shared_though_one_was_dropped_before_it_began) {
+TEST_F(Dials, beyond_the_pace_are_shared_after_one_was_dropped_before_it_began) {
   make(limits(PoolSettings::unlimited, 30));
   Endpoint* b = endpoint("b");
   use_up_the_burst(*a_);

@@ -1,4 +1,4 @@
-// Endpoints live while something needs them; then the object serves another target.
+// An endpoint lives as long as a hold, a connection or a dial needs it. Then its object serves another target.
 
 #include <set>
 
@@ -12,18 +12,18 @@ class EndpointLife : public PoolTest {
   [[nodiscard]] EndpointHold hold(const std::string& key, AfterUse after_use = AfterUse::close) {
     return pool_->add_endpoint(key, std::shared_ptr<const void>(target_), key, after_use);
   }
-  /// Serves one holder only.
+  /// Returns an endpoint that serves this holder only.
   [[nodiscard]] EndpointHold isolated() {
     return pool_->add_endpoint("isolated", std::shared_ptr<const void>(target_), "", AfterUse::close);
   }
-  /// Whether no endpoint holds the target any more.
+  /// Returns whether no endpoint refers to the target any more.
   [[nodiscard]] bool retired() const { return target_.use_count() == 1; }
   [[nodiscard]] std::size_t living() const { return pool_->stats().endpoints.size(); }
 
   std::shared_ptr<int> target_ = std::make_shared<int>(0);
 };
 
-TEST_F(EndpointLife, one_key_is_one_endpoint_and_no_key_is_one_each) {
+TEST_F(EndpointLife, equal_keys_share_an_endpoint_and_an_empty_key_never_does) {
   make();
   const EndpointHold first = hold("p");
   const EndpointHold second = hold("p");
@@ -36,7 +36,7 @@ TEST_F(EndpointLife, one_key_is_one_endpoint_and_no_key_is_one_each) {
   EXPECT_FALSE(pool_->find_endpoint("", AfterUse::close));
 }
 
-TEST_F(EndpointLife, one_that_never_had_a_connection_is_retired_with_its_last_hold) {
+TEST_F(EndpointLife, an_endpoint_that_never_had_a_connection_is_retired_with_its_last_hold) {
   make();
   {
     const EndpointHold first = hold("p");
@@ -46,7 +46,7 @@ TEST_F(EndpointLife, one_that_never_had_a_connection_is_retired_with_its_last_ho
     EXPECT_FALSE(retired());
   }
   EXPECT_TRUE(retired());
-  EXPECT_EQ(living(), 1U) << "that of the fixture";
+  EXPECT_EQ(living(), 1U) << "the endpoint of the fixture";
   EXPECT_FALSE(pool_->find_endpoint("p", AfterUse::close));
 }
 
@@ -66,7 +66,7 @@ TEST_F(EndpointLife, idle_connections_outlive_the_last_hold_by_half_a_second) {
   EXPECT_TRUE(retired());
 }
 
-TEST_F(EndpointLife, a_hold_that_comes_in_time_finds_the_connections) {
+TEST_F(EndpointLife, a_new_hold_within_half_a_second_finds_the_idle_connections) {
   make();
   {
     const EndpointHold first = hold("p");
@@ -79,7 +79,7 @@ TEST_F(EndpointLife, a_hold_that_comes_in_time_finds_the_connections) {
   EXPECT_EQ(number(idle(*second)), 1);
 }
 
-TEST_F(EndpointLife, connections_stay_for_the_idle_timeout_where_a_hold_asked_for_that) {
+TEST_F(EndpointLife, connections_stay_for_the_idle_timeout_if_a_hold_asked_to_keep_them) {
   PoolSettings settings;
   settings.idle_timeout = seconds(120);
   make(settings);
@@ -97,7 +97,7 @@ TEST_F(EndpointLife, connections_stay_for_the_idle_timeout_where_a_hold_asked_fo
   EXPECT_TRUE(retired());
 }
 
-TEST_F(EndpointLife, connections_of_an_isolated_one_are_closed_with_its_hold) {
+TEST_F(EndpointLife, connections_of_an_isolated_endpoint_are_closed_with_its_hold) {
   make();
   {
     const EndpointHold alone = isolated();
@@ -108,7 +108,7 @@ TEST_F(EndpointLife, connections_of_an_isolated_one_are_closed_with_its_hold) {
   EXPECT_TRUE(retired());
 }
 
-TEST_F(EndpointLife, one_with_a_lease_stays_until_that_is_given_back) {
+TEST_F(EndpointLife, an_endpoint_with_a_lease_stays_until_the_lease_is_returned) {
   make();
   auto first = std::make_unique<EndpointHold>(hold("p"));
   Lease lease = dialed(**first);
@@ -122,7 +122,7 @@ TEST_F(EndpointLife, one_with_a_lease_stays_until_that_is_given_back) {
   EXPECT_TRUE(retired());
 }
 
-TEST_F(EndpointLife, one_with_a_dial_under_way_stays_until_that_ends) {
+TEST_F(EndpointLife, an_endpoint_with_a_dial_under_way_stays_until_the_dial_ends) {
   make();
   {
     const EndpointHold first = hold("p");
@@ -139,7 +139,7 @@ TEST_F(EndpointLife, one_with_a_dial_under_way_stays_until_that_ends) {
   EXPECT_TRUE(retired());
 }
 
-TEST_F(EndpointLife, one_that_is_kept_warm_stays) {
+TEST_F(EndpointLife, an_endpoint_that_is_kept_warm_stays) {
   make();
   {
     const EndpointHold first = hold("p", AfterUse::keep);
@@ -156,7 +156,7 @@ TEST_F(EndpointLife, one_that_is_kept_warm_stays) {
   EXPECT_TRUE(pool_->warm(*hold("p", AfterUse::keep), 0, {}).ok());
 }
 
-TEST_F(EndpointLife, one_that_the_total_limit_held_up_is_retired_when_its_last_caller_gives_up) {
+TEST_F(EndpointLife, an_endpoint_that_waits_at_the_total_limit_is_retired_when_its_last_caller_gives_up) {
   make(limits(5, 1));
   Lease held = dialed(*a_);
   {
@@ -168,7 +168,7 @@ TEST_F(EndpointLife, one_that_the_total_limit_held_up_is_retired_when_its_last_c
   EXPECT_TRUE(retired());
 }
 
-TEST_F(EndpointLife, the_longest_unused_object_serves_the_next_target) {
+TEST_F(EndpointLife, the_object_unused_for_longest_serves_the_next_target) {
   make();
   std::vector<const Endpoint*> order;
   {
@@ -183,7 +183,7 @@ TEST_F(EndpointLife, the_longest_unused_object_serves_the_next_target) {
   EXPECT_EQ(next->name(), "s");
 }
 
-TEST_F(EndpointLife, however_many_targets_come_and_go_few_objects_serve_them) {
+TEST_F(EndpointLife, two_objects_serve_any_number_of_targets_in_turn) {
   make();
   std::set<const Endpoint*> objects;
   for (int i = 0; i < 10'000; ++i) {
@@ -194,7 +194,7 @@ TEST_F(EndpointLife, however_many_targets_come_and_go_few_objects_serve_them) {
   EXPECT_TRUE(retired());
 }
 
-TEST_F(EndpointLife, a_newer_target_is_kept_as_well_as_an_older_one) {
+TEST_F(EndpointLife, idle_connections_are_kept_for_new_and_old_targets_alike) {
   make();
   for (int i = 0; i < 2'000; ++i) {
     const EndpointHold each = hold(std::to_string(i), AfterUse::keep);
@@ -217,7 +217,7 @@ TEST_F(EndpointLife, histograms_do_not_shrink_when_an_endpoint_is_retired) {
   EXPECT_EQ(pool_->stats().all.wait_time.count, 1U);
 }
 
-TEST_F(EndpointLife, many_threads_use_and_leave_one) {
+TEST_F(EndpointLife, many_threads_use_and_leave_the_same_endpoint) {
   make();
   std::atomic<bool> done{false};
   std::thread dials([&] {

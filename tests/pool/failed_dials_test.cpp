@@ -1,4 +1,4 @@
-// A dial that fails: whose error it is, and what happens where no descriptor is left.
+// A dial that fails: which caller gets its error, and what happens when no descriptor is left.
 
 #include "pool/pool_fixture.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 class FailedDials : public PoolTest {};
 
-TEST_F(FailedDials, the_only_waiter_gets_the_error) {
+TEST_F(FailedDials, report_their_error_to_the_only_waiter) {
   make();
   auto caller = start_acquire(*a_);
   refuse_dial(refusal());
@@ -17,7 +17,7 @@ TEST_F(FailedDials, the_only_waiter_gets_the_error) {
   EXPECT_EQ(pool_->stats().dial_failures, 1U);
 }
 
-TEST_F(FailedDials, one_is_the_error_of_the_caller_that_it_began_for) {
+TEST_F(FailedDials, report_their_error_to_the_caller_they_began_for) {
   make();
   auto older = start_acquire(*a_);
   auto newer = start_acquire(*a_);
@@ -29,7 +29,7 @@ TEST_F(FailedDials, one_is_the_error_of_the_caller_that_it_began_for) {
   EXPECT_EQ(dialer_.begun(), 2U);
 }
 
-TEST_F(FailedDials, one_whose_caller_got_the_connection_of_another_is_the_others_error) {
+TEST_F(FailedDials, report_their_error_to_the_caller_whose_connection_served_their_own_caller) {
   make();
   auto older = start_acquire(*a_);
   auto newer = start_acquire(*a_);
@@ -39,7 +39,7 @@ TEST_F(FailedDials, one_whose_caller_got_the_connection_of_another_is_the_others
   EXPECT_EQ(newer.get().error().code, ErrorCode::connect_failed);
 }
 
-TEST_F(FailedDials, one_that_nobody_needs_is_nobodys_error) {
+TEST_F(FailedDials, report_their_error_to_no_caller_if_their_own_caller_left) {
   make();
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   clock_.advance(seconds(2));
@@ -47,12 +47,12 @@ TEST_F(FailedDials, one_that_nobody_needs_is_nobodys_error) {
   auto next = start_acquire(*a_);
   EXPECT_EQ(describe(), "2 dialing, 1 waiting");
   refuse_dial(refusal());
-  EXPECT_TRUE(next.waits()) << "a dial is still under way for it";
+  EXPECT_TRUE(next.waits()) << "its own dial is still under way";
   complete_dial();
   EXPECT_TRUE(next.get().ok());
 }
 
-TEST_F(FailedDials, a_bare_leases_waiter_is_not_told_of_others_dials) {
+TEST_F(FailedDials, do_not_report_their_error_to_a_caller_that_waits_for_a_bare_lease) {
   make(limits(1));
   auto dialing = start_acquire(*a_);
   auto bare = start_lease(*a_);
@@ -63,35 +63,35 @@ TEST_F(FailedDials, a_bare_leases_waiter_is_not_told_of_others_dials) {
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
-TEST_F(FailedDials, out_of_descriptors_the_longest_idle_is_closed_and_the_dial_tried_again) {
+TEST_F(FailedDials, without_descriptors_close_the_longest_idle_connection_and_are_retried) {
   make();
   Endpoint* b = endpoint("b");
   park(*b, 2);
   auto caller = start_acquire(*a_);
   refuse_dial(refusal(false, EMFILE));
   EXPECT_TRUE(caller.waits());
-  EXPECT_TRUE(records_[0]->closed) << "before the second try, which needs its descriptor";
+  EXPECT_TRUE(records_[0]->closed) << "the second try needs its descriptor";
   EXPECT_FALSE(records_[1]->closed);
   EXPECT_EQ(dialer_.begun(), 4U);
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(FailedDials, out_of_descriptors_with_nothing_idle_is_an_error) {
+TEST_F(FailedDials, without_descriptors_and_idle_connections_report_an_error) {
   make();
   auto caller = start_acquire(*a_);
   refuse_dial(refusal(false, EMFILE));
   EXPECT_EQ(caller.get().error().os_error, EMFILE);
 }
 
-TEST_F(FailedDials, out_of_descriptors_callers_queue_for_a_connection_in_use) {
+TEST_F(FailedDials, without_descriptors_leave_their_caller_queued_for_a_connection_in_use) {
   make();
   Lease held = dialed(*a_);
   auto caller = start_acquire(*a_);
   refuse_dial(refusal(false, EMFILE));
   EXPECT_TRUE(becomes("1 leased, 1 waiting"));
   auto next = start_acquire(*a_);
-  EXPECT_EQ(dialer_.under_way(), 0U) << "which would meet the same";
+  EXPECT_EQ(dialer_.under_way(), 0U) << "another dial would also find no descriptor";
   held.release(Reuse::yes());
   auto served = caller.get();
   ASSERT_TRUE(served.ok());
@@ -101,7 +101,7 @@ TEST_F(FailedDials, out_of_descriptors_callers_queue_for_a_connection_in_use) {
   EXPECT_EQ(pool_->stats().all.failing_dials, 0U);
 }
 
-TEST_F(FailedDials, out_of_descriptors_callers_get_that_of_another_endpoints_connection_when_it_comes_back) {
+TEST_F(FailedDials, without_descriptors_use_the_descriptor_of_another_endpoints_returned_connection) {
   make();
   Endpoint* b = endpoint("b");
   Lease held = dialed(*b);
@@ -115,7 +115,7 @@ TEST_F(FailedDials, out_of_descriptors_callers_get_that_of_another_endpoints_con
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(FailedDials, out_of_descriptors_callers_wait_no_longer_than_for_any_connection) {
+TEST_F(FailedDials, without_descriptors_leave_their_caller_on_its_pool_timeout) {
   make();
   Lease held = dialed(*a_);
   auto caller = start_acquire(*a_, patience(seconds(5), seconds(1)));
@@ -129,7 +129,7 @@ TEST_F(FailedDials, out_of_descriptors_callers_wait_no_longer_than_for_any_conne
   EXPECT_NE(failed.error().detail.find("file descriptor"), std::string::npos);
 }
 
-TEST_F(FailedDials, out_of_descriptors_another_try_is_made_from_time_to_time) {
+TEST_F(FailedDials, without_descriptors_are_retried_by_maintenance) {
   make();
   Lease held = dialed(*a_);
   auto caller = start_acquire(*a_);
@@ -140,7 +140,7 @@ TEST_F(FailedDials, out_of_descriptors_another_try_is_made_from_time_to_time) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(FailedDials, out_of_descriptors_a_lease_that_connects_queues_too) {
+TEST_F(FailedDials, without_descriptors_leave_a_connecting_lease_queued_too) {
   make();
   Endpoint* b = endpoint("b");
   Lease held = dialed(*b);
@@ -154,7 +154,7 @@ TEST_F(FailedDials, out_of_descriptors_a_lease_that_connects_queues_too) {
   EXPECT_TRUE(pool_->release(bare, Reuse::no()));
 }
 
-TEST_F(FailedDials, out_of_descriptors_a_bare_lease_tries_again_too) {
+TEST_F(FailedDials, without_descriptors_are_retried_for_a_bare_lease_too) {
   make();
   Endpoint* b = endpoint("b");
   park(*b, 1);

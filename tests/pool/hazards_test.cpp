@@ -1,4 +1,4 @@
-// Hazards that were met once: orders of events in which something was overtaken, forgotten, or touched too late.
+// Regression tests: orders of events in which a caller was overtaken or forgotten, or an object was used too late.
 
 #include "pool/pool_fixture.h"
 
@@ -21,7 +21,7 @@ class Hazards : public PoolTest {
   [[nodiscard]] std::unique_ptr<Acquisition> waiting_for_a_lease(Endpoint& endpoint) {
     return waiting(endpoint, {}, Waiter::Wants::lease);
   }
-  /// A bare lease that has connected and carried one exchange.
+  /// Returns a bare lease that has connected and carried one exchange.
   [[nodiscard]] LeaseRef held_after_an_exchange(Reuse reuse) {
     const auto bare = pool_->try_lease(*a_);
     EXPECT_TRUE(bare && pool_->begin_stream(*bare));
@@ -34,7 +34,7 @@ class Hazards : public PoolTest {
   QuietWaker waker_;
 };
 
-TEST_F(Hazards, an_endpoint_that_always_has_callers_does_not_starve_another_at_the_total_limit) {
+TEST_F(Hazards, a_busy_endpoint_does_not_starve_another_at_the_total_limit) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   Lease held = dialed(*a_);
@@ -43,16 +43,16 @@ TEST_F(Hazards, an_endpoint_that_always_has_callers_does_not_starve_another_at_t
   auto next = waiting(*a_);
   auto after = waiting(*a_);
   held.release(Reuse::yes());
-  EXPECT_FALSE(next->poll()) << "b came first";
+  EXPECT_FALSE(next->poll()) << "the caller of b arrived first";
   EXPECT_EQ(describe(b), "1 dialing, 1 waiting");
   complete_dial();
   auto served = in_b->poll();
   ASSERT_TRUE(served && served->ok());
   served->value().release(Reuse::yes());
-  EXPECT_EQ(describe(*a_), "1 dialing, 2 waiting") << "and now it is their turn";
+  EXPECT_EQ(describe(*a_), "1 dialing, 2 waiting") << "the callers of a are next";
 }
 
-TEST_F(Hazards, callers_that_came_before_a_starving_endpoint_are_served_before_it) {
+TEST_F(Hazards, callers_that_arrived_before_a_starving_endpoint_are_served_first) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   Lease held = dialed(*a_);
@@ -61,11 +61,11 @@ TEST_F(Hazards, callers_that_came_before_a_starving_endpoint_are_served_before_i
   auto in_b = waiting(b);
   held.release(Reuse::yes());
   auto served = first->poll();
-  ASSERT_TRUE(served && served->ok()) << "its connection is not closed for one that came later";
+  ASSERT_TRUE(served && served->ok()) << "a later caller does not take its connection";
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(Hazards, room_that_becomes_free_goes_to_who_came_first) {
+TEST_F(Hazards, a_freed_place_goes_to_the_caller_that_arrived_first) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   Lease held = dialed(*a_);
@@ -75,7 +75,7 @@ TEST_F(Hazards, room_that_becomes_free_goes_to_who_came_first) {
   EXPECT_EQ(describe(b), "1 dialing, 1 waiting");
 }
 
-TEST_F(Hazards, the_room_of_a_failed_dial_goes_to_who_came_first) {
+TEST_F(Hazards, the_place_of_a_failed_dial_goes_to_the_caller_that_arrived_first) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   auto in_a = waiting(*a_);
@@ -85,7 +85,7 @@ TEST_F(Hazards, the_room_of_a_failed_dial_goes_to_who_came_first) {
   EXPECT_EQ(describe(b), "1 dialing, 1 waiting");
 }
 
-TEST_F(Hazards, however_many_are_evicted_in_one_go_the_stack_does_not_grow) {
+TEST_F(Hazards, evicting_many_places_at_once_does_not_grow_the_stack) {
   constexpr std::uint32_t count = 20'000;
   PoolSettings settings = limits(2 * count, count);
   settings.max_dials_per_endpoint = 1;
@@ -96,10 +96,10 @@ TEST_F(Hazards, however_many_are_evicted_in_one_go_the_stack_does_not_grow) {
     places.push_back(*pool_->try_lease(*a_));
   for (const LeaseRef& place : places)
     EXPECT_TRUE(pool_->release(place, Reuse::yes()));
-  auto probe = waiting(b);  // one place is evicted for it
+  auto probe = waiting(b);  // one place is evicted for the probe
   refuse_dial(refusal());
   EXPECT_TRUE(probe->poll());
-  // Behind two callers, of whom one has the only dial there may be, bare leases wait.
+  // Bare leases wait behind two callers. One of the two has the only dial that the limit allows.
   auto covered = waiting(b);
   auto uncovered = waiting(b);
   std::vector<std::unique_ptr<Acquisition>> bare;
@@ -113,7 +113,7 @@ TEST_F(Hazards, however_many_are_evicted_in_one_go_the_stack_does_not_grow) {
   EXPECT_EQ(served.size(), count - 1);
 }
 
-TEST_F(Hazards, those_who_were_handed_dead_connections_keep_their_order) {
+TEST_F(Hazards, callers_that_were_handed_dead_connections_keep_their_order) {
   make(limits(2));
   Lease one = dialed(*a_);
   Lease two = dialed(*a_);
@@ -130,7 +130,7 @@ TEST_F(Hazards, those_who_were_handed_dead_connections_keep_their_order) {
   EXPECT_TRUE(first->poll());
 }
 
-TEST_F(Hazards, a_bare_lease_does_not_overtake_one_who_was_handed_a_dead_connection) {
+TEST_F(Hazards, a_bare_lease_does_not_overtake_a_caller_that_was_handed_a_dead_connection) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto first = waiting(*a_);
@@ -143,14 +143,14 @@ TEST_F(Hazards, a_bare_lease_does_not_overtake_one_who_was_handed_a_dead_connect
   EXPECT_TRUE(first->poll());
 }
 
-TEST_F(Hazards, a_drain_does_not_miss_one_who_was_handed_a_dead_connection) {
+TEST_F(Hazards, a_drain_waits_for_a_caller_that_was_handed_a_dead_connection) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto queued = waiting(*a_);
   records_[0]->alive = false;
   held.release(Reuse::yes());
-  Caller<Result<bool>> drain(*pool_, [this] { return pool_->drain(std::nullopt, {}); });
-  EXPECT_TRUE(eventually([&] { return pool_->refusing(); }));
+  Caller<Result<bool>> drain(*pool_, "drain()", [this] { return pool_->drain(std::nullopt, {}); });
+  EXPECT_TRUE(eventually("the drain refuses new callers", [&] { return pool_->refusing(); }));
   EXPECT_FALSE(queued->poll());
   complete_dial();
   auto served = queued->poll();
@@ -159,7 +159,7 @@ TEST_F(Hazards, a_drain_does_not_miss_one_who_was_handed_a_dead_connection) {
   EXPECT_TRUE(*drain.get());
 }
 
-TEST_F(Hazards, a_servers_promise_outlives_a_lease_that_sent_nothing) {
+TEST_F(Hazards, a_keep_alive_promise_survives_a_lease_that_sent_nothing) {
   make();
   Lease lease = dialed(*a_);
   lease.release(Reuse::yes(seconds(5)));
@@ -170,7 +170,7 @@ TEST_F(Hazards, a_servers_promise_outlives_a_lease_that_sent_nothing) {
   EXPECT_EQ(pool_->cleanup(), 1U);
 }
 
-TEST_F(Hazards, a_servers_promise_in_an_exchange_on_a_held_lease_counts_when_that_is_given_back) {
+TEST_F(Hazards, a_keep_alive_promise_made_on_a_held_lease_applies_when_the_lease_is_returned) {
   make();
   const LeaseRef bare = held_after_an_exchange(Reuse::yes(seconds(5)));
   EXPECT_TRUE(pool_->release(bare, Reuse::unused()));
@@ -178,7 +178,7 @@ TEST_F(Hazards, a_servers_promise_in_an_exchange_on_a_held_lease_counts_when_tha
   EXPECT_EQ(pool_->cleanup(), 1U);
 }
 
-TEST_F(Hazards, a_warm_up_does_not_renew_a_servers_promise) {
+TEST_F(Hazards, a_warm_up_does_not_renew_a_keep_alive_promise) {
   make();
   Lease lease = dialed(*a_);
   lease.release(Reuse::yes(seconds(5)));
@@ -188,7 +188,7 @@ TEST_F(Hazards, a_warm_up_does_not_renew_a_servers_promise) {
   EXPECT_EQ(pool_->cleanup(), 1U);
 }
 
-TEST_F(Hazards, the_promise_of_a_connection_says_nothing_of_the_next_in_its_slot) {
+TEST_F(Hazards, a_keep_alive_promise_does_not_apply_to_the_next_connection_in_the_slot) {
   make();
   const LeaseRef bare = held_after_an_exchange(Reuse::yes(seconds(5)));
   pool_->disconnect(bare);
@@ -200,7 +200,7 @@ TEST_F(Hazards, the_promise_of_a_connection_says_nothing_of_the_next_in_its_slot
   EXPECT_EQ(pool_->cleanup(), 0U);
 }
 
-TEST_F(Hazards, a_stale_lease_is_not_connected_because_its_slot_is) {
+TEST_F(Hazards, a_stale_lease_is_refused_even_if_its_slot_is_connected) {
   make();
   const auto bare = pool_->try_lease(*a_);
   EXPECT_TRUE(pool_->release(*bare, Reuse::no()));
@@ -209,7 +209,7 @@ TEST_F(Hazards, a_stale_lease_is_not_connected_because_its_slot_is) {
   EXPECT_EQ(pool_->connect(*bare, {}).error().code, ErrorCode::stale_lease);
 }
 
-TEST_F(Hazards, of_two_who_connect_one_lease_the_second_is_refused) {
+TEST_F(Hazards, a_second_connect_of_the_same_lease_is_refused) {
   make();
   const auto bare = pool_->try_lease(*a_);
   auto first = start_connect(*bare);
@@ -219,7 +219,7 @@ TEST_F(Hazards, of_two_who_connect_one_lease_the_second_is_refused) {
   EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
 }
 
-TEST_F(Hazards, one_who_connects_a_lease_that_others_give_back_is_always_told) {
+TEST_F(Hazards, connecting_a_lease_that_another_thread_returns_always_ends) {
   make();
   std::atomic<bool> done{false};
   std::thread dials([&] {
@@ -239,7 +239,7 @@ TEST_F(Hazards, one_who_connects_a_lease_that_others_give_back_is_always_told) {
   dials.join();
 }
 
-TEST_F(Hazards, warm_connections_that_live_shortly_are_not_dialed_for_ever) {
+TEST_F(Hazards, short_lived_warm_connections_are_not_dialed_without_end) {
   PoolSettings settings;
   settings.idle_timeout = seconds(2);
   make(settings);
@@ -257,14 +257,14 @@ TEST_F(Hazards, warm_connections_that_live_shortly_are_not_dialed_for_ever) {
   EXPECT_LE(dialer_.begun(), 2U + 2 * 3);
 }
 
-TEST_F(Hazards, a_lease_of_this_very_moment_is_no_leak_and_is_told_when_it_is) {
+TEST_F(Hazards, a_lease_taken_just_now_is_no_leak_and_is_reported_once_it_is) {
   PoolSettings settings;
   settings.leak_after = seconds(60);
   make(settings);
   park(*a_, 1);
   clock_.advance(seconds(100));
   const Lease lease = idle(*a_);
-  lease.ref().slot->since.set(clock_.now() - seconds(100));  // as it stands until the lease has written it
+  lease.ref().slot->since.set(clock_.now() - seconds(100));  // the value before the lease has written its own
   EXPECT_TRUE(pool_->find_leaks().empty());
   lease.ref().slot->since.set(clock_.now());
   EXPECT_TRUE(pool_->find_leaks().empty());
@@ -272,7 +272,7 @@ TEST_F(Hazards, a_lease_of_this_very_moment_is_no_leak_and_is_told_when_it_is) {
   EXPECT_EQ(pool_->find_leaks().size() + pool_->find_leaks().size(), 1U);
 }
 
-TEST_F(Hazards, without_any_dial_allowed_there_is_one) {
+TEST_F(Hazards, a_dial_limit_of_zero_allows_one_dial) {
   PoolSettings settings;
   settings.max_dials_per_endpoint = 0;
   make(settings);
@@ -280,7 +280,7 @@ TEST_F(Hazards, without_any_dial_allowed_there_is_one) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(Hazards, endless_times_do_not_overflow) {
+TEST_F(Hazards, the_longest_timeouts_do_not_overflow) {
   PoolSettings settings;
   settings.idle_timeout = Duration::max();
   settings.max_lifetime = Duration::max();
@@ -294,13 +294,13 @@ TEST_F(Hazards, endless_times_do_not_overflow) {
   EXPECT_EQ(pool_->cleanup(), 0U);
 }
 
-TEST_F(Hazards, at_the_total_limit_with_all_in_use_what_becomes_idle_is_found) {
+TEST_F(Hazards, a_connection_that_becomes_idle_at_the_total_limit_is_found) {
   make(limits(5, 2));
   Endpoint& b = *endpoint("b");
   Lease one = dialed(*a_);
   Lease two = dialed(*a_);
   for (int i = 0; i < 3; ++i)
-    EXPECT_FALSE(pool_->try_lease(b)) << "nothing is idle, and that is remembered";
+    EXPECT_FALSE(pool_->try_lease(b)) << "no connection is idle, and the pool remembers that";
   one.release(Reuse::yes());
   const auto bare = pool_->try_lease(b);
   ASSERT_TRUE(bare);
@@ -308,14 +308,14 @@ TEST_F(Hazards, at_the_total_limit_with_all_in_use_what_becomes_idle_is_found) {
   EXPECT_FALSE(pool_->try_lease(b));
   EXPECT_TRUE(pool_->release(*bare, Reuse::yes()));
   const auto third = pool_->try_lease(*a_);
-  ASSERT_TRUE(third) << "a vacant place is found too";
+  ASSERT_TRUE(third) << "the pool finds a vacant place too";
   EXPECT_TRUE(pool_->release(*third, Reuse::yes()));
 }
 
-// A stale lease still leads to the object of a retired endpoint.
+// A stale lease still refers to the object of a retired endpoint.
 class StaleLeasesOfRetiredEndpoints : public PoolTest {
  protected:
-  /// The ref of a lease that ended with its endpoint.
+  /// Returns a lease that ended with its endpoint.
   [[nodiscard]] LeaseRef stale() {
     EndpointHold hold = pool_->add_endpoint("retired", nullptr, "retired", AfterUse::close);
     Lease lease = dialed(*hold);
@@ -325,7 +325,7 @@ class StaleLeasesOfRetiredEndpoints : public PoolTest {
   }
 };
 
-TEST_F(StaleLeasesOfRetiredEndpoints, are_harmless) {
+TEST_F(StaleLeasesOfRetiredEndpoints, change_nothing) {
   make();
   const LeaseRef ref = stale();
   EXPECT_EQ(pool_->stats().endpoints.size(), 1U);
@@ -336,7 +336,7 @@ TEST_F(StaleLeasesOfRetiredEndpoints, are_harmless) {
   EXPECT_FALSE(pool_->find(ref.id()));
 }
 
-TEST_F(StaleLeasesOfRetiredEndpoints, do_nothing_to_the_next_one) {
+TEST_F(StaleLeasesOfRetiredEndpoints, do_not_affect_the_next_endpoint) {
   make();
   const LeaseRef ref = stale();
   EndpointHold next = pool_->add_endpoint("next", nullptr, "next", AfterUse::close);
@@ -349,7 +349,7 @@ TEST_F(StaleLeasesOfRetiredEndpoints, do_nothing_to_the_next_one) {
   EXPECT_EQ(describe(*next), "1 leased");
 }
 
-TEST_F(StaleLeasesOfRetiredEndpoints, given_back_twice_by_two_threads_end_once) {
+TEST_F(StaleLeasesOfRetiredEndpoints, end_once_when_two_threads_return_them) {
   make();
   for (int round = 0; round < 300; ++round) {
     EndpointHold hold = pool_->add_endpoint("retired", nullptr, "retired", AfterUse::close);

@@ -1,5 +1,4 @@
-// The slot that a thread parked last is the one that it takes next, where it lies in the list; and how a slot ends that was
-// taken so.
+// A thread takes the slot that it parked last, in place in the list. The tests also end slots that were taken in this way.
 
 #include <thread>
 
@@ -10,14 +9,14 @@ namespace {
 
 class Hints : public PoolTest {
  protected:
-  /// Runs that on a thread of its own, which has no hint of this one's.
+  /// Runs the step on another thread, which has its own hints.
   template <typename Step>
   static void elsewhere(Step step) {
     std::thread(std::move(step)).join();
   }
 };
 
-TEST_F(Hints, a_thread_takes_back_what_it_parked_last_though_others_parked_after_it) {
+TEST_F(Hints, a_thread_takes_the_connection_that_it_parked_last) {
   make();
   Lease mine = dialed(*a_);
   Lease others = dialed(*a_);
@@ -32,21 +31,21 @@ TEST_F(Hints, a_thread_takes_back_what_it_parked_last_though_others_parked_after
   EXPECT_EQ(describe(), "2 idle");
 }
 
-TEST_F(Hints, any_thread_may_take_what_another_parked) {
+TEST_F(Hints, a_thread_may_take_a_connection_that_another_parked) {
   make();
   park(*a_, 1);
   elsewhere([&] { idle(*a_).release(Reuse::yes()); });
   EXPECT_EQ(number(idle(*a_)), 1);
 }
 
-TEST_F(Hints, what_one_thread_has_by_hint_another_does_not_find) {
+TEST_F(Hints, a_connection_taken_by_hint_is_not_found_by_another_thread) {
   make();
   park(*a_, 2);
   Lease mine = idle(*a_);
   elsewhere([&] {
     Lease theirs = idle(*a_);
     EXPECT_NE(number(theirs), number(mine));
-    EXPECT_FALSE(pool_->try_acquire(*a_, true)) << "there are two";
+    EXPECT_FALSE(pool_->try_acquire(*a_, true)) << "the pool has two connections";
     theirs.release(Reuse::yes());
   });
   mine.release(Reuse::yes());
@@ -56,12 +55,12 @@ TEST_F(Hints, what_one_thread_has_by_hint_another_does_not_find) {
   EXPECT_NE(number(one), number(two));
 }
 
-TEST_F(Hints, callers_that_wait_come_first) {
+TEST_F(Hints, waiting_callers_are_served_before_the_hint_is_used) {
   make(limits(1));
   Lease mine = dialed(*a_);
   auto caller = start_acquire(*a_);
   mine.release(Reuse::yes());
-  EXPECT_FALSE(pool_->try_acquire(*a_, true)) << "it was parked for the caller";
+  EXPECT_FALSE(pool_->try_acquire(*a_, true)) << "the waiting caller comes first";
   Result<Lease> theirs = caller.get();
   ASSERT_TRUE(theirs.ok());
   auto second = start_acquire(*a_);
@@ -69,7 +68,7 @@ TEST_F(Hints, callers_that_wait_come_first) {
   EXPECT_TRUE(second.get().ok());
 }
 
-TEST_F(Hints, a_connection_that_has_expired_is_not_taken) {
+TEST_F(Hints, an_expired_connection_is_not_taken) {
   PoolSettings settings;
   settings.idle_timeout = seconds(30);
   make(settings);
@@ -79,7 +78,7 @@ TEST_F(Hints, a_connection_that_has_expired_is_not_taken) {
   EXPECT_TRUE(records_[0]->closed);
 }
 
-TEST_F(Hints, a_slot_that_serves_another_endpoint_by_now_is_not_taken) {
+TEST_F(Hints, a_slot_that_now_serves_another_endpoint_is_not_taken) {
   make();
   Endpoint* b = endpoint("b");
   Lease of_a = dialed(*a_);
@@ -96,7 +95,7 @@ TEST_F(Hints, a_slot_that_serves_another_endpoint_by_now_is_not_taken) {
   EXPECT_EQ(number(idle(*b)), 2);
 }
 
-TEST_F(Hints, those_of_an_ended_pool_name_nothing_in_the_next) {
+TEST_F(Hints, hints_of_a_destroyed_pool_do_not_apply_to_the_next_pool) {
   for (int i = 0; i < 20; ++i) {
     make();
     EXPECT_FALSE(pool_->try_acquire(*a_, true));
@@ -108,7 +107,7 @@ TEST_F(Hints, those_of_an_ended_pool_name_nothing_in_the_next) {
   }
 }
 
-TEST_F(Hints, a_lease_that_is_closed_leaves_its_cell_behind_and_its_place_free) {
+TEST_F(Hints, closing_a_lease_taken_by_hint_frees_its_place) {
   make(limits(1));
   for (int i = 0; i < 100; ++i) {
     Lease lease = dialed(*a_);
@@ -119,7 +118,7 @@ TEST_F(Hints, a_lease_that_is_closed_leaves_its_cell_behind_and_its_place_free) 
   }
 }
 
-TEST_F(Hints, a_bare_lease_that_loses_its_connection_keeps_no_place_without_one) {
+TEST_F(Hints, a_disconnected_bare_lease_leaves_no_vacant_place) {
   make(limits(1));
   park(*a_, 1);
   const auto ref = pool_->try_lease(*a_);
@@ -131,7 +130,7 @@ TEST_F(Hints, a_bare_lease_that_loses_its_connection_keeps_no_place_without_one)
   EXPECT_TRUE(dialed(*a_));
 }
 
-TEST_F(Hints, a_bare_lease_whose_second_dial_goes_on_without_it_leaves_what_it_brings) {
+TEST_F(Hints, the_second_dial_of_a_returned_bare_lease_leaves_its_connection_idle) {
   for (const bool succeeds : {true, false}) {
     make(limits(1));
     park(*a_, 1);
@@ -149,7 +148,7 @@ TEST_F(Hints, a_bare_lease_whose_second_dial_goes_on_without_it_leaves_what_it_b
       refuse_dial(refusal());
     }
     EXPECT_EQ(describe(), "empty");
-    EXPECT_TRUE(dialed(*a_)) << "its place is free";
+    EXPECT_TRUE(dialed(*a_)) << "the place is free";
   }
 }
 

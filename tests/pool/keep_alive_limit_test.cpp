@@ -1,4 +1,4 @@
-// What one holder may leave idle in a pool that others use too.
+// The connections that one holder may leave idle in a pool that others use too.
 
 #include "pool/pool_fixture.h"
 
@@ -9,13 +9,13 @@ class KeepingAlive : public PoolTest {
  protected:
   using Ref = KeepAliveLimit::Ref;
 
-  /// A lease on a new connection, which comes back a moment after the last one did.
+  /// Dials a connection and returns it, 10 ms after the previous return.
   void use_new(Endpoint& endpoint, const Ref& limit) {
     Lease lease = dialed(endpoint);
     clock_.advance(milliseconds(10));
     lease.release(Reuse::yes(), limit.get());
   }
-  /// That many idle connections there, those that are idle already included, none of them under a limit.
+  /// Fills the endpoint up to that many idle connections. None of them counts for a limit.
   void refill(Endpoint& endpoint, std::size_t count) {
     std::vector<Lease> leases;
     while (Lease lease = pool_->try_acquire(endpoint, false))
@@ -33,7 +33,7 @@ class KeepingAlive : public PoolTest {
   }
 };
 
-TEST_F(KeepingAlive, a_holder_leaves_as_many_as_it_may_and_the_longest_idle_is_closed_for_a_new_one) {
+TEST_F(KeepingAlive, a_holder_keeps_its_limit_of_idle_connections_and_closes_the_longest_idle) {
   make();
   Endpoint* const b = endpoint("b");
   const Ref limit(2, std::nullopt);
@@ -51,7 +51,7 @@ TEST_F(KeepingAlive, a_holder_leaves_as_many_as_it_may_and_the_longest_idle_is_c
   EXPECT_EQ(pool_->stats().evicted, 1U);
 }
 
-TEST_F(KeepingAlive, the_one_that_came_back_stays_also_where_the_clock_tells_no_difference) {
+TEST_F(KeepingAlive, the_connection_returned_last_stays_even_at_equal_times) {
   make();
   const Ref limit(1, std::nullopt);
   for (const char* name : {"b", "c", "d", "e"})
@@ -59,7 +59,7 @@ TEST_F(KeepingAlive, the_one_that_came_back_stays_also_where_the_clock_tells_no_
   EXPECT_EQ(open(), "4");
 }
 
-TEST_F(KeepingAlive, others_idle_connections_are_neither_counted_nor_closed) {
+TEST_F(KeepingAlive, idle_connections_of_other_holders_are_neither_counted_nor_closed) {
   make();
   park(*a_, 3);
   const Ref limit(1, std::nullopt);
@@ -73,7 +73,7 @@ TEST_F(KeepingAlive, others_idle_connections_are_neither_counted_nor_closed) {
   EXPECT_EQ(other.get()->idle(), 1U);
 }
 
-TEST_F(KeepingAlive, a_connection_counts_for_the_holder_that_gave_it_back_last) {
+TEST_F(KeepingAlive, a_connection_counts_for_the_holder_that_returned_it_last) {
   make();
   const Ref limit(1, std::nullopt);
   const Ref other(1, std::nullopt);
@@ -83,11 +83,11 @@ TEST_F(KeepingAlive, a_connection_counts_for_the_holder_that_gave_it_back_last) 
   EXPECT_EQ(other.get()->idle(), 1U);
   use_new(*endpoint("b"), limit);
   EXPECT_EQ(open(), "12");
-  idle(*a_).release(Reuse::yes());  // of no limit now
+  idle(*a_).release(Reuse::yes());  // counts for no limit now
   EXPECT_EQ(other.get()->idle(), 0U);
 }
 
-TEST_F(KeepingAlive, with_nothing_to_keep_it_is_closed_in_good_order) {
+TEST_F(KeepingAlive, a_connection_that_may_not_stay_idle_is_closed_with_a_goodbye) {
   make();
   const Ref none(0, std::nullopt);
   const Ref no_time(5, Duration::zero());
@@ -98,7 +98,7 @@ TEST_F(KeepingAlive, with_nothing_to_keep_it_is_closed_in_good_order) {
   }
 }
 
-TEST_F(KeepingAlive, a_holders_expiry_is_its_connections_and_never_longer_than_the_pools) {
+TEST_F(KeepingAlive, a_holders_expiry_applies_to_its_connections_up_to_the_idle_timeout_of_the_pool) {
   PoolSettings settings;
   settings.idle_timeout = seconds(60);
   make(settings);
@@ -124,7 +124,7 @@ TEST_F(KeepingAlive, a_holders_expiry_is_its_connections_and_never_longer_than_t
   EXPECT_EQ(pool_->cleanup(), 2U);
 }
 
-TEST_F(KeepingAlive, its_place_comes_back_however_a_connection_ends) {
+TEST_F(KeepingAlive, a_connection_leaves_the_count_however_it_ends) {
   PoolSettings settings = limits(PoolSettings::unlimited, 2);
   settings.idle_timeout = seconds(60);
   make(settings);
@@ -134,7 +134,7 @@ TEST_F(KeepingAlive, its_place_comes_back_however_a_connection_ends) {
   use_new(*a_, limit);
   EXPECT_EQ(counted(), 1U);
   pool_->on_hang_up(records_.back()->token);
-  EXPECT_EQ(counted(), 0U) << "hung up";
+  EXPECT_EQ(counted(), 0U) << "the peer hung up";
 
   Lease one = dialed(*a_);
   Lease two = dialed(*a_);
@@ -158,14 +158,14 @@ TEST_F(KeepingAlive, its_place_comes_back_however_a_connection_ends) {
   Lease hung_up = idle(*a_);
   pool_->on_hang_up(record(hung_up).token);
   hung_up.release(Reuse::yes(), limit.get());
-  EXPECT_EQ(counted(), 0U) << "not parked after all";
+  EXPECT_EQ(counted(), 0U) << "closed instead of parked";
   dialed(*a_).release(Reuse::yes(), limit.get());
   EXPECT_EQ(counted(), 1U) << "parked";
   pool_->close();
   EXPECT_EQ(counted(), 0U) << "closed with the pool";
 }
 
-TEST_F(KeepingAlive, a_waiter_gets_what_comes_back_though_its_holder_may_leave_no_more) {
+TEST_F(KeepingAlive, a_waiter_gets_a_returned_connection_even_at_the_holders_limit) {
   make(limits(1));
   Endpoint* const b = endpoint("b");
   const Ref limit(1, std::nullopt);
@@ -180,7 +180,7 @@ TEST_F(KeepingAlive, a_waiter_gets_what_comes_back_though_its_holder_may_leave_n
   EXPECT_EQ(limit.get()->idle(), 1U);
 }
 
-TEST_F(KeepingAlive, a_lease_that_comes_when_it_is_not_wanted_any_more_counts_too) {
+TEST_F(KeepingAlive, a_lease_handed_to_a_caller_that_gave_up_is_counted_too) {
   make(limits(1));
   const Ref none(0, std::nullopt);
   Lease held = dialed(*a_);
@@ -190,12 +190,12 @@ TEST_F(KeepingAlive, a_lease_that_comes_when_it_is_not_wanted_any_more_counts_to
     options.keep = none.get();
     Acquisition acquisition(*pool_, *a_, options, waker);
     EXPECT_FALSE(acquisition.poll());
-    held.release(Reuse::yes());  // handed over, and given up before it was looked at
+    held.release(Reuse::yes());  // handed over; the caller gives up without a poll
   }
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(KeepingAlive, a_holder_that_goes_leaves_its_connections_for_others) {
+TEST_F(KeepingAlive, a_destroyed_holder_leaves_its_connections_to_others) {
   make();
   {
     const Ref limit(2, std::nullopt);
@@ -206,7 +206,7 @@ TEST_F(KeepingAlive, a_holder_that_goes_leaves_its_connections_for_others) {
   EXPECT_EQ(number(lease), 1);
 }
 
-TEST_F(KeepingAlive, many_threads_leave_no_more_than_they_may_once_they_have_ended) {
+TEST_F(KeepingAlive, many_threads_leave_no_more_idle_connections_than_their_limit) {
   make();
   std::vector<Endpoint*> endpoints = {a_, endpoint("b"), endpoint("c")};
   for (int round = 0; round < 20; ++round) {

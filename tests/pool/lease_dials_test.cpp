@@ -1,4 +1,4 @@
-// A lease that connects on first use: its dial, other tries, and a lease that is given back meanwhile.
+// A lease that connects on first use: its dial, later tries, and a lease that is returned during its dial.
 
 #include "pool/pool_fixture.h"
 
@@ -10,7 +10,7 @@ class Connecting : public PoolTest {
   LeaseRef unconnected() { return *pool_->try_lease(*a_); }
 };
 
-TEST_F(Connecting, a_failed_dial_leaves_the_lease_which_may_try_again) {
+TEST_F(Connecting, a_lease_survives_a_failed_dial_and_may_try_again) {
   make();
   const LeaseRef lease = unconnected();
   auto first = start_connect(lease);
@@ -24,7 +24,7 @@ TEST_F(Connecting, a_failed_dial_leaves_the_lease_which_may_try_again) {
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(Connecting, a_dial_that_ends_after_the_callers_timeout_is_still_the_leases) {
+TEST_F(Connecting, a_dial_that_ends_after_the_callers_timeout_still_connects_the_lease) {
   make();
   const LeaseRef lease = unconnected();
   auto caller = start_connect(lease, patience(std::nullopt, seconds(1)));
@@ -37,7 +37,7 @@ TEST_F(Connecting, a_dial_that_ends_after_the_callers_timeout_is_still_the_lease
   EXPECT_TRUE(pool_->release(lease, Reuse::yes()));
 }
 
-TEST_F(Connecting, a_second_try_takes_what_the_dial_under_way_brings) {
+TEST_F(Connecting, a_second_try_uses_the_dial_under_way) {
   make();
   const LeaseRef lease = unconnected();
   auto first = start_connect(lease, patience(std::nullopt, seconds(1)));
@@ -50,7 +50,7 @@ TEST_F(Connecting, a_second_try_takes_what_the_dial_under_way_brings) {
   EXPECT_TRUE(pool_->release(lease, Reuse::no()));
 }
 
-TEST_F(Connecting, a_second_try_ends_the_dial_that_the_first_gave_up_on_and_begins_its_own) {
+TEST_F(Connecting, a_second_try_ends_the_dial_that_the_first_try_gave_up_on) {
   make();
   const LeaseRef lease = unconnected();
   auto first = start_connect(lease, patience(std::nullopt, seconds(1)));
@@ -67,7 +67,7 @@ TEST_F(Connecting, a_second_try_ends_the_dial_that_the_first_gave_up_on_and_begi
   EXPECT_TRUE(pool_->release(lease, Reuse::no()));
 }
 
-TEST_F(Connecting, the_dial_of_a_lease_that_was_given_back_meanwhile_is_parked) {
+TEST_F(Connecting, the_connection_dialed_for_a_returned_lease_is_parked) {
   make();
   const LeaseRef lease = unconnected();
   auto caller = start_connect(lease, patience(std::nullopt, seconds(1)));
@@ -82,7 +82,7 @@ TEST_F(Connecting, the_dial_of_a_lease_that_was_given_back_meanwhile_is_parked) 
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(Connecting, the_dial_of_a_lease_that_was_given_back_meanwhile_serves_a_waiter) {
+TEST_F(Connecting, the_dial_of_a_returned_lease_makes_room_for_a_waiter) {
   make(limits(1));
   const LeaseRef lease = unconnected();
   auto caller = start_connect(lease, patience(std::nullopt, seconds(1)));
@@ -91,7 +91,7 @@ TEST_F(Connecting, the_dial_of_a_lease_that_was_given_back_meanwhile_serves_a_wa
   auto waiting = start_acquire(*a_);
   EXPECT_TRUE(pool_->release(lease, Reuse::no()));
   EXPECT_TRUE(becomes("1 dialing, 1 waiting"));
-  EXPECT_EQ(dialer_.begun(), 2U) << "the first caller gave up on that dial, which makes room";
+  EXPECT_EQ(dialer_.begun(), 2U) << "the caller of the first dial gave up, so the dial makes room";
   complete_dial(1);
   EXPECT_TRUE(waiting.get().ok());
 }

@@ -1,4 +1,4 @@
-// A transport's own limit on its leases.
+// The limit of one transport on its leases.
 
 #include <algorithm>
 #include <array>
@@ -11,6 +11,7 @@
 
 #include "pool/lease_limit.h"
 #include "pool/pool.h"
+#include "support/waiting.h"
 
 namespace fastpool::pool {
 namespace {
@@ -19,7 +20,7 @@ class LeaseLimitTest : public ::testing::Test {
  protected:
   using Place = LeaseLimit::Place;
   struct NoDials final : Dialer {
-    void dial(Endpoint&, Slot&, DialTimes) override { ADD_FAILURE() << "a dial"; }
+    void dial(Endpoint&, Slot&, DialTimes) override { ADD_FAILURE() << "the pool began a dial"; }
   };
   struct CountingWaker final : sync::Waker {
     void wake() noexcept override { wakes.fetch_add(1); }
@@ -36,11 +37,11 @@ class LeaseLimitTest : public ::testing::Test {
   static Result<Place> enter(LeaseLimit& limit, OptionalDuration timeout, Pool& pool) {
     sync::ThreadWaker waker;
     LeaseLimit::Entry entry(limit, pool, timeout, waker);
-    const TimePoint limit_of_the_test = Clock::now() + std::chrono::seconds(20);
+    const TimePoint limit_of_the_test = Clock::now() + support::wait_limit;
     for (;;) {
       if (auto entered = entry.poll()) return *std::move(entered);
       if (Clock::now() >= limit_of_the_test) {
-        ADD_FAILURE() << "a caller still waits at the limit after 20 s";
+        ADD_FAILURE() << support::waited_in_vain("a caller gets a place or an error");
         return Error::make(ErrorCode::interrupted, Phase::acquire, "the test gave up");
       }
       (void)waker.park_until(std::min(entry.deadline(), limit_of_the_test));
@@ -52,14 +53,14 @@ class LeaseLimitTest : public ::testing::Test {
   Pool pool_{PoolSettings{}, clock_, dialer_};
 };
 
-TEST_F(LeaseLimitTest, a_timeout_longer_than_the_clock_counts_never_ends) {
+TEST_F(LeaseLimitTest, a_timeout_beyond_the_range_of_the_clock_never_ends) {
   LeaseLimit limit(1);
   sync::ThreadWaker waker;
   const LeaseLimit::Entry entry(limit, pool_, Duration::max(), waker);
   EXPECT_EQ(entry.deadline(), TimePoint::max());
 }
 
-TEST_F(LeaseLimitTest, lets_in_as_many_as_it_says) {
+TEST_F(LeaseLimitTest, admits_as_many_callers_as_its_limit) {
   LeaseLimit limit(2);
   auto first = enter(limit, at_once);
   const auto second = enter(limit, at_once);
@@ -71,7 +72,7 @@ TEST_F(LeaseLimitTest, lets_in_as_many_as_it_says) {
   EXPECT_TRUE(enter(limit, at_once).ok());
 }
 
-TEST_F(LeaseLimitTest, a_place_goes_to_who_waits) {
+TEST_F(LeaseLimitTest, a_freed_place_goes_to_a_waiting_caller) {
   LeaseLimit limit(1);
   std::optional<Result<Place>> held(enter(limit, {}));
   std::atomic<int> inside{1};
@@ -93,7 +94,7 @@ TEST_F(LeaseLimitTest, a_place_goes_to_who_waits) {
   EXPECT_TRUE(enter(limit, at_once).ok()) << "no place was lost";
 }
 
-TEST_F(LeaseLimitTest, who_gives_up_takes_no_place_and_hands_on_what_came_in_that_moment) {
+TEST_F(LeaseLimitTest, a_caller_that_gives_up_as_it_is_served_passes_its_place_on) {
   LeaseLimit limit(1);
   std::optional<Result<Place>> held(enter(limit, {}));
   sync::ThreadWaker first_waker;
@@ -103,7 +104,7 @@ TEST_F(LeaseLimitTest, who_gives_up_takes_no_place_and_hands_on_what_came_in_tha
   LeaseLimit::Entry second(limit, pool_, OptionalDuration{}, second_waker);
   EXPECT_FALSE(first->poll());
   EXPECT_FALSE(second.poll());
-  held.reset();  // the first one's now
+  held.reset();  // goes to the first caller
   EXPECT_FALSE(second.poll()) << "first come, first served";
   first.reset();
   auto served = second.poll();
@@ -111,7 +112,7 @@ TEST_F(LeaseLimitTest, who_gives_up_takes_no_place_and_hands_on_what_came_in_tha
   EXPECT_TRUE(served->ok());
 }
 
-TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_is_closed_and_never_looks_by_itself) {
+TEST_F(LeaseLimitTest, a_waiting_caller_sleeps_until_the_pool_closes) {
   LeaseLimit limit(1);
   const auto held = enter(limit, {});
   ASSERT_TRUE(held.ok());
@@ -129,10 +130,10 @@ TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_is_closed_and_never_
   for (LeaseLimit::Entry* each : {&first, &second})
     EXPECT_EQ(error_of(each->poll()), ErrorCode::pool_closed);
   pool_.close();
-  EXPECT_EQ(wakers[0].wakes, 1) << "once";
+  EXPECT_EQ(wakers[0].wakes, 1) << "close() woke the caller once";
 }
 
-TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_begins_to_drain) {
+TEST_F(LeaseLimitTest, a_waiting_caller_is_woken_when_the_pool_begins_to_drain) {
   const EndpointHold endpoint = pool_.add_endpoint("a", nullptr, "a", AfterUse::keep);
   const auto busy = pool_.try_lease(*endpoint);
   ASSERT_TRUE(busy);
@@ -142,15 +143,14 @@ TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_pool_begins_to_drain) {
   LeaseLimit::Entry entry(limit, pool_, {}, waker);
   EXPECT_FALSE(entry.poll());
   std::thread draining([&] { EXPECT_TRUE(pool_.drain({}, {}).value()); });
-  while (waker.wakes == 0)
-    std::this_thread::yield();
-  EXPECT_FALSE(pool_.closed()) << "it waits for the lease";
+  EXPECT_TRUE(support::eventually("the drain wakes the caller", [&] { return waker.wakes != 0; }));
+  EXPECT_FALSE(pool_.closed()) << "the drain waits for the lease";
   EXPECT_EQ(error_of(entry.poll()), ErrorCode::pool_closed);
   EXPECT_TRUE(pool_.release(*busy, Reuse::no()));
   draining.join();
 }
 
-TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_limit_is_closed_and_nobody_comes_in_any_more) {
+TEST_F(LeaseLimitTest, closing_the_limit_wakes_waiting_callers_and_refuses_later_ones) {
   LeaseLimit limit(1);
   std::optional<Result<Place>> held(enter(limit, {}));
   CountingWaker waker;
@@ -159,13 +159,13 @@ TEST_F(LeaseLimitTest, whoever_waits_is_woken_when_the_limit_is_closed_and_nobod
   EXPECT_FALSE(entry->poll());
   limit.close();
   EXPECT_EQ(waker.wakes, 1);
-  held.reset();  // too late for it
+  held.reset();  // too late for the waiting caller
   EXPECT_EQ(error_of(entry->poll()), ErrorCode::pool_closed);
   entry.reset();
-  EXPECT_EQ(enter(limit, {}).error().code, ErrorCode::pool_closed) << "though there is room";
+  EXPECT_EQ(enter(limit, {}).error().code, ErrorCode::pool_closed) << "the limit is closed, though a place is free";
 }
 
-TEST_F(LeaseLimitTest, whoever_has_gone_is_woken_no_more) {
+TEST_F(LeaseLimitTest, a_caller_that_left_is_not_woken) {
   LeaseLimit limit(1);
   const auto held = enter(limit, {});
   CountingWaker waker;
@@ -178,7 +178,7 @@ TEST_F(LeaseLimitTest, whoever_has_gone_is_woken_no_more) {
   EXPECT_EQ(waker.wakes, 0);
 }
 
-TEST_F(LeaseLimitTest, a_closed_pool_refuses_whoever_would_have_to_wait) {
+TEST_F(LeaseLimitTest, a_closed_pool_refuses_a_caller_that_would_have_to_wait) {
   LeaseLimit limit(1);
   const auto held = enter(limit, {});
   ASSERT_TRUE(held.ok());
@@ -186,7 +186,7 @@ TEST_F(LeaseLimitTest, a_closed_pool_refuses_whoever_would_have_to_wait) {
   EXPECT_EQ(enter(limit, {}).error().code, ErrorCode::pool_closed);
 }
 
-TEST_F(LeaseLimitTest, nobody_is_left_asleep_who_comes_in_the_moment_of_the_end) {
+TEST_F(LeaseLimitTest, a_caller_that_arrives_as_the_pool_or_limit_closes_is_woken) {
   for (int round = 0; round < 30; ++round) {
     Pool pool(PoolSettings{}, clock_, dialer_);
     LeaseLimit limit(1);
@@ -199,8 +199,7 @@ TEST_F(LeaseLimitTest, nobody_is_left_asleep_who_comes_in_the_moment_of_the_end)
         EXPECT_EQ(enter(limit, {}, pool).error().code, ErrorCode::pool_closed);
       });
     }
-    while (ready < 4)
-      std::this_thread::yield();
+    EXPECT_TRUE(support::eventually("four threads are about to enter", [&] { return ready == 4; }));
     if (round % 2 == 0) {
       pool.close();
     } else {

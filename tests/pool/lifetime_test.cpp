@@ -1,4 +1,4 @@
-// Ends of connections: expiry, hang-ups, tombstones, the pool's own close.
+// Ends of connections: expiry, hang-ups, tombstones, close of the pool.
 
 #include "pool/pool_fixture.h"
 
@@ -20,7 +20,7 @@ TEST_F(Expiry, an_idle_connection_is_closed_after_its_idle_timeout) {
   park(*a_, 2);
   clock_.advance(seconds(119));
   EXPECT_EQ(pool_->cleanup(), 0U);
-  idle(*a_).release(Reuse::yes());  // the most recently used begins anew
+  idle(*a_).release(Reuse::yes());  // the idle time of the most recently used connection starts anew
   clock_.advance(seconds(2));
   EXPECT_EQ(pool_->cleanup(), 1U);
   EXPECT_TRUE(records_[0]->closed);
@@ -31,7 +31,7 @@ TEST_F(Expiry, an_idle_connection_is_closed_after_its_idle_timeout) {
   EXPECT_EQ(pool_->stats().expired, 2U);
 }
 
-TEST_F(Expiry, an_expired_connection_is_never_given_out_even_if_nobody_cleaned_up) {
+TEST_F(Expiry, an_expired_connection_is_never_leased_even_before_a_cleanup) {
   make(lifetimes(seconds(120), std::nullopt));
   park(*a_, 1);
   clock_.advance(seconds(121));
@@ -75,7 +75,7 @@ TEST_F(Expiry, lifetimes_are_spread_so_that_a_fleet_does_not_reconnect_at_once) 
   EXPECT_EQ(pool_->cleanup(), 100U - half);
 }
 
-TEST_F(Expiry, without_timeouts_a_connection_stays) {
+TEST_F(Expiry, without_timeouts_an_idle_connection_stays) {
   make(lifetimes(std::nullopt, std::nullopt));
   park(*a_, 1);
   clock_.advance(hours(1000));
@@ -84,7 +84,7 @@ TEST_F(Expiry, without_timeouts_a_connection_stays) {
 
 class HangUps : public PoolTest {};
 
-TEST_F(HangUps, an_idle_connection_is_reaped_at_once) {
+TEST_F(HangUps, close_an_idle_connection_at_once) {
   make();
   park(*a_, 2);
   pool_->on_hang_up(records_[0]->token);
@@ -94,29 +94,30 @@ TEST_F(HangUps, an_idle_connection_is_reaped_at_once) {
   EXPECT_EQ(pool_->stats().peer_closed, 1U);
 }
 
-TEST_F(HangUps, a_leased_connection_is_not_used_again) {
+TEST_F(HangUps, keep_a_leased_connection_from_being_reused) {
   make();
   Lease lease = dialed(*a_);
   pool_->on_hang_up(records_[0]->token);
-  EXPECT_FALSE(records_[0]->closed) << "its user finds out, and may still read what came";
+  EXPECT_FALSE(records_[0]->closed) << "its user may still read the bytes that arrived";
   lease.release(Reuse::yes());
   EXPECT_TRUE(records_[0]->closed);
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(HangUps, a_token_of_a_connection_that_is_gone_changes_nothing) {
+TEST_F(HangUps, with_the_token_of_a_closed_connection_change_nothing) {
   make();
   park(*a_, 1);
   const std::uint64_t gone = records_[0]->token;
   idle(*a_).release(Reuse::no());
   park(*a_, 1);
-  ASSERT_EQ(static_cast<std::uint32_t>(records_[1]->token), static_cast<std::uint32_t>(gone)) << "the same slot";
+  ASSERT_EQ(static_cast<std::uint32_t>(records_[1]->token), static_cast<std::uint32_t>(gone))
+      << "both connections used the same slot";
   pool_->on_hang_up(gone);
   EXPECT_FALSE(records_[1]->closed);
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(HangUps, a_token_of_a_connection_that_is_gone_says_nothing_of_the_dial_in_its_slot) {
+TEST_F(HangUps, with_the_token_of_a_closed_connection_do_not_affect_a_dial_in_its_slot) {
   make();
   park(*a_, 1);
   const std::uint64_t gone = records_[0]->token;
@@ -129,7 +130,7 @@ TEST_F(HangUps, a_token_of_a_connection_that_is_gone_says_nothing_of_the_dial_in
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(HangUps, a_token_of_a_connection_that_a_lease_lost_says_nothing_of_the_next) {
+TEST_F(HangUps, with_the_token_of_a_disconnected_connection_do_not_affect_the_next_connection) {
   make();
   park(*a_, 1);
   const LeaseRef lease = *pool_->try_lease(*a_);
@@ -143,7 +144,7 @@ TEST_F(HangUps, a_token_of_a_connection_that_a_lease_lost_says_nothing_of_the_ne
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(HangUps, tokens_that_never_were_change_nothing) {
+TEST_F(HangUps, with_unknown_tokens_change_nothing) {
   make();
   pool_->on_hang_up(0);
   pool_->on_hang_up((1ULL << 63) - 1);
@@ -152,12 +153,12 @@ TEST_F(HangUps, tokens_that_never_were_change_nothing) {
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(HangUps, one_during_the_dials_last_step_is_not_overlooked) {
+TEST_F(HangUps, during_the_last_step_of_a_dial_are_noticed) {
   make();
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   clock_.advance(seconds(2));
   EXPECT_FALSE(quitter.get().ok());
-  // A connection that hangs up as soon as it is watched.
+  // A connection whose peer hangs up as soon as the pool watches it.
   class Hasty final : public Pooled {
    public:
     Hasty(Pool& pool, std::shared_ptr<Record> record) : pool_(pool), record_(std::move(record)) {}
@@ -177,7 +178,7 @@ TEST_F(HangUps, one_during_the_dials_last_step_is_not_overlooked) {
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(HangUps, the_room_of_a_connection_that_was_hung_up_goes_to_a_starving_endpoint) {
+TEST_F(HangUps, give_the_place_of_the_connection_to_a_starving_endpoint) {
   make(limits(5, 2));
   Endpoint* b = endpoint("b");
   Lease held = dialed(*a_);
@@ -191,10 +192,10 @@ TEST_F(HangUps, the_room_of_a_connection_that_was_hung_up_goes_to_a_starving_end
 
 class Tombstones : public PoolTest {};
 
-TEST_F(Tombstones, reaping_below_the_head_keeps_the_order_of_the_living) {
+TEST_F(Tombstones, below_the_head_of_the_list_do_not_change_the_order_of_live_connections) {
   make(limits(300));
   park(*a_, 200);
-  // Every connection but each tenth hangs up, from the bottom of the list on; sweeps happen on the way.
+  // Nine of ten connections hang up, from the bottom of the list on. Sweeps happen meanwhile.
   for (int i = 0; i < 200; ++i)
     if (i % 10 != 9) pool_->on_hang_up(records_[static_cast<std::size_t>(i)]->token);
   EXPECT_EQ(describe(), "20 idle");
@@ -211,7 +212,7 @@ TEST_F(Tombstones, reaping_below_the_head_keeps_the_order_of_the_living) {
   EXPECT_TRUE(pool_->release(*unconnected, Reuse::no()));
 }
 
-TEST_F(Tombstones, however_many_are_reaped_the_slots_are_used_again) {
+TEST_F(Tombstones, free_their_slots_for_reuse) {
   make(limits(30));
   std::uint32_t highest = 0;
   Lease top = dialed(*a_);
@@ -234,7 +235,7 @@ TEST_F(Tombstones, however_many_are_reaped_the_slots_are_used_again) {
   EXPECT_LT(highest, 64U);
 }
 
-TEST_F(Tombstones, a_list_of_nothing_else_is_swept) {
+TEST_F(Tombstones, are_swept_when_the_list_contains_nothing_else) {
   make(limits(100));
   park(*a_, 100);
   for (const auto& record : records_)
@@ -248,7 +249,7 @@ TEST_F(Tombstones, a_list_of_nothing_else_is_swept) {
 
 class Closing : public PoolTest {};
 
-TEST_F(Closing, ends_waits_and_idle_connections_and_interrupts_users) {
+TEST_F(Closing, fails_waiting_callers_closes_idle_connections_and_interrupts_users) {
   make(limits(2));
   Lease leased = dialed(*a_);
   dialed(*a_).release(Reuse::yes());
@@ -265,8 +266,8 @@ TEST_F(Closing, ends_waits_and_idle_connections_and_interrupts_users) {
   EXPECT_TRUE(records_[2]->closed) << "idle";
   EXPECT_TRUE(records_[2]->goodbye);
   EXPECT_TRUE(records_[0]->interrupted) << "leased";
-  EXPECT_FALSE(records_[0]->closed) << "only the holder of a lease closes";
-  EXPECT_EQ(describe(), "1 leased") << "and the dial is not wanted any more";
+  EXPECT_FALSE(records_[0]->closed) << "only the holder of the lease closes it";
+  EXPECT_EQ(describe(), "1 leased") << "the dial was dropped";
   EXPECT_TRUE(dialer_.hurried(dialer_.peek().slot));
   leased.release(Reuse::yes());
   EXPECT_TRUE(records_[0]->closed);
@@ -276,7 +277,7 @@ TEST_F(Closing, ends_waits_and_idle_connections_and_interrupts_users) {
   pool_->close();
 }
 
-TEST_F(Closing, nothing_is_given_out_afterwards) {
+TEST_F(Closing, refuses_later_callers) {
   make();
   park(*a_, 1);
   pool_->close();
@@ -288,7 +289,7 @@ TEST_F(Closing, nothing_is_given_out_afterwards) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(Closing, a_lease_that_connects_is_told) {
+TEST_F(Closing, fails_a_connecting_lease) {
   make();
   const LeaseRef lease = *pool_->try_lease(*a_);
   auto connecting = start_connect(lease);
@@ -300,7 +301,7 @@ TEST_F(Closing, a_lease_that_connects_is_told) {
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(Closing, a_lease_that_connects_and_was_given_back_leaves_nothing) {
+TEST_F(Closing, leaves_nothing_behind_of_a_connecting_lease_that_is_returned) {
   make();
   const LeaseRef lease = *pool_->try_lease(*a_);
   auto connecting = start_connect(lease);
@@ -314,11 +315,11 @@ TEST_F(Closing, a_lease_that_connects_and_was_given_back_leaves_nothing) {
 
 class Warming : public PoolTest {};
 
-TEST_F(Warming, dials_until_that_many_are_idle) {
+TEST_F(Warming, dials_until_the_requested_number_is_idle) {
   make();
   park(*a_, 1);
   auto warming = start_warm(*a_, 3);
-  EXPECT_EQ(dialer_.begun(), 3U) << "one was there already";
+  EXPECT_EQ(dialer_.begun(), 3U) << "one connection was idle already";
   complete_dial();
   complete_dial();
   auto warmed = warming.get();
@@ -340,7 +341,7 @@ TEST_F(Warming, stays_within_the_limits) {
   EXPECT_EQ(describe(), "2 idle");
 }
 
-TEST_F(Warming, two_at_once_do_not_wait_for_what_the_other_holds) {
+TEST_F(Warming, at_two_endpoints_at_once_does_not_block_itself) {
   make(limits(5, 2));
   Endpoint* b = endpoint("b");
   Lease one = dialed(*a_);
@@ -350,7 +351,7 @@ TEST_F(Warming, two_at_once_do_not_wait_for_what_the_other_holds) {
   EXPECT_EQ(describe(), "2 leased, 4 waiting");
   one.release(Reuse::no());
   two.release(Reuse::no());
-  EXPECT_TRUE(eventually([&] {
+  EXPECT_TRUE(eventually("both warm-ups have returned", [&] {
     if (dialer_.under_way() != 0) complete_dial();
     return !warming_a.waits() && !warming_b.waits();
   }));
@@ -358,7 +359,7 @@ TEST_F(Warming, two_at_once_do_not_wait_for_what_the_other_holds) {
   EXPECT_TRUE(warming_b.get().ok());
 }
 
-TEST_F(Warming, says_what_went_wrong_if_there_is_none) {
+TEST_F(Warming, reports_the_dial_error_if_no_dial_succeeded) {
   make();
   auto warming = start_warm(*a_, 2);
   refuse_dial(refusal(true));
@@ -368,7 +369,7 @@ TEST_F(Warming, says_what_went_wrong_if_there_is_none) {
   EXPECT_EQ(failed.error().code, ErrorCode::connect_failed);
 }
 
-TEST_F(Warming, tells_how_many_there_are_if_some_dials_failed) {
+TEST_F(Warming, reports_how_many_are_idle_if_some_dials_failed) {
   make();
   auto warming = start_warm(*a_, 2);
   refuse_dial(refusal());

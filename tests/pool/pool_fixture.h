@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// A pool whose clock and dialer belong to the test. No test waits for time to pass: it sets the clock.
+/// A pool whose clock and dialer the test controls. No test waits for time to pass: it sets the clock.
 
 #include <algorithm>
 #include <atomic>
@@ -22,6 +22,7 @@
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
+#include "support/waiting.h"
 
 namespace fastpool::pool::test {
 
@@ -30,8 +31,8 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-/// Time as the test says. It stands long before the system's clock, so that a waiter with a deadline never sleeps: it looks
-/// at this clock again and again.
+/// A clock that the test sets. Its time is long before the system's time, so that a waiter with a deadline never sleeps, and
+/// reads this clock again and again.
 class FakeClock final : public PoolClock {
  public:
   [[nodiscard]] TimePoint now() const noexcept override { return TimePoint(Duration(nanos_.load())); }
@@ -42,14 +43,14 @@ class FakeClock final : public PoolClock {
   std::atomic<Duration::rep> nanos_{-std::chrono::duration_cast<Duration>(hours(10'000)).count()};
 };
 
-/// What a test knows of one connection; outlives it.
+/// The state of one connection that a test sees; outlives the connection.
 struct Record {
   int number = 0;  ///< in the order of completed dials, from 1
   std::atomic<bool> alive{true};
   std::atomic<bool> closed{false};
   std::atomic<bool> interrupted{false};
   std::atomic<bool> goodbye{false};
-  std::function<void()> during_check{};  ///< called by the look at checkout, if it is set
+  std::function<void()> during_check{};  ///< called by the liveness check, if it is set
   std::atomic<std::uint64_t> token{0};
 };
 
@@ -70,7 +71,7 @@ class FakeConnection final : public Pooled {
   const std::shared_ptr<Record> record_;
 };
 
-/// Notes every dial and ends it when the test says so.
+/// Records every dial. The test ends them.
 class ScriptedDialer final : public Dialer {
  public:
   struct Request {
@@ -89,7 +90,7 @@ class ScriptedDialer final : public Dialer {
     const std::lock_guard lock(mutex_);
     hurried_.push_back(&slot);
   }
-  /// Whether the pool asked that the dial of that slot end soon.
+  /// Returns whether the pool asked to end the dial of that slot early.
   [[nodiscard]] bool hurried(const Slot* slot) const {
     const std::lock_guard lock(mutex_);
     return std::find(hurried_.begin(), hurried_.end(), slot) != hurried_.end();
@@ -106,7 +107,7 @@ class ScriptedDialer final : public Dialer {
     const std::lock_guard lock(mutex_);
     return under_way_.at(which);
   }
-  /// Takes a dial out, the oldest unless told otherwise.
+  /// Removes and returns a dial, by default the oldest.
   Request take(std::size_t which = 0) {
     const std::lock_guard lock(mutex_);
     const Request request = under_way_.at(which);
@@ -121,19 +122,15 @@ class ScriptedDialer final : public Dialer {
   std::size_t begun_ = 0;
 };
 
-/// How long a test waits for another thread before it fails.
-inline constexpr seconds patience_with_threads{20};
+using support::eventually;
 
-/// Waits for something that another thread is about to do; fails after 20 s.
-inline ::testing::AssertionResult eventually(const std::function<bool()>& condition) {
-  const auto limit = std::chrono::steady_clock::now() + patience_with_threads;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > limit)
-      return ::testing::AssertionFailure() << "it did not come about within 20 s";
-    std::this_thread::yield();
-  }
-  return ::testing::AssertionSuccess();
-}
+/// How long the calls of one test may take together. Below the limit of ctest, 120 s; without sanitizers also below that of
+/// `make mutants`, 60 s.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr seconds test_limit = 4 * support::wait_limit;
+#else
+inline constexpr seconds test_limit = 2 * support::wait_limit;
+#endif
 
 inline std::string describe(const EndpointStats& stats) {
   std::string text;
@@ -149,32 +146,32 @@ inline std::string describe(const EndpointStats& stats) {
   return text.empty() ? "empty" : text;
 }
 
-/// A caller in a thread of its own. If the test ends while it waits, the pool is closed.
+/// A caller in a thread of its own. Its destructor closes the pool if the caller still waits.
 template <typename T>
 class Caller {
  public:
+  /// \param what the call, for the message of a get() that reaches its limit.
   template <typename Call>
-  Caller(Pool& pool, Call call) : pool_(pool), result_(std::async(std::launch::async, std::move(call))) {}
+  Caller(Pool& pool, std::string what, Call call)
+      : pool_(pool), what_(std::move(what)), result_(std::async(std::launch::async, std::move(call))) {}
   Caller(Caller&&) noexcept = default;
   ~Caller() {
     if (result_.valid() && waits()) pool_.close();
   }
-  /// What it came to, within 20 s; else the test fails and the pool is closed.
+  /// Returns the result of the call. At the limit the test fails and the pool is closed, which ends the call.
   [[nodiscard]] T get() {
-    if (result_.wait_for(patience_with_threads) != std::future_status::ready) {
-      ADD_FAILURE() << "a caller still waits after 20 s";
-      pool_.close();
-    }
+    if (!support::wait_for(what_ + " returns; the pool is: " + describe(pool_.stats().all), result_)) pool_.close();
     return result_.get();
   }
   [[nodiscard]] bool waits() const { return result_.wait_for(seconds(0)) != std::future_status::ready; }
 
  private:
   Pool& pool_;
+  std::string what_;
   std::future<T> result_;
 };
 
-/// An Interrupt that says whether its caller has got as far as waiting, and can stop it.
+/// An Interrupt that counts its calls, which shows that the caller waits, and that can stop the caller.
 struct Looks {
   std::atomic<int> count{0};
   std::atomic<bool> stop{false};
@@ -191,11 +188,12 @@ struct Looks {
 class PoolTest : public ::testing::Test {
  protected:
   ~PoolTest() override {
+    watchdog_.reset();
     if (pool_ == nullptr) return;
     holds_.clear();
     pool_->close();
     while (dialer_.under_way() != 0)
-      refuse_dial(Error::make(ErrorCode::pool_closed, Phase::connect, "the test ends"));
+      refuse_dial(Error::make(ErrorCode::pool_closed, Phase::connect, "the test has ended"));
     EXPECT_EQ(pool_->stats().all.total_connections, 0U) << "a slot leaked: " << describe();
     for (const auto& record : records_)
       EXPECT_TRUE(record->closed) << "connection " << record->number << " was not closed";
@@ -220,14 +218,14 @@ class PoolTest : public ::testing::Test {
     return "unknown";
   }
   [[nodiscard]] ::testing::AssertionResult becomes(const std::string& description) const {
-    auto result = eventually([&] { return describe() == description; });
+    auto result = eventually("the pool is: " + description, [&] { return describe() == description; });
     if (!result) result << "; it is: " << describe();
     return result;
   }
 
-  /// Ends the oldest dial under way (or that one) with a connection.
+  /// Ends a dial under way, by default the oldest, with a connection.
   Record& complete_dial(std::size_t which = 0) {
-    EXPECT_TRUE(eventually([&] { return dialer_.under_way() > which; }));
+    EXPECT_TRUE(dials_begin(which + 1));
     const auto dial = dialer_.take(which);
     auto record = std::make_shared<Record>();
     record->number = static_cast<int>(records_.size()) + 1;
@@ -236,8 +234,12 @@ class PoolTest : public ::testing::Test {
     return *record;
   }
   void refuse_dial(const Error& error, std::size_t which = 0) {
-    EXPECT_TRUE(eventually([&] { return dialer_.under_way() > which; }));
+    EXPECT_TRUE(dials_begin(which + 1));
     pool_->dial_done(*dialer_.take(which).slot, error, {});
+  }
+  /// Waits until that many dials are under way.
+  [[nodiscard]] ::testing::AssertionResult dials_begin(std::size_t count) const {
+    return eventually(std::to_string(count) + " dials are under way", [&] { return dialer_.under_way() >= count; });
   }
   [[nodiscard]] static Error refusal(bool final = false, int os_error = ECONNREFUSED) {
     Error error = Error::make(ErrorCode::connect_failed, Phase::connect, "refused", os_error);
@@ -245,24 +247,26 @@ class PoolTest : public ::testing::Test {
     return error;
   }
 
-  /// Starts a caller and returns once it waits (and all that its coming set off is done) or has what it wants.
+  /// Starts a caller. Returns once it waits, with its dials begun, or has its result.
   [[nodiscard]] Caller<Result<Lease>> start_acquire(Endpoint& endpoint, const AcquireOptions& options = {}) {
-    return start<Result<Lease>>(options,
+    return start<Result<Lease>>("acquire()", options,
                                 [this, &endpoint](const AcquireOptions& o) { return pool_->acquire(endpoint, o); });
   }
   [[nodiscard]] Caller<Result<LeaseRef>> start_lease(Endpoint& endpoint, const AcquireOptions& options = {}) {
-    return start<Result<LeaseRef>>(options,
+    return start<Result<LeaseRef>>("lease()", options,
                                    [this, &endpoint](const AcquireOptions& o) { return pool_->lease(endpoint, o); });
   }
   [[nodiscard]] Caller<Result<void>> start_connect(const LeaseRef& ref, const AcquireOptions& options = {}) {
-    return start<Result<void>>(options, [this, ref](const AcquireOptions& o) { return pool_->connect(ref, o); });
+    return start<Result<void>>("connect()", options,
+                               [this, ref](const AcquireOptions& o) { return pool_->connect(ref, o); });
   }
   [[nodiscard]] Caller<Result<std::uint32_t>> start_warm(Endpoint& endpoint, std::uint32_t count,
                                                          const AcquireOptions& options = {}) {
-    return start<Result<std::uint32_t>>(
-        options, [this, &endpoint, count](const AcquireOptions& o) { return pool_->warm(endpoint, count, o); });
+    return start<Result<std::uint32_t>>("warm()", options, [this, &endpoint, count](const AcquireOptions& o) {
+      return pool_->warm(endpoint, count, o);
+    });
   }
-  /// A lease on a new connection, dialed.
+  /// Returns a lease on a new connection, which it dials.
   [[nodiscard]] Lease dialed(Endpoint& endpoint) {
     auto caller = start_acquire(endpoint);
     (void)complete_dial(dialer_.under_way() - 1);
@@ -270,13 +274,13 @@ class PoolTest : public ::testing::Test {
     EXPECT_TRUE(acquired.ok());
     return std::move(acquired).value();
   }
-  /// A lease that is there at once.
+  /// Returns a lease on an idle connection. The test fails if the caller would have to wait.
   [[nodiscard]] Lease idle(Endpoint& endpoint) {
     auto acquired = pool_->acquire(endpoint, patience(seconds(0)));
     EXPECT_TRUE(acquired.ok());
     return acquired ? std::move(acquired).value() : Lease();
   }
-  /// That many idle connections.
+  /// Dials that many connections and parks them.
   void park(Endpoint& endpoint, int count) {
     std::vector<Lease> leases;
     for (int i = 0; i < count; ++i)
@@ -304,7 +308,7 @@ class PoolTest : public ::testing::Test {
   }
 
   template <typename T, typename Call>
-  [[nodiscard]] Caller<T> start(AcquireOptions options, Call call) {
+  [[nodiscard]] Caller<T> start(const std::string& what, AcquireOptions options, Call call) {
     auto own = std::make_shared<Looks>();
     auto* looks = own.get();
     if (options.interrupt.active()) {
@@ -312,8 +316,8 @@ class PoolTest : public ::testing::Test {
     } else {
       options.interrupt = own->interrupt();
     }
-    Caller<T> caller(*pool_, [own, options, call] { return call(options); });
-    EXPECT_TRUE(eventually([&] { return looks->count > 0 || !caller.waits(); }));
+    Caller<T> caller(*pool_, what, [own, options, call] { return call(options); });
+    EXPECT_TRUE(eventually(what + " waits or returns", [&] { return looks->count > 0 || !caller.waits(); }));
     return caller;
   }
 
@@ -323,18 +327,26 @@ class PoolTest : public ::testing::Test {
   std::unique_ptr<Pool> pool_;
   std::vector<EndpointHold> holds_;  // of endpoint()
   Endpoint* a_ = nullptr;
+
+ private:
+  /// Ends calls of the test's own threads that have no limit: closing the pool ends them all.
+  std::optional<support::Watchdog> watchdog_{std::in_place, "the calls of the test have returned",
+                                             [this] {
+                                               if (pool_ != nullptr) pool_->close();
+                                             },
+                                             test_limit};
 };
 
 /// An endpoint whose dials fail.
 class FailingEndpointTest : public PoolTest {
  protected:
-  /// One caller whose dial fails.
+  /// Starts one caller and fails its dial.
   void fail_once(Endpoint& endpoint, const Error& error = refusal()) {
     auto caller = start_acquire(endpoint);
     refuse_dial(error);
     EXPECT_FALSE(caller.get().ok());
   }
-  /// As many dials fail as may begin at once: from now on they are paced.
+  /// Fails as many dials as may begin at once: later dials are paced.
   void use_up_the_burst(Endpoint& endpoint) {
     for (int i = 0; i <= dead_burst; ++i)
       fail_once(endpoint);

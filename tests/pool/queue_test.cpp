@@ -1,4 +1,4 @@
-// Waiters: who is served, when, and by which dial.
+// Waiters: which of them is served, when, and by which dial.
 
 #include "pool/pool_fixture.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 class Queueing : public PoolTest {};
 
-TEST_F(Queueing, waiters_are_served_in_the_order_of_their_coming) {
+TEST_F(Queueing, waiters_are_served_in_order_of_arrival) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto first = start_acquire(*a_);
@@ -26,18 +26,18 @@ TEST_F(Queueing, waiters_are_served_in_the_order_of_their_coming) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(Queueing, a_caller_that_comes_later_never_overtakes_one_that_waits) {
+TEST_F(Queueing, a_later_caller_never_overtakes_a_waiting_one) {
   make(limits(2));
   Lease held = dialed(*a_);
   Lease other = dialed(*a_);
   auto early = start_acquire(*a_);
-  auto late = start_acquire(*a_, patience(seconds(0)));  // gives up as soon as it would have to wait
+  auto late = start_acquire(*a_, patience(seconds(0)));  // gives up instead of waiting
   EXPECT_EQ(late.get().error().code, ErrorCode::pool_timeout);
   held.release(Reuse::yes());
   EXPECT_TRUE(early.get().ok());
 }
 
-TEST_F(Queueing, a_returned_connection_goes_to_the_head_while_the_dial_goes_on_and_is_parked) {
+TEST_F(Queueing, a_returned_connection_serves_the_first_waiter_and_its_dial_is_parked) {
   make(limits(2));
   Lease held = dialed(*a_);
   auto caller = start_acquire(*a_);
@@ -51,7 +51,7 @@ TEST_F(Queueing, a_returned_connection_goes_to_the_head_while_the_dial_goes_on_a
   EXPECT_EQ(describe(), "1 leased, 1 idle");
 }
 
-TEST_F(Queueing, the_dial_of_a_caller_that_was_served_otherwise_serves_the_next) {
+TEST_F(Queueing, the_unused_dial_of_a_served_caller_serves_the_next_caller) {
   make(limits(2));
   Lease held = dialed(*a_);
   auto served = start_acquire(*a_);
@@ -64,19 +64,19 @@ TEST_F(Queueing, the_dial_of_a_caller_that_was_served_otherwise_serves_the_next)
   EXPECT_EQ(dialer_.begun(), 2U) << "no handshake was wasted";
 }
 
-TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_serves_the_next_if_it_is_the_first_to_end) {
+TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_serves_the_next_caller_if_it_ends_first) {
   make(limits(2));
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   clock_.advance(seconds(2));
   EXPECT_FALSE(quitter.get().ok());
   auto next = start_acquire(*a_);
-  EXPECT_EQ(describe(), "2 dialing, 1 waiting") << "that dial may hang: the next caller has its own";
+  EXPECT_EQ(describe(), "2 dialing, 1 waiting") << "that dial may hang, so the next caller gets its own";
   complete_dial();
   EXPECT_TRUE(next.get().ok());
   complete_dial();
 }
 
-TEST_F(Queueing, a_dial_that_its_callers_failure_says_nothing_of_is_followed_by_one_of_the_callers_own) {
+TEST_F(Queueing, a_caller_gets_its_own_dial_when_one_that_began_before_its_call_fails) {
   make();
   Lease held = dialed(*a_);
   auto served = start_acquire(*a_);
@@ -91,7 +91,7 @@ TEST_F(Queueing, a_dial_that_its_callers_failure_says_nothing_of_is_followed_by_
   EXPECT_TRUE(next.get().ok());
 }
 
-TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_is_parked_if_nobody_waits) {
+TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_is_parked_if_no_caller_waits) {
   make();
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   clock_.advance(seconds(2));
@@ -101,12 +101,12 @@ TEST_F(Queueing, the_dial_of_a_caller_that_gave_up_is_parked_if_nobody_waits) {
   EXPECT_EQ(number(idle(*a_)), 1);
 }
 
-TEST_F(Queueing, the_pool_clock_runs_until_a_dial_is_under_way_then_the_connect_clock) {
+TEST_F(Queueing, the_pool_timeout_runs_until_a_dial_is_under_way_and_then_the_connect_timeout) {
   make(limits(1));
   auto dialing = start_acquire(*a_, patience(seconds(1), seconds(10)));
   auto waiting = start_acquire(*a_, patience(seconds(5), seconds(1)));
   clock_.advance(seconds(2));
-  EXPECT_TRUE(dialing.waits()) << "its dial is under way, so its pool timeout is past";
+  EXPECT_TRUE(dialing.waits()) << "its dial is under way, so its pool timeout does not apply";
   EXPECT_TRUE(waiting.waits()) << "no dial is under way for it, so its connect timeout has not begun";
   clock_.advance(seconds(4));
   const auto timed_out = waiting.get();
@@ -117,7 +117,7 @@ TEST_F(Queueing, the_pool_clock_runs_until_a_dial_is_under_way_then_the_connect_
   EXPECT_EQ(pool_->stats().pool_timeouts, 1U);
 }
 
-TEST_F(Queueing, a_waiter_that_moves_up_gets_a_dial_and_starts_its_connect_clock_then) {
+TEST_F(Queueing, a_waiter_that_moves_up_gets_a_dial_and_its_connect_timeout_starts) {
   make(limits(1));
   auto first = start_acquire(*a_, patience(std::nullopt, seconds(3)));
   auto second = start_acquire(*a_, patience(seconds(100), seconds(3)));
@@ -129,7 +129,7 @@ TEST_F(Queueing, a_waiter_that_moves_up_gets_a_dial_and_starts_its_connect_clock
   EXPECT_EQ(second.get().error().code, ErrorCode::connect_timeout);
 }
 
-TEST_F(Queueing, a_dial_may_take_as_long_as_its_caller_is_ready_to_wait) {
+TEST_F(Queueing, a_dial_may_take_as_long_as_the_connect_timeout_of_its_caller) {
   PoolSettings settings = limits(5);
   settings.dial_timeout = seconds(60);
   make(settings);
@@ -139,13 +139,13 @@ TEST_F(Queueing, a_dial_may_take_as_long_as_its_caller_is_ready_to_wait) {
   auto patient = start_acquire(*a_, patience(std::nullopt, seconds(300)));
   EXPECT_EQ(dialer_.peek(1).deadline, now + seconds(300));
   auto any = start_acquire(*a_, patience(std::nullopt));
-  EXPECT_EQ(dialer_.peek(2).deadline, now + seconds(60)) << "the setting, for one that says nothing";
+  EXPECT_EQ(dialer_.peek(2).deadline, now + seconds(60)) << "a caller without a connect timeout gets dial_timeout";
   for (int i = 0; i < 3; ++i)
     complete_dial();
   EXPECT_TRUE(hasty.get().ok() && patient.get().ok() && any.get().ok());
 }
 
-TEST_F(Queueing, a_dial_goes_on_as_long_as_the_last_of_its_callers_would_have_waited) {
+TEST_F(Queueing, a_dial_may_take_as_long_as_the_last_connect_timeout_of_its_callers) {
   make(limits(5));
   Lease held = dialed(*a_);
   const TimePoint now = clock_.now();
@@ -176,7 +176,7 @@ TEST_F(Queueing, a_waiter_can_be_interrupted) {
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(Queueing, an_interrupted_warm_up_ends_at_once_however_many_dials_are_under_way) {
+TEST_F(Queueing, an_interrupted_warm_up_ends_at_once_and_leaves_its_dials_under_way) {
   make();
   Looks looks;
   AcquireOptions options = patience(std::nullopt, hours(1));

@@ -1,4 +1,4 @@
-// Taking and giving back: reuse, limits, bare leases, stale ids, streams.
+// Acquire and release: reuse, limits, bare leases, stale ids, streams.
 
 #include "pool/pool_fixture.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 class Reusing : public PoolTest {};
 
-TEST_F(Reusing, a_first_caller_gets_a_dialed_connection_that_was_never_used) {
+TEST_F(Reusing, the_first_caller_gets_a_fresh_connection) {
   make();
   auto caller = start_acquire(*a_);
   EXPECT_EQ(describe(), "1 dialing, 1 waiting");
@@ -18,7 +18,7 @@ TEST_F(Reusing, a_first_caller_gets_a_dialed_connection_that_was_never_used) {
   EXPECT_EQ(describe(), "1 leased");
 }
 
-TEST_F(Reusing, what_was_given_back_is_given_out_again) {
+TEST_F(Reusing, a_returned_connection_is_leased_again) {
   make();
   dialed(*a_).release(Reuse::yes());
   EXPECT_EQ(describe(), "1 idle");
@@ -28,7 +28,7 @@ TEST_F(Reusing, what_was_given_back_is_given_out_again) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(Reusing, the_most_recently_used_goes_out_first) {
+TEST_F(Reusing, the_most_recently_used_connection_is_leased_first) {
   make();
   Lease first = dialed(*a_);
   Lease second = dialed(*a_);
@@ -44,17 +44,17 @@ TEST_F(Reusing, the_most_recently_used_goes_out_first) {
   EXPECT_EQ(number(three), 2);
 }
 
-TEST_F(Reusing, a_lease_that_is_dropped_closes_its_connection) {
+TEST_F(Reusing, a_dropped_lease_closes_its_connection) {
   make();
   {
     const Lease dropped = dialed(*a_);
   }
   EXPECT_EQ(describe(), "empty");
   EXPECT_TRUE(records_[0]->closed);
-  EXPECT_FALSE(records_[0]->goodbye) << "nobody said that it was clean";
+  EXPECT_FALSE(records_[0]->goodbye) << "a dropped lease may be in the middle of an exchange";
 }
 
-TEST_F(Reusing, a_connection_found_dead_at_checkout_is_no_error_to_the_caller) {
+TEST_F(Reusing, a_connection_found_dead_at_checkout_is_replaced_without_an_error) {
   make();
   park(*a_, 2);
   records_[1]->alive = false;
@@ -64,7 +64,7 @@ TEST_F(Reusing, a_connection_found_dead_at_checkout_is_no_error_to_the_caller) {
   EXPECT_EQ(pool_->stats().discarded, 1U);
 }
 
-TEST_F(Reusing, a_caller_whose_turn_had_come_keeps_its_place_when_it_was_handed_a_dead_connection) {
+TEST_F(Reusing, a_caller_that_was_handed_a_dead_connection_keeps_its_place) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto first = start_acquire(*a_);
@@ -90,7 +90,7 @@ TEST_F(Reusing, endpoints_do_not_share_connections) {
   EXPECT_TRUE(other.get().ok());
 }
 
-TEST_F(Reusing, statistics_tell_leases_from_reuse) {
+TEST_F(Reusing, statistics_count_leases_and_reuse_separately) {
   make();
   dialed(*a_).release(Reuse::yes());
   idle(*a_).release(Reuse::yes());
@@ -105,7 +105,7 @@ TEST_F(Reusing, statistics_tell_leases_from_reuse) {
 
 class Limits : public PoolTest {};
 
-TEST_F(Limits, the_endpoints_limit_counts_dialing_and_leased_ones) {
+TEST_F(Limits, the_endpoints_limit_counts_dials_and_leased_connections) {
   make(limits(2));
   Lease leased = dialed(*a_);
   auto second = start_acquire(*a_);
@@ -119,7 +119,7 @@ TEST_F(Limits, the_endpoints_limit_counts_dialing_and_leased_ones) {
   EXPECT_TRUE(third.get().ok());
 }
 
-TEST_F(Limits, the_endpoints_limit_counts_reserved_ones) {
+TEST_F(Limits, the_endpoints_limit_counts_bare_leases) {
   make(limits(2));
   const auto first = pool_->try_lease(*a_);
   const auto second = pool_->try_lease(*a_);
@@ -134,7 +134,7 @@ TEST_F(Limits, the_endpoints_limit_counts_reserved_ones) {
   EXPECT_EQ(dialer_.begun(), 0U);
 }
 
-TEST_F(Limits, the_total_counts_all_endpoints) {
+TEST_F(Limits, the_total_limit_counts_all_endpoints) {
   make(limits(5, 2));
   Endpoint* b = endpoint("b");
   Endpoint* c = endpoint("c");
@@ -149,7 +149,7 @@ TEST_F(Limits, the_total_counts_all_endpoints) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(Limits, dials_under_way_at_once_are_capped) {
+TEST_F(Limits, dials_under_way_are_limited) {
   PoolSettings settings = limits(10);
   settings.max_dials_per_endpoint = 2;
   make(settings);
@@ -166,7 +166,7 @@ TEST_F(Limits, dials_under_way_at_once_are_capped) {
   EXPECT_TRUE(third.get().ok());
 }
 
-TEST_F(Limits, at_the_total_limit_the_longest_idle_of_another_endpoint_is_closed) {
+TEST_F(Limits, at_the_total_limit_the_longest_idle_connection_of_another_endpoint_is_closed) {
   make(limits(5, 3));
   Endpoint* b = endpoint("b");
   Endpoint* c = endpoint("c");
@@ -189,7 +189,7 @@ TEST_F(Limits, at_the_total_limit_the_longest_idle_of_another_endpoint_is_closed
   EXPECT_EQ(pool_->stats().evicted, 1U);
 }
 
-TEST_F(Limits, no_more_are_evicted_than_are_needed) {
+TEST_F(Limits, no_more_connections_are_evicted_than_needed) {
   make(limits(5, 5));
   Endpoint* b = endpoint("b");
   park(*a_, 5);
@@ -203,7 +203,7 @@ TEST_F(Limits, no_more_are_evicted_than_are_needed) {
   EXPECT_EQ(pool_->stats().evicted, 2U);
 }
 
-TEST_F(Limits, several_callers_at_once_evict_one_each) {
+TEST_F(Limits, several_callers_evict_one_connection_each) {
   make(limits(5, 5));
   Endpoint* b = endpoint("b");
   park(*a_, 5);
@@ -218,7 +218,7 @@ TEST_F(Limits, several_callers_at_once_evict_one_each) {
   EXPECT_EQ(describe(*b), "3 idle");
 }
 
-TEST_F(Limits, a_bare_lease_evicts_too) {
+TEST_F(Limits, a_bare_lease_evicts_an_idle_connection) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   park(*a_, 1);
@@ -228,7 +228,7 @@ TEST_F(Limits, a_bare_lease_evicts_too) {
   EXPECT_TRUE(pool_->release(*lease, Reuse::yes()));
 }
 
-TEST_F(Limits, idle_ones_beyond_the_most_are_closed_when_returned) {
+TEST_F(Limits, connections_beyond_the_idle_limit_are_closed_when_returned) {
   PoolSettings settings = limits(5, 5);
   settings.max_idle_connections = 2;
   make(settings);
@@ -236,7 +236,7 @@ TEST_F(Limits, idle_ones_beyond_the_most_are_closed_when_returned) {
   EXPECT_EQ(describe(), "2 idle");
 }
 
-TEST_F(Limits, a_dial_that_nobody_waits_for_does_not_exceed_the_most_idle_ones) {
+TEST_F(Limits, an_abandoned_dial_does_not_exceed_the_idle_limit) {
   PoolSettings settings = limits(5, 5);
   settings.max_idle_connections = 0;
   make(settings);
@@ -248,7 +248,7 @@ TEST_F(Limits, a_dial_that_nobody_waits_for_does_not_exceed_the_most_idle_ones) 
   EXPECT_TRUE(records_[0]->goodbye);
 }
 
-TEST_F(Limits, a_returned_connection_goes_to_a_waiter_even_if_none_may_be_idle) {
+TEST_F(Limits, a_returned_connection_goes_to_a_waiter_even_if_none_may_stay_idle) {
   PoolSettings settings = limits(1, 1);
   settings.max_idle_connections = 0;
   make(settings);
@@ -264,7 +264,7 @@ TEST_F(Limits, a_returned_connection_goes_to_a_waiter_even_if_none_may_be_idle) 
 
 class BareLeases : public PoolTest {};
 
-TEST_F(BareLeases, an_idle_connection_is_given_without_a_look) {
+TEST_F(BareLeases, take_an_idle_connection_without_a_liveness_check) {
   make();
   park(*a_, 1);
   records_[0]->alive = false;
@@ -274,7 +274,7 @@ TEST_F(BareLeases, an_idle_connection_is_given_without_a_look) {
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
-TEST_F(BareLeases, without_an_idle_one_a_slot_that_connects_on_first_use) {
+TEST_F(BareLeases, connect_on_first_use_if_no_connection_is_idle) {
   make();
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease);
@@ -282,12 +282,12 @@ TEST_F(BareLeases, without_an_idle_one_a_slot_that_connects_on_first_use) {
   auto connecting = start_connect(*lease);
   complete_dial();
   EXPECT_TRUE(connecting.get().ok());
-  EXPECT_TRUE(pool_->connect(*lease, {}).ok()) << "connected already";
+  EXPECT_TRUE(pool_->connect(*lease, {}).ok()) << "the lease is connected already";
   EXPECT_TRUE(pool_->release(*lease, Reuse::yes()));
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(BareLeases, a_waiting_one_is_served_by_a_connection_given_back) {
+TEST_F(BareLeases, are_served_by_a_returned_connection) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto waiting = start_lease(*a_);
@@ -299,7 +299,7 @@ TEST_F(BareLeases, a_waiting_one_is_served_by_a_connection_given_back) {
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
-TEST_F(BareLeases, a_waiting_one_is_served_by_the_room_of_a_closed_connection) {
+TEST_F(BareLeases, are_served_by_the_place_of_a_closed_connection) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto waiting = start_lease(*a_);
@@ -311,7 +311,7 @@ TEST_F(BareLeases, a_waiting_one_is_served_by_the_room_of_a_closed_connection) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
-TEST_F(BareLeases, a_waiting_one_gives_up_after_its_pool_timeout) {
+TEST_F(BareLeases, fail_at_their_pool_timeout) {
   make(limits(1));
   Lease held = dialed(*a_);
   auto waiting = start_lease(*a_, patience(seconds(3)));
@@ -320,7 +320,7 @@ TEST_F(BareLeases, a_waiting_one_gives_up_after_its_pool_timeout) {
   EXPECT_EQ(describe(), "1 leased");
 }
 
-TEST_F(BareLeases, none_is_given_at_once_past_callers_that_wait) {
+TEST_F(BareLeases, do_not_overtake_waiting_callers) {
   make(limits(2));
   Lease one = dialed(*a_);
   auto dialing = start_acquire(*a_);
@@ -332,7 +332,7 @@ TEST_F(BareLeases, none_is_given_at_once_past_callers_that_wait) {
   EXPECT_TRUE(waiting.get().ok());
 }
 
-TEST_F(BareLeases, one_need_not_wait_behind_a_caller_whose_dial_is_under_way) {
+TEST_F(BareLeases, do_not_wait_behind_a_caller_whose_dial_is_under_way) {
   make(limits(2));
   auto dialing = start_acquire(*a_);
   const auto lease = pool_->try_lease(*a_);
@@ -343,7 +343,7 @@ TEST_F(BareLeases, one_need_not_wait_behind_a_caller_whose_dial_is_under_way) {
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
-TEST_F(BareLeases, one_behind_a_caller_without_a_dial_is_served_when_that_one_has_its_dial) {
+TEST_F(BareLeases, are_served_once_the_caller_ahead_has_its_dial) {
   PoolSettings settings = limits(3);
   settings.max_dials_per_endpoint = 1;
   make(settings);
@@ -362,7 +362,7 @@ TEST_F(BareLeases, one_behind_a_caller_without_a_dial_is_served_when_that_one_ha
   EXPECT_TRUE(second.get().ok());
 }
 
-TEST_F(BareLeases, one_behind_a_caller_that_gave_up_is_served) {
+TEST_F(BareLeases, are_served_when_the_caller_ahead_gives_up) {
   PoolSettings settings = limits(3);
   settings.max_dials_per_endpoint = 1;
   make(settings);
@@ -372,13 +372,13 @@ TEST_F(BareLeases, one_behind_a_caller_that_gave_up_is_served) {
   clock_.advance(seconds(2));
   EXPECT_EQ(quitter.get().error().code, ErrorCode::connect_timeout);
   auto lease = waiting.get();
-  ASSERT_TRUE(lease.ok()) << "a dial of the second caller's has begun, and there is room";
+  ASSERT_TRUE(lease.ok()) << "the dial of the second caller has begun, and a place is free";
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
-  complete_dial(1);  // the first is the quitter's, which was dropped
+  complete_dial(1);  // dial 0 is that of the caller that gave up, and was dropped
   EXPECT_TRUE(second.get().ok());
 }
 
-TEST_F(BareLeases, one_gets_the_place_of_a_dial_that_its_caller_gave_up_on) {
+TEST_F(BareLeases, get_the_place_of_a_dial_that_its_caller_gave_up_on) {
   make(limits(1));
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   auto bare = start_lease(*a_);
@@ -389,13 +389,13 @@ TEST_F(BareLeases, one_gets_the_place_of_a_dial_that_its_caller_gave_up_on) {
   ASSERT_TRUE(lease.ok());
   EXPECT_EQ(describe(), "1 leased, 1 waiting");
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
-  complete_dial(1);  // the first was dropped
+  complete_dial(1);  // dial 0 was dropped
   EXPECT_TRUE(caller.get().ok());
 }
 
 class StaleIds : public PoolTest {};
 
-TEST_F(StaleIds, an_id_names_its_lease_until_it_ends) {
+TEST_F(StaleIds, an_id_identifies_its_lease_until_the_lease_ends) {
   make();
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease);
@@ -417,7 +417,7 @@ TEST_F(StaleIds, a_second_return_changes_nothing) {
   EXPECT_EQ(describe(), "1 idle");
   const auto second = pool_->try_lease(*a_);
   ASSERT_TRUE(second);
-  EXPECT_FALSE(pool_->release(*first, Reuse::no())) << "the same connection is another's now";
+  EXPECT_FALSE(pool_->release(*first, Reuse::no())) << "the connection is leased again under another id";
   EXPECT_EQ(describe(), "1 leased");
   EXPECT_FALSE(records_[0]->closed);
   pool_->disconnect(*first);
@@ -426,7 +426,7 @@ TEST_F(StaleIds, a_second_return_changes_nothing) {
   EXPECT_TRUE(pool_->release(*second, Reuse::yes()));
 }
 
-TEST_F(StaleIds, ids_that_never_were_are_not_found) {
+TEST_F(StaleIds, unknown_ids_are_not_found) {
   make();
   EXPECT_FALSE(pool_->find(ConnectionId{0}));
   EXPECT_FALSE(pool_->find(ConnectionId{~0ULL}));
@@ -445,7 +445,7 @@ class Streams : public PoolTest {
   }
 };
 
-TEST_F(Streams, only_one_is_open_at_a_time) {
+TEST_F(Streams, only_one_stream_is_open_at_a_time) {
   make();
   const LeaseRef lease = connected_lease();
   EXPECT_TRUE(pool_->begin_stream(lease));
@@ -456,12 +456,12 @@ TEST_F(Streams, only_one_is_open_at_a_time) {
   EXPECT_TRUE(pool_->release(lease, Reuse::yes()));
 }
 
-TEST_F(Streams, a_lease_returned_while_one_is_open_is_given_back_at_its_end) {
+TEST_F(Streams, a_lease_returned_during_a_stream_is_parked_when_the_stream_ends) {
   make();
   const LeaseRef lease = connected_lease();
   ASSERT_TRUE(pool_->begin_stream(lease));
   EXPECT_TRUE(pool_->release(lease, Reuse::yes()));
-  EXPECT_FALSE(pool_->find(lease.id())) << "the id is dead at once";
+  EXPECT_FALSE(pool_->find(lease.id())) << "the id is stale at once";
   EXPECT_EQ(describe(), "1 leased");
   EXPECT_FALSE(pool_->release(lease, Reuse::yes()));
   pool_->end_stream(lease, Reuse::yes());
@@ -469,18 +469,18 @@ TEST_F(Streams, a_lease_returned_while_one_is_open_is_given_back_at_its_end) {
   EXPECT_EQ(number(idle(*a_)), 1);
 }
 
-TEST_F(Streams, a_lease_removed_while_one_is_open_is_closed_at_its_end) {
+TEST_F(Streams, a_lease_removed_during_a_stream_is_closed_when_the_stream_ends) {
   make();
   const LeaseRef lease = connected_lease();
   ASSERT_TRUE(pool_->begin_stream(lease));
   EXPECT_TRUE(pool_->release(lease, Reuse::no()));
-  EXPECT_FALSE(records_[0]->closed) << "its user is still reading";
+  EXPECT_FALSE(records_[0]->closed) << "the stream may still be read";
   pool_->end_stream(lease, Reuse::yes());
   EXPECT_TRUE(records_[0]->closed);
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(Streams, one_that_ended_badly_takes_the_connection_with_it_and_leaves_the_lease) {
+TEST_F(Streams, a_failed_stream_closes_the_connection_and_keeps_the_lease) {
   make();
   const LeaseRef lease = connected_lease();
   ASSERT_TRUE(pool_->begin_stream(lease));
@@ -495,7 +495,7 @@ TEST_F(Streams, one_that_ended_badly_takes_the_connection_with_it_and_leaves_the
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(Streams, a_hang_up_during_one_is_the_end_of_the_connection_but_not_of_the_lease) {
+TEST_F(Streams, a_hang_up_during_a_stream_closes_the_connection_and_keeps_the_lease) {
   make();
   const LeaseRef lease = connected_lease();
   ASSERT_TRUE(pool_->begin_stream(lease));
@@ -506,7 +506,7 @@ TEST_F(Streams, a_hang_up_during_one_is_the_end_of_the_connection_but_not_of_the
   EXPECT_TRUE(pool_->release(lease, Reuse::yes()));
 }
 
-TEST_F(Streams, one_whose_lease_was_returned_can_still_replace_a_broken_connection) {
+TEST_F(Streams, a_stream_of_a_returned_lease_can_replace_a_broken_connection) {
   make();
   const LeaseRef lease = connected_lease();
   ASSERT_TRUE(pool_->begin_stream(lease));
@@ -521,26 +521,26 @@ TEST_F(Streams, one_whose_lease_was_returned_can_still_replace_a_broken_connecti
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(Streams, a_lease_returned_while_its_stream_connects_is_given_back_at_the_streams_end) {
+TEST_F(Streams, a_lease_returned_while_its_stream_connects_is_parked_when_the_stream_ends) {
   make();
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease && pool_->begin_stream(*lease));
   auto connecting = start_connect(*lease);
-  EXPECT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  EXPECT_TRUE(dials_begin(1));
   EXPECT_TRUE(pool_->release(*lease, Reuse::yes()));
   complete_dial();
-  EXPECT_TRUE(connecting.get().ok()) << "the dial is the stream's as long as that is open";
+  EXPECT_TRUE(connecting.get().ok()) << "the open stream keeps the dial";
   EXPECT_EQ(describe(), "1 leased");
   pool_->end_stream(*lease, Reuse::yes());
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(Streams, a_lease_returned_while_its_stream_connects_in_vain_leaves_a_usable_connection) {
+TEST_F(Streams, a_lease_returned_while_its_stream_fails_to_connect_leaves_a_usable_connection) {
   make();
   const auto lease = pool_->try_lease(*a_);
   ASSERT_TRUE(lease && pool_->begin_stream(*lease));
   auto connecting = start_connect(*lease, patience(std::nullopt, seconds(1)));
-  EXPECT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  EXPECT_TRUE(dials_begin(1));
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
   clock_.advance(seconds(2));
   EXPECT_EQ(connecting.get().error().code, ErrorCode::connect_timeout);

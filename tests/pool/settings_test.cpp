@@ -1,4 +1,4 @@
-// The table of settings beside the struct that it lists.
+// The table of settings lists every member of the struct.
 
 #include <set>
 #include <string>
@@ -11,7 +11,7 @@
 namespace fastpool {
 namespace {
 
-TEST(settings, every_member_of_the_struct_stands_in_the_table_once) {
+TEST(Settings, every_member_is_listed_in_the_table_once) {
   PoolSettings settings;
   auto& [per_endpoint, total, idle, dials, idle_timeout, lifetime, dial_timeout, dns_lifetime, leak_after] = settings;
   const std::set<const void*> members{&per_endpoint, &total,        &idle,         &dials,     &idle_timeout,
@@ -26,7 +26,7 @@ TEST(settings, every_member_of_the_struct_stands_in_the_table_once) {
   EXPECT_EQ(names.size(), members.size());
 }
 
-TEST(settings, a_default_is_never_below_the_least_value) {
+TEST(Settings, a_default_is_never_below_the_least_value) {
   const PoolSettings settings;
   for_each_setting(settings, [](const char* name, const auto& member, std::uint32_t least) {
     if constexpr (std::is_same_v<decltype(member), const std::uint32_t&>) {

@@ -1,5 +1,5 @@
-// One thread plays everybody: callers of ten thousand endpoints, the dialer, the peers, the clock. A million operations at
-// random, most of them far beyond the limits; afterwards nothing is missing, and at no time was there too much.
+// One thread simulates the callers of ten thousand endpoints, the dialer, the peers and the clock. It makes a million random
+// operations, most of them at the limits. In the end nothing has leaked, and no limit was exceeded at any time.
 
 #include <cerrno>
 #include <cstdint>
@@ -21,10 +21,10 @@ constexpr std::size_t operation_count = 1'000'000;
 #endif
 constexpr std::uint32_t total_limit = 600;
 constexpr std::uint32_t endpoint_limit = 4;
-constexpr std::size_t most_held = 590;     // leases in use at once; the rest of the limit is dials and idle connections
+constexpr std::size_t most_held = 590;  // leases in use at once; dials and idle connections use the rest of the limit
 constexpr std::size_t most_callers = 300;  // waiting at once
 
-/// Counts how often the pool asks: a measure of its work that no other process disturbs.
+/// Counts how often the pool reads the clock: a measure of its work that other processes do not disturb.
 class CountingClock final : public PoolClock {
  public:
   [[nodiscard]] TimePoint now() const noexcept override {
@@ -41,13 +41,13 @@ class CountingClock final : public PoolClock {
   mutable std::uint64_t looks_ = 0;
 };
 
-/// Connections that live, by number, so that one of them can be picked at random.
+/// The live connections, by number, so that the test can choose one at random.
 class Peers {
  public:
   [[nodiscard]] std::size_t count() const noexcept { return living_.size(); }
   [[nodiscard]] std::size_t most() const noexcept { return most_; }
   [[nodiscard]] std::uint64_t token(std::size_t which) const { return *living_[which]; }
-  /// \param token of the connection, its place is where the connection learns where it is listed.
+  /// \param token of the connection. \param place the variable that holds the connection's number; remove() updates it.
   std::size_t add(const std::uint64_t* token, std::size_t* place) {
     living_.push_back(token);
     places_.push_back(place);
@@ -102,7 +102,7 @@ class QueuingDialer final : public Dialer {
   std::uint32_t highest_slot = 0;
 };
 
-/// Somebody who waits for a lease, or with a bare lease in hand for its connection.
+/// A caller that waits for a lease, or that holds a bare lease and waits for its connection.
 struct Caller final : sync::Waker {
   void wake() noexcept override { woken = true; }
 
@@ -135,7 +135,7 @@ class Simulation : public ::testing::Test {
   void step() {
     clock_.advance(std::chrono::microseconds(below(2000)));
     const std::uint32_t what = below(100);
-    // More is asked for than given back, but for every fourth minute.
+    // More leases are requested than returned, except in every fourth minute.
     const bool calm = clock_.unseen().time_since_epoch() / minutes(1) % 4 == 0;
     if ((what < 20 && calm) || (what >= 52 && what < 84)) {
       give_back();
@@ -163,7 +163,7 @@ class Simulation : public ::testing::Test {
     attend();
   }
 
-  /// A connection or a bare lease, to be waited for if need be.
+  /// Requests a connection or a bare lease, and waits for it if necessary.
   void ask(Acquisition::Wants wants) {
     if (held_.size() >= most_held) return give_back();
     if (callers_.size() >= most_callers) return give_up();
@@ -172,7 +172,7 @@ class Simulation : public ::testing::Test {
     callers_.push_back(std::move(caller));
     (void)attend(callers_.size() - 1);
   }
-  /// A bare lease wants its connection; who waits for it holds it.
+  /// Connects a bare lease. The waiting caller holds the lease.
   void connect_one() {
     if (held_.empty() || callers_.size() >= most_callers) return;
     auto caller = std::make_unique<Caller>();
@@ -206,7 +206,7 @@ class Simulation : public ::testing::Test {
     if (dial.times.start > clock_.unseen()) return;
     dialer_.dials[which] = dialer_.dials.back();
     dialer_.dials.pop_back();
-    // One endpoint in ten refuses for a minute at a time; elsewhere a dial in ten does.
+    // One endpoint in ten refuses all dials for a minute; the others refuse one dial in ten.
     const auto minute = clock_.unseen().time_since_epoch() / minutes(1);
     const bool down = (dial.endpoint->name().back() - '0' + minute) % 10 == 0;
     const std::uint32_t luck = below(30);
@@ -220,9 +220,9 @@ class Simulation : public ::testing::Test {
     }
   }
 
-  // ---- those who wait -------------------------------------------------------------------------------------------------
+  // ---- waiting callers ------------------------------------------------------------------------------------------------
 
-  /// Looks after all who were woken or whose time has come; others would get nothing.
+  /// Polls all callers that were woken or whose deadline has passed. The others have no result yet.
   void attend() {
     const TimePoint now = clock_.unseen();
     for (std::size_t i = callers_.size(); i-- > 0;) {
@@ -253,7 +253,7 @@ class Simulation : public ::testing::Test {
   // ---- the rest -------------------------------------------------------------------------------------------------------
 
   [[nodiscard]] std::uint32_t below(std::size_t limit) { return static_cast<std::uint32_t>(random_() % limit); }
-  /// Some endpoints are much used, most now and then.
+  /// Half of the requests go to a hundred endpoints, the others to all.
   [[nodiscard]] Endpoint& endpoint() { return *endpoints_[below(below(2) == 0 ? 100 : endpoint_count)]; }
   [[nodiscard]] AcquireOptions options() {
     AcquireOptions options;
@@ -273,7 +273,7 @@ class Simulation : public ::testing::Test {
     held_.pop_back();
     return ref;
   }
-  /// Slots that were ever made, as far as anybody saw them.
+  /// Returns the number of slots in the slab, as far as leases and dials have shown it.
   [[nodiscard]] std::uint32_t slots() const { return std::max(highest_slot_, dialer_.highest_slot) + 1; }
 
   void expect_limits_kept() {
@@ -303,7 +303,7 @@ class Simulation : public ::testing::Test {
   std::uint64_t refused_ = 0;
 };
 
-TEST_F(Simulation, a_million_operations_leak_nothing_and_cost_the_same_from_first_to_last) {
+TEST_F(Simulation, a_million_operations_leak_nothing_and_their_cost_does_not_grow) {
   std::vector<std::uint64_t> looks;
   for (std::size_t tenth = 0; tenth < 10; ++tenth) {
     const std::uint64_t looks_before = clock_.looks();
@@ -320,7 +320,7 @@ TEST_F(Simulation, a_million_operations_leak_nothing_and_cost_the_same_from_firs
     std::printf("%zu wait\n", callers_.size());
     expect_limits_kept();
   }
-  // Everything happened that was to happen.
+  // Each kind of event has happened often enough.
   const PoolStats stats = pool_.stats();
   const auto print = [](const char* what, std::uint64_t count) {
     std::printf("%llu %s, ", static_cast<unsigned long long>(count), what);
@@ -343,13 +343,14 @@ TEST_F(Simulation, a_million_operations_leak_nothing_and_cost_the_same_from_firs
   EXPECT_GT(stats.expired, 0U);
   EXPECT_GT(stats.peer_closed, some);
   EXPECT_GT(stats.pool_timeouts, some);
-  // The first tenth also fills the pool. A work that grows with what went before would be several times as much at the end.
+  // The first tenth also fills the pool. Work that grows with the number of past operations would be several times as much in
+  // the last tenths.
   EXPECT_LT(looks[7] + looks[8] + looks[9], (looks[1] + looks[2] + looks[3]) * 3 / 2);
   EXPECT_LE(peers_.most(), total_limit);
-  // Bounded memory: dead cells may stay linked for a while, but few; if some leaked, the slab would grow and grow.
+  // Memory is bounded: a few dead cells may stay linked for a while. If cells leaked, the slab would grow without bound.
   EXPECT_LE(slots(), total_limit * 3 / 2);
 
-  // All go home.
+  // All callers give up, all leases are returned, and all dials end.
   while (!callers_.empty())
     give_up();
   while (!held_.empty())

@@ -9,7 +9,7 @@
 namespace fastpool::pool {
 namespace {
 
-TEST(Slab, slots_stay_where_they_are_and_know_their_index) {
+TEST(Slab, slots_keep_their_address_and_index) {
   Slab slab;
   std::vector<Slot*> slots;
   for (std::uint32_t i = 0; i < 1000; ++i)
@@ -19,7 +19,7 @@ TEST(Slab, slots_stay_where_they_are_and_know_their_index) {
     EXPECT_EQ(slab.find(slot->index), slot);
 }
 
-TEST(Slab, an_index_that_never_was_has_no_slot) {
+TEST(Slab, an_unknown_index_has_no_slot) {
   Slab slab;
   EXPECT_EQ(slab.find(0), nullptr);
   (void)slab.take();
@@ -28,7 +28,7 @@ TEST(Slab, an_index_that_never_was_has_no_slot) {
   EXPECT_EQ(slab.find(0xffffffffU), nullptr);
 }
 
-TEST(Slab, what_is_given_back_is_taken_again_before_it_grows) {
+TEST(Slab, returned_slots_are_reused_before_the_slab_grows) {
   Slab slab;
   for (int round = 0; round < 3; ++round) {
     std::vector<Slot*> slots;

@@ -1,4 +1,4 @@
-// An endpoint that the total limit holds up: what makes room for it, and when.
+// An endpoint that waits at the total limit: what makes room for it, and when.
 
 #include "pool/pool_fixture.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 class Starving : public PoolTest {};
 
-TEST_F(Starving, an_endpoint_gets_the_room_of_another_ones_closed_connection) {
+TEST_F(Starving, an_endpoint_gets_the_place_of_another_endpoints_closed_connection) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   Lease held = dialed(*a_);
@@ -18,19 +18,19 @@ TEST_F(Starving, an_endpoint_gets_the_room_of_another_ones_closed_connection) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(Starving, an_endpoint_gets_the_room_of_another_ones_returned_connection) {
+TEST_F(Starving, an_endpoint_gets_the_place_of_another_endpoints_returned_connection) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   Lease held = dialed(*a_);
   auto caller = start_acquire(*b);
   held.release(Reuse::yes());
-  EXPECT_TRUE(records_[0]->closed) << "closed in favour of the waiter";
+  EXPECT_TRUE(records_[0]->closed) << "closed to make room for the waiter";
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
   EXPECT_EQ(pool_->stats().evicted, 1U);
 }
 
-TEST_F(Starving, a_bare_lease_gets_the_room_of_another_endpoints_returned_connection) {
+TEST_F(Starving, a_bare_lease_gets_the_place_of_another_endpoints_returned_connection) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   Lease held = dialed(*a_);
@@ -42,7 +42,7 @@ TEST_F(Starving, a_bare_lease_gets_the_room_of_another_endpoints_returned_connec
   EXPECT_TRUE(pool_->release(*lease, Reuse::no()));
 }
 
-TEST_F(Starving, an_endpoint_gets_the_room_of_another_ones_failed_dial) {
+TEST_F(Starving, an_endpoint_gets_the_place_of_another_endpoints_failed_dial) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   auto dialing = start_acquire(*a_);
@@ -53,7 +53,7 @@ TEST_F(Starving, an_endpoint_gets_the_room_of_another_ones_failed_dial) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(Starving, endpoints_are_relieved_in_the_order_of_their_coming) {
+TEST_F(Starving, endpoints_are_served_in_order_of_arrival) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   Endpoint* c = endpoint("c");
@@ -72,7 +72,7 @@ TEST_F(Starving, endpoints_are_relieved_in_the_order_of_their_coming) {
   EXPECT_TRUE(in_c.get().ok());
 }
 
-TEST_F(Starving, one_whose_waiters_left_is_passed_over) {
+TEST_F(Starving, an_endpoint_whose_waiters_left_is_skipped) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   Endpoint* c = endpoint("c");
@@ -86,16 +86,16 @@ TEST_F(Starving, one_whose_waiters_left_is_passed_over) {
   EXPECT_TRUE(in_c.get().ok());
 }
 
-TEST_F(Starving, a_dial_that_nobody_waits_for_makes_room_for_a_starving_endpoint) {
+TEST_F(Starving, an_abandoned_dial_makes_room_for_a_starving_endpoint) {
   make(limits(5, 1));
   Endpoint* b = endpoint("b");
   auto quitter = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   auto caller = start_acquire(*b);
   clock_.advance(seconds(2));
   EXPECT_FALSE(quitter.get().ok());
-  EXPECT_TRUE(becomes("1 dialing, 1 waiting")) << "at once, whenever the other dial ends";
+  EXPECT_TRUE(becomes("1 dialing, 1 waiting")) << "at once, without waiting for the end of the other dial";
   complete_dial();
-  EXPECT_TRUE(records_[0]->closed) << "what it brings is not wanted any more";
+  EXPECT_TRUE(records_[0]->closed) << "the connection of a dropped dial is closed";
   complete_dial();
   EXPECT_TRUE(caller.get().ok());
 }

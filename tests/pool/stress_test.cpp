@@ -1,9 +1,10 @@
-// Many threads do everything at once; afterwards nothing is missing, and at no time were there too many.
-// FASTPOOL_STRESS_SECONDS makes it run for that long instead of a fixed number of steps.
+// Many threads make all kinds of calls at once. In the end nothing has leaked, and no limit was exceeded at any time.
+// FASTPOOL_STRESS_SECONDS makes the test run at least for that long.
 
 #include <array>
 #include <condition_variable>
 #include <cstdlib>
+#include <ostream>
 #include <random>
 
 #include "pool/pool_fixture.h"
@@ -11,7 +12,7 @@
 namespace fastpool::pool::test {
 namespace {
 
-/// Connections that are dialed or live, and the most there ever were.
+/// Counts connections that are dialed or live, and their maximum.
 struct Gauge {
   std::atomic<int> now{0};
   std::atomic<int> most{0};
@@ -28,10 +29,10 @@ constexpr std::size_t passing = 3;
 
 struct Peers {
   Gauge total;
-  std::array<Gauge, 4> each;                            ///< the endpoints, and all passing ones
-  std::array<std::atomic<std::uint64_t>, 64> tokens{};  ///< of connections that live or lived
+  std::array<Gauge, 4> each;                            ///< the three endpoints, and all temporary ones
+  std::array<std::atomic<std::uint64_t>, 64> tokens{};  ///< of present and past connections
   std::atomic<unsigned> next_token{0};
-  KeepAliveLimit::Ref keep{2, milliseconds(5)};  ///< what is given back under it
+  KeepAliveLimit::Ref keep{2, milliseconds(5)};  ///< the limit for connections returned under it
 };
 
 class CountedConnection final : public Pooled {
@@ -47,7 +48,7 @@ class CountedConnection final : public Pooled {
   void on_seated(std::uint64_t token) noexcept override { peers_.tokens[peers_.next_token++ % 64] = token; }
   void say_goodbye() noexcept override {}
 
-  /// One user at a time.
+  /// Fails the test if two threads use the connection at once.
   void use(bool dies) {
     EXPECT_FALSE(used_.exchange(true)) << "two users of one connection";
     std::this_thread::yield();
@@ -59,11 +60,11 @@ class CountedConnection final : public Pooled {
   Peers& peers_;
   const std::size_t endpoint_;
   std::atomic<bool> used_{false};
-  bool alive_ = true;  // the user's
+  bool alive_ = true;  // belongs to the user of the connection
   std::atomic<bool> interrupted_{false};
 };
 
-/// Begins and ends dials on a thread of its own, as the reactor does; some of them end badly.
+/// Begins and ends dials on a thread of its own, as the reactor does. Some of them fail.
 class BusyDialer final : public Dialer {
  public:
   explicit BusyDialer(Peers& peers) : peers_(peers) {}
@@ -98,7 +99,7 @@ class BusyDialer final : public Dialer {
   [[nodiscard]] std::size_t index_of(const Endpoint& endpoint) const {
     for (std::size_t i = 0; i < endpoints_.size(); ++i)
       if (endpoints_[i] == &endpoint) return i;
-    EXPECT_EQ(endpoint.name(), "passing") << "a dial to nowhere";
+    EXPECT_EQ(endpoint.name(), "passing") << "a dial of an unknown endpoint";
     return passing;
   }
   void run(Pool& pool) {
@@ -119,7 +120,7 @@ class BusyDialer final : public Dialer {
       }
     }
   }
-  /// Waits while there is nothing to do at all. Nothing: no command is there, but a dial, or it is the end.
+  /// Waits until there is a command, a dial under way, or stop(). Returns nothing if there is no command.
   [[nodiscard]] std::optional<Request> next_command() {
     std::unique_lock lock(mutex_);
     some_.wait(lock, [&] { return stopping_ || !commands_.empty() || !dials_.empty(); });
@@ -130,7 +131,7 @@ class BusyDialer final : public Dialer {
   }
   void obey(Pool& pool, const Request& command) {
     if (command.endpoint != hurried) {
-      if (pool.dial_deadline(*command.slot) == TimePoint::min()) {  // dropped before it began
+      if (pool.dial_deadline(*command.slot) == TimePoint::min()) {  // dropped before the dial began
         end_badly(pool, command, ECANCELED, false);
         return;
       }
@@ -171,7 +172,7 @@ class BusyDialer final : public Dialer {
   std::thread thread_;
 };
 
-/// What one thread does; everything it takes it gives back.
+/// The steps of one thread. It returns every lease that it takes.
 class Worker {
  public:
   Worker(Pool& pool, Peers& peers, const std::array<Endpoint*, 3>& endpoints, std::atomic<std::uint64_t>& shared,
@@ -252,7 +253,7 @@ class Worker {
   void waiting_lease() {
     if (const auto ref = pool_.lease(endpoint(), options())) exchange_on(*ref);
   }
-  // As an event loop would, which gives up at some moment or other.
+  // Acquires like an event loop that gives up at a random moment.
   void acquire_in_steps() {
     sync::ThreadWaker waker;
     Acquisition acquisition(pool_, endpoint(), options(), waker,
@@ -266,7 +267,7 @@ class Worker {
     }
     if (below(2) == 0) acquisition.stop(Error::make(ErrorCode::interrupted, Phase::acquire, "enough"));
   }
-  // Its dials go to the third endpoint's gauge.
+  // Counted by the last gauge of Peers::each.
   void passing_endpoint() {
     EndpointHold hold = pool_.add_endpoint("passing", nullptr, below(2) == 0 ? "passing" : "", AfterUse::close);
     if (below(2) == 0) {
@@ -277,7 +278,7 @@ class Worker {
       lease->release(reuse());
     }
   }
-  // Another thread may give it back at any time.
+  // Another thread may return the lease at any time.
   void exchange_on(LeaseRef ref) {
     if (pool_.begin_stream(ref)) {
       if (below(2) == 0) shared_ = ref.id().value;
@@ -308,6 +309,10 @@ struct Shape {
   PoolSettings settings;
 };
 
+void PrintTo(const Shape& shape, std::ostream* stream) {
+  *stream << shape.name;
+}
+
 PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::uint32_t most_idle,
                          OptionalDuration idle) {
   PoolSettings settings;
@@ -320,7 +325,7 @@ PoolSettings settings_of(std::uint32_t per_endpoint, std::uint32_t total, std::u
   return settings;
 }
 
-/// A pool of three endpoints whose peers count.
+/// A pool of three endpoints with counted connections.
 struct BusyPool {
   explicit BusyPool(const PoolSettings& settings) : dialer(peers), pool(settings, clock, dialer) {
     for (std::size_t i = 0; i < endpoints.size(); ++i)
@@ -350,6 +355,8 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment
   const char* lengthen = std::getenv("FASTPOOL_STRESS_SECONDS");
   const auto until = std::chrono::steady_clock::now() + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
+  const seconds limit = test_limit + seconds(lengthen != nullptr ? std::atoi(lengthen) : 0);
+  const support::Watchdog watchdog("all threads and the drain have ended", [&pool] { pool.close(); }, limit);
   std::atomic<std::uint64_t> shared{0};
   std::atomic<bool> done{false};
   std::vector<std::thread> threads;
@@ -381,10 +388,10 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   EXPECT_EQ(rest.waiters, 0U);
   EXPECT_EQ(rest.active_connections, 0U) << "a lease leaked";
   EXPECT_LE(peers.keep.get()->idle(), 2U);
-  // All that is counted is there: each place can be had, and no more.
+  // No place is lost: as many leases can be taken as the limits allow, and no more.
   for (Endpoint* endpoint : endpoints)
     (void)pool.warm(*endpoint, 0, {});
-  ASSERT_TRUE(eventually([&] { return pool.stats().all.dialing_connections == 0; }));
+  ASSERT_TRUE(eventually("no dial is under way", [&] { return pool.stats().all.dialing_connections == 0; }));
   std::vector<LeaseRef> all;
   while (const auto ref = pool.try_lease(*endpoints[0]))
     all.push_back(*ref);
@@ -404,7 +411,7 @@ TEST_P(Stress, nothing_leaks_and_no_limit_is_exceeded) {
   EXPECT_EQ(stats.dials, stats.connections_opened + stats.dial_failures);
 }
 
-TEST_P(Stress, a_drain_in_the_middle_of_everything_ends_and_leaves_nothing) {
+TEST_P(Stress, a_drain_under_load_ends_and_leaves_nothing_behind) {
   const Shape& shape = GetParam();
   for (int round = 0; round < 5; ++round) {
     BusyPool busy(shape.settings);
@@ -421,7 +428,8 @@ TEST_P(Stress, a_drain_in_the_middle_of_everything_ends_and_leaves_nothing) {
           worker.step();
       });
     }
-    ASSERT_TRUE(eventually([&] { return pool.stats().leases > 50; }));
+    const support::Watchdog watchdog("the drain has ended", [&pool] { pool.close(); });
+    EXPECT_TRUE(eventually("the threads have taken 50 leases", [&] { return pool.stats().leases > 50; }));
     EXPECT_TRUE(*pool.drain(std::nullopt, {}));
     for (std::thread& thread : threads)
       thread.join();
@@ -434,11 +442,11 @@ TEST_P(Stress, a_drain_in_the_middle_of_everything_ends_and_leaves_nothing) {
 INSTANTIATE_TEST_SUITE_P(
     Pools, Stress,
     ::testing::Values(Shape{"one_connection_for_all", 4, settings_of(1, 1, PoolSettings::unlimited, std::nullopt)},
-                      Shape{"the_endpoints_limits_bind", 8, settings_of(2, 100, PoolSettings::unlimited, seconds(120))},
-                      Shape{"the_total_binds", 8, settings_of(3, 4, PoolSettings::unlimited, milliseconds(3))},
-                      Shape{"few_may_be_idle", 6, settings_of(4, 6, 1, seconds(120))},
-                      Shape{"room_for_all", 6, settings_of(50, 100, PoolSettings::unlimited, milliseconds(1))}),
-    [](const ::testing::TestParamInfo<Shape>& shape) { return shape.param.name; });
+                      Shape{"at_the_endpoint_limit", 8, settings_of(2, 100, PoolSettings::unlimited, seconds(120))},
+                      Shape{"at_the_total_limit", 8, settings_of(3, 4, PoolSettings::unlimited, milliseconds(3))},
+                      Shape{"at_the_idle_limit", 6, settings_of(4, 6, 1, seconds(120))},
+                      Shape{"below_all_limits", 6, settings_of(50, 100, PoolSettings::unlimited, milliseconds(1))}),
+    ::testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace fastpool::pool::test

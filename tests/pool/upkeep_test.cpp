@@ -1,4 +1,4 @@
-// What the pool does by itself and at the end: warm endpoints, leaks, draining; and what its statistics say.
+// The maintenance of the pool and its end: warm endpoints, leaks, draining, statistics.
 
 #include "pool/pool_fixture.h"
 
@@ -17,7 +17,7 @@ class KeepingWarm : public PoolTest {
   }
 };
 
-TEST_F(KeepingWarm, what_the_peer_closes_is_dialed_anew) {
+TEST_F(KeepingWarm, replaces_connections_that_the_peer_closed) {
   make();
   warm(3);
   EXPECT_EQ(pool_->stats().all.min_idle, 3U);
@@ -27,13 +27,13 @@ TEST_F(KeepingWarm, what_the_peer_closes_is_dialed_anew) {
   pool_->maintain();
   EXPECT_EQ(describe(), "1 idle, 2 dialing");
   pool_->maintain();
-  EXPECT_EQ(describe(), "1 idle, 2 dialing") << "they are on their way";
+  EXPECT_EQ(describe(), "1 idle, 2 dialing") << "their dials are under way";
   complete_dial();
   complete_dial();
   EXPECT_EQ(describe(), "3 idle");
 }
 
-TEST_F(KeepingWarm, what_is_about_to_expire_is_replaced_before) {
+TEST_F(KeepingWarm, replaces_connections_before_they_expire) {
   make();
   warm(2);
   clock_.advance(seconds(117));
@@ -49,7 +49,7 @@ TEST_F(KeepingWarm, what_is_about_to_expire_is_replaced_before) {
   EXPECT_EQ(describe(), "2 idle");
 }
 
-TEST_F(KeepingWarm, leased_ones_do_not_count) {
+TEST_F(KeepingWarm, does_not_count_leased_connections) {
   make();
   warm(2);
   const Lease one = idle(*a_);
@@ -57,7 +57,7 @@ TEST_F(KeepingWarm, leased_ones_do_not_count) {
   EXPECT_EQ(describe(), "1 leased, 1 idle, 1 dialing");
 }
 
-TEST_F(KeepingWarm, ends_when_told) {
+TEST_F(KeepingWarm, ends_with_a_warm_up_to_zero) {
   make();
   warm(2);
   EXPECT_EQ(*pool_->warm(*a_, 0, {}), 0U);
@@ -66,7 +66,7 @@ TEST_F(KeepingWarm, ends_when_told) {
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(KeepingWarm, stays_within_the_limits_and_evicts_nobody) {
+TEST_F(KeepingWarm, stays_within_the_limits_and_evicts_no_connection) {
   make(limits(3, 4));
   Endpoint& b = *endpoint("b");
   warm(3);
@@ -78,7 +78,7 @@ TEST_F(KeepingWarm, stays_within_the_limits_and_evicts_nobody) {
   EXPECT_EQ(describe(b), "2 leased");
 }
 
-TEST_F(KeepingWarm, fails_quietly_and_with_back_off) {
+TEST_F(KeepingWarm, backs_off_when_dials_fail) {
   make();
   warm(2);
   pool_->on_hang_up(records_[0]->token);
@@ -87,17 +87,17 @@ TEST_F(KeepingWarm, fails_quietly_and_with_back_off) {
   refuse_dial(refusal());
   refuse_dial(refusal());
   pool_->maintain();
-  EXPECT_EQ(describe(), "1 dialing") << "a probe";
+  EXPECT_EQ(describe(), "1 dialing") << "one dial at a time while dials fail";
   EXPECT_GT(dialer_.peek().start, clock_.now());
   complete_dial();
   pool_->maintain();
   EXPECT_EQ(describe(), "1 idle, 1 dialing");
 }
 
-TEST_F(KeepingWarm, a_warm_up_under_way_is_left_to_itself) {
+TEST_F(KeepingWarm, leaves_a_warm_up_under_way_alone) {
   make();
   auto caller = start_warm(*a_, 3);
-  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 3; }));
+  ASSERT_TRUE(dials_begin(3));
   complete_dial();
   complete_dial();
   pool_->maintain();
@@ -108,7 +108,7 @@ TEST_F(KeepingWarm, a_warm_up_under_way_is_left_to_itself) {
   EXPECT_EQ(describe(), "3 idle");
 }
 
-TEST_F(KeepingWarm, a_warm_up_that_failed_keeps_nothing_warm) {
+TEST_F(KeepingWarm, does_not_begin_after_a_failed_warm_up) {
   make();
   auto caller = start_warm(*a_, 2);
   while (dialer_.under_way() > 0)
@@ -127,13 +127,13 @@ class Leaks : public PoolTest {
   }
 };
 
-TEST_F(Leaks, a_lease_held_too_long_is_told_once) {
+TEST_F(Leaks, a_lease_held_too_long_is_reported_once) {
   make_with(seconds(60));
   Lease lease = dialed(*a_);
   clock_.advance(seconds(59));
   EXPECT_TRUE(pool_->find_leaks().empty());
   clock_.advance(seconds(2));
-  EXPECT_TRUE(pool_->find_leaks().empty()) << "one look is not enough";
+  EXPECT_TRUE(pool_->find_leaks().empty()) << "the first look only notes the lease";
   const auto leaks = pool_->find_leaks();
   ASSERT_EQ(leaks.size(), 1U);
   EXPECT_EQ(leaks[0].endpoint, "a");
@@ -144,7 +144,7 @@ TEST_F(Leaks, a_lease_held_too_long_is_told_once) {
   EXPECT_EQ(pool_->stats().leaks, 1U);
 }
 
-TEST_F(Leaks, the_time_counts_anew_for_each_lease) {
+TEST_F(Leaks, the_time_starts_anew_with_each_lease) {
   make_with(seconds(60));
   Lease first = dialed(*a_);
   clock_.advance(seconds(61));
@@ -155,17 +155,17 @@ TEST_F(Leaks, the_time_counts_anew_for_each_lease) {
   EXPECT_TRUE(pool_->find_leaks().empty());
   clock_.advance(seconds(61));
   EXPECT_TRUE(pool_->find_leaks().empty());
-  EXPECT_EQ(pool_->find_leaks().size(), 1U) << "another lease of the same slot";
+  EXPECT_EQ(pool_->find_leaks().size(), 1U) << "it is another lease in the same slot";
 }
 
-TEST_F(Leaks, bare_leases_are_told_too) {
+TEST_F(Leaks, bare_leases_are_reported_too) {
   make_with(seconds(60));
   const LeaseRef fresh = *pool_->try_lease(*a_);
   clock_.advance(seconds(61));
   EXPECT_TRUE(pool_->find_leaks().empty());
   EXPECT_EQ(pool_->find_leaks().size(), 1U);
   EXPECT_TRUE(pool_->release(fresh, Reuse::yes()));
-  const LeaseRef again = *pool_->try_lease(*a_);  // on the place that the first left
+  const LeaseRef again = *pool_->try_lease(*a_);  // takes the vacant place of the first lease
   EXPECT_TRUE(pool_->find_leaks().empty());
   clock_.advance(seconds(61));
   EXPECT_TRUE(pool_->find_leaks().empty());
@@ -173,7 +173,7 @@ TEST_F(Leaks, bare_leases_are_told_too) {
   EXPECT_TRUE(pool_->release(again, Reuse::yes()));
 }
 
-TEST_F(Leaks, idle_connections_and_dials_are_none) {
+TEST_F(Leaks, idle_connections_and_dials_are_not_leaks) {
   make_with(seconds(60));
   park(*a_, 1);
   const Lease lease = idle(*a_);
@@ -184,7 +184,7 @@ TEST_F(Leaks, idle_connections_and_dials_are_none) {
   (void)caller.get();
 }
 
-TEST_F(Leaks, without_the_setting_nothing_is_told) {
+TEST_F(Leaks, without_the_setting_nothing_is_reported) {
   make_with(std::nullopt);
   const Lease lease = dialed(*a_);
   clock_.advance(hours(100));
@@ -196,12 +196,12 @@ class Draining : public PoolTest {
   [[nodiscard]] Caller<Result<bool>> start_drain(OptionalDuration timeout = std::nullopt) {
     AcquireOptions options;
     Caller<Result<bool>> caller = start<Result<bool>>(
-        options, [this, timeout](const AcquireOptions& o) { return pool_->drain(timeout, o.interrupt); });
+        "drain()", options, [this, timeout](const AcquireOptions& o) { return pool_->drain(timeout, o.interrupt); });
     return caller;
   }
 };
 
-TEST_F(Draining, an_unused_pool_is_closed_at_once) {
+TEST_F(Draining, closes_an_unused_pool_at_once) {
   make();
   park(*a_, 2);
   EXPECT_TRUE(*pool_->drain(std::nullopt, {}));
@@ -210,13 +210,13 @@ TEST_F(Draining, an_unused_pool_is_closed_at_once) {
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(Draining, leases_are_waited_for_and_closed_when_given_back) {
+TEST_F(Draining, waits_for_leases_and_closes_their_connections_when_returned) {
   make();
   park(*a_, 2);
   Lease lease = idle(*a_);
   auto drain = start_drain();
   EXPECT_TRUE(drain.waits());
-  EXPECT_EQ(describe(), "1 leased") << "what was idle is closed";
+  EXPECT_EQ(describe(), "1 leased") << "the idle connection is closed";
   EXPECT_TRUE(pool_->stats().draining);
   EXPECT_FALSE(pool_->closed());
   EXPECT_FALSE(record(lease).interrupted);
@@ -226,7 +226,7 @@ TEST_F(Draining, leases_are_waited_for_and_closed_when_given_back) {
   EXPECT_TRUE(pool_->closed());
 }
 
-TEST_F(Draining, new_callers_are_refused) {
+TEST_F(Draining, refuses_new_callers) {
   make();
   Lease lease = dialed(*a_);
   auto drain = start_drain();
@@ -238,7 +238,7 @@ TEST_F(Draining, new_callers_are_refused) {
   EXPECT_TRUE(*drain.get());
 }
 
-TEST_F(Draining, callers_that_were_queued_before_are_served) {
+TEST_F(Draining, serves_callers_that_already_queue) {
   make(limits(1));
   Lease lease = dialed(*a_);
   auto queued = start_acquire(*a_);
@@ -251,7 +251,7 @@ TEST_F(Draining, callers_that_were_queued_before_are_served) {
   EXPECT_TRUE(*drain.get());
 }
 
-TEST_F(Draining, callers_that_wait_for_a_dial_are_served) {
+TEST_F(Draining, serves_callers_that_wait_for_a_dial) {
   make();
   auto queued = start_acquire(*a_);
   auto drain = start_drain();
@@ -262,7 +262,7 @@ TEST_F(Draining, callers_that_wait_for_a_dial_are_served) {
   EXPECT_TRUE(*drain.get());
 }
 
-TEST_F(Draining, after_the_timeout_the_pool_is_closed_under_its_users) {
+TEST_F(Draining, closes_the_pool_at_its_timeout_and_interrupts_users) {
   make();
   Lease lease = dialed(*a_);
   auto drain = start_drain(seconds(30));
@@ -272,7 +272,7 @@ TEST_F(Draining, after_the_timeout_the_pool_is_closed_under_its_users) {
   EXPECT_TRUE(pool_->closed());
 }
 
-TEST_F(Draining, a_bare_lease_given_back_leaves_no_place) {
+TEST_F(Draining, leaves_no_vacant_place_of_a_returned_bare_lease) {
   make();
   const LeaseRef bare = *pool_->try_lease(*a_);
   auto drain = start_drain();
@@ -281,20 +281,20 @@ TEST_F(Draining, a_bare_lease_given_back_leaves_no_place) {
   EXPECT_EQ(bare.slot->word.load().state(), SlotState::free);
 }
 
-TEST_F(Draining, can_be_interrupted_and_closes_then) {
+TEST_F(Draining, closes_the_pool_when_interrupted) {
   make();
   const Lease lease = dialed(*a_);
   Looks looks;
   AcquireOptions options;
   options.interrupt = looks.interrupt();
-  auto drain =
-      start<Result<bool>>(options, [this](const AcquireOptions& o) { return pool_->drain(std::nullopt, o.interrupt); });
+  auto drain = start<Result<bool>>("drain()", options,
+                                   [this](const AcquireOptions& o) { return pool_->drain(std::nullopt, o.interrupt); });
   looks.stop = true;
   EXPECT_EQ(drain.get().error().code, ErrorCode::interrupted);
   EXPECT_TRUE(pool_->closed());
 }
 
-TEST_F(Draining, a_dial_that_comes_home_late_is_closed) {
+TEST_F(Draining, closes_the_connection_of_a_late_dial) {
   make();
   auto caller = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   clock_.advance(seconds(2));
@@ -306,7 +306,7 @@ TEST_F(Draining, a_dial_that_comes_home_late_is_closed) {
 
 class Statistics : public PoolTest {};
 
-TEST_F(Statistics, tell_how_long_callers_waited_and_of_whom_they_speak) {
+TEST_F(Statistics, report_for_each_endpoint_how_long_callers_waited) {
   make(limits(1));
   Endpoint& b = *endpoint("b");
   Lease held = dialed(*a_);
@@ -316,7 +316,7 @@ TEST_F(Statistics, tell_how_long_callers_waited_and_of_whom_they_speak) {
   held.release(Reuse::yes());
   auto lease = caller.get();
   lease->release(Reuse::yes());
-  idle(*a_).release(Reuse::yes());  // did not wait
+  idle(*a_).release(Reuse::yes());  // did not wait, so it is not counted
 
   const PoolStats stats = pool_->stats();
   const Histogram& waits = stats.endpoints[0].wait_time;
@@ -328,10 +328,10 @@ TEST_F(Statistics, tell_how_long_callers_waited_and_of_whom_they_speak) {
   EXPECT_EQ(stats.all.wait_time.count, before + 1);
 }
 
-TEST_F(Statistics, tell_how_long_dials_and_handshakes_took) {
+TEST_F(Statistics, report_how_long_dials_and_handshakes_took) {
   make();
   auto caller = start_acquire(*a_);
-  ASSERT_TRUE(eventually([&] { return dialer_.under_way() == 1; }));
+  ASSERT_TRUE(dials_begin(1));
   auto record = std::make_shared<Record>();
   records_.push_back(record);
   pool_->dial_done(*dialer_.take().slot, std::unique_ptr<Pooled>(std::make_unique<FakeConnection>(record)),
@@ -342,7 +342,7 @@ TEST_F(Statistics, tell_how_long_dials_and_handshakes_took) {
   EXPECT_EQ(stats.handshake_time.counts[2], 1U);
 }
 
-TEST(Buckets, hold_what_is_up_to_their_bound) {
+TEST(Buckets, include_their_upper_bound) {
   Histogram histogram;
   histogram.add(milliseconds(1));
   histogram.add(milliseconds(2));
@@ -358,14 +358,14 @@ TEST(Buckets, hold_what_is_up_to_their_bound) {
 
 class Evicting : public PoolTest {};
 
-TEST_F(Evicting, one_after_another_goes_in_the_order_of_idleness_however_many) {
+TEST_F(Evicting, closes_the_longest_idle_connection_each_time) {
   constexpr int count = 200;
   make(limits(PoolSettings::unlimited, count));
   Endpoint& b = *endpoint("b");
   std::vector<Lease> leases;
   for (int i = 0; i < count; ++i)
     leases.push_back(dialed(*a_));
-  for (int i = 0; i < count; ++i) {  // idle in another order than dialed
+  for (int i = 0; i < count; ++i) {  // parked in another order than dialed
     leases[static_cast<std::size_t>(i * 77 % count)].release(Reuse::yes());
     clock_.advance(milliseconds(10));
   }
@@ -379,7 +379,7 @@ TEST_F(Evicting, one_after_another_goes_in_the_order_of_idleness_however_many) {
     EXPECT_TRUE(pool_->release(ref, Reuse::yes()));
 }
 
-TEST_F(Evicting, one_used_again_since_it_was_noted_is_not_the_longest_idle_any_more) {
+TEST_F(Evicting, skips_a_connection_that_was_used_again) {
   make(limits(PoolSettings::unlimited, 4));
   Endpoint& b = *endpoint("b");
   Endpoint& c = *endpoint("c");

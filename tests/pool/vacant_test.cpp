@@ -1,4 +1,4 @@
-// Vacant places: what an endpoint keeps of a bare lease that never connected.
+// Vacant places: an endpoint keeps the slot of a bare lease that never connected.
 
 #include "pool/pool_fixture.h"
 
@@ -14,11 +14,11 @@ class VacantPlaces : public PoolTest {
   }
 };
 
-TEST_F(VacantPlaces, the_next_bare_lease_takes_the_place_under_a_new_id) {
+TEST_F(VacantPlaces, are_taken_by_the_next_bare_lease_under_a_new_id) {
   make();
   const LeaseRef first = bare(*a_);
   EXPECT_TRUE(pool_->release(first, Reuse::yes()));
-  EXPECT_EQ(describe(), "empty") << "a place is no connection";
+  EXPECT_EQ(describe(), "empty") << "a vacant place is not a connection";
   EXPECT_FALSE(pool_->find(first.id()));
   const LeaseRef second = bare(*a_);
   EXPECT_EQ(second.slot, first.slot);
@@ -28,7 +28,7 @@ TEST_F(VacantPlaces, the_next_bare_lease_takes_the_place_under_a_new_id) {
   EXPECT_EQ(dialer_.begun(), 0U);
 }
 
-TEST_F(VacantPlaces, a_live_connection_is_preferred) {
+TEST_F(VacantPlaces, are_taken_only_if_no_connection_is_idle) {
   make();
   const LeaseRef place = bare(*a_);
   park(*a_, 1);
@@ -38,7 +38,7 @@ TEST_F(VacantPlaces, a_live_connection_is_preferred) {
   EXPECT_TRUE(pool_->release(next, Reuse::yes()));
 }
 
-TEST_F(VacantPlaces, one_makes_room_for_a_caller_of_the_same_endpoint) {
+TEST_F(VacantPlaces, make_room_for_a_caller_of_the_same_endpoint) {
   make(limits(1));
   EXPECT_TRUE(pool_->release(bare(*a_), Reuse::yes()));
   auto caller = start_acquire(*a_);
@@ -47,7 +47,7 @@ TEST_F(VacantPlaces, one_makes_room_for_a_caller_of_the_same_endpoint) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(VacantPlaces, all_of_them_make_room) {
+TEST_F(VacantPlaces, all_make_room) {
   make(limits(3));
   const LeaseRef places[] = {bare(*a_), bare(*a_), bare(*a_)};
   for (const LeaseRef& place : places)
@@ -61,7 +61,7 @@ TEST_F(VacantPlaces, all_of_them_make_room) {
   EXPECT_TRUE(one.get().ok() && two.get().ok() && three.get().ok());
 }
 
-TEST_F(VacantPlaces, one_makes_room_for_another_endpoint_and_counts_as_no_eviction) {
+TEST_F(VacantPlaces, make_room_for_another_endpoint_and_do_not_count_as_evictions) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   EXPECT_TRUE(pool_->release(bare(*a_), Reuse::yes()));
@@ -75,7 +75,7 @@ TEST_F(VacantPlaces, one_makes_room_for_another_endpoint_and_counts_as_no_evicti
   EXPECT_EQ(pool_->stats().evicted, 0U);
 }
 
-TEST_F(VacantPlaces, one_makes_room_before_any_idle_connection_does) {
+TEST_F(VacantPlaces, make_room_before_idle_connections_do) {
   make(limits(5, 2));
   Endpoint& b = *endpoint("b");
   Endpoint& c = *endpoint("c");
@@ -86,7 +86,7 @@ TEST_F(VacantPlaces, one_makes_room_before_any_idle_connection_does) {
   EXPECT_EQ(describe(), "1 idle");
 }
 
-TEST_F(VacantPlaces, one_given_back_serves_a_caller_that_waits) {
+TEST_F(VacantPlaces, serve_a_waiting_caller) {
   make(limits(1));
   const LeaseRef place = bare(*a_);
   auto caller = start_acquire(*a_);
@@ -97,7 +97,7 @@ TEST_F(VacantPlaces, one_given_back_serves_a_caller_that_waits) {
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(VacantPlaces, one_given_back_serves_a_bare_lease_that_waits) {
+TEST_F(VacantPlaces, serve_a_waiting_bare_lease) {
   make(limits(1));
   const LeaseRef place = bare(*a_);
   auto caller = start_lease(*a_);
@@ -107,7 +107,7 @@ TEST_F(VacantPlaces, one_given_back_serves_a_bare_lease_that_waits) {
   EXPECT_TRUE(pool_->release(*next, Reuse::yes()));
 }
 
-TEST_F(VacantPlaces, one_given_back_serves_an_endpoint_that_the_total_limit_holds_up) {
+TEST_F(VacantPlaces, serve_an_endpoint_that_waits_at_the_total_limit) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   const LeaseRef place = bare(*a_);
@@ -119,7 +119,7 @@ TEST_F(VacantPlaces, one_given_back_serves_an_endpoint_that_the_total_limit_hold
   EXPECT_TRUE(caller.get().ok());
 }
 
-TEST_F(VacantPlaces, a_removed_lease_leaves_none) {
+TEST_F(VacantPlaces, are_not_left_by_a_removed_lease) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");
   const LeaseRef place = bare(*a_);
@@ -131,7 +131,7 @@ TEST_F(VacantPlaces, a_removed_lease_leaves_none) {
                              Reuse::yes()));
 }
 
-TEST_F(VacantPlaces, a_lease_that_lost_its_connection_leaves_one) {
+TEST_F(VacantPlaces, are_left_by_a_disconnected_lease) {
   make();
   park(*a_, 1);
   const LeaseRef lease = bare(*a_);
@@ -143,7 +143,7 @@ TEST_F(VacantPlaces, a_lease_that_lost_its_connection_leaves_one) {
   EXPECT_TRUE(pool_->release({lease.slot, lease.slot->word.load().generation()}, Reuse::yes()));
 }
 
-TEST_F(VacantPlaces, one_that_nobody_takes_for_long_is_given_up) {
+TEST_F(VacantPlaces, are_freed_by_the_second_cleanup_that_finds_them_unused) {
   make(limits(2));
   const LeaseRef place = bare(*a_);
   EXPECT_TRUE(pool_->release(place, Reuse::yes()));
@@ -152,7 +152,7 @@ TEST_F(VacantPlaces, one_that_nobody_takes_for_long_is_given_up) {
   EXPECT_EQ(state(), SlotState::vacant);
   EXPECT_TRUE(pool_->release(bare(*a_), Reuse::yes()));
   EXPECT_EQ(pool_->cleanup(), 0U);
-  EXPECT_EQ(state(), SlotState::vacant) << "it was taken meanwhile";
+  EXPECT_EQ(state(), SlotState::vacant) << "a lease took the place since the last cleanup";
   EXPECT_EQ(pool_->cleanup(), 0U) << "no connection was closed";
   EXPECT_EQ(state(), SlotState::free);
   const LeaseRef next = bare(*a_);
@@ -160,7 +160,7 @@ TEST_F(VacantPlaces, one_that_nobody_takes_for_long_is_given_up) {
   EXPECT_EQ(describe(), "empty");
 }
 
-TEST_F(VacantPlaces, none_is_kept_by_a_closed_pool) {
+TEST_F(VacantPlaces, are_not_kept_by_a_closed_pool) {
   make();
   const LeaseRef place = bare(*a_);
   pool_->close();

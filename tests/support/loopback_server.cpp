@@ -2,12 +2,14 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <signal.h>
@@ -16,6 +18,15 @@
 #include "net/socket.h"
 
 namespace fastpool::support {
+
+namespace {
+
+/// Fails the test if the last call on a server's socket ended because of server_wait_limit.
+void report_limit(bool reached, const char* what) {
+  if (reached) ADD_FAILURE() << "the test server " << waited_in_vain(what, server_wait_limit);
+}
+
+}  // namespace
 
 ServerConnection::~ServerConnection() {
   if (tls_ != nullptr) {
@@ -29,9 +40,13 @@ std::string ServerConnection::read_some(std::size_t most) {
   std::size_t got = 0;
   if (tls_ != nullptr) {
     ERR_clear_error();
-    if (SSL_read_ex(tls_, bytes.data(), bytes.size(), &got) != 1) got = 0;
+    if (const int done = SSL_read_ex(tls_, bytes.data(), bytes.size(), &got); done != 1) {
+      got = 0;
+      report_limit(SSL_get_error(tls_, done) == SSL_ERROR_WANT_READ, "its client sends or closes");
+    }
   } else {
     const ssize_t received = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    report_limit(received < 0 && errno == EAGAIN, "its client sends or closes");
     got = received > 0 ? static_cast<std::size_t>(received) : 0;
   }
   bytes.resize(got);
@@ -63,10 +78,16 @@ bool ServerConnection::write(std::string_view bytes) {
     std::size_t sent = 0;
     if (tls_ != nullptr) {
       ERR_clear_error();
-      if (SSL_write_ex(tls_, bytes.data(), bytes.size(), &sent) != 1) return false;
+      if (const int done = SSL_write_ex(tls_, bytes.data(), bytes.size(), &sent); done != 1) {
+        report_limit(SSL_get_error(tls_, done) == SSL_ERROR_WANT_WRITE, "its client reads");
+        return false;
+      }
     } else {
       const ssize_t moved = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (moved < 0) return false;
+      if (moved < 0) {
+        report_limit(errno == EAGAIN, "its client reads");
+        return false;
+      }
       sent = static_cast<std::size_t>(moved);
     }
     bytes.remove_prefix(sent);
@@ -91,9 +112,9 @@ void ServerConnection::close_writing() {
 void ServerConnection::reset() {
   const linger now{1, 0};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-  // leaves the number in place for stop(), which must not close a descriptor of other code
-  const sockaddr nobody{AF_UNSPEC, {}};
-  (void)::connect(socket_.get(), &nobody, sizeof(nobody));
+  // The number stays in use: the server's destructor must not shut down a descriptor of other code.
+  const sockaddr unspecified{AF_UNSPEC, {}};
+  (void)::connect(socket_.get(), &unspecified, sizeof(unspecified));
 }
 
 namespace {
@@ -176,6 +197,8 @@ void LoopbackServer::State::accept_all() {
     if (stopping) return;
     if (!socket.valid()) continue;
     (void)net::set_no_delay(socket.get());
+    (void)net::set_receive_timeout(socket.get(), server_wait_limit);
+    (void)net::set_send_timeout(socket.get(), server_wait_limit);
     connections.fetch_add(1);
     open.push_back(socket.get());
     workers.emplace_back([this, accepted = std::move(socket)]() mutable { serve(std::move(accepted)); });

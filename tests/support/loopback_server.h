@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,11 +11,15 @@
 
 #include "net/descriptor.h"
 #include "support/certificates.h"
+#include "support/waiting.h"
 
 namespace fastpool::support {
 
-/// The server's end of one connection, for a handler in its own thread. All calls block; they fail quietly (an empty
-/// read, false) once the peer is gone or the server stops.
+/// Longer than wait_limit: a client that waits for the server reports first.
+inline constexpr std::chrono::seconds server_wait_limit = wait_limit + std::chrono::seconds(5);
+
+/// The server's end of one connection, for a handler in its own thread. All calls block. They fail quietly (an empty read,
+/// false) once the peer is gone or the server stops. A call that waits for longer than `server_wait_limit` fails the test.
 class ServerConnection {
  public:
   ServerConnection(net::Descriptor socket, SSL* tls) : socket_(std::move(socket)), tls_(tls) {}
@@ -74,7 +79,7 @@ class LoopbackServer {
   [[nodiscard]] int full_handshakes() const noexcept;  ///< completed and not resumed
   [[nodiscard]] int resumed_handshakes() const noexcept;
 
-  /// A blocking client socket connected to it.
+  /// Returns a blocking client socket connected to it.
   [[nodiscard]] net::Descriptor connect() const;
 
  private:

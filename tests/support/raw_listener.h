@@ -15,6 +15,7 @@
 
 #include "net/descriptor.h"
 #include "net/socket_address.h"
+#include "support/waiting.h"
 
 namespace fastpool::support {
 
@@ -42,11 +43,11 @@ class RawListener {
   [[nodiscard]] const net::SocketAddress& address() const { return address_; }
   [[nodiscard]] std::uint16_t port() const { return address_.port(); }
 
-  /// Waits for a connection, up to 10 s.
+  /// Waits for a connection. The test fails if none arrives.
   [[nodiscard]] net::Descriptor accept() const {
     pollfd waiting{socket_.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, 10'000) != 1) {
-      ADD_FAILURE() << "nobody connected";
+    if (::poll(&waiting, 1, wait_limit / std::chrono::milliseconds(1)) != 1) {
+      ADD_FAILURE() << waited_in_vain("a client connects");
       return {};
     }
     return net::Descriptor(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));

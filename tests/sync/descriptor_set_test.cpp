@@ -14,7 +14,7 @@ std::vector<int> take(DescriptorSet& set) {
   return taken;
 }
 
-TEST(DescriptorSet, gives_out_what_was_put_in_and_not_taken_out) {
+TEST(DescriptorSet, returns_the_numbers_that_were_inserted_and_not_erased) {
   static DescriptorSet set;
   for (const int number : {0, 63, 64, 1000, DescriptorSet::capacity - 1})
     set.insert(number);
@@ -25,7 +25,7 @@ TEST(DescriptorSet, gives_out_what_was_put_in_and_not_taken_out) {
   EXPECT_TRUE(take(set).empty());
 }
 
-TEST(DescriptorSet, ignores_numbers_that_it_cannot_keep) {
+TEST(DescriptorSet, ignores_numbers_out_of_range) {
   static DescriptorSet set;
   set.insert(-1);
   set.insert(DescriptorSet::capacity);
@@ -34,7 +34,7 @@ TEST(DescriptorSet, ignores_numbers_that_it_cannot_keep) {
   EXPECT_TRUE(take(set).empty());
 }
 
-TEST(DescriptorSet, keeps_neighbours_that_come_and_go_in_other_threads) {
+TEST(DescriptorSet, keeps_each_threads_numbers_beside_those_of_other_threads) {
   static DescriptorSet set;
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 4; ++thread) {

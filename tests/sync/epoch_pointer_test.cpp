@@ -21,7 +21,7 @@ struct AbandonedOnPurpose {
 namespace fastpool::sync {
 namespace {
 
-/// Counts the living.
+/// Counts its live instances.
 struct Counted {
   explicit Counted(std::atomic<int>& count) : living(count) { ++living; }
   Counted(const Counted&) = delete;
@@ -36,7 +36,7 @@ class EpochPointerTest : public ::testing::Test {
   std::atomic<int> living_{0};
 };
 
-TEST_F(EpochPointerTest, in_its_own_epoch_it_gives_the_object_it_was_made_with) {
+TEST_F(EpochPointerTest, returns_its_first_object_in_the_same_epoch) {
   auto object = make();
   Counted* const first = object.get();
   EpochPointer<Counted> pointer(3, std::move(object));
@@ -45,14 +45,14 @@ TEST_F(EpochPointerTest, in_its_own_epoch_it_gives_the_object_it_was_made_with) 
   EXPECT_EQ(living_, 1);
 }
 
-TEST_F(EpochPointerTest, its_end_destroys_the_object) {
+TEST_F(EpochPointerTest, destroys_its_object) {
   {
     const EpochPointer<Counted> pointer(0, make());
   }
   EXPECT_EQ(living_, 0);
 }
 
-TEST_F(EpochPointerTest, an_abandoned_object_is_not_destroyed) {
+TEST_F(EpochPointerTest, does_not_destroy_an_abandoned_object) {
   Counted* left = nullptr;
   {
     auto object = make();
@@ -64,7 +64,7 @@ TEST_F(EpochPointerTest, an_abandoned_object_is_not_destroyed) {
   delete left;
 }
 
-TEST_F(EpochPointerTest, in_a_new_epoch_it_makes_a_new_object_and_leaves_the_old_one_alone) {
+TEST_F(EpochPointerTest, makes_a_new_object_in_a_new_epoch_and_leaves_the_old_one_alone) {
   auto object = make();
   Counted* const old = object.get();
   std::optional<AbandonedOnPurpose> abandoned(std::in_place);
@@ -76,11 +76,11 @@ TEST_F(EpochPointerTest, in_a_new_epoch_it_makes_a_new_object_and_leaves_the_old
   EXPECT_EQ(&pointer->get(1, [&] { return make(); }), &fresh);
   EXPECT_EQ(living_, 2);
   pointer.reset();
-  EXPECT_EQ(living_, 1) << "the new one only";
+  EXPECT_EQ(living_, 1) << "only the new object lives";
   delete old;
 }
 
-TEST_F(EpochPointerTest, threads_that_meet_a_new_epoch_agree_on_one_object) {
+TEST_F(EpochPointerTest, gives_all_threads_of_a_new_epoch_the_same_object) {
   auto object = make();
   std::unique_ptr<Counted> old(object.get());
   std::optional<AbandonedOnPurpose> abandoned(std::in_place);
@@ -93,7 +93,7 @@ TEST_F(EpochPointerTest, threads_that_meet_a_new_epoch_agree_on_one_object) {
   for (std::thread& thread : threads)
     thread.join();
   EXPECT_EQ(std::set<Counted*>(seen.begin(), seen.end()).size(), 1U);
-  EXPECT_EQ(living_, 2) << "the old one and one new one";
+  EXPECT_EQ(living_, 2) << "the old object and one new object";
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// A fork and those inside the gate: one waits for the other, whichever comes second. The handlers are called as a fork would.
+// A fork and the threads inside the gate: the fork waits for them, or they wait for the fork. The tests call the handlers as
+// fork() does.
 
 #include "sync/fork_gate.h"
 
@@ -9,20 +10,27 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fastpool/timeouts.h>
 
+#include "support/child_process.h"
+#include "support/waiting.h"
+
 namespace fastpool::sync {
 namespace {
 
-void wait_for_a_fork() {
-  while (!ForkGate::fork_wanted())
-    std::this_thread::yield();
+using support::eventually;
+
+void wait_for_flag(const char* what, const std::atomic<bool>& flag) {
+  EXPECT_TRUE(eventually(what, [&flag] { return flag.load(); }));
 }
 
-TEST(ForkGate, a_fork_waits_for_who_is_inside) {
+void wait_for_a_fork() {
+  EXPECT_TRUE(eventually("a fork begins", [] { return ForkGate::fork_wanted(); }));
+}
+
+TEST(ForkGate, a_fork_waits_for_the_threads_inside) {
   std::atomic<bool> came{false};
   std::atomic<bool> left{false};
   std::thread visitor([&] {
@@ -31,15 +39,14 @@ TEST(ForkGate, a_fork_waits_for_who_is_inside) {
     wait_for_a_fork();
     left = true;
   });
-  while (!came)
-    std::this_thread::yield();
+  wait_for_flag("the thread is inside", came);
   ForkGate::before_fork();
   EXPECT_TRUE(left);
   ForkGate::in_parent();
   visitor.join();
 }
 
-TEST(ForkGate, who_comes_during_a_fork_waits_until_it_is_over) {
+TEST(ForkGate, a_thread_that_enters_during_a_fork_waits_until_it_is_over) {
   std::atomic<int> coming{0};
   std::atomic<bool> over{false};
   ForkGate::before_fork();
@@ -53,15 +60,14 @@ TEST(ForkGate, who_comes_during_a_fork_waits_until_it_is_over) {
       EXPECT_EQ(errno, EAGAIN);
     });
   }
-  while (coming < 3)
-    std::this_thread::yield();
+  EXPECT_TRUE(eventually("three threads are about to enter", [&] { return coming == 3; }));
   over = true;
   ForkGate::in_parent();
   for (std::thread& visitor : visitors)
     visitor.join();
 }
 
-TEST(ForkGate, a_recess_holds_up_no_fork_and_ends_after_it) {
+TEST(ForkGate, a_recess_does_not_delay_a_fork_and_ends_after_it) {
   std::atomic<bool> waits{false};
   std::atomic<bool> under_way{false};
   std::atomic<bool> over{false};
@@ -70,13 +76,11 @@ TEST(ForkGate, a_recess_holds_up_no_fork_and_ends_after_it) {
     const ForkGate::Section nested;
     std::optional<ForkGate::Recess> recess(std::in_place);
     waits = true;
-    while (!under_way)
-      std::this_thread::yield();
+    wait_for_flag("the fork is under way", under_way);
     recess.reset();
     EXPECT_TRUE(over);
   });
-  while (!waits)
-    std::this_thread::yield();
+  wait_for_flag("the thread is in its recess", waits);
   ForkGate::before_fork();
   under_way = true;
   over = true;
@@ -84,7 +88,7 @@ TEST(ForkGate, a_recess_holds_up_no_fork_and_ends_after_it) {
   visitor.join();
 }
 
-TEST(ForkGate, is_inside_again_after_a_recess) {
+TEST(ForkGate, a_thread_is_inside_again_after_a_recess) {
   std::atomic<bool> came{false};
   std::atomic<bool> left{false};
   std::thread visitor([&] {
@@ -99,15 +103,14 @@ TEST(ForkGate, is_inside_again_after_a_recess) {
     wait_for_a_fork();
     left = true;
   });
-  while (!came)
-    std::this_thread::yield();
+  wait_for_flag("the thread is inside", came);
   ForkGate::before_fork();
   EXPECT_TRUE(left);
   ForkGate::in_parent();
   visitor.join();
 }
 
-TEST(ForkGate, who_forks_inside_does_not_wait_for_himself) {
+TEST(ForkGate, a_thread_that_forks_inside_does_not_wait_for_itself) {
   const ForkGate::Section section;
   ForkGate::before_fork();
   {
@@ -117,7 +120,7 @@ TEST(ForkGate, who_forks_inside_does_not_wait_for_himself) {
   EXPECT_FALSE(ForkGate::fork_wanted());
 }
 
-TEST(ForkGate, who_forks_outside_may_come_in_meanwhile) {
+TEST(ForkGate, a_thread_that_forks_outside_may_enter_during_its_fork) {
   ForkGate::before_fork();
   {
     const ForkGate::Section of_another_handler;
@@ -125,7 +128,7 @@ TEST(ForkGate, who_forks_outside_may_come_in_meanwhile) {
   ForkGate::in_parent();
 }
 
-TEST(ForkGate, two_forks_at_once_wait_for_the_same) {
+TEST(ForkGate, two_forks_at_once_wait_for_the_same_thread) {
   std::atomic<bool> came{false};
   std::atomic<bool> left{false};
   std::thread visitor([&] {
@@ -134,8 +137,7 @@ TEST(ForkGate, two_forks_at_once_wait_for_the_same) {
     wait_for_a_fork();
     left = true;
   });
-  while (!came)
-    std::this_thread::yield();
+  wait_for_flag("the thread is inside", came);
   const auto fork = [&] {
     ForkGate::before_fork();
     EXPECT_TRUE(left);
@@ -148,20 +150,18 @@ TEST(ForkGate, two_forks_at_once_wait_for_the_same) {
   EXPECT_FALSE(ForkGate::fork_wanted());
 }
 
-TEST(ForkGate, in_the_child_nobody_else_is_inside) {
+TEST(ForkGate, in_the_child_no_other_thread_is_inside) {
   std::atomic<bool> came{false};
   std::atomic<bool> forked{false};
   std::thread visitor([&] {
     const ForkGate::Section section;
     came = true;
-    while (!forked)
-      std::this_thread::yield();
+    wait_for_flag("the child has ended", forked);
   });
-  while (!came)
-    std::this_thread::yield();
-  const pid_t child = ::fork();  // with no handler: as if a fork had lost its patience
+  wait_for_flag("the thread is inside", came);
+  const pid_t child = ::fork();  // without the handler, like a fork whose wait for the gate timed out
   if (child == 0) {
-    ::alarm(20);
+    ::alarm(support::child_limit_seconds);
     ForkGate::in_child();
     const TimePoint began = Clock::now();
     ForkGate::before_fork();
@@ -170,9 +170,7 @@ TEST(ForkGate, in_the_child_nobody_else_is_inside) {
     const ForkGate::Section section;
     ::_exit(waited || ForkGate::fork_wanted() ? 1 : 0);
   }
-  int status = -1;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0);
+  EXPECT_EQ(support::exit_status_of(child), 0);
   forked = true;
   visitor.join();
 }
@@ -187,8 +185,7 @@ TEST(ForkGate, the_task_at_a_threads_end_runs_inside) {
     ended = true;
   });
   std::thread visitor([] { const ForkGate::Section section; });
-  while (!began)
-    std::this_thread::yield();
+  wait_for_flag("the task at the end of the thread has begun", began);
   ForkGate::before_fork();
   EXPECT_TRUE(ended);
   ForkGate::in_parent();

@@ -7,26 +7,28 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "support/waiting.h"
+
 namespace fastpool::sync {
 namespace {
 
 constexpr TimePoint never = TimePoint::max();
 
-TEST(Parker, a_wake_that_comes_first_is_kept) {
+TEST(Parker, a_wake_before_the_park_is_kept) {
   Parker parker;
   parker.unpark();
-  EXPECT_TRUE(parker.park_until(Clock::now() + std::chrono::seconds(10))) << "it slept for 10 s";
+  EXPECT_TRUE(parker.park_until(Clock::now() + support::wait_limit)) << "the wake was lost";
 }
 
 TEST(Parker, a_wake_is_used_up_by_one_park) {
   Parker parker;
   parker.unpark();
   parker.unpark();
-  EXPECT_TRUE(parker.park_until(Clock::now() + std::chrono::seconds(10))) << "it slept for 10 s";
+  EXPECT_TRUE(parker.park_until(Clock::now() + support::wait_limit)) << "the wake was lost";
   EXPECT_FALSE(parker.park_until(TimePoint{}));
 }
 
-TEST(Parker, a_deadline_that_is_past_does_not_wait) {
+TEST(Parker, a_park_with_a_past_deadline_does_not_wait) {
   Parker parker;
   EXPECT_FALSE(parker.park_until(TimePoint{}));
   EXPECT_FALSE(parker.park_until(TimePoint{} - std::chrono::hours(1)));
@@ -39,22 +41,23 @@ TEST(Parker, a_wake_is_seen_even_past_the_deadline) {
   EXPECT_TRUE(parker.park_until(TimePoint{}));
 }
 
-TEST(Parker, it_sleeps_until_its_deadline_at_least) {
+TEST(Parker, a_park_lasts_at_least_until_its_deadline) {
   Parker parker;
   const TimePoint deadline = Clock::now() + std::chrono::milliseconds(20);
   EXPECT_FALSE(parker.park_until(deadline));
   EXPECT_GE(Clock::now(), deadline);
 }
 
-TEST(Parker, what_the_waker_wrote_is_seen) {
+TEST(Parker, a_woken_thread_sees_what_the_waker_wrote) {
   for (int round = 0; round < 500; ++round) {
     Parker parker;
-    int written = 0;  // published by the wake alone
+    int written = 0;  // only the wake orders this write before the read
     std::thread waker([&] {
       written = round + 1;
       parker.unpark();
     });
-    EXPECT_TRUE(parker.park_until(never));
+    EXPECT_TRUE(parker.park_until(Clock::now() + support::wait_limit))
+        << support::waited_in_vain("the thread is woken");
     EXPECT_EQ(written, round + 1);
     waker.join();
   }
@@ -66,24 +69,29 @@ TEST(Parker, two_threads_hand_a_turn_back_and_forth_without_losing_it) {
   constexpr int turns = 2000;
   std::thread other([&] {
     for (int i = 0; i < turns; ++i) {
-      EXPECT_TRUE(ping.park_until(never));
+      ASSERT_TRUE(ping.park_until(Clock::now() + support::wait_limit))
+          << support::waited_in_vain("the turn comes back");
       pong.unpark();
     }
   });
   for (int i = 0; i < turns; ++i) {
     ping.unpark();
-    EXPECT_TRUE(pong.park_until(never));
+    if (!pong.park_until(Clock::now() + support::wait_limit)) {
+      ADD_FAILURE() << support::waited_in_vain("the turn comes back");
+      break;
+    }
   }
   other.join();
 }
 
-TEST(Parker, a_signal_is_no_wake) {
+TEST(Parker, a_signal_is_not_a_wake) {
   struct sigaction nothing{};
   nothing.sa_handler = [](int) {};
   struct sigaction before{};
   ASSERT_EQ(::sigaction(SIGUSR1, &nothing, &before), 0);
   Parker parker;
   std::atomic<bool> woken{false};
+  const support::Watchdog watchdog("the thread is woken", [&parker] { parker.unpark(); });
   std::thread sleeper([&] {
     EXPECT_TRUE(parker.park_until(never));
     EXPECT_TRUE(woken);

@@ -1,4 +1,4 @@
-// The state word of a slot: every transition from every state, stale generations, flags, and who frees a tombstone.
+// The state word of a slot: every transition from every state, stale generations, flags, and which thread frees a tombstone.
 
 #include "sync/slot_word.h"
 
@@ -20,7 +20,7 @@ namespace {
 using State = SlotWord::State;
 using support::lease_popped;
 
-/// Where a word can stand: its state, and of a lease whether it has its connection, waits for it, or has none.
+/// The situation of a word: its state, and for a lease whether it is connected, connects, or has no connection.
 enum class At : std::uint8_t { free, vacant, dialing, idle, leased, connecting, bare, closing };
 constexpr At everywhere[] = {At::free,   At::vacant,     At::dialing, At::idle,
                              At::leased, At::connecting, At::bare,    At::closing};
@@ -45,7 +45,7 @@ At place_of(const SlotWord& word) {
   return view.seated() ? At::leased : view.connecting() ? At::connecting : At::bare;
 }
 
-/// Takes a new word there. \returns its generation.
+/// Brings a new word into that situation. \returns its generation.
 std::uint32_t bring_to(SlotWord& word, At place) {
   switch (place) {
     case At::free:
@@ -80,7 +80,7 @@ struct Transition {
   const char* name;
   std::vector<At> from;
   At to;
-  bool of_one_lease;  ///< takes a generation, and that one alone
+  bool of_one_lease;  ///< requires the generation of the lease
   std::function<bool(SlotWord&, std::uint32_t generation)> make;
 };
 
@@ -136,7 +136,7 @@ TEST(SlotWord, an_unlinked_cell_is_leased_with_its_connection_or_without) {
   }
 }
 
-TEST(SlotWord, what_concerns_one_lease_takes_its_own_generation_alone) {
+TEST(SlotWord, transitions_of_a_lease_require_its_generation) {
   for (const Transition& transition : transitions()) {
     if (!transition.of_one_lease) continue;
     SlotWord word;
@@ -176,7 +176,7 @@ TEST(SlotWord, a_freed_slot_has_a_new_generation_and_no_flags) {
   EXPECT_FALSE(view.emptied() || view.linked() || view.ended() || view.seated());
 }
 
-TEST(SlotWord, freeing_takes_only_the_state_it_names) {
+TEST(SlotWord, freeing_requires_the_expected_state) {
   for (const At place : everywhere) {
     SlotWord word;
     (void)bring_to(word, place);
@@ -191,7 +191,7 @@ TEST(SlotWord, freeing_takes_only_the_state_it_names) {
   }
 }
 
-TEST(SlotWord, the_generation_wraps_without_touching_its_neighbours) {
+TEST(SlotWord, the_generation_wraps_without_changing_other_fields) {
   SlotWord word;
   std::uint32_t generation = bring_to(word, At::leased);
   for (int i = 0; i < 5000; ++i) {  // beyond what the other fields hold
@@ -208,7 +208,7 @@ class SlotWordStreams : public ::testing::Test {
   const std::uint32_t lease_ = bring_to(word_, At::leased);
 };
 
-TEST_F(SlotWordStreams, one_may_be_open_at_a_time) {
+TEST_F(SlotWordStreams, one_stream_may_be_open_at_a_time) {
   EXPECT_TRUE(word_.begin_stream(lease_));
   EXPECT_FALSE(word_.begin_stream(lease_));
   EXPECT_TRUE(word_.end_stream(lease_));
@@ -216,7 +216,7 @@ TEST_F(SlotWordStreams, one_may_be_open_at_a_time) {
   EXPECT_TRUE(word_.begin_stream(lease_));
 }
 
-TEST_F(SlotWordStreams, while_one_is_open_the_lease_does_not_end) {
+TEST_F(SlotWordStreams, a_lease_does_not_end_while_its_stream_is_open) {
   ASSERT_TRUE(word_.begin_stream(lease_));
   EXPECT_FALSE(word_.park(lease_));
   EXPECT_FALSE(word_.begin_close(lease_));
@@ -228,12 +228,12 @@ TEST_F(SlotWordStreams, while_one_is_open_the_lease_does_not_end) {
   EXPECT_EQ(place_of(word_), At::connecting);
 }
 
-TEST_F(SlotWordStreams, a_lease_given_back_while_one_is_open_waits_for_its_end) {
+TEST_F(SlotWordStreams, a_lease_returned_during_a_stream_waits_for_its_end) {
   EXPECT_FALSE(word_.end_later(lease_, false)) << "no stream is open";
   ASSERT_TRUE(word_.begin_stream(lease_));
   EXPECT_FALSE(word_.end_later(lease_ + 1, false));
   EXPECT_TRUE(word_.end_later(lease_, false));
-  EXPECT_FALSE(word_.end_later(lease_, false)) << "only once";
+  EXPECT_FALSE(word_.end_later(lease_, false)) << "the lease has ended already";
   EXPECT_FALSE(word_.leased_as(lease_));
   EXPECT_FALSE(word_.begin_stream(lease_));
   const auto after = word_.end_stream(lease_);
@@ -245,7 +245,7 @@ TEST_F(SlotWordStreams, a_lease_given_back_while_one_is_open_waits_for_its_end) 
   EXPECT_FALSE(word_.load().ended());
 }
 
-TEST_F(SlotWordStreams, a_lease_given_back_for_good_drains) {
+TEST_F(SlotWordStreams, a_lease_removed_during_a_stream_must_close) {
   ASSERT_TRUE(word_.begin_stream(lease_));
   ASSERT_TRUE(word_.end_later(lease_, true));
   EXPECT_TRUE(word_.end_stream(lease_)->must_close());
@@ -253,7 +253,7 @@ TEST_F(SlotWordStreams, a_lease_given_back_for_good_drains) {
   EXPECT_TRUE(word_.begin_close(lease_));
 }
 
-TEST_F(SlotWordStreams, the_dial_of_a_lease_given_back_carries_none_of_its_marks) {
+TEST_F(SlotWordStreams, the_dial_of_a_returned_lease_carries_none_of_its_flags) {
   ASSERT_TRUE(word_.unseat(lease_));
   ASSERT_TRUE(word_.begin_connect(lease_));
   ASSERT_TRUE(word_.begin_stream(lease_));
@@ -266,7 +266,7 @@ TEST_F(SlotWordStreams, the_dial_of_a_lease_given_back_carries_none_of_its_marks
   EXPECT_TRUE(word_.park(*next));
 }
 
-TEST(SlotWordFlags, a_hang_up_is_noted_wherever_a_connection_is_or_comes) {
+TEST(SlotWordFlags, a_hang_up_is_noted_in_every_state_with_a_connection_or_dial) {
   for (const At place : everywhere) {
     SlotWord word;
     (void)bring_to(word, place);
@@ -276,14 +276,14 @@ TEST(SlotWordFlags, a_hang_up_is_noted_wherever_a_connection_is_or_comes) {
   }
 }
 
-TEST(SlotWordFlags, a_hang_up_of_another_connection_is_not_noted) {
+TEST(SlotWordFlags, a_hang_up_of_another_connection_is_ignored) {
   SlotWord word;
   (void)bring_to(word, At::idle);
   EXPECT_FALSE(word.mark_peer_closed([] { return false; }));
   EXPECT_FALSE(word.load().peer_closed());
 }
 
-TEST(SlotWordFlags, what_must_not_be_reused_is_not_parked) {
+TEST(SlotWordFlags, a_connection_that_must_not_be_reused_is_not_parked) {
   SlotWord hung_up;
   const std::uint32_t first = bring_to(hung_up, At::leased);
   ASSERT_TRUE(hung_up.mark_peer_closed([] { return true; }));
@@ -297,18 +297,18 @@ TEST(SlotWordFlags, what_must_not_be_reused_is_not_parked) {
   EXPECT_FALSE(marked.park_vacant(second));
 }
 
-TEST(SlotWordFlags, a_lease_s_next_connection_has_none_of_the_marks_of_its_last) {
+TEST(SlotWordFlags, the_next_connection_of_a_lease_starts_without_flags) {
   SlotWord word;
   const std::uint32_t lease = bring_to(word, At::leased);
   ASSERT_TRUE(word.mark_peer_closed([] { return true; }));
   ASSERT_TRUE(word.unseat(lease));
-  ASSERT_TRUE(word.mark_peer_closed([] { return true; })) << "one that comes late";
+  ASSERT_TRUE(word.mark_peer_closed([] { return true; })) << "a late report";
   ASSERT_TRUE(word.begin_connect(lease));
   ASSERT_TRUE(word.end_connect(true));
   EXPECT_TRUE(word.park(lease));
 }
 
-TEST(SlotWordFlags, a_hang_up_noted_while_a_lease_connects_outlives_the_seating) {
+TEST(SlotWordFlags, a_hang_up_noted_while_a_lease_connects_survives_the_seating) {
   SlotWord word;
   const std::uint32_t lease = bring_to(word, At::connecting);
   ASSERT_TRUE(word.mark_peer_closed([] { return true; }));
@@ -316,7 +316,7 @@ TEST(SlotWordFlags, a_hang_up_noted_while_a_lease_connects_outlives_the_seating)
   EXPECT_FALSE(word.park(lease));
 }
 
-TEST(SlotWordFlags, a_hang_up_noted_while_dialing_outlives_the_parking) {
+TEST(SlotWordFlags, a_hang_up_noted_during_a_dial_survives_the_parking) {
   SlotWord word;
   ASSERT_TRUE(word.reserve_dial());
   ASSERT_TRUE(word.mark_peer_closed([] { return true; }));
@@ -324,17 +324,17 @@ TEST(SlotWordFlags, a_hang_up_noted_while_dialing_outlives_the_parking) {
   EXPECT_TRUE(word.load().peer_closed());
 }
 
-TEST(SlotWordReaping, a_look_that_is_out_of_date_reaps_nothing) {
+TEST(SlotWordReaping, an_outdated_word_reaps_nothing) {
   SlotWord word;
   (void)bring_to(word, At::idle);
   const auto seen = word.load();
   const std::uint32_t lease = lease_popped(word)->generation();
   ASSERT_TRUE(word.park(lease));
-  EXPECT_FALSE(word.try_reap(seen)) << "idle again, but not as it was seen";
+  EXPECT_FALSE(word.try_reap(seen)) << "idle again since the load, but changed";
   EXPECT_TRUE(word.try_reap(word.load()));
 }
 
-TEST(SlotWordReaping, of_the_reaper_and_the_unlinker_the_second_frees) {
+TEST(SlotWordReaping, the_second_of_reaper_and_unlinker_frees_the_slot) {
   for (const bool reaper_first : {true, false}) {
     SlotWord word;
     (void)bring_to(word, At::idle);
@@ -346,7 +346,7 @@ TEST(SlotWordReaping, of_the_reaper_and_the_unlinker_the_second_frees) {
   }
 }
 
-TEST(SlotWordTaking, a_slot_that_is_taken_where_it_lies_stays_linked_and_is_parked_without_a_push) {
+TEST(SlotWordTaking, a_slot_taken_in_place_stays_linked_and_is_parked_without_a_push) {
   SlotWord word;
   (void)bring_to(word, At::idle);
   ASSERT_TRUE(word.take(word.load()));
@@ -359,16 +359,16 @@ TEST(SlotWordTaking, a_slot_that_is_taken_where_it_lies_stays_linked_and_is_park
   EXPECT_TRUE(word.load().linked());
 }
 
-TEST(SlotWordTaking, it_takes_only_what_is_still_as_it_was_seen) {
+TEST(SlotWordTaking, takes_only_an_unchanged_word) {
   SlotWord word;
   (void)bring_to(word, At::idle);
   const auto seen = word.load();
   ASSERT_TRUE(word.park(lease_popped(word)->generation()));
-  EXPECT_FALSE(word.take(seen)) << "idle again, perhaps for another endpoint";
+  EXPECT_FALSE(word.take(seen)) << "idle again since the load, perhaps for another endpoint";
   EXPECT_TRUE(word.take(word.load()));
 }
 
-TEST(SlotWordTaking, it_takes_idle_connections_that_may_be_reused_and_nothing_else) {
+TEST(SlotWordTaking, takes_only_idle_connections_that_may_be_reused) {
   for (const At place : everywhere) {
     SlotWord word;
     (void)bring_to(word, place);
@@ -411,7 +411,7 @@ TEST(SlotWordTaking, a_linked_slot_that_ends_is_a_tombstone_until_it_is_unlinked
   EXPECT_TRUE(failed.unlink().after.finished());
 }
 
-TEST(SlotWordTaking, a_linked_spare_dial_that_is_reaped_has_three_parties) {
+TEST(SlotWordTaking, a_reaped_spare_dial_that_is_linked_is_finished_by_the_last_of_three_parties) {
   for (int last = 0; last < 3; ++last) {
     SlotWord word;
     (void)bring_to(word, At::idle);
@@ -428,7 +428,7 @@ TEST(SlotWordTaking, a_linked_spare_dial_that_is_reaped_has_three_parties) {
   }
 }
 
-TEST(SlotWordTaking, a_sweep_keeps_what_is_ready_and_unlinks_the_rest) {
+TEST(SlotWordTaking, a_sweep_keeps_ready_slots_and_unlinks_the_others) {
   SlotWord idle;
   (void)bring_to(idle, At::idle);
   EXPECT_TRUE(idle.unlink_unless_ready().after.linked());
@@ -438,13 +438,13 @@ TEST(SlotWordTaking, a_sweep_keeps_what_is_ready_and_unlinks_the_rest) {
   EXPECT_EQ(place_of(idle), At::leased);
 }
 
-TEST(SlotWordReaping, what_was_leased_is_in_no_list_and_is_freed_by_its_closer) {
+TEST(SlotWordReaping, a_slot_leased_before_it_was_linked_is_freed_by_its_closer) {
   SlotWord word;
   ASSERT_TRUE(word.begin_close(*word.reserve_lease()));
   EXPECT_TRUE(word.finish_emptied());
 }
 
-TEST(SlotWordReaping, two_threads_never_both_free_nor_both_leave_it) {
+TEST(SlotWordReaping, exactly_one_of_two_threads_frees_the_slot) {
   for (int round = 0; round < 2000; ++round) {
     SlotWord word;
     (void)bring_to(word, At::idle);
@@ -457,7 +457,7 @@ TEST(SlotWordReaping, two_threads_never_both_free_nor_both_leave_it) {
   }
 }
 
-TEST(SlotWordReaping, of_a_lessee_and_a_reaper_one_wins) {
+TEST(SlotWordReaping, exactly_one_of_lessee_and_reaper_wins) {
   for (int round = 0; round < 2000; ++round) {
     SlotWord word;
     (void)bring_to(word, At::idle);
@@ -470,7 +470,7 @@ TEST(SlotWordReaping, of_a_lessee_and_a_reaper_one_wins) {
   }
 }
 
-TEST(SlotWord, a_dial_that_no_caller_waits_for_may_be_reaped_and_is_freed_when_its_end_is_reported) {
+TEST(SlotWord, a_spare_dial_may_be_reaped_and_is_freed_when_its_end_is_reported) {
   SlotWord word;
   ASSERT_TRUE(word.reserve_dial());
   EXPECT_FALSE(word.try_reap(word.load())) << "a caller waits for it";
@@ -480,13 +480,13 @@ TEST(SlotWord, a_dial_that_no_caller_waits_for_may_be_reaped_and_is_freed_when_i
   ASSERT_TRUE(word.try_reap(seen));
   EXPECT_FALSE(word.keep_dial());
   EXPECT_FALSE(word.park_dialed());
-  EXPECT_FALSE(word.finish_emptied()) << "the dialer still has it";
+  EXPECT_FALSE(word.finish_emptied()) << "the dialer still uses the slot";
   EXPECT_TRUE(word.finish_dial());
   word.free_closed();
   EXPECT_EQ(word.load().state(), SlotWord::State::free);
 }
 
-TEST(SlotWord, a_dial_that_a_caller_waits_for_again_is_not_reaped) {
+TEST(SlotWord, a_spare_dial_that_a_caller_waits_for_again_is_not_reaped) {
   SlotWord word;
   ASSERT_TRUE(word.reserve_dial());
   ASSERT_TRUE(word.spare_dial());
@@ -496,7 +496,7 @@ TEST(SlotWord, a_dial_that_a_caller_waits_for_again_is_not_reaped) {
   EXPECT_FALSE(word.load().spare());
 }
 
-TEST(SlotWord, a_spare_dial_leaves_no_mark_on_its_connection) {
+TEST(SlotWord, a_spare_dial_leaves_no_flag_on_its_connection) {
   SlotWord parked;
   ASSERT_TRUE(parked.reserve_dial() && parked.spare_dial() && parked.park_dialed());
   EXPECT_FALSE(parked.load().spare() || parked.load().ended());

@@ -18,7 +18,7 @@ struct Cells {
   Link& operator()(std::uint32_t index) { return cells[index]; }
 };
 
-TEST(TaggedList, a_new_one_is_empty) {
+TEST(TaggedList, is_empty_at_first) {
   TaggedList list;
   Cells cells;
   EXPECT_TRUE(list.empty());
@@ -26,7 +26,7 @@ TEST(TaggedList, a_new_one_is_empty) {
   EXPECT_EQ(list.take_all(), none);
 }
 
-TEST(TaggedList, the_last_in_is_the_first_out) {
+TEST(TaggedList, returns_the_last_cell_first) {
   TaggedList list;
   Cells cells;
   for (const std::uint32_t index : {3U, 0U, 63U})
@@ -40,7 +40,7 @@ TEST(TaggedList, the_last_in_is_the_first_out) {
   EXPECT_EQ(list.pop(cells), none);
 }
 
-TEST(TaggedList, the_whole_chain_can_be_taken) {
+TEST(TaggedList, can_be_taken_whole) {
   TaggedList list;
   Cells cells;
   for (std::uint32_t index = 0; index < 5; ++index)
@@ -52,14 +52,14 @@ TEST(TaggedList, the_whole_chain_can_be_taken) {
   EXPECT_TRUE(list.empty());
 }
 
-TEST(TaggedList, a_head_that_left_and_came_back_is_not_taken_for_the_same) {
+TEST(TaggedList, recognizes_a_head_that_was_popped_and_pushed_again) {
   TaggedList list;
   Cells cells;
   list.push(2, cells);
   list.push(1, cells);
   list.push(0, cells);
-  // A pop has seen head 0 and link 1; meanwhile 0 and 1 leave and 0 comes back, on top of 2. Without a tag the exchange
-  // would succeed and make 1, which somebody else owns, the head.
+  // A pop has read head 0 and link 1. Then 0 and 1 are popped and 0 is pushed again, on top of 2. Without a tag the exchange
+  // would succeed and make 1 the head, which another thread owns.
   struct StaleLink {
     Cells& cells;
     TaggedList& list;
@@ -79,7 +79,7 @@ TEST(TaggedList, a_head_that_left_and_came_back_is_not_taken_for_the_same) {
   EXPECT_EQ(list.pop(cells), none);
 }
 
-TEST(TaggedList, under_many_threads_no_cell_is_lost_or_owned_twice) {
+TEST(TaggedList, loses_no_cell_and_gives_none_to_two_of_many_threads) {
   TaggedList list;
   Cells cells;
   std::array<std::atomic<int>, 64> owners{};
@@ -104,7 +104,7 @@ TEST(TaggedList, under_many_threads_no_cell_is_lost_or_owned_twice) {
         if (const std::uint32_t index = list.pop(cells); index != none) own(index);
         if (held.size() > (i * 7 + t) % 4) give();
         if (t == 0 && i % 97 == 0) {
-          // The sweeper: takes all, and brings it back.
+          // Like a sweep: takes all cells and pushes them again.
           std::vector<std::uint32_t> chain;
           for (std::uint32_t index = list.take_all(); index != none; index = cells(index).load())
             chain.push_back(index);

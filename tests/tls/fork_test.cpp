@@ -7,9 +7,9 @@
 #include <vector>
 
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/child_process.h"
 #include "tls/tls_fixture.h"
 
 namespace fastpool::tls {
@@ -20,16 +20,13 @@ class Fork : public TlsTest {};
 TEST_F(Fork, a_child_that_drops_its_copy_of_a_connection_does_not_disturb_the_parents) {
   const support::LoopbackServer server(localhost_, support::echo);
   auto channel = connect(make_context(trusting()), server);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    channel->say_goodbye();  // would end the parent's session, if it sent anything
-    channel->shutdown();
-    channel.reset();
-    ::_exit(0);
-  }
-  int status = -1;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(support::in_child([&] {
+              channel->say_goodbye();  // would end the parent's session, if it sent anything
+              channel->shutdown();
+              channel.reset();
+              return 0;
+            }),
+            0);
   EXPECT_EQ(channel->peek(), net::Liveness::alive);
   write_all(*channel, "still here");
   EXPECT_EQ(read_exactly(*channel, 10), "still here");
@@ -60,18 +57,10 @@ TEST_F(Fork, threads_inside_openssl_leave_nothing_locked_in_the_child) {
       }
     });
   }
-  int hung = 0;
-  for (int round = 0; round < 300 && hung == 0; ++round) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::alarm(20);
-      ::_exit(begin_handshake(settings) ? 0 : 1);
-    }
-    int status = -1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    if (status != 0) ++hung;
-  }
-  EXPECT_EQ(hung, 0);
+  int status = 0;
+  for (int round = 0; round < 300 && status == 0; ++round)
+    status = support::in_child([&] { return begin_handshake(settings) ? 0 : 1; });
+  EXPECT_EQ(status, 0);
   stop = true;
   for (std::thread& thread : threads)
     thread.join();

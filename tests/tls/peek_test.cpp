@@ -24,7 +24,7 @@ class Peek : public TlsTest {
 
   /// Waits until the server has acted and its bytes, or its FIN, have arrived.
   void wait_for_the_server(const TlsChannel& channel) {
-    acted_.get_future().wait();
+    support::wait_for("the server has acted", acted_);
     wait_for(channel, net::IoStatus::want_read);
   }
 
@@ -46,12 +46,12 @@ TEST_F(Peek, unread_session_tickets_are_taken_and_what_follows_is_read_right) {
   std::promise<void> go_on;
   const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
     acted_.set_value();
-    go_on.get_future().wait();
+    support::wait_for("the client has peeked", go_on);
     connection.write("after the tickets");
     connection.read_to_end();
   });
   const auto channel = connect(make_context(trusting()), server);
-  acted_.get_future().wait();
+  support::wait_for("the server has acted", acted_);
   EXPECT_EQ(channel->peek(), Liveness::alive);
   EXPECT_EQ(channel->peek(), Liveness::alive);
   go_on.set_value();
@@ -73,7 +73,7 @@ TEST_F(Peek, an_orderly_close_is_dead) {
 TEST_F(Peek, a_goodbye_is_dead_even_while_the_socket_is_still_open) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.say_goodbye(); });
   const auto channel = connect(make_context(trusting()), server);
-  acted_.get_future().wait();
+  support::wait_for("the server has acted", acted_);
   EXPECT_EQ(peek_in_the_end(*channel), Liveness::dead);
   EXPECT_EQ(channel->peek(), Liveness::dead);
 }
@@ -95,7 +95,7 @@ TEST_F(Peek, a_reset_is_dead) {
 TEST_F(Peek, bytes_that_nobody_asked_for_are_unexpected_every_time) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.write("surprise"); });
   const auto channel = connect(make_context(trusting()), server);
-  acted_.get_future().wait();
+  support::wait_for("the server has acted", acted_);
   EXPECT_EQ(peek_in_the_end(*channel), Liveness::unexpected);
   EXPECT_EQ(peek_in_the_end(*channel), Liveness::unexpected);
 }
@@ -108,7 +108,7 @@ TEST_F(Peek, bytes_that_were_read_ahead_with_the_answer_are_unexpected) {
   });
   const auto channel = connect(make_context(trusting()), server);
   write_all(*channel, "ping");
-  acted_.get_future().wait();
+  support::wait_for("the server has acted", acted_);
   EXPECT_EQ(read_exactly(*channel, 4), "pong");
   EXPECT_EQ(peek_in_the_end(*channel), Liveness::unexpected);
 }
@@ -121,7 +121,7 @@ TEST_F(Peek, a_key_update_is_seen_to_and_alive) {
     support::echo(connection);
   });
   const auto channel = connect(make_context(trusting()), server);
-  acted_.get_future().wait();
+  support::wait_for("the server has acted", acted_);
   EXPECT_EQ(channel->peek(), Liveness::alive);
   write_all(*channel, "with new keys");
   EXPECT_EQ(read_exactly(*channel, 13), "with new keys");

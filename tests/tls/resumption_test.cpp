@@ -87,7 +87,7 @@ TEST_F(Resumption, tickets_that_only_a_peek_has_seen_are_used) {
   });
   const auto context = make_context(trusting());
   const auto first = connect(context, server);
-  handshake_done.get_future().wait();
+  support::wait_for("the server has sent its tickets", handshake_done);
   EXPECT_EQ(first->peek(), net::Liveness::alive);
   EXPECT_EQ(first->peek(), net::Liveness::alive);
   EXPECT_TRUE(connect(context, server)->resumed());

@@ -11,6 +11,7 @@
 
 #include "net/socket.h"
 #include "support/loopback_server.h"
+#include "support/waiting.h"
 #include "tls/tls_channel.h"
 
 namespace fastpool::tls {
@@ -41,7 +42,7 @@ class TlsTest : public ::testing::Test {
   static void wait_for(const net::Channel& channel, net::IoStatus direction) {
     pollfd wanted{channel.descriptor(), static_cast<short>(direction == net::IoStatus::want_read ? POLLIN : POLLOUT),
                   0};
-    ASSERT_EQ(::poll(&wanted, 1, 10'000), 1);
+    ASSERT_EQ(::poll(&wanted, 1, 10'000), 1) << "waited 10 s until the channel is ready";
   }
 
   static net::IoStatus run_handshake(TlsChannel& channel) {
@@ -49,6 +50,7 @@ class TlsTest : public ::testing::Test {
       const net::IoResult result = channel.handshake(net::IoMode::dont_wait);
       if (result.status != net::IoStatus::want_read && result.status != net::IoStatus::want_write) return result.status;
       wait_for(channel, result.status);
+      if (HasFatalFailure()) return result.status;
     }
   }
 

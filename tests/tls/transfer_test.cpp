@@ -67,7 +67,10 @@ class Transfer : public TlsTest {
       }
       if (!moved) {
         pollfd wanted{channel.descriptor(), static_cast<short>(POLLIN | (sent < bytes.size() ? POLLOUT : 0)), 0};
-        EXPECT_EQ(::poll(&wanted, 1, 10'000), 1);
+        if (::poll(&wanted, 1, 10'000) != 1) {
+          ADD_FAILURE() << "waited 10 s until the channel is ready";
+          break;
+        }
       }
     }
     return echoed;
@@ -96,7 +99,7 @@ TEST_F(Transfer, the_rest_of_a_half_sent_record_may_be_offered_in_smaller_pieces
   std::promise<void> go;
   std::promise<std::string> received;
   const support::LoopbackServer server(localhost_, [&](support::ServerConnection& connection) {
-    go.get_future().wait();
+    support::wait_for("a record is half sent", go);
     std::string all;
     for (std::string some = connection.read_some(); !some.empty(); some = connection.read_some())
       all += some;
@@ -118,12 +121,14 @@ TEST_F(Transfer, the_rest_of_a_half_sent_record_may_be_offered_in_smaller_pieces
   go.set_value();
   for (const std::size_t end = sent + 40'000; sent < end;) {
     const IoStatus status = offer(100);
-    if (status == IoStatus::want_write) wait_for(*channel, status);
+    if (status == IoStatus::want_write) {
+      ASSERT_NO_FATAL_FAILURE(wait_for(*channel, status));
+    }
     ASSERT_TRUE(status == IoStatus::ok || status == IoStatus::want_write);
   }
   channel->say_goodbye();
   channel->shutdown();
-  EXPECT_TRUE(received.get_future().get() == bytes.substr(0, sent));
+  EXPECT_TRUE(support::value_of("the server has received everything", received) == bytes.substr(0, sent));
 }
 
 TEST_F(Transfer, a_head_and_its_body_leave_as_one_record) {
@@ -139,7 +144,7 @@ TEST_F(Transfer, a_head_and_its_body_leave_as_one_record) {
                                     iovec{body.data(), body.size()}};
   const IoResult result = channel->write(pieces, IoMode::wait);
   EXPECT_EQ(result.bytes, 9U);
-  EXPECT_EQ(first.get_future().get(), "head body");
+  EXPECT_EQ(support::value_of("the server has received a record", first), "head body");
 }
 
 TEST_F(Transfer, one_socket_serves_waiting_and_not_waiting_calls) {
@@ -165,7 +170,9 @@ TEST_F(Transfer, the_receive_timeout_shows_as_want_read) {
 
 TEST_F(Transfer, the_send_timeout_shows_as_want_write) {
   std::promise<void> done;
-  const support::LoopbackServer server(localhost_, [&](support::ServerConnection&) { done.get_future().wait(); });
+  const support::LoopbackServer server(localhost_, [&](support::ServerConnection&) {
+    support::wait_for("the write of the client has timed out", done);
+  });
   const auto channel = connect(make_context(trusting()), server);
   shrink_buffers(*channel);
   ASSERT_EQ(net::set_send_timeout(channel->descriptor(), std::chrono::milliseconds(1)), 0);
@@ -201,7 +208,7 @@ TEST_F(Transfer, a_reset_is_an_error_with_its_errno_and_writing_raises_no_signal
     was_reset.set_value();
   });
   const auto channel = connect(make_context(trusting()), server);
-  was_reset.get_future().wait();
+  support::wait_for("the server has reset the connection", was_reset);
   std::array<char, 16> buffer{};
   const IoResult read = channel->read(buffer, IoMode::wait);
   EXPECT_EQ(read.status, IoStatus::error);
@@ -243,7 +250,7 @@ TEST_F(Transfer, our_own_goodbye_reaches_the_server) {
   });
   auto channel = connect(make_context(trusting()), server);
   channel->say_goodbye();
-  EXPECT_NE(seen.get_future().get() & SSL_RECEIVED_SHUTDOWN, 0);
+  EXPECT_NE(support::value_of("the server has read to the end", seen) & SSL_RECEIVED_SHUTDOWN, 0);
 }
 
 TEST_F(Transfer, a_large_answer_fills_a_large_buffer_record_after_record) {

@@ -1,0 +1,108 @@
+#pragma once
+
+/// \file
+/// Waits with a limit. The limit turns a hang into a failure that says what the test waited for; no test measures time by it.
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+namespace fastpool::support {
+
+/// How long a test waits for another thread, process or peer. Longer than the dials of the tests, which end after 20 s.
+inline constexpr std::chrono::seconds wait_limit{25};
+
+/// Returns the message of a wait that reached its limit. \param what was waited for, as a clause: "the server has answered".
+[[nodiscard]] inline std::string waited_in_vain(const std::string& what, std::chrono::seconds limit = wait_limit) {
+  return "waited " + std::to_string(limit.count()) + " s until " + what;
+}
+
+/// Polls the condition until it holds, for at most wait_limit.
+[[nodiscard]] inline ::testing::AssertionResult eventually(const std::string& what,
+                                                           const std::function<bool()>& condition) {
+  const auto limit = std::chrono::steady_clock::now() + wait_limit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > limit) return ::testing::AssertionFailure() << waited_in_vain(what);
+    std::this_thread::yield();
+  }
+  return ::testing::AssertionSuccess();
+}
+
+/// Waits until the future is ready, for at most wait_limit. \returns whether it is; if not, the test has failed.
+template <typename Future>
+bool wait_for(const std::string& what, const Future& future) {
+  if (future.wait_for(wait_limit) == std::future_status::ready) return true;
+  ADD_FAILURE() << waited_in_vain(what);
+  return false;
+}
+/// The same for a promise without a future yet.
+template <typename T>
+bool wait_for(const std::string& what, std::promise<T>& promise) {
+  return wait_for(what, promise.get_future());
+}
+
+/// Returns the value of the future. Throws, which fails the test, if it is not ready within wait_limit.
+template <typename T>
+[[nodiscard]] T value_of(const std::string& what, std::future<T>& future) {
+  if (future.wait_for(wait_limit) != std::future_status::ready) throw std::runtime_error(waited_in_vain(what));
+  return future.get();
+}
+template <typename T>
+[[nodiscard]] T value_of(const std::string& what, std::promise<T>& promise) {
+  std::future<T> future = promise.get_future();
+  return value_of(what, future);
+}
+
+/// A future whose get() has the limit.
+template <typename T>
+class LimitedFuture {
+ public:
+  LimitedFuture(std::string what, std::future<T> future) : what_(std::move(what)), future_(std::move(future)) {}
+
+  [[nodiscard]] T get() { return value_of(what_, future_); }
+  [[nodiscard]] bool ready() const { return future_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
+
+ private:
+  std::string what_;
+  std::future<T> future_;
+};
+
+/// Fails the test and calls `end`, from a thread of its own, unless it is destroyed within the limit. For waits that are
+/// themselves under test and have no limit: `end` lets them return.
+class Watchdog {
+ public:
+  Watchdog(std::string what, std::function<void()> end, std::chrono::seconds limit = wait_limit)
+      : thread_([this, what = std::move(what), end = std::move(end), limit] {
+          std::unique_lock lock(mutex_);
+          if (changed_.wait_for(lock, limit, [this] { return over_; })) return;
+          lock.unlock();
+          ADD_FAILURE() << waited_in_vain(what, limit);
+          end();
+        }) {}
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+  ~Watchdog() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool over_ = false;
+  std::thread thread_;  // last: it uses the other members
+};
+
+}  // namespace fastpool::support
