@@ -55,12 +55,16 @@ class Lease {
  public:
   Lease() = default;
   Lease(Pool& pool, LeaseRef ref, bool fresh) noexcept : pool_(&pool), ref_(ref), fresh_(fresh) {}
-  Lease(Lease&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), ref_(other.ref_), fresh_(other.fresh_) {}
+  // Member by member: one wide load of a LeaseRef that was just written in pieces stalls the store buffer.
+  Lease(Lease&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)),
+        ref_{other.ref_.slot, other.ref_.generation},
+        fresh_(other.fresh_) {}
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {
       release(Reuse::no());
       pool_ = std::exchange(other.pool_, nullptr);
-      ref_ = other.ref_;
+      ref_ = {other.ref_.slot, other.ref_.generation};
       fresh_ = other.fresh_;
     }
     return *this;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <thread>
-#include <utility>
 
 #include "pool/decisions.h"
 #include "pool/hints.h"
@@ -146,8 +145,7 @@ Lease Pool::try_acquire(Endpoint& endpoint, bool check) noexcept {
 
 Result<Lease> Pool::acquire(Endpoint& endpoint, const AcquireOptions& options) {
   if (const LeaseRef ref = take_checked(endpoint, options.check)) [[likely]]
-    // In place: a Lease that was just written in pieces stalls the store buffer when it is moved.
-    return Result<Lease>(std::in_place, *this, ref, false);
+    return Lease(*this, ref, false);
   return queue(endpoint, options);
 }
 
