@@ -258,15 +258,11 @@ class [[nodiscard]] Result<void> {
   /// `next()`, which returns a Result of any type; an error is passed on.
   template <typename Next>
   auto and_then(Next&& next) const& {
-    using Outcome = std::remove_cvref_t<std::invoke_result_t<Next>>;
-    static_assert(detail::is_result<Outcome>, "what and_then() calls returns a Result");
-    return has_value() ? Outcome(std::invoke(std::forward<Next>(next))) : Outcome(error());
+    return and_then_of(*this, std::forward<Next>(next));
   }
   template <typename Next>
   auto and_then(Next&& next) && {
-    using Outcome = std::remove_cvref_t<std::invoke_result_t<Next>>;
-    static_assert(detail::is_result<Outcome>, "what and_then() calls returns a Result");
-    return has_value() ? Outcome(std::invoke(std::forward<Next>(next))) : Outcome(std::move(*this).error());
+    return and_then_of(std::move(*this), std::forward<Next>(next));
   }
   /// A Result of what `next()` returns, void too; an error is passed on.
   template <typename Next>
@@ -313,6 +309,14 @@ class [[nodiscard]] Result<void> {
 #endif
 
  private:
+  template <typename Self, typename Next>
+  static auto and_then_of(Self&& self, Next&& next) {
+    using Outcome = std::remove_cvref_t<std::invoke_result_t<Next>>;
+    static_assert(detail::is_result<Outcome>, "what and_then() calls returns a Result");
+    if (!self.has_value()) return Outcome(std::forward<Self>(self).error());
+    return Outcome(std::invoke(std::forward<Next>(next)));
+  }
+
   [[nodiscard]] Error* checked_error() noexcept {
     if (!error_) [[unlikely]]
       detail::abort_on_misused_result(nullptr);
