@@ -45,8 +45,8 @@ extern "C" __attribute__((visibility("default"))) int getaddrinfo(const char* ho
   std::unique_lock lock(all.mutex);
   ++all.waiting;
   all.changed.notify_all();
-  EXPECT_TRUE(all.changed.wait_for(lock, fastpool::support::wait_limit, [&all] { return all.open; }))
-      << fastpool::support::waited_in_vain("the test releases the look-up");
+  EXPECT_TRUE(
+      fastpool::support::eventually("the test releases the look-up", all.changed, lock, [&all] { return all.open; }));
   ++all.returned;
   all.changed.notify_all();
   return EAI_NONAME;
@@ -75,8 +75,8 @@ TEST(Unloading, a_look_up_under_way_returns_into_code_that_is_still_loaded) {
     ASSERT_EQ(all.waiting, 1);
     all.open = true;
     all.changed.notify_all();
-    ASSERT_TRUE(all.changed.wait_for(lock, fastpool::support::wait_limit, [&all] { return all.returned == 1; }))
-        << fastpool::support::waited_in_vain("the look-up has returned");
+    ASSERT_TRUE(fastpool::support::eventually("the look-up has returned", all.changed, lock,
+                                              [&all] { return all.returned == 1; }));
   }
   EXPECT_TRUE(
       fastpool::support::eventually("the thread of the look-up has ended", [&] { return threads() == before; }));

@@ -204,8 +204,8 @@ class StaleConnection : public ExchangeTest {
   /// event `what`.
   void end_meanwhile(const Exchange& exchange, short what = POLLRDHUP) {
     go_.set_value();
-    pollfd ended{exchange.descriptor(), what, 0};
-    ASSERT_EQ(::poll(&ended, 1, 30'000), 1) << "waited 30 s until the end of the connection has arrived";
+    ASSERT_TRUE(support::becomes_ready("the end of the connection has arrived", exchange.descriptor(), what,
+                                       std::chrono::seconds(30)));
   }
   void expect_sent_again(Exchange& exchange) {
     ASSERT_TRUE(exchange.obtain(options_));

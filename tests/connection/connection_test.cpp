@@ -43,8 +43,8 @@ class ConnectionTest : public ::testing::Test {
     return value.tv_sec * 1'000'000L + value.tv_usec;
   }
   static void wait_readable(Connection& connection) {
-    pollfd readable{connection.channel().descriptor(), POLLIN, 0};
-    ASSERT_EQ(::poll(&readable, 1, 30'000), 1) << "waited 30 s until the connection is readable";
+    ASSERT_TRUE(support::becomes_ready("the connection is readable", connection.channel().descriptor(), POLLIN,
+                                       std::chrono::seconds(30)));
   }
   NotedWatch watch_;
 };

@@ -15,6 +15,7 @@
 
 #include "connection/dialer.h"
 #include "net/socket_address.h"
+#include "support/waiting.h"
 
 namespace fastpool::connection::test {
 
@@ -60,7 +61,7 @@ class Host final : public DialHost {
         waiting.push_back({descriptor, static_cast<short>((events & EPOLLIN) != 0 ? POLLIN : POLLOUT), 0});
       }
       ASSERT_FALSE(waiting.empty()) << "the dial waits for no socket";
-      ASSERT_GT(::poll(waiting.data(), waiting.size(), 10'000), 0) << "waited 10 s until a socket of the dial is ready";
+      ASSERT_TRUE(support::becomes_ready("a socket of the dial is ready", waiting, std::chrono::seconds(10)));
       for (const pollfd& one : waiting) {
         if (one.revents != 0) {
           dial.on_ready(one.fd, now);

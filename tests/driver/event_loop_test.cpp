@@ -104,8 +104,7 @@ class EventLoopTest : public ::testing::Test {
   /// Runs turns until the operation is done.
   static void run(EventLoop& loop, const Step& operation) {
     while (!operation.outcome && !operation.orphan) {
-      pollfd waiting{loop.descriptor(), POLLIN, 0};
-      ASSERT_EQ(::poll(&waiting, 1, 10'000), 1) << "waited 10 s until the loop has an event";
+      ASSERT_TRUE(support::becomes_ready("the loop has an event", loop.descriptor(), POLLIN, std::chrono::seconds(10)));
       loop.turn();
     }
   }

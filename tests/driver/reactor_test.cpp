@@ -60,16 +60,13 @@ class Ear final : public Reactor::Listener {
 
   [[nodiscard]] testing::AssertionResult wait_for_hang_up(std::uint64_t token) {
     std::unique_lock lock(mutex_);
-    if (changed_.wait_for(lock, support::wait_limit, [&] { return hung_up_.contains(token); }))
-      return testing::AssertionSuccess();
-    return testing::AssertionFailure() << support::waited_in_vain("the hang-up of " + std::to_string(token) +
-                                                                  " is reported");
+    return support::eventually("the hang-up of " + std::to_string(token) + " is reported", changed_, lock,
+                               [&] { return hung_up_.contains(token); });
   }
   [[nodiscard]] testing::AssertionResult wait_for_ticks(int count) {
     std::unique_lock lock(mutex_);
-    if (changed_.wait_for(lock, support::wait_limit, [&] { return ticks_ >= count; }))
-      return testing::AssertionSuccess();
-    return testing::AssertionFailure() << support::waited_in_vain(std::to_string(count) + " ticks are reported");
+    return support::eventually(std::to_string(count) + " ticks are reported", changed_, lock,
+                               [&] { return ticks_ >= count; });
   }
   [[nodiscard]] bool heard(std::uint64_t token) {
     const std::lock_guard lock(mutex_);
@@ -505,24 +502,19 @@ TEST_F(ReactorTest, in_the_child_of_a_fork_it_is_dead_and_the_parents_watch_goes
   Pair pair(listener);
   reactor_.watch(pair.ours.get(), 7);
   settle(reactor_);
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    ::alarm(support::child_limit_seconds);
-    int answer = 1;
-    {
-      Ear ear;
-      reactor_.dial(target_of("127.0.0.1", listener.port()), Clock::now() + 20s, [&](Result<Dialed> result) {
-        answer = !result.ok() && result.error().code == ErrorCode::pool_closed ? 0 : 2;
-      });
-      reactor_.unwatch(pair.ours.get());
-      reactor_.post([] {});
-      reactor_.stop();
-      reactor_.~Reactor();
-    }
-    ::_exit(answer);
-  }
-  EXPECT_EQ(support::exit_status_of(child), 0);
+  EXPECT_EQ(support::in_child([&] {
+              int answer = 1;
+              Ear ear;
+              reactor_.dial(target_of("127.0.0.1", listener.port()), Clock::now() + 20s, [&](Result<Dialed> result) {
+                answer = !result.ok() && result.error().code == ErrorCode::pool_closed ? 0 : 2;
+              });
+              reactor_.unwatch(pair.ours.get());
+              reactor_.post([] {});
+              reactor_.stop();
+              reactor_.~Reactor();
+              return answer;
+            }),
+            0);
   EXPECT_FALSE(ear_.heard(7));
   pair.theirs.reset();
   EXPECT_TRUE(ear_.wait_for_hang_up(7));

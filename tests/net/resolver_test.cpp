@@ -33,9 +33,8 @@ class Names {
       std::unique_lock lock(state->mutex);
       ++state->calls[host];
       state->changed.notify_all();
-      EXPECT_TRUE(state->changed.wait_for(lock, support::wait_limit, [&] {
-        return !state->holding || host.starts_with("fast");
-      })) << support::waited_in_vain("the test releases the look-up of " + host);
+      EXPECT_TRUE(support::eventually("the test releases the look-up of " + host, state->changed, lock,
+                                      [&] { return !state->holding || host.starts_with("fast"); }));
       if (host.starts_with("bad")) {
         return Error::make(ErrorCode::resolve_failed, Phase::resolve, "no such name");
       }
@@ -50,8 +49,8 @@ class Names {
   }
   void wait_for_call(const std::string& host) {
     std::unique_lock lock(state_->mutex);
-    EXPECT_TRUE(state_->changed.wait_for(lock, support::wait_limit, [&] { return state_->calls[host] > 0; }))
-        << support::waited_in_vain("the look-up of " + host + " begins");
+    EXPECT_TRUE(support::eventually("the look-up of " + host + " begins", state_->changed, lock,
+                                    [&] { return state_->calls[host] > 0; }));
   }
 
  private:

@@ -19,8 +19,8 @@ namespace fastpool::net {
 namespace {
 
 void wait_readable(const Channel& channel) {
-  pollfd readable{channel.descriptor(), POLLIN, 0};
-  ASSERT_EQ(::poll(&readable, 1, 10'000), 1) << "waited 10 s until the channel is readable";
+  ASSERT_TRUE(
+      support::becomes_ready("the channel is readable", channel.descriptor(), POLLIN, std::chrono::seconds(10)));
 }
 
 TEST(TcpChannel, pieces_arrive_in_order_as_one) {

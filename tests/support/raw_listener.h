@@ -45,9 +45,8 @@ class RawListener {
 
   /// Waits for a connection. The test fails if none arrives.
   [[nodiscard]] net::Descriptor accept() const {
-    pollfd waiting{socket_.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, wait_limit / std::chrono::milliseconds(1)) != 1) {
-      ADD_FAILURE() << waited_in_vain("a client connects");
+    if (const auto ready = becomes_ready("a client connects", socket_.get(), POLLIN, wait_limit); !ready) {
+      ADD_FAILURE() << ready.message();
       return {};
     }
     return net::Descriptor(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));

@@ -8,10 +8,13 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
+
+#include <poll.h>
 
 #include <gtest/gtest.h>
 
@@ -34,6 +37,27 @@ inline constexpr std::chrono::seconds wait_limit{25};
     std::this_thread::yield();
   }
   return ::testing::AssertionSuccess();
+}
+
+/// Waits on the condition variable until the condition holds, for at most wait_limit.
+template <typename Condition>
+[[nodiscard]] ::testing::AssertionResult eventually(const std::string& what, std::condition_variable& changed,
+                                                    std::unique_lock<std::mutex>& lock, Condition condition) {
+  if (changed.wait_for(lock, wait_limit, condition)) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << waited_in_vain(what);
+}
+/// Waits until one of the descriptors has an event that it asks for, and fills in `revents`.
+[[nodiscard]] inline ::testing::AssertionResult becomes_ready(const std::string& what, std::span<pollfd> descriptors,
+                                                              std::chrono::seconds limit) {
+  if (::poll(descriptors.data(), descriptors.size(), static_cast<int>(std::chrono::milliseconds(limit).count())) > 0)
+    return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << waited_in_vain(what, limit);
+}
+/// The same for one descriptor. \param events as of poll(2).
+[[nodiscard]] inline ::testing::AssertionResult becomes_ready(const std::string& what, int descriptor, int events,
+                                                              std::chrono::seconds limit) {
+  pollfd waiting{descriptor, static_cast<short>(events), 0};
+  return becomes_ready(what, std::span(&waiting, 1), limit);
 }
 
 /// Waits until the future is ready, for at most wait_limit. \returns whether it is; if not, the test has failed.

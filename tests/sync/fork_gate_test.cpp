@@ -10,7 +10,6 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fastpool/timeouts.h>
 
@@ -159,18 +158,17 @@ TEST(ForkGate, in_the_child_no_other_thread_is_inside) {
     wait_for_flag("the child has ended", forked);
   });
   wait_for_flag("the thread is inside", came);
-  const pid_t child = ::fork();  // without the handler, like a fork whose wait for the gate timed out
-  if (child == 0) {
-    ::alarm(support::child_limit_seconds);
-    ForkGate::in_child();
-    const TimePoint began = Clock::now();
-    ForkGate::before_fork();
-    const bool waited = Clock::now() - began >= ForkGate::patience;
-    ForkGate::in_child();
-    const ForkGate::Section section;
-    ::_exit(waited || ForkGate::fork_wanted() ? 1 : 0);
-  }
-  EXPECT_EQ(support::exit_status_of(child), 0);
+  // Without the handler, like a fork whose wait for the gate timed out.
+  EXPECT_EQ(support::in_child([] {
+              ForkGate::in_child();
+              const TimePoint began = Clock::now();
+              ForkGate::before_fork();
+              const bool waited = Clock::now() - began >= ForkGate::patience;
+              ForkGate::in_child();
+              const ForkGate::Section section;
+              return waited || ForkGate::fork_wanted() ? 1 : 0;
+            }),
+            0);
   forked = true;
   visitor.join();
 }

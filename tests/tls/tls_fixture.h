@@ -39,10 +39,11 @@ class TlsTest : public ::testing::Test {
     return std::move(made).value();
   }
 
+  [[nodiscard]] static ::testing::AssertionResult becomes_ready(const net::Channel& channel, int events) {
+    return support::becomes_ready("the channel is ready", channel.descriptor(), events, std::chrono::seconds(10));
+  }
   static void wait_for(const net::Channel& channel, net::IoStatus direction) {
-    pollfd wanted{channel.descriptor(), static_cast<short>(direction == net::IoStatus::want_read ? POLLIN : POLLOUT),
-                  0};
-    ASSERT_EQ(::poll(&wanted, 1, 10'000), 1) << "waited 10 s until the channel is ready";
+    ASSERT_TRUE(becomes_ready(channel, direction == net::IoStatus::want_read ? POLLIN : POLLOUT));
   }
 
   static net::IoStatus run_handshake(TlsChannel& channel) {

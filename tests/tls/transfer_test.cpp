@@ -66,11 +66,10 @@ class Transfer : public TlsTest {
         break;
       }
       if (!moved) {
-        pollfd wanted{channel.descriptor(), static_cast<short>(POLLIN | (sent < bytes.size() ? POLLOUT : 0)), 0};
-        if (::poll(&wanted, 1, 10'000) != 1) {
-          ADD_FAILURE() << "waited 10 s until the channel is ready";
-          break;
-        }
+        const int events = POLLIN | (sent < bytes.size() ? POLLOUT : 0);
+        const auto ready = becomes_ready(channel, events);
+        EXPECT_TRUE(ready);
+        if (!ready) break;
       }
     }
     return echoed;
