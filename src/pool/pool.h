@@ -294,6 +294,7 @@ class Pool {
   void close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept;
   void capacity_freed(Endpoint& endpoint) noexcept;
   void sweep(Endpoint& endpoint) noexcept;
+  void sweep_left_behind();
   [[nodiscard]] static std::uint32_t next_seat_serial(const Slot& slot) noexcept {
     return (slot.seat_serial.get() + 1) & 0x7fffffffU;  // tokens have 63 bits
   }

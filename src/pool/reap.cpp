@@ -1,6 +1,7 @@
 // Ends of connections: closing, reaping below the head of a list, eviction, sweeping.
 
 #include <algorithm>
+#include <vector>
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
@@ -97,6 +98,20 @@ void Pool::sweep(Endpoint& endpoint) noexcept {
         if (endpoint.idle.waiting() != 0) dispatch(endpoint);
       },
       endpoint.vacant, endpoint.idle);
+}
+
+// Sweeps tombstones that no sweep has met: a parked cell may be reaped after its word is idle and before it is pushed, and a
+// cell that a sweep puts back may be reaped in its hand. The list lacks such a cell when capacity_freed() sweeps it.
+void Pool::sweep_left_behind() {
+  std::vector<EndpointHold> holds;  // each retires its endpoint if nothing else needs it
+  {
+    const std::lock_guard lock(endpoints_mutex_);
+    for_each_endpoint_locked([&](Endpoint& endpoint) {
+      if (worth_sweeping(endpoint.tombstones.count(), endpoint.room.places())) holds.push_back(hold(endpoint));
+    });
+  }
+  for (const EndpointHold& each : holds)
+    sweep(*each);
 }
 
 void Pool::on_hang_up(std::uint64_t token) noexcept {

@@ -45,6 +45,7 @@ std::size_t Pool::cleanup() {
 void Pool::maintain() {
   cleanup();
   close_unused();
+  sweep_left_behind();
   retire_deserted();
   if (!refusing_.get()) warm_up();
   // Descriptors that others of the process gave back are seen by another try only.
