@@ -1,65 +1,81 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
-#include <vector>
 
-#include <fastpool/headers.h>
-#include <fastpool/interrupt.h>
+#include <fastpool/call.h>
+#include <fastpool/error.h>
+#include <fastpool/lease.h>
+#include <fastpool/message.h>
 #include <fastpool/profile.h>
 #include <fastpool/result.h>
 #include <fastpool/settings.h>
 #include <fastpool/stats.h>
+#include <fastpool/stream.h>
 #include <fastpool/timeouts.h>
 
 namespace fastpool {
 
-/// A request. Host and, with a body, Content-Length are added where `headers` lack them; the rest goes out as given.
-struct Request {
-  std::string method = "GET";
-  std::string url;  ///< "https://host[:port]/path?query"
-  std::vector<std::pair<std::string, std::string>> headers;
-  std::string body;
+/// What a client has done and does. Counters grow from the client's making on.
+struct ClientStats : PoolStats {
+  std::uint64_t retries = 0;         ///< requests begun again on another connection
+  std::uint64_t retries_unread = 0;  ///< of these, such as only the proof allowed that the server had not read them
+  /// How requests ended that failed.
+  std::array<std::uint64_t, error_code_count> errors{};
+  [[nodiscard]] std::uint64_t error_count(ErrorCode code) const noexcept {
+    return errors[static_cast<std::size_t>(code)];
+  }
 };
 
-/// A whole response.
-struct Response {
-  int status = 0;
-  std::string reason;
-  HeaderList headers;
-  std::string body;
-};
-
-struct RequestOptions {
-  Timeouts timeouts{std::chrono::seconds(5), std::chrono::seconds(5), std::chrono::seconds(5), std::chrono::seconds(5)};
-  Interrupt interrupt;
-};
-
-/// An HTTP client over one connection pool. Thread-safe. Connections are verified, kept, watched and reused; a request that
-/// the server may have processed is never sent twice. In the child of a fork the client starts with an empty pool; the
-/// parent's connections stay the parent's.
+/// An HTTP client over one connection pool. Connections are verified, kept, watched and reused; a request that the server may
+/// have processed is never sent twice (docs/internals/retry.md).
+///
+///     fastpool::Client client;
+///     const auto response = client.send({.url = "https://example.org/"});
+///     if (!response) std::cerr << response.error().detail << '\n';
+///
+/// Any thread may call any method. In the child of a fork the client starts with an empty pool; the parent's connections stay
+/// the parent's. A client that was moved from may only be destroyed or assigned to.
 class Client {
  public:
+  /// \param settings limits and lifetimes of the pool. \param profile what requests use that bring none of their own.
   explicit Client(PoolSettings settings = {}, Profile profile = {});
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
-  /// Closes every connection. No call may be under way.
+  /// Closes every connection: \see close(). No call may be under way on another thread; streams and leases may be left.
   ~Client();
 
-  /// Sends the request and reads the whole response, on the calling thread.
-  [[nodiscard]] Result<Response> send(const Request& request, const RequestOptions& options = {});
-  /// Dials until `count` connections to the URL's origin are idle. \returns how many are.
-  [[nodiscard]] Result<std::uint32_t> warm(std::string_view url, std::uint32_t count,
-                                           const RequestOptions& options = {});
-  [[nodiscard]] PoolStats stats() const;
-  /// Ends waits and idle connections, and interrupts the rest. Idempotent; later requests fail with pool_closed.
+  /// Sends the request and reads the whole response, on the calling thread. Errors: any but stale_lease; the request may have
+  /// been processed if `bytes_sent` of the error is not 0.
+  [[nodiscard]] Result<Response> send(const Request& request, const Call& call = {});
+  /// The same, into a response that keeps the capacity of its strings. Its content is unspecified after an error.
+  [[nodiscard]] Result<void> send(const Request& request, Response& reuse, const Call& call = {});
+  /// Sends the request and returns when the head of the response has come. With Body::written(): returns once it has a
+  /// connection (and, with `Expect: 100-continue`, the server's word). Errors: those of send().
+  [[nodiscard]] Result<Stream> open(const Request& request, const Call& call = {});
+  /// Leases a live connection to the URL's origin. Errors: those of a request that is not sent.
+  [[nodiscard]] Result<Lease> lease(std::string_view url, const Call& call = {});
+
+  /// Dials until `count` connections to the URL's origin are idle, and keeps so many from then on. Returns how many are idle.
+  [[nodiscard]] Result<std::uint32_t> warm(std::string_view url, std::uint32_t count, const Call& call = {});
+  /// Ends gracefully: refuses new requests, lets those under way finish for at most `timeout` (absent: as long as they take),
+  /// then close(). Returns whether all had finished.
+  [[nodiscard]] Result<bool> drain(OptionalDuration timeout = {});
+  /// Ends waits and idle connections, and interrupts requests under way, which fail with pool_closed, as later ones do.
+  /// Idempotent. Never waits for I/O.
   void close();
+  [[nodiscard]] ClientStats stats() const;
+
+  /// Internal.
+  struct State;
+  [[nodiscard]] const std::shared_ptr<State>& state() const noexcept { return state_; }
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace fastpool

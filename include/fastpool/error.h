@@ -35,9 +35,12 @@ enum class ErrorCode : std::uint8_t {
   remote_protocol,   ///< the peer's bytes break HTTP
   interrupted,       ///< a signal handler of the caller asked to stop
   out_of_memory,  ///< there is no memory for the request or its response; `bytes_sent` says whether it may be processed
+  total_timeout,  ///< the request as a whole took longer than Call::total
+  cancelled,      ///< the caller cancelled the request: Stream::cancel(), or its std::stop_token
+  body_too_large  ///< the response's body is larger than Call::max_body
 };
 
-inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCode::out_of_memory) + 1;
+inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCode::body_too_large) + 1;
 
 /// Where a request was when it failed.
 enum class Phase : std::uint8_t { none, acquire, resolve, connect, tls_handshake, write, read_head, read_body };

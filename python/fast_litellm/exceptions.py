@@ -56,6 +56,9 @@ TABLE: dict[str, type[Exception] | str] = {
     "remote_protocol": "RemoteProtocolError",
     "interrupted": "ReadError",
     "out_of_memory": MemoryError,
+    "total_timeout": "ReadTimeout",
+    "cancelled": "ReadError",
+    "body_too_large": "ReadError",
 }
 
 #: Callers take these two for "nothing was sent, try again"; once a byte was, they must not see them.

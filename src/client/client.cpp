@@ -1,153 +1,120 @@
 #include <fastpool/client.h>
 
 #include <new>
-#include <optional>
-#include <stdexcept>
+#include <utility>
 
 #include <fastpool/origin.h>
 
-#include "client/core_holder.h"
-#include "client/exchange.h"
-#include "client/expected_size.h"
-#include "client/handle.h"
-#include "client/headers.h"
-#include "net/descriptor.h"
-#include "sync/epoch_pointer.h"
+#include "client/client_state.h"
+#include "client/lease_state.h"
+#include "client/second_try.h"
+#include "client/stream_state.h"
+#include "pool/decisions.h"
 
 namespace fastpool {
 
-struct Client::State {
-  State(const PoolSettings& settings, Profile p)
-      : core(settings), profile(std::move(p)), handle_(net::fork_epoch(), make_handle()) {}
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() {
-    if (handle_.epoch() != net::fork_epoch()) handle_.abandon();
-  }
-
-  [[nodiscard]] Result<client::EndpointUse> endpoint(std::string_view url) {
-    auto origin = Origin::parse(url);
-    if (!origin) return std::move(origin).error();
-    return handle_.get(net::fork_epoch(), [this] { return make_handle(); }).use(*origin);
-  }
-
-  [[nodiscard]] Result<Response> send(std::optional<client::Exchange>& exchange, const Request& request,
-                                      const RequestOptions& options);
-
-  client::CoreHolder core;
-  const Profile profile;
-
- private:
-  /// close() breaks the connections of requests under way: that is no failure of the server's.
-  [[nodiscard]] Error failed(Error error) {
-    const bool broke = error.code == ErrorCode::read_failed || error.code == ErrorCode::write_failed;
-    if (broke && core.get().pool().closed()) error.code = ErrorCode::pool_closed;
-    return error;
-  }
-  [[nodiscard]] std::unique_ptr<client::Handle> make_handle() {
-    client::Core& now = core.get();
-    return std::make_unique<client::Handle>(now, now.intern(profile), pool::AfterUse::keep,
-                                            client::Handle::Isolation::by_pool);
-  }
-
-  sync::EpochPointer<client::Handle> handle_;
-};
-
 namespace {
 
-// Beyond this a body grows as it comes: a length is a promise.
-constexpr std::size_t most_reserved = std::size_t{64} << 20U;
-
-Error out_of_memory(std::uint64_t bytes_sent) noexcept {
+Error no_memory() noexcept {
   Error error;  // words may need memory too
   error.code = ErrorCode::out_of_memory;
-  error.bytes_sent = bytes_sent;
   return error;
 }
 
-// "/path?query" of a URL; "/" where there is none. A fragment never goes out (RFC 9110 section 4.2.3).
-std::string target_of(std::string_view url) {
-  url = url.substr(0, url.find('#'));
-  const std::size_t authority = url.find("://");
-  const std::size_t path = authority == std::string_view::npos ? authority : url.find_first_of("/?", authority + 3);
-  if (path == std::string_view::npos) return "/";
-  std::string target(url.substr(path));
-  if (target.front() == '?') target.insert(target.begin(), '/');
-  return target;
+pool::AcquireOptions acquire_options(const Call& call) {
+  pool::AcquireOptions options;
+  options.pool_timeout = call.timeouts.pool;
+  options.connect_timeout = call.timeouts.connect;
+  if (call.total) options.deadline = pool::later(Clock::now(), *call.total);
+  if (call.stop.stop_possible()) {
+    options.interrupt = {[](void* token) noexcept { return static_cast<std::stop_token*>(token)->stop_requested(); },
+                         const_cast<std::stop_token*>(&call.stop)};  // NOLINT: it is only asked
+  }
+  return options;
+}
+
+Error as_cancelled(Error error, const Call& call) {
+  if (error.code == ErrorCode::interrupted && call.stop.stop_requested()) error.code = ErrorCode::cancelled;
+  return error;
 }
 
 }  // namespace
 
 Client::Client(PoolSettings settings, Profile profile)
-    : state_(std::make_unique<State>(settings, std::move(profile))) {}
-Client::~Client() = default;
-
-Result<Response> Client::send(const Request& request, const RequestOptions& options) {
-  std::optional<client::Exchange> exchange;  // to say, after an exception, what was sent
-  try {
-    auto response = state_->send(exchange, request, options);
-    // Other code closed the library's descriptors, and nothing was sent: the second try opens new ones.
-    if (!response && response.error().code == ErrorCode::forked && response.error().bytes_sent == 0) [[unlikely]] {
-      exchange.reset();
-      response = state_->send(exchange, request, options);
-    }
-    return response;
-  } catch (const std::bad_alloc&) {
-  } catch (const std::length_error&) {  // beyond what a string can hold
+    : state_(std::make_shared<State>(settings, std::move(profile))) {}
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&& other) noexcept {
+  if (this != &other) {
+    if (state_) close();
+    state_ = std::move(other.state_);
   }
-  return out_of_memory(exchange ? exchange->bytes_sent() : 0);
+  return *this;
+}
+Client::~Client() {
+  if (state_ && state_.use_count() > 1) close();  // streams or leases are left; else the core's end does it
 }
 
-Result<Response> Client::State::send(std::optional<client::Exchange>& exchange, const Request& request,
-                                     const RequestOptions& options) {
-  auto endpoint = this->endpoint(request.url);
-  if (!endpoint) return std::move(endpoint).error();
-  const std::string target = target_of(request.url);
-  std::vector<Header> headers;
-  headers.reserve(request.headers.size());
-  for (const auto& [name, value] : request.headers)
-    headers.push_back({name, value});
-  client::CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), request.body.size());
+Result<void> Client::send(const Request& request, Response& reuse, const Call& call) {
+  return client::send_request(state_, request, reuse, call);
+}
 
-  const client::CallOptions call{options.timeouts, options.interrupt, 0};
-  auto opened =
-      client::Exchange::open(core.get(), std::move(endpoint).value(), {request.method, target, completed.headers()});
-  if (!opened) return std::move(opened).error();
-  exchange.emplace(std::move(opened).value());
-  if (auto obtained = exchange->obtain(call); !obtained) return failed(std::move(obtained).error());
-  if (auto sent = exchange->send(request.body, call); !sent) return failed(std::move(sent).error());
-
+Result<Response> Client::send(const Request& request, const Call& call) {
   Response response;
-  std::vector<std::string_view> pieces;
-  for (;;) {
-    auto more = exchange->read(pieces, call);
-    if (!more) return failed(std::move(more).error());
-    if (!*more) break;
-    if (response.body.empty() && !exchange->body_arrived())
-      response.body.reserve(client::expected_size(exchange->head(), most_reserved));
-    for (const std::string_view piece : pieces)
-      response.body.append(piece);
-  }
-  response.status = exchange->head().status;
-  response.reason = std::move(exchange->head().reason);
-  response.headers = std::move(exchange->head().headers);
+  if (auto sent = client::send_request(state_, request, response, call); !sent) return std::move(sent).error();
   return response;
 }
 
-Result<std::uint32_t> Client::warm(std::string_view url, std::uint32_t count, const RequestOptions& options) {
+Result<Stream> Client::open(const Request& request, const Call& call) {
+  return client::open_stream(state_, request, call);
+}
+
+Result<Lease> Client::lease(std::string_view url, const Call& call) {
+  return client::with_second_try([&]() -> Result<Lease> {
+    try {
+      auto origin = Origin::parse(url);
+      if (!origin) return std::move(origin).error();
+      auto endpoint = state_->endpoint(*origin, call.profile);
+      if (!endpoint) return std::move(endpoint).error();
+      auto leased = state_->core.get().pool().acquire(**endpoint, acquire_options(call));
+      if (!leased) return as_cancelled(std::move(leased).error(), call);
+      auto state = std::make_unique<Lease::State>(state_, leased->ref(), net::fork_epoch());
+      (void)leased->detach();
+      return Lease(std::move(state));
+    } catch (const std::bad_alloc&) {
+      return no_memory();
+    }
+  });
+}
+
+Result<std::uint32_t> Client::warm(std::string_view url, std::uint32_t count, const Call& call) {
   try {
-    auto endpoint = state_->endpoint(url);
+    auto origin = Origin::parse(url);
+    if (!origin) return std::move(origin).error();
+    auto endpoint = state_->endpoint(*origin, call.profile);
     if (!endpoint) return std::move(endpoint).error();
-    return state_->core.get().pool().warm(**endpoint, count,
-                                          {options.timeouts.pool, options.timeouts.connect, true, options.interrupt});
+    auto warmed = state_->core.get().pool().warm(**endpoint, count, acquire_options(call));
+    if (!warmed) return as_cancelled(std::move(warmed).error(), call);
+    return warmed;
   } catch (const std::bad_alloc&) {
-    return out_of_memory(0);
+    return no_memory();
   }
 }
 
-PoolStats Client::stats() const {
-  return state_->core.get().pool().stats();
+Result<bool> Client::drain(OptionalDuration timeout) {
+  return state_->core.get().pool().drain(timeout, {});
 }
+
+ClientStats Client::stats() const {
+  client::Core& core = state_->core.get();
+  ClientStats stats;
+  static_cast<PoolStats&>(stats) = core.pool().stats();
+  stats.retries = core.retried();
+  stats.retries_unread = core.retried_unread();
+  for (std::size_t code = 0; code < error_code_count; ++code)
+    stats.errors[code] = core.error_count(static_cast<ErrorCode>(code));
+  return stats;
+}
+
 void Client::close() {
   state_->core.get().close();
 }

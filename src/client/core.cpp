@@ -67,7 +67,7 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
                                   took.tls_handshake};
     pool_.dial_done(
         slot,
-        std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this)),
+        std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this, took)),
         report);
   };
   try {

@@ -97,6 +97,8 @@ Result<void> Exchange::prepare(const RequestView& request) {
 }
 
 void Exchange::note_connection() {
+  if (cancellation_ != nullptr) cancellation_->attach(connection());
+  if (timed_) obtained_how_ = {Clock::now(), fresh(), connection().dial_timings()};
   addresses_ = connection().addresses();
   written_before_ = connection().channel().bytes_written();
   engine_ = connection().channel().engine();
@@ -136,7 +138,8 @@ bool Exchange::may_begin(Operation operation) {
     result_ = *std::move(forked);
     return false;
   }
-  const bool sends = operation == Operation::write || operation == Operation::finish;
+  const bool sends =
+      operation == Operation::write || operation == Operation::finish || operation == Operation::expect;
   if (sends && state_ != State::ready && state_ != State::sending) {
     result_ = Error::make(ErrorCode::local_protocol, Phase::write, "the body was finished already");
     return false;
@@ -165,6 +168,15 @@ void Exchange::begin_send(std::string_view body) {
   part_ = body;
   last_part_ = true;
   if (!obtained_) return start_connecting();
+  step_ = Step::write;
+  prepare_part();
+}
+
+void Exchange::begin_expect(Duration at_most) {
+  if (!may_begin(Operation::expect)) return;
+  expect_timeout_ = at_most;
+  part_ = {};
+  last_part_ = false;
   step_ = Step::write;
   prepare_part();
 }
@@ -226,8 +238,32 @@ void Exchange::begin_read(std::vector<std::string_view>& pieces) {
   }
 }
 
+void Exchange::begin_receive(std::vector<std::string_view>& pieces) {
+  pieces.clear();
+  if (!may_begin(Operation::receive)) return;
+  if (state_ != State::switched || !holds()) {
+    result_ = Error::make(ErrorCode::read_failed, Phase::read_body, "the connection was closed", EBADF);
+    return;
+  }
+  taken_ = &pieces;
+  step_ = Step::receive;
+}
+
+void Exchange::begin_transmit(std::string_view bytes) {
+  if (!may_begin(Operation::transmit)) return;
+  if (state_ != State::switched || !holds()) {
+    result_ = Error::make(ErrorCode::write_failed, Phase::write, "the connection was closed", EBADF);
+    return;
+  }
+  part_ = bytes;
+  pieces_[0] = {const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: sendmsg reads only
+  unsent_ = std::span(pieces_).first(1);
+  step_ = Step::transmit;
+}
+
 Result<bool> Exchange::run(const CallOptions& options) {
-  driver::Blocking driver(options.timeouts, options.interrupt);
+  driver::Blocking driver(options.timeouts, options.interrupt, cancellation_);
+  driver.set_deadline(options.deadline);
   auto result = advance(driver);
   return *std::move(result);  // NOLINT(bugprone-unchecked-optional-access): it never says pending
 }
@@ -299,6 +335,8 @@ void Exchange::complete() noexcept {
 }
 
 void Exchange::release(pool::Reuse reuse) noexcept {
+  // Detached before the connection goes to another request. One that a cancel() has shut down goes to none.
+  if (cancellation_ != nullptr && epoch_ == net::fork_epoch() && cancellation_->detach()) reuse = pool::Reuse::no();
   if (lease_) lease_.release(reuse, keep_);
   if (stream_) {
     core_->pool().end_stream(stream_.take(), reuse);
@@ -309,6 +347,7 @@ void Exchange::release(pool::Reuse reuse) noexcept {
 }
 
 void Exchange::drop_connection() noexcept {
+  if (cancellation_ != nullptr) (void)cancellation_->detach();
   if (lease_) lease_.release(pool::Reuse::no());
   if (stream_) core_->pool().disconnect(stream_.ref);
   bytes_sent_ = 0;
@@ -319,7 +358,13 @@ void Exchange::drop_connection() noexcept {
   arrived_.clear();
   body_error_.reset();
   spent_ = false;
-  parser_->start(head_request_);
+  continue_seen_ = false;
+  if (piece_taken_) {
+    rewinds_ = true;
+    piece_taken_ = false;
+    body_sent_ = 0;
+  }
+  parser_->start(head_request_, reports_interim_);
 }
 
 void Exchange::close() noexcept {
@@ -354,8 +399,17 @@ void Exchange::abandon() noexcept {
   release(pool::Reuse::no());
 }
 
+Error Exchange::cancelled_error() {
+  return Error::make(ErrorCode::cancelled, Phase::none, "cancelled by the caller");
+}
+
 // Ends the exchange and tells where it happened.
 Error Exchange::fail(Error error) noexcept {
+  if (error.code != ErrorCode::out_of_memory && cancelled()) {
+    const Phase phase = error.phase;
+    error = cancelled_error();  // whatever the shutdown of its connection looks like
+    error.phase = phase;
+  }
   error.bytes_sent = bytes_sent_;
   // What failed because the descriptors are gone: while nothing was sent, a new exchange may try anew.
   if (epoch_ != net::fork_epoch() && bytes_sent_ == 0 && error.code != ErrorCode::interrupted) [[unlikely]]

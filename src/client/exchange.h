@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +21,7 @@
 #include "client/handle.h"
 #include "client/retry.h"
 #include "client/unread_watch.h"
+#include "driver/cancellation.h"
 #include "driver/driver.h"
 #include "h1/request_encoder.h"
 #include "h1/response_parser.h"
@@ -36,11 +38,14 @@ struct RequestView {
   std::span<const Header> headers;
 };
 
+using InterimListener = std::function<void(const h1::ResponseHead&)>;
+
 /// How long each step may take, and how the caller stops it.
 struct CallOptions {
   Timeouts timeouts;
   Interrupt interrupt;
-  int connect_retries = 0;  ///< dials tried again after a connect error or timeout (httpx's `retries`)
+  int connect_retries = 0;  ///< dials tried again after a connect error or timeout
+  TimePoint deadline = TimePoint::max();  ///< of the request as a whole
 };
 
 /// One request and its response on one lease: sends, reads, and ends in the one release, however it ends. Holds the parser
@@ -68,6 +73,23 @@ class Exchange {
     connect_retries_ = connect_retries;
   }
 
+  // ---- what a call asks for besides; before the first operation ----
+
+  /// Lets another thread end it; outlives the exchange. Every operation fails with `cancelled` from then on.
+  void set_cancellation(driver::Cancellation& cancellation) noexcept { cancellation_ = &cancellation; }
+  /// May be sent again like a GET, whatever its method.
+  void set_replayable() noexcept { replayable_ = true; }
+  /// Its body can be produced again; \see take_rewind().
+  void set_rewindable() noexcept { rewindable_ = true; }
+  /// Notes how it got its connection; \see obtained().
+  void set_timed() noexcept { timed_ = true; }
+  /// Calls `listener` (or none) for each interim head, and knows a 100 (Continue). The function outlives the exchange.
+  void report_interim(const InterimListener* listener) {
+    interim_ = listener;
+    reports_interim_ = true;
+    parser_->start(head_request_, true);
+  }
+
   // ---- operations; not to be moved while one is under way ----
 
   /// Gets a live connection.
@@ -75,6 +97,9 @@ class Exchange {
   /// Gets a connection if there is none yet, sends the whole request and reads the head of the response; tries again by the
   /// retry table. An early response (the peer answered before it had read all) is taken. `body` must last until it is done.
   void begin_send(std::string_view body);
+  /// After obtain: sends the head alone, and waits at most that long for the server's word whether the body is wanted
+  /// (Expect: 100-continue, RFC 9110 section 10.1.1). Its result is false if the final response has come: go on with finish.
+  void begin_expect(Duration at_most);
   /// Streamed bodies, after obtain: sends one piece (the first with the head before it), which must last until it is done; one
   /// of which a byte went out is not kept, so there is no retry after it. Its result is false if the peer has answered with an
   /// error or stopped reading: go on with finish.
@@ -85,6 +110,13 @@ class Exchange {
   /// thread; together they are what had arrived. Its result is false at the end of the body; the connection is then back in
   /// the pool.
   void begin_read(std::vector<std::string_view>& pieces);
+  /// On a connection that was handed over (switched()): reads what arrives, or sends all of the bytes. The result of a read is
+  /// false at the peer's end.
+  void begin_receive(std::vector<std::string_view>& pieces);
+  void begin_transmit(std::string_view bytes);
+  /// Whether the body must be produced again from its first byte: the request begins anew on another connection. Asked after
+  /// each operation of a streamed body that succeeded; resets.
+  [[nodiscard]] bool take_rewind() noexcept { return std::exchange(rewinds_, false); }
   /// Goes on with what was begun. \returns its result, once; nothing: the driver is waiting, so advance it again.
   [[nodiscard]] std::optional<Result<bool>> advance(driver::Driver& driver);
 
@@ -98,6 +130,15 @@ class Exchange {
 
   [[nodiscard]] const h1::ResponseHead& head() const noexcept { return parser_->head(); }
   [[nodiscard]] h1::ResponseHead& head() noexcept { return parser_->head(); }
+  /// Complete at the end of the body.
+  [[nodiscard]] HeaderList& trailers() noexcept { return parser_->trailers(); }
+  /// How it got the connection in use, or used last; with set_timed().
+  struct Obtained {
+    TimePoint at{};
+    bool fresh = false;
+    connection::DialTimings dialed;
+  };
+  [[nodiscard]] const Obtained& obtained() const noexcept { return obtained_how_; }
 
   /// Whether all of the body is here, or was read.
   [[nodiscard]] bool body_arrived() const noexcept {
@@ -162,9 +203,24 @@ class Exchange {
     switched,
     ended
   };
-  enum class Operation : std::uint8_t { none, obtain, send, write, finish, read };
+  enum class Operation : std::uint8_t { none, obtain, send, expect, write, finish, read, receive, transmit };
   /// Where the operation stands; \see advance().
-  enum class Step : std::uint8_t { settled, enter, look, acquire, handshake, listen, write, head, body, next, prove };
+  enum class Step : std::uint8_t {
+    settled,
+    enter,
+    look,
+    acquire,
+    handshake,
+    listen,
+    write,
+    await_continue,
+    head,
+    body,
+    next,
+    prove,
+    receive,
+    transmit
+  };
   /// What a step came to.
   enum class Turn : std::uint8_t { go_on, wait, done };
   enum class Progress : std::uint8_t { more, head, end, pending };
@@ -183,10 +239,13 @@ class Exchange {
   [[nodiscard]] Turn shake_hands(driver::Driver& driver);
   [[nodiscard]] Turn listen(driver::Driver& driver);
   [[nodiscard]] Turn write_out(driver::Driver& driver);
+  [[nodiscard]] Turn await_continue(driver::Driver& driver);
   [[nodiscard]] Turn read_head(driver::Driver& driver);
   [[nodiscard]] Turn read_body(driver::Driver& driver);
   [[nodiscard]] Turn acquire_next(driver::Driver& driver);
   [[nodiscard]] Turn prove(driver::Driver& driver);
+  [[nodiscard]] Turn receive(driver::Driver& driver);
+  [[nodiscard]] Turn transmit(driver::Driver& driver);
 
   [[nodiscard]] Turn go_to(Step step) noexcept {
     step_ = step;
@@ -215,12 +274,15 @@ class Exchange {
                                                 bool only_arrived = false);
   [[nodiscard]] Result<Progress> take_end(bool truncated);
 
+  [[nodiscard]] bool cancelled() const noexcept { return cancellation_ != nullptr && cancellation_->requested(); }
+  [[nodiscard]] static Error cancelled_error();
   [[nodiscard]] Error fail(Error error) noexcept;
   [[nodiscard]] Retry retry_after(const Error& error) const noexcept;
   void start_connecting() noexcept;
   void note_connection();
   [[nodiscard]] std::optional<Error> check_process() const;
   [[nodiscard]] static Error lost_error();
+  [[nodiscard]] static Error lost_before_answer();
   void complete() noexcept;
   void release(pool::Reuse reuse) noexcept;
   void drop_connection() noexcept;
@@ -240,6 +302,9 @@ class Exchange {
   bool head_request_ = false;
   bool connect_request_ = false;
   bool replayable_ = false;
+  bool rewindable_ = false;
+  bool reports_interim_ = false;
+  bool timed_ = false;
   bool close_asked_ = false;
   bool authenticates_connection_ = false;  // \see authenticates_connection()
   bool spent_ = false;                     // the connection must not carry another request, whatever the response says
@@ -253,6 +318,8 @@ class Exchange {
   bool heeds_ = true;                      // looks for an early answer while it sends
   bool early_head_ = false;                // the head of the response came before all was sent
   bool refused_ = false;                   // and is an error: nothing more is to be sent
+  bool continue_seen_ = false;             // a 100 (Continue)
+  bool rewinds_ = false;                   // the body is to be produced again
   std::string head_bytes_;                 // unsent until the first write
   std::string pending_;                    // bytes behind the last event, to be presented again
   std::string current_;                    // what arrived_ looks into
@@ -263,12 +330,17 @@ class Exchange {
   std::optional<connection::Addresses> addresses_;
   std::shared_ptr<const void> engine_;
   std::shared_ptr<const net::TlsSession> tls_session_;
+  Obtained obtained_how_;
+  driver::Cancellation* cancellation_ = nullptr;
+  const InterimListener* interim_ = nullptr;
 
   // The operation under way.
   Operation operation_ = Operation::none;
   Step step_ = Step::settled;
   int tries_left_ = 0;  // of connect_retries_
   TimePoint handshake_began_{};
+  Duration expect_timeout_{};
+  TimePoint expect_until_{};
   OptionalDuration read_timeout_;
   std::string_view part_;  // of the body
   bool last_part_ = false;

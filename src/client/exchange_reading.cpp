@@ -26,6 +26,36 @@ Exchange::Turn Exchange::read_head(Driver& driver) {
   return *progress == Progress::head ? head_read() : Turn::go_on;
 }
 
+// ---- after a switch of protocols -------------------------------------------------------------------------------------
+
+Exchange::Turn Exchange::receive(Driver& driver) {
+  if (!pending_.empty()) {  // what came with the head
+    current_.swap(pending_);
+    pending_.clear();
+    current_.reserve(64);
+    taken_->push_back(current_);
+    return done(true);
+  }
+  ReceiveBuffer buffer({});
+  auto read = driver.read(connection(), buffer.space());
+  const std::string_view input = buffer.put_back(read ? read->bytes : 0);
+  if (!read) return done(fail(std::move(read).error()));
+  if (read->pending) return Turn::wait;
+  if (read->truncated)
+    return done(fail(Error::make(ErrorCode::read_failed, Phase::read_body, "the TLS connection was cut off")));
+  if (read->end) return cancelled() ? done(fail(cancelled_error())) : done(false);
+  taken_->push_back(input);
+  return done(true);
+}
+
+Exchange::Turn Exchange::transmit(Driver& driver) {
+  auto written = driver.write(connection(), unsent_, bytes_sent_, false);
+  if (!written) return done(fail(std::move(written).error()));
+  return *written == Driver::Written::all ? done(true) : Turn::wait;
+}
+
+// ---- the head and the body -------------------------------------------------------------------------------------------
+
 Exchange::Turn Exchange::head_failed(Error error) {
   if (write_error_) {
     // A TLS alert tells why the peer stopped reading; a reset or an end says no more than the write has said.
@@ -110,6 +140,10 @@ Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::ve
       case Event::need_more:
         pending_.assign(input);
         return Progress::more;
+      case Event::interim:
+        continue_seen_ = continue_seen_ || head().status == 100;
+        if (interim_ != nullptr && *interim_) (*interim_)(head());
+        break;
       case Event::head:
         pending_.assign(input);
         return Progress::head;
@@ -131,6 +165,7 @@ Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::ve
 
 Result<Exchange::Progress> Exchange::take_end(bool truncated) {
   const Phase phase = state_ == State::reading_body ? Phase::read_body : Phase::read_head;
+  if (cancelled()) return cancelled_error();  // the end is that of its own shutdown
   const auto step = parser_->finish();
   if (step.event == Event::end && !truncated) {
     spent_ = true;  // the connection is at its end
@@ -140,9 +175,13 @@ Result<Exchange::Progress> Exchange::take_end(bool truncated) {
   if (step.event == Event::end)
     return Error::make(ErrorCode::read_failed, phase, "the TLS connection was cut off: the body may not be whole");
   if (!parser_->ended_early()) return Error::make(ErrorCode::remote_protocol, phase, parser_->error_detail());
-  return Error::make(ErrorCode::read_failed, phase,
-                     phase == Phase::read_head ? "the server closed the connection without an answer"
-                                               : "the server closed the connection before the body was whole");
+  return phase == Phase::read_head ? lost_before_answer()
+                                   : Error::make(ErrorCode::read_failed, phase,
+                                                 "the server closed the connection before the body was whole");
+}
+
+Error Exchange::lost_before_answer() {
+  return Error::make(ErrorCode::read_failed, Phase::read_head, "the server closed the connection without an answer");
 }
 
 }  // namespace fastpool::client

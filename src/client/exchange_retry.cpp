@@ -21,13 +21,14 @@ Retry Exchange::retry_after(const Error& error) const noexcept {
   failed.response_began = parser_->saw_bytes();
   failed.peer_ended = peer_ended_;
   failed.replayable = replayable_;
-  failed.rewindable = !piece_taken_;
+  failed.rewindable = !piece_taken_ || rewindable_;
   return decide_retry(failed);
 }
 
 // After an error: goes to another connection if the table allows it, so that the request can be sent from its beginning,
 // else ends the exchange.
 Exchange::Turn Exchange::begin_again(Error error) {
+  if (cancelled()) return done(fail(std::move(error)));
   switch (retry_after(error)) {
     case Retry::no:
       return done(fail(std::move(error)));

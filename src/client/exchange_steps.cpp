@@ -42,6 +42,10 @@ std::optional<Result<bool>> Exchange::take_steps(Driver& driver) {
   read_timeout_ = driver.timeouts().read;
   for (;;) {
     Turn turn = Turn::done;
+    if (cancelled() && step_ != Step::settled) [[unlikely]] {
+      step_ = Step::settled;
+      result_ = fail(cancelled_error());
+    }
     switch (step_) {
       case Step::settled:
         break;
@@ -74,6 +78,15 @@ std::optional<Result<bool>> Exchange::take_steps(Driver& driver) {
         break;
       case Step::prove:
         turn = prove(driver);
+        break;
+      case Step::await_continue:
+        turn = await_continue(driver);
+        break;
+      case Step::receive:
+        turn = receive(driver);
+        break;
+      case Step::transmit:
+        turn = transmit(driver);
         break;
     }
     if (turn == Turn::wait) {
@@ -133,7 +146,7 @@ Exchange::Turn Exchange::connected() {
   note_connection();
   if (!connection().channel().established()) return go_to(Step::handshake);
   obtained_ = true;
-  if (operation_ == Operation::obtain) return done(true);
+  if (operation_ == Operation::obtain || rewinds_) return done(true);
   prepare_part();
   return go_to(Step::write);
 }
@@ -192,10 +205,36 @@ Exchange::Turn Exchange::write_out(Driver& driver) {
 }
 
 Exchange::Turn Exchange::part_written() {
+  if (operation_ == Operation::expect) {
+    expect_until_ = Clock::now() + expect_timeout_;
+    return go_to(Step::await_continue);
+  }
   if (operation_ != Operation::write) return go_to(Step::head);
   piece_taken_ = true;
   body_sent_ += part_.size();
   return done(true);
+}
+
+// Waits for a 100 (Continue), a final response, or the end of patience. What the peer says before it is asked is read first.
+Exchange::Turn Exchange::await_continue(Driver& driver) {
+  auto progress = take_from_peer(driver, nullptr, true);
+  if (!progress) return head_failed(std::move(progress).error());
+  if (*progress == Progress::end) return head_failed(lost_before_answer());
+  if (*progress == Progress::head) {
+    early_head_ = true;
+    heeds_ = false;
+    refused_ = true;
+    spent_ = true;  // the server may wait for the body, or not (RFC 9110 section 10.1.1)
+    return done(false);
+  }
+  if (continue_seen_) return done(true);
+  const TimePoint now = Clock::now();
+  if (now >= expect_until_) return done(true);
+  if (*progress == Progress::more) return Turn::go_on;
+  const auto waited = driver.wait_for_hang_up(connection(), true, expect_until_ - now);
+  if (!waited) return Turn::wait;
+  if (*waited) return Turn::go_on;
+  return done(fail(Error::make(ErrorCode::interrupted, Phase::read_head, "interrupted while reading")));
 }
 
 // Whether the peer has answered already. An error ends the upload there (RFC 9112 section 9.5); any other answer may well

@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,11 +15,14 @@
 namespace fastpool::client {
 
 /// A caller's headers and what HTTP needs beside them: Host first, if it is missing (RFC 9112 section 3.2), and
-/// Content-Length for a body, or for a method that expects one (RFC 9110 section 8.6). Holds what the views look into.
+/// the framing of a body: Content-Length for one of known size, or for a method that expects one (RFC 9110 section 8.6), else
+/// chunks. Holds what the views look into.
 class CompletedHeaders {
  public:
   /// \param origin "scheme://host:port"; the port is left out of Host where it is the scheme's own.
-  CompletedHeaders(std::string_view origin, std::string_view method, std::vector<Header> headers, std::size_t body_size)
+  /// \param body_size absent: it is not known.
+  CompletedHeaders(std::string_view origin, std::string_view method, std::vector<Header> headers,
+                   std::optional<std::uint64_t> body_size)
       : headers_(std::move(headers)) {
     bool host = false;
     bool framed = false;
@@ -28,8 +32,10 @@ class CompletedHeaders {
                equals_ignoring_case(header.name, "transfer-encoding");
     }
     if (!host) headers_.insert(headers_.begin(), {"Host", host_of(origin)});
-    if (!framed && (body_size > 0 || method == "POST" || method == "PUT" || method == "PATCH")) {
-      const auto end = std::to_chars(length_.data(), length_.data() + length_.size(), body_size).ptr;
+    if (!framed && !body_size) {
+      headers_.push_back({"Transfer-Encoding", "chunked"});
+    } else if (!framed && (*body_size > 0 || method == "POST" || method == "PUT" || method == "PATCH")) {
+      const auto end = std::to_chars(length_.data(), length_.data() + length_.size(), *body_size).ptr;
       headers_.push_back(
           {"Content-Length", std::string_view(length_.data(), static_cast<std::size_t>(end - length_.data()))});
     }

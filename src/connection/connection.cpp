@@ -5,10 +5,12 @@
 
 namespace fastpool::connection {
 
-Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch)
+Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch,
+                       const DialTimings& dialed)
     : channel_(std::move(channel)),
       watch_(watch),
-      addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())} {}
+      addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())},
+      dialed_(dialed) {}
 
 Connection::~Connection() {
   loop_registration_.reset();

@@ -36,16 +36,24 @@ struct Addresses {
   net::SocketAddress peer;
 };
 
+/// How long the parts of a dial took; absent parts are zero.
+struct DialTimings {
+  Duration resolve{};
+  Duration connect{};
+  Duration tls_handshake{};
+};
+
 /// One channel and what is known of it, as the pool keeps it. Used by one thread at a time, the lease's holder; interrupt()
 /// may come from any. Protocol state lives in the exchange: an idle connection holds no buffer.
 class Connection final : public pool::Pooled {
  public:
-  /// \param watch outlives the connection.
-  Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch);
+  /// \param watch outlives the connection. \param dialed how long its dial took.
+  Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed = {});
   ~Connection() override;
 
   [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
+  [[nodiscard]] const DialTimings& dial_timings() const noexcept { return dialed_; }
 
   /// Where it waits for readiness, if an event loop used it last: it stays there until another loop or thread uses it.
   [[nodiscard]] LoopRegistration* loop_registration() const noexcept { return loop_registration_.get(); }
@@ -70,6 +78,7 @@ class Connection final : public pool::Pooled {
   std::unique_ptr<net::Channel> channel_;
   HangUpWatch& watch_;
   const Addresses addresses_;
+  const DialTimings dialed_;
   Duration receive_timeout_{};
   Duration send_timeout_{};
   std::unique_ptr<LoopRegistration> loop_registration_;  // last: it goes before the socket

@@ -13,6 +13,7 @@
 #include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
+#include "connection/connection.h"
 #include "connection/race.h"
 #include "net/channel.h"
 #include "net/descriptor.h"
@@ -29,13 +30,6 @@ struct Target {
   Profile profile;
   std::shared_ptr<tls::Context> tls;  ///< null for http, and where the profile brings its own engine
   Duration dns_lifetime{};            ///< of a cached look-up; zero: each dial looks up
-};
-
-/// How long the parts of a dial took; absent parts are zero.
-struct DialTimings {
-  Duration resolve{};
-  Duration connect{};
-  Duration tls_handshake{};
 };
 
 /// A connected channel, ready for the first request, but for the handshake of an engine that the profile brings. The

@@ -22,8 +22,13 @@ constexpr Duration no_limit{};
 // Waits for one operation: what the socket's own timeout is to be, and whether the operation's time is over.
 class OperationClock {
  public:
-  OperationClock(const OptionalDuration& timeout, const Interrupt& interrupt) noexcept
-      : timeout_(timeout), interrupt_(interrupt), began_(timeout ? Clock::now() : TimePoint{}) {}
+  /// \param deadline of the request as a whole, which shortens the timeout; max(): none.
+  OperationClock(const OptionalDuration& timeout, TimePoint deadline, const Interrupt& interrupt) noexcept
+      : timeout_(timeout), interrupt_(interrupt) {
+    const bool bounded = deadline != TimePoint::max();
+    if (timeout || bounded) began_ = Clock::now();
+    if (bounded) timeout_ = std::min(timeout_.value_or(Duration::max()), std::max(deadline - began_, Duration{}));
+  }
 
   /// The same for every operation of equal timeouts, so that the socket's is set once.
   [[nodiscard]] Duration first_slice() const noexcept { return timeout_ ? slice(*timeout_) : endless_slice(); }
@@ -46,9 +51,9 @@ class OperationClock {
     return interrupt_.active() ? Interrupt::poll_interval : no_limit;
   }
 
-  const OptionalDuration timeout_;
+  OptionalDuration timeout_;
   const Interrupt& interrupt_;
-  const TimePoint began_;
+  TimePoint began_;
 };
 
 Error interrupted(Phase phase, const char* while_what) {
@@ -66,26 +71,41 @@ std::optional<Result<pool::LeaseLimit::Place>> Blocking::enter(pool::LeaseLimit&
     return *std::move(place);
   sync::ThreadWaker waker;
   pool::LeaseLimit::Entry entry(limit, pool, timeouts_.pool, waker);
+  const Interrupt gives_up = while_acquiring();
   for (;;) {
     if (auto entered = entry.poll()) return entered;
-    if (interrupt_()) return interrupted(Phase::acquire, "waiting for a connection");
-    const TimePoint look = interrupt_.active() ? Clock::now() + Interrupt::poll_interval : TimePoint::max();
-    (void)waker.park_until(std::min(entry.deadline(), look));
+    if (gives_up()) return interrupted(Phase::acquire, "waiting for a connection");
+    if (overdue()) return total_timed_out(Phase::acquire);
+    const TimePoint look = gives_up.active() ? Clock::now() + Interrupt::poll_interval : TimePoint::max();
+    (void)waker.park_until(std::min({entry.deadline(), look, deadline()}));
   }
+}
+
+Interrupt Blocking::while_acquiring() noexcept {
+  if (cancellation_ == nullptr) return interrupt_;
+  return {[](void* self) noexcept {
+            const Blocking& driver = *static_cast<const Blocking*>(self);
+            return driver.cancellation_->requested() || driver.interrupt_();
+          },
+          this};
+}
+
+pool::AcquireOptions Blocking::options(OptionalDuration pool_timeout, Attempt attempt) noexcept {
+  return {pool_timeout, timeouts_.connect, true, while_acquiring(), attempt.keep, attempt.failed_tries, deadline()};
 }
 
 std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::Endpoint& endpoint, Attempt attempt) {
   const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
-  return pool.acquire(endpoint, {patience, timeouts_.connect, true, interrupt_, attempt.keep, attempt.failed_tries});
+  return pool.acquire(endpoint, options(patience, attempt));
 }
 
 std::optional<Result<void>> Blocking::connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) {
-  return pool.connect(lease, {timeouts_.pool, timeouts_.connect, true, interrupt_, attempt.keep, attempt.failed_tries});
+  return pool.connect(lease, options(timeouts_.pool, attempt));
 }
 
 std::optional<Result<void>> Blocking::handshake(Connection& connection) {
   connection.leave_event_loop();
-  const OperationClock clock(timeouts_.connect, interrupt_);
+  const OperationClock clock(timeouts_.connect, deadline(), interrupt_);
   std::optional<Duration> slice = clock.first_slice();
   for (;;) {
     connection.set_receive_timeout(*slice);
@@ -96,7 +116,7 @@ std::optional<Result<void>> Blocking::handshake(Connection& connection) {
     if (interrupt_()) return interrupted(Phase::tls_handshake, "connecting");
     // Every round trip of it takes from the one time.
     slice = clock.next_slice();
-    if (!slice) return handshake_timed_out();
+    if (!slice) return late(handshake_timed_out());
   }
 }
 
@@ -105,7 +125,8 @@ Result<Driver::Written> Blocking::write(Connection& connection, std::span<iovec>
   connection.leave_event_loop();
   drop_written(pieces, 0);
   while (!pieces.empty()) {
-    const OperationClock clock(timeouts_.write, interrupt_);
+    if (overdue()) return total_timed_out(Phase::write);
+    const OperationClock clock(timeouts_.write, deadline(), interrupt_);
     std::optional<Duration> slice = clock.first_slice();
     for (;;) {
       // A write that heeds the peer waits for both directions outside this call; the usual request never needs that.
@@ -124,7 +145,7 @@ Result<Driver::Written> Blocking::write(Connection& connection, std::span<iovec>
       }
       if (interrupt_()) return interrupted(Phase::write, "writing");
       slice = clock.next_slice();
-      if (!slice) return write_timed_out();
+      if (!slice) return late(write_timed_out());
     }
   }
   return Written::all;
@@ -132,7 +153,8 @@ Result<Driver::Written> Blocking::write(Connection& connection, std::span<iovec>
 
 Result<Driver::ReadOutcome> Blocking::read(Connection& connection, std::span<char> buffer) {
   connection.leave_event_loop();
-  const OperationClock clock(timeouts_.read, interrupt_);
+  if (overdue()) return total_timed_out(Phase::read_head);
+  const OperationClock clock(timeouts_.read, deadline(), interrupt_);
   std::optional<Duration> slice = clock.first_slice();
   for (;;) {
     connection.set_receive_timeout(*slice);
@@ -143,7 +165,7 @@ Result<Driver::ReadOutcome> Blocking::read(Connection& connection, std::span<cha
     // What arrived while this thread was not running counts: the clock is looked at last.
     auto last = read_arrived(connection, buffer);
     if (!last || !last->pending) return last;
-    return read_timed_out();
+    return late(read_timed_out());
   }
 }
 

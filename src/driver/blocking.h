@@ -8,7 +8,9 @@
 #include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
+#include "driver/cancellation.h"
 #include "driver/driver.h"
+#include "pool/acquisition.h"
 
 namespace fastpool::driver {
 
@@ -17,8 +19,10 @@ namespace fastpool::driver {
 /// Never says pending. A value, made per call; used by one thread.
 class Blocking final : public Driver {
  public:
-  Blocking(const Timeouts& timeouts, const Interrupt& interrupt) noexcept
-      : timeouts_(timeouts), interrupt_(interrupt) {}
+  /// \param cancellation ends the wait for a connection within Interrupt::poll_interval; what waits on a connection is ended
+  ///        at once, by that connection's shutdown. Null: none.
+  Blocking(const Timeouts& timeouts, const Interrupt& interrupt, const Cancellation* cancellation = nullptr) noexcept
+      : timeouts_(timeouts), interrupt_(interrupt), cancellation_(cancellation) {}
 
   [[nodiscard]] const Timeouts& timeouts() const noexcept override { return timeouts_; }
   [[nodiscard]] std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
@@ -35,8 +39,13 @@ class Blocking final : public Driver {
                                                      Duration at_most) override;
 
  private:
+  /// Whether to give up the wait for a connection.
+  [[nodiscard]] Interrupt while_acquiring() noexcept;
+  [[nodiscard]] pool::AcquireOptions options(OptionalDuration pool_timeout, Attempt attempt) noexcept;
+
   const Timeouts& timeouts_;
   const Interrupt& interrupt_;
+  const Cancellation* const cancellation_;
 };
 
 }  // namespace fastpool::driver

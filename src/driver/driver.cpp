@@ -49,6 +49,14 @@ void drop_written(std::span<iovec>& pieces, std::size_t bytes) noexcept {
   }
 }
 
+Error Driver::late(Error timed_out) const {
+  return overdue() ? total_timed_out(timed_out.phase) : timed_out;
+}
+
+Error total_timed_out(Phase phase) {
+  return Error::make(ErrorCode::total_timeout, phase, "the request took longer than its total timeout");
+}
+
 Error read_timed_out() {
   return Error::make(ErrorCode::read_timeout, Phase::read_head, "the peer sent nothing within the read timeout");
 }

@@ -47,6 +47,10 @@ class Driver {
 
   /// The timeouts that this driver observes.
   [[nodiscard]] virtual const Timeouts& timeouts() const noexcept = 0;
+  /// When the request as a whole must have ended; max(): never. It shortens every wait, and every operation fails with
+  /// total_timeout after it.
+  [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
+  void set_deadline(TimePoint deadline) noexcept { deadline_ = deadline; }
 
   /// A place under a transport's own limit. Errors: pool_timeout, pool_closed, interrupted.
   [[nodiscard]] virtual std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
@@ -75,6 +79,15 @@ class Driver {
   /// interrupted; nothing: pending, and then it is not repeated.
   [[nodiscard]] virtual std::optional<bool> wait_for_hang_up(connection::Connection& connection, bool or_readable,
                                                              Duration at_most) = 0;
+
+ protected:
+  /// Whether the deadline has passed. Reads the clock only where there is a deadline.
+  [[nodiscard]] bool overdue() const noexcept { return deadline_ != TimePoint::max() && Clock::now() >= deadline_; }
+  /// The error of a wait that ended without news: total_timeout after the deadline, else `timed_out`.
+  [[nodiscard]] Error late(Error timed_out) const;
+
+ private:
+  TimePoint deadline_ = TimePoint::max();
 };
 
 /// What reading a channel came to, as a driver tells it; nothing for want_*.
@@ -88,5 +101,7 @@ void drop_written(std::span<iovec>& pieces, std::size_t bytes) noexcept;
 [[nodiscard]] Error read_timed_out();
 [[nodiscard]] Error write_timed_out();
 [[nodiscard]] Error handshake_timed_out();
+/// The error of a request that took longer than its `total` timeout.
+[[nodiscard]] Error total_timed_out(Phase phase);
 
 }  // namespace fastpool::driver

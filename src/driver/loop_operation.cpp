@@ -1,5 +1,6 @@
 #include "driver/loop_operation.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -51,7 +52,7 @@ bool LoopOperation::wait_for(EventLoop::Entry& entry, const OptionalDuration& ti
   rest();
   entry.waiting = this;
   watched_ = &entry;
-  wait_until(timeout ? pool::later(Clock::now(), *timeout) : TimePoint::max());
+  wait_until(std::min(deadline(), timeout ? pool::later(Clock::now(), *timeout) : TimePoint::max()));
   return true;
 }
 
@@ -97,7 +98,12 @@ std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseL
   expired_ = false;
   auto entered = entry_->poll();
   if (!entered) {
-    wait_until(entry_->deadline());
+    if (overdue()) {
+      entry_.reset();
+      rest();
+      return total_timed_out(Phase::acquire);
+    }
+    wait_until(std::min(deadline(), entry_->deadline()));
     return std::nullopt;
   }
   entry_.reset();
@@ -112,10 +118,13 @@ std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool
     const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
     woken_before_ = true;
     acquisition_.emplace(
-        pool, endpoint, pool::AcquireOptions{patience, timeouts_.connect, true, {}, attempt.keep, attempt.failed_tries},
-        waker());
+        pool, endpoint, options(patience, attempt), waker());
   }
   return poll_acquisition();
+}
+
+pool::AcquireOptions LoopOperation::options(OptionalDuration pool_timeout, Attempt attempt) const noexcept {
+  return {pool_timeout, timeouts_.connect, true, {}, attempt.keep, attempt.failed_tries, deadline()};
 }
 
 std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, pool::Endpoint& endpoint) {
@@ -135,8 +144,7 @@ std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::Lease
   if (!acquisition_) {
     woken_before_ = true;
     acquisition_.emplace(
-        pool, lease,
-        pool::AcquireOptions{timeouts_.pool, timeouts_.connect, true, {}, attempt.keep, attempt.failed_tries}, waker());
+        pool, lease, options(timeouts_.pool, attempt), waker());
   }
   auto seated = poll_acquisition();
   if (!seated) return std::nullopt;
@@ -166,7 +174,7 @@ std::optional<Result<void>> LoopOperation::handshake(Connection& connection) {
   const net::IoResult io = connection.channel().handshake(IoMode::dont_wait);
   if (io.status == IoStatus::want_read || io.status == IoStatus::want_write) {
     if (wait_for(registration->entry(), timeouts_.connect)) return std::nullopt;
-    return handshake_timed_out();
+    return late(handshake_timed_out());
   }
   rest();
   if (io.status == IoStatus::ok) return Result<void>();
@@ -187,6 +195,10 @@ Result<Driver::Written> LoopOperation::write(Connection& connection, std::span<i
   // As httpx's asynchronous transports have it, whose await of a write is over before it begins.
   if (!pieces.empty() && timeouts_.write && *timeouts_.write <= Duration::zero()) return write_timed_out();
   while (!pieces.empty()) {
+    if (overdue()) {
+      rest();
+      return total_timed_out(Phase::write);
+    }
     if (entry.writable) {
       const net::IoResult io = connection.channel().write(pieces, IoMode::dont_wait);
       if (io.status == IoStatus::ok) {
@@ -203,7 +215,7 @@ Result<Driver::Written> LoopOperation::write(Connection& connection, std::span<i
       }
     }
     if (heed && entry.readable) return Written::heard;
-    return wait_for(entry, timeouts_.write) ? Result<Written>(Written::pending) : write_timed_out();
+    return wait_for(entry, timeouts_.write) ? Result<Written>(Written::pending) : late(write_timed_out());
   }
   return Written::all;
 }
@@ -212,6 +224,10 @@ Result<Driver::ReadOutcome> LoopOperation::read(Connection& connection, std::spa
   // At the end of its time the socket itself is asked: a turn takes a bounded number of events, and the one of bytes that
   // have arrived may be among those that are left.
   if (expired_ && watched_ != nullptr) watched_->readable = true;
+  if (overdue() && !expired_) {
+    rest();
+    return total_timed_out(Phase::read_head);
+  }
   auto outcome = read_arrived(connection, buffer);
   if (!outcome || !outcome->pending) {
     rest();
@@ -219,7 +235,7 @@ Result<Driver::ReadOutcome> LoopOperation::read(Connection& connection, std::spa
   }
   EventLoop::Registration* const registration = loop_->registration_of(connection);
   if (registration == nullptr || wait_for(registration->entry(), timeouts_.read)) return outcome;
-  return read_timed_out();
+  return late(read_timed_out());
 }
 
 Result<Driver::ReadOutcome> LoopOperation::read_arrived(Connection& connection, std::span<char> buffer) {

@@ -76,6 +76,7 @@ class LoopOperation : public Driver, private sync::Waker {
 
   void wake() noexcept override { loop_->post(*this); }
   void leave_queues() noexcept;
+  [[nodiscard]] pool::AcquireOptions options(OptionalDuration pool_timeout, Attempt attempt) const noexcept;
   [[nodiscard]] sync::Waker& waker() noexcept { return *this; }
   [[nodiscard]] std::optional<Result<pool::Lease>> poll_acquisition();
   void wait_until(TimePoint when);

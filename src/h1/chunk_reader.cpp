@@ -151,7 +151,7 @@ ChunkReader::Outcome ChunkReader::read_trailer(std::string_view bytes) {
   doubtful_ = doubtful_ || equals_ignoring_case(field.name, "content-length") ||
               equals_ignoring_case(field.name, "transfer-encoding");
   trailer_seen_ = true;
-  return {.consumed = end + 1};
+  return {.consumed = end + 1, .trailer = {field.name, field.value}};
 }
 
 }  // namespace fastpool::h1

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include <fastpool/headers.h>
+
 namespace fastpool::h1 {
 
 /// Decodes a body in chunks (RFC 9112 section 7.1), one structural element per call:
@@ -13,8 +15,8 @@ namespace fastpool::h1 {
 ///
 /// As lenient as h11 where the meaning is clear: spaces behind a chunk size, and trailers that end in LF alone, which
 /// leave the connection unusable (doubtful()). Stricter where two readers could disagree: a chunk extension that is
-/// malformed or holds a control byte, a size over 64 bits, a size line that ends in LF. Trailers are checked and dropped: a
-/// trailer must never pass for a header.
+/// malformed or holds a control byte, a size over 64 bits, a size line that ends in LF. Trailers are checked, and reported
+/// apart: a trailer must never pass for a header.
 ///
 /// Owned by ResponseParser, used under it on one thread. Never copies: piece() looks into the input.
 class ChunkReader {
@@ -25,6 +27,7 @@ class ChunkReader {
     std::size_t consumed = 0;
     bool need_more = false;           ///< the rest must be presented again, followed by more
     const char* complaint = nullptr;  ///< what is wrong with the body, or null
+    Header trailer = {};              ///< the trailer that was read; into the input. Without a name: none, or a continuation
   };
   /// Only while !is_done().
   [[nodiscard]] Outcome read(std::string_view bytes);

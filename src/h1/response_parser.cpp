@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "h1/chunk_reader.h"
 #include "h1/lenient_head.h"
@@ -31,9 +32,12 @@ constexpr const char* too_large = "status line, headers and trailers over 256 Ki
 /// what that refuses, and at heads with lines that end in LF alone.
 class ResponseParser::Impl {
  public:
-  void start(bool head_request) {
+  void start(bool head_request, bool report_interim) {
     stage_ = Stage::head;
     head_request_ = head_request;
+    report_interim_ = report_interim;
+    interim_reported_ = false;
+    trailers_.clear();
     saw_bytes_ = false;
     ended_early_ = false;
     doubtful_ = false;
@@ -88,6 +92,7 @@ class ResponseParser::Impl {
   }
 
   [[nodiscard]] ResponseHead& head() noexcept { return head_; }
+  [[nodiscard]] HeaderList& trailers() noexcept { return trailers_; }
   [[nodiscard]] bool saw_bytes() const noexcept { return saw_bytes_; }
   [[nodiscard]] bool reusable() const noexcept {
     return stage_ == Stage::complete && framed_ && !doubtful_ && !chunks_.doubtful() &&
@@ -115,6 +120,7 @@ class ResponseParser::Impl {
 
   Step parse_head(std::string_view input) {
     std::size_t consumed = 0;
+    if (std::exchange(interim_reported_, false)) start_message();
     while (true) {
       const std::string_view rest = input.substr(consumed);
       if (const char* const complaint = check_prefix(rest)) return fail(complaint, consumed);
@@ -128,6 +134,10 @@ class ResponseParser::Impl {
       doubtful_ = doubtful_ || facts_.doubtful;
       if (head_.status >= 200 || head_.status == 101) break;
       if (++interim_heads_ > max_interim_heads) return fail("more than 100 interim (1xx) responses", consumed);
+      if (report_interim_) {
+        interim_reported_ = true;
+        return {Event::interim, consumed, {}};
+      }
       start_message();
     }
     enter_body();
@@ -178,6 +188,7 @@ class ResponseParser::Impl {
       consumed += outcome.consumed;
       if (!chunks_.piece().empty()) return {Event::body, consumed, chunks_.piece()};
       if (chunks_.in_trailers()) counted_bytes_ += outcome.consumed;
+      if (!outcome.trailer.name.empty()) trailers_.add(outcome.trailer.name, outcome.trailer.value);
       const std::size_t waiting = outcome.need_more ? input.size() - consumed : 0;
       if (counted_bytes_ + waiting > max_head_bytes) return fail(too_large, consumed);
       if (outcome.need_more) return {Event::need_more, consumed, {}};
@@ -222,6 +233,7 @@ class ResponseParser::Impl {
   }
 
   ResponseHead head_;
+  HeaderList trailers_;
   MessageFacts facts_;
   ChunkReader chunks_;
   std::string error_detail_;
@@ -231,6 +243,8 @@ class ResponseParser::Impl {
   int interim_heads_ = 0;
   Stage stage_ = Stage::head;
   bool head_request_ = false;
+  bool report_interim_ = false;
+  bool interim_reported_ = false;  ///< head_ is one that was reported: the next message begins with the next parse()
   bool saw_bytes_ = false;
   bool ended_early_ = false;
   bool bare_lf_ = false;   ///< a line of the head that is waiting ends in LF alone
@@ -239,14 +253,14 @@ class ResponseParser::Impl {
 };
 
 ResponseParser::ResponseParser() : impl_(std::make_unique<Impl>()) {
-  impl_->start(false);
+  impl_->start(false, false);
 }
 ResponseParser::~ResponseParser() = default;
 ResponseParser::ResponseParser(ResponseParser&&) noexcept = default;
 ResponseParser& ResponseParser::operator=(ResponseParser&&) noexcept = default;
 
-void ResponseParser::start(bool head_request) {
-  impl_->start(head_request);
+void ResponseParser::start(bool head_request, bool report_interim) {
+  impl_->start(head_request, report_interim);
 }
 ResponseParser::Step ResponseParser::parse(std::string_view input) {
   return impl_->parse(input);
@@ -259,6 +273,9 @@ const ResponseHead& ResponseParser::head() const noexcept {
 }
 ResponseHead& ResponseParser::head() noexcept {
   return impl_->head();
+}
+HeaderList& ResponseParser::trailers() noexcept {
+  return impl_->trailers();
 }
 bool ResponseParser::saw_bytes() const noexcept {
   return impl_->saw_bytes();

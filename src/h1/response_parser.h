@@ -7,16 +7,11 @@
 #include <string_view>
 
 #include <fastpool/headers.h>
+#include <fastpool/message.h>
 
 namespace fastpool::h1 {
 
-/// Status line and headers of a response, as they came.
-struct ResponseHead {
-  int status = 0;
-  int version_minor = 1;  ///< of HTTP/1.x, 0 to 9
-  std::string reason;
-  HeaderList headers;
-};
+using fastpool::ResponseHead;
 
 /// Sans-IO parser of one HTTP/1.1 response (RFC 9112). The caller feeds bytes and acts on events; the parser never waits,
 /// never reads ahead of what it is given, and keeps views into the caller's buffer only in the Step that it returns.
@@ -28,7 +23,8 @@ class ResponseParser {
  public:
   enum class Event : std::uint8_t {
     need_more,  ///< feed more; bytes not `consumed` must be presented again, followed by more
-    head,       ///< the final head is complete: head() is valid until the next start(). 1xx heads are skipped silently
+    interim,    ///< a 1xx head, where start() asked for them: head() is valid until the next parse()
+    head,       ///< the final head is complete: head() is valid until the next start()
     body,       ///< `body` is the next piece of the decoded body
     end,        ///< the response is complete; bytes behind `consumed` do not belong to it
     error       ///< the peer broke the protocol: error_detail() says how; the connection is not reusable
@@ -45,7 +41,8 @@ class ResponseParser {
   ResponseParser& operator=(ResponseParser&&) noexcept;
 
   /// Begins the next response. \param head_request whether the request was HEAD (no body follows, whatever is promised).
-  void start(bool head_request);
+  /// \param report_interim whether interim heads are events; else they are skipped.
+  void start(bool head_request, bool report_interim = false);
   /// One event's worth of `input`. Call again with the rest until need_more, end or error.
   [[nodiscard]] Step parse(std::string_view input);
   /// The peer closed in order: completes an until-close body (end), else error (an early end).
@@ -53,6 +50,8 @@ class ResponseParser {
 
   [[nodiscard]] const ResponseHead& head() const noexcept;
   [[nodiscard]] ResponseHead& head() noexcept;
+  /// The fields behind a body in chunks; complete at Event::end.
+  [[nodiscard]] HeaderList& trailers() noexcept;
   /// Whether any byte of a response (1xx included) was seen since start().
   [[nodiscard]] bool saw_bytes() const noexcept;
   /// After end: whether the connection may carry another request (keep-alive rules of RFC 9112 section 9.3, framed body,

@@ -31,6 +31,7 @@ class Category final : public std::error_category {
       case ErrorCode::connect_timeout:
       case ErrorCode::write_timeout:
       case ErrorCode::read_timeout:
+      case ErrorCode::total_timeout:
         return std::errc::timed_out;
       case ErrorCode::local_protocol:
       case ErrorCode::remote_protocol:
@@ -39,6 +40,10 @@ class Category final : public std::error_category {
         return std::errc::interrupted;
       case ErrorCode::out_of_memory:
         return std::errc::not_enough_memory;
+      case ErrorCode::cancelled:
+        return std::errc::operation_canceled;
+      case ErrorCode::body_too_large:
+        return std::errc::message_size;
       default:
         return {code, *this};
     }
@@ -104,6 +109,12 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "interrupted";
     case ErrorCode::out_of_memory:
       return "out_of_memory";
+    case ErrorCode::total_timeout:
+      return "total_timeout";
+    case ErrorCode::cancelled:
+      return "cancelled";
+    case ErrorCode::body_too_large:
+      return "body_too_large";
   }
   return "unknown";
 }

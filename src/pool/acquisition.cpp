@@ -1,5 +1,6 @@
 #include "pool/acquisition.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -22,7 +23,8 @@ Acquisition::Acquisition(Pool& pool, Endpoint& endpoint, const AcquireOptions& o
       pool_timeout_(options.pool_timeout),
       check_(options.check),
       keep_(options.keep),
-      failed_tries_(options.failed_tries) {
+      failed_tries_(options.failed_tries),
+      last_moment_(options.deadline) {
   waiter_.wants = wants;
   waiter_.connect_timeout = options.connect_timeout;
   waiter_.waker = &waker;
@@ -35,7 +37,8 @@ Acquisition::Acquisition(Pool& pool, LeaseRef held, const AcquireOptions& option
       pool_timeout_(options.pool_timeout),
       check_(false),
       keep_(nullptr),
-      failed_tries_(options.failed_tries) {
+      failed_tries_(options.failed_tries),
+      last_moment_(options.deadline) {
   waiter_.wants = Wants::lease_dial;
   waiter_.slot = held.slot;
   waiter_.generation = held.generation;
@@ -62,13 +65,14 @@ std::optional<Result<Lease>> Acquisition::poll() {
   for (;;) {
     if (state_ == State::ended) return settle(std::exchange(waiter_.error, std::nullopt).value_or(Error{}));
     if (state_ != State::waiting) {
+      if (overdue()) return settle(overdue_error());
       if (rests()) return std::nullopt;
       if (auto early = waiter_.wants == Wants::lease_dial ? begin_connect() : begin()) return early;
     }
     {
       const std::lock_guard lock(endpoint_.mutex);
       if (!waiter_.done) {
-        deadline_ = waiter_.connect_clock_runs ? waiter_.connect_deadline : pool_deadline_;
+        deadline_ = std::min(last_moment_, waiter_.connect_clock_runs ? waiter_.connect_deadline : pool_deadline_);
         const TimePoint now = pool_.clock_.now();
         if (deadline_ == TimePoint::max() || now < deadline_) return std::nullopt;
         if (endpoint_.tombstones.sweeping()) {  // what is idle is out of sight for a moment
@@ -105,7 +109,7 @@ bool Acquisition::rests() {
     state_ = State::resting;
   }
   if (state_ != State::resting) return false;
-  deadline_ = rests_until_;
+  deadline_ = std::min(last_moment_, rests_until_);
   return pool_.clock_.now() < rests_until_ && !pool_.refusing_.get();
 }
 
@@ -218,7 +222,17 @@ void Acquisition::give_up_locked(Error error) noexcept {
   waiter_.done = true;
 }
 
+bool Acquisition::overdue() const noexcept {
+  return last_moment_ != TimePoint::max() && pool_.clock_.now() >= last_moment_;
+}
+
+Error Acquisition::overdue_error() const {
+  return Error::make(ErrorCode::total_timeout, Phase::acquire,
+                     "no connection to " + endpoint_.name() + " within the total timeout of the request");
+}
+
 Error Acquisition::late_locked() const {
+  if (overdue()) return overdue_error();
   if (waiter_.connect_clock_runs) {
     return Error::make(ErrorCode::connect_timeout, Phase::connect,
                        "no connection to " + endpoint_.name() + " within the connect timeout");

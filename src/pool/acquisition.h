@@ -24,6 +24,7 @@ struct AcquireOptions {
   KeepAliveLimit* keep = nullptr;  ///< for a lease that comes when it is not wanted any more; \see Pool::release
   /// How many tries of this caller failed to connect just before: the next one rests first, longer each time.
   std::uint32_t failed_tries = 0;
+  TimePoint deadline = TimePoint::max();  ///< of the caller's request as a whole: total_timeout after it
 };
 
 /// One caller's way to a lease, in steps that never block: what Pool::acquire() does between its sleeps, and what an event
@@ -48,8 +49,8 @@ class Acquisition {
   Acquisition& operator=(const Acquisition&) = delete;
   ~Acquisition();
 
-  /// The lease or the error, once; nothing: not yet. Errors: pool_timeout, pool_closed, connect_timeout, stale_lease, what
-  /// the dial met, and what stop() gave.
+  /// The lease or the error, once; nothing: not yet. Errors: pool_timeout, pool_closed, connect_timeout, total_timeout,
+  /// stale_lease, what the dial met, and what stop() gave.
   [[nodiscard]] std::optional<Result<Lease>> poll();
   /// After poll() gave nothing: when to call it again at the latest.
   [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
@@ -67,6 +68,8 @@ class Acquisition {
   [[nodiscard]] std::optional<Result<Lease>> finish();
   [[nodiscard]] Result<Lease> settle(Result<Lease> result) noexcept;
   void give_up_locked(Error error) noexcept;
+  [[nodiscard]] bool overdue() const noexcept;
+  [[nodiscard]] Error overdue_error() const;
   [[nodiscard]] Error late_locked() const;
   [[nodiscard]] bool passes_check(const Lease& lease) const noexcept;
 
@@ -77,6 +80,7 @@ class Acquisition {
   const bool check_;
   KeepAliveLimit* const keep_;
   const std::uint32_t failed_tries_;
+  const TimePoint last_moment_;  // of the request as a whole
   State state_ = State::fresh;
   bool left_ = false;  // it left the queue unserved: those behind it moved up
   Lease dead_;         // what it was handed when its turn came, until it has queued again

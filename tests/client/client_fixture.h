@@ -79,8 +79,8 @@ class HttpServer {
   support::LoopbackServer server_;  // last: its threads use the rest
 };
 
-inline RequestOptions patient() {
-  RequestOptions options;
+inline Call patient() {
+  Call options;
   options.timeouts = {seconds(10), seconds(10), seconds(10), seconds(10)};
   return options;
 }

@@ -284,7 +284,7 @@ TEST(Client, a_server_that_breaks_http_is_a_remote_protocol_error) {
 TEST(Client, a_silent_server_is_a_read_timeout_and_nothing_is_sent_again) {
   const HttpServer server([](ServerConnection& connection, int) { connection.read_to_end(); });
   Client client;
-  RequestOptions options = patient();
+  Call options = patient();
   options.timeouts.read = milliseconds(20);
   const auto late = client.send(request("GET", server.url()), options);
   ASSERT_FALSE(late.ok());
@@ -301,7 +301,7 @@ TEST(Client, an_answer_that_was_not_waited_for_never_reaches_the_next_request) {
     connection.read_to_end();
   });
   Client client;
-  RequestOptions hasty = patient();
+  Call hasty = patient();
   hasty.timeouts.read = milliseconds(20);
   EXPECT_EQ(client.send(request("GET", server.url()), hasty).error().code, ErrorCode::read_timeout);
   EXPECT_EQ(client.send(request("GET", server.url()), patient())->body, "hello");
@@ -315,7 +315,7 @@ TEST(Client, a_server_that_falls_silent_in_the_body_is_a_read_timeout_there) {
     connection.read_to_end();
   });
   Client client;
-  RequestOptions options = patient();
+  Call options = patient();
   options.timeouts.read = milliseconds(20);
   const auto late = client.send(request("GET", server.url()), options);
   ASSERT_FALSE(late.ok());
@@ -439,7 +439,7 @@ TEST(Client, a_negative_timeout_is_no_time_and_an_idle_connection_needs_none) {
   const HttpServer server;
   Client client;
   ASSERT_TRUE(client.send(request("GET", server.url()), patient()).ok());
-  RequestOptions hasty = patient();
+  Call hasty = patient();
   hasty.timeouts.pool = hasty.timeouts.connect = seconds(-1);
   EXPECT_TRUE(client.send(request("GET", server.url()), hasty).ok());
   EXPECT_EQ(server.connections(), 1);

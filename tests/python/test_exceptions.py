@@ -59,6 +59,9 @@ def test_the_rows_are_httpxs_exceptions() -> None:
         "invalid_argument": ValueError,
         "unsupported": exceptions.NotOffered,
         "out_of_memory": MemoryError,
+        "total_timeout": httpx.ReadTimeout,
+        "cancelled": httpx.ReadError,
+        "body_too_large": httpx.ReadError,
     }
     for code, kind in expected.items():
         assert type(error_factory(code, "none", 0, 0, "x")) is kind

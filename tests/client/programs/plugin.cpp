@@ -4,7 +4,7 @@
 
 extern "C" __attribute__((visibility("default"))) int send_once(const char* url, int milliseconds) {
   fastpool::Client client;
-  fastpool::RequestOptions options;
+  fastpool::Call options;
   options.timeouts.connect = std::chrono::milliseconds(milliseconds);
   fastpool::Request request;
   request.url = url;

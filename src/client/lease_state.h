@@ -1,0 +1,26 @@
+#pragma once
+
+#include <memory>
+
+#include <fastpool/lease.h>
+
+#include "client/client_state.h"
+#include "pool/lease.h"
+
+namespace fastpool {
+
+/// A lease of the pool's, which ends with it.
+struct Lease::State {
+  State(std::shared_ptr<Client::State> given, pool::LeaseRef ref, unsigned in_epoch) noexcept
+      : client(std::move(given)), lease(ref), epoch(in_epoch) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State();
+
+  const std::shared_ptr<Client::State> client;
+  const pool::LeaseRef lease;
+  const unsigned epoch;  ///< net::fork_epoch() when it began
+  pool::Reuse reuse = pool::Reuse::unused();
+};
+
+}  // namespace fastpool

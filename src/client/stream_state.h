@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include <fastpool/stream.h>
+
+#include "client/transfer.h"
+
+namespace fastpool {
+
+/// A stream's transfer, and the call that it observes.
+struct Stream::State {
+  State(std::shared_ptr<Client::State> client, Call given) : call(std::move(given)), transfer(std::move(client), call) {
+    transfer.enable_cancel();
+    transfer.enable_info();
+  }
+
+  const Call call;
+  client::Transfer transfer;
+};
+
+namespace client {
+
+/// Opens a stream on the calling thread. \param lease \see Transfer::prepare().
+[[nodiscard]] Result<Stream> open_stream(const std::shared_ptr<Client::State>& client, const Request& request,
+                                         const Call& call, std::optional<pool::LeaseRef> lease = {});
+/// Sends a request and reads its response, on the calling thread.
+[[nodiscard]] Result<void> send_request(const std::shared_ptr<Client::State>& client, const Request& request,
+                                        Response& response, const Call& call, std::optional<pool::LeaseRef> lease = {});
+
+}  // namespace client
+}  // namespace fastpool
