@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <fastpool/export.h>
 #include <fastpool/headers.h>
 #include <fastpool/interrupt.h>
 #include <fastpool/profile.h>
@@ -14,33 +15,33 @@
 #include <fastpool/stats.h>
 #include <fastpool/timeouts.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// A request. Host and, with a body, Content-Length are added where `headers` lack them; the rest goes out as given.
 struct Request {
   std::string method = "GET";
-  std::string url;  ///< "https://host[:port]/path?query"
-  std::vector<std::pair<std::string, std::string>> headers;
-  std::string body;
+  std::string url{};  ///< "https://host[:port]/path?query"
+  std::vector<std::pair<std::string, std::string>> headers{};
+  std::string body{};
 };
 
 /// A whole response.
 struct Response {
   int status = 0;
-  std::string reason;
-  HeaderList headers;
-  std::string body;
+  std::string reason{};
+  HeaderList headers{};
+  std::string body{};
 };
 
 struct RequestOptions {
   Timeouts timeouts{std::chrono::seconds(5), std::chrono::seconds(5), std::chrono::seconds(5), std::chrono::seconds(5)};
-  Interrupt interrupt;
+  Interrupt interrupt{};
 };
 
 /// An HTTP client over one connection pool. Thread-safe. Connections are verified, kept, watched and reused; a request that
 /// the server may have processed is never sent twice. In the child of a fork the client starts with an empty pool; the
 /// parent's connections stay the parent's.
-class Client {
+class FASTPOOL_EXPORT Client {
  public:
   explicit Client(PoolSettings settings = {}, Profile profile = {});
   Client(const Client&) = delete;
@@ -62,4 +63,4 @@ class Client {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -14,7 +14,7 @@
 #include "net/descriptor.h"
 #include "sync/epoch_pointer.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 struct Client::State {
   State(const PoolSettings& settings, Profile p)
@@ -152,4 +152,4 @@ void Client::close() {
   state_->core.get().close();
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1
