@@ -10,7 +10,7 @@
 #include <fastpool/profile.h>
 #include <fastpool/timeouts.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// What one request may take, and how it is stopped.
 ///
@@ -41,4 +41,4 @@ struct Call {
   std::function<void(const ResponseHead&)> on_interim = {};
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

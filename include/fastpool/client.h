@@ -16,7 +16,7 @@
 #include <fastpool/stream.h>
 #include <fastpool/timeouts.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// What a client has done and does. Counters grow from the client's making on.
 struct ClientStats : PoolStats {
@@ -38,7 +38,7 @@ struct ClientStats : PoolStats {
 ///
 /// Any thread may call any method. In the child of a fork the client starts with an empty pool; the parent's connections stay
 /// the parent's. A client that was moved from may only be destroyed or assigned to.
-class Client {
+class FASTPOOL_EXPORT Client {
  public:
   /// \param settings limits and lifetimes of the pool. \param profile what requests use that bring none of their own.
   explicit Client(PoolSettings settings = {}, Profile profile = {});
@@ -78,4 +78,4 @@ class Client {
   std::shared_ptr<State> state_;
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

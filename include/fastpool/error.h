@@ -13,7 +13,9 @@
 #include <type_traits>
 #include <utility>
 
-namespace fastpool {
+#include <fastpool/export.h>
+
+namespace fastpool::inline v1 {
 
 /// What went wrong. The set is closed: a binding maps each member and nothing else.
 enum class ErrorCode : std::uint8_t {
@@ -45,13 +47,13 @@ inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCo
 /// Where a request was when it failed.
 enum class Phase : std::uint8_t { none, acquire, resolve, connect, tls_handshake, write, read_head, read_body };
 
-[[nodiscard]] std::string_view to_string(ErrorCode code) noexcept;
-[[nodiscard]] std::string_view to_string(Phase phase) noexcept;
+[[nodiscard]] FASTPOOL_EXPORT std::string_view to_string(ErrorCode code) noexcept;
+[[nodiscard]] FASTPOOL_EXPORT std::string_view to_string(Phase phase) noexcept;
 
 /// The category of the std::error_code that an ErrorCode becomes; its name is "fastpool". Timeouts compare equal to
 /// std::errc::timed_out, and so on, where the standard has a condition for them.
-[[nodiscard]] const std::error_category& error_category() noexcept;
-[[nodiscard]] std::error_code make_error_code(ErrorCode code) noexcept;
+[[nodiscard]] FASTPOOL_EXPORT const std::error_category& error_category() noexcept;
+[[nodiscard]] FASTPOOL_EXPORT std::error_code make_error_code(ErrorCode code) noexcept;
 
 struct Error {
   ErrorCode code = ErrorCode::invalid_argument;
@@ -60,9 +62,9 @@ struct Error {
   int os_error = 0;              ///< errno where the system said something, else 0
   bool final =
       false;  ///< a dial's error that another try at once would meet again (certificate, unknown host, refused everywhere)
-  std::string detail;  ///< for people: names the origin and what to do
+  std::string detail{};  ///< for people: names the origin and what to do
   std::shared_ptr<const void>
-      cause;  ///< what an engine beside the core raised, for the binding that brought it; else null
+      cause{};  ///< what an engine beside the core raised, for the binding that brought it; else null
 
   [[nodiscard]] static Error make(ErrorCode code, Phase phase, std::string detail, int os_error = 0) {
     Error error;
@@ -75,7 +77,7 @@ struct Error {
   [[nodiscard]] std::error_code error_code() const noexcept { return make_error_code(code); }
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1
 
 template <>
 struct std::is_error_code_enum<fastpool::ErrorCode> : std::true_type {};

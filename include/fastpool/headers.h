@@ -10,12 +10,14 @@
 #include <utility>
 #include <vector>
 
-namespace fastpool {
+#include <fastpool/export.h>
+
+namespace fastpool::inline v1 {
 
 /// One header as it stands on the wire: name and value, case kept. Views: valid as long as what they look into.
 struct Header {
-  std::string_view name;
-  std::string_view value;
+  std::string_view name{};
+  std::string_view value{};
 };
 
 /// Headers as they came: order, case and duplicates kept. One buffer and one index, however many headers.
@@ -25,7 +27,7 @@ struct Header {
 ///     for (const std::string_view cookie : response.headers.all("set-cookie")) ...
 ///
 /// Not thread-safe for writing; views and iterators last until the next add() or clear().
-class HeaderList {
+class FASTPOOL_EXPORT HeaderList {
  public:
   class Iterator;
   class Values;
@@ -156,6 +158,6 @@ inline HeaderList::Values HeaderList::all(std::string_view name) const noexcept 
 }
 
 /// ASCII comparison without case, as header names compare (RFC 9110 section 5.1).
-[[nodiscard]] bool equals_ignoring_case(std::string_view left, std::string_view right) noexcept;
+[[nodiscard]] FASTPOOL_EXPORT bool equals_ignoring_case(std::string_view left, std::string_view right) noexcept;
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

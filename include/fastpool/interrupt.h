@@ -2,7 +2,7 @@
 
 #include <fastpool/timeouts.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// How a blocking call learns that its caller wants it to stop (in Python: a signal handler raised). Without `requested`
 /// the call simply waits. `requested` is asked at least every `poll_interval` while waiting, and after every interrupted
@@ -17,4 +17,4 @@ struct Interrupt {
   [[nodiscard]] bool operator()() const noexcept { return requested != nullptr && requested(context); }
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

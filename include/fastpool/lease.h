@@ -8,14 +8,14 @@
 #include <fastpool/result.h>
 #include <fastpool/stream.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// A connection of the caller's own for several requests, one after the other: for protocols that authenticate connections, or
 /// that keep state in them. Made by Client::lease(). Destroying it gives the connection back, unless it must not be reused.
 ///
 /// Move-only. One thread at a time; streams of a lease end before the lease does. A connection that the server closed between
 /// two requests is replaced by a new one at the next request: ask alive() where that matters.
-class Lease {
+class FASTPOOL_EXPORT Lease {
  public:
   Lease(Lease&&) noexcept;
   Lease& operator=(Lease&&) noexcept;
@@ -42,4 +42,4 @@ class Lease {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

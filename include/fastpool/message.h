@@ -13,11 +13,11 @@
 #include <fastpool/headers.h>
 #include <fastpool/result.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// The body of a request: bytes, a file, a function that produces it, or pieces that the caller writes. A value; copies
 /// share what `pull` and `file` refer to.
-class Body {
+class FASTPOOL_EXPORT Body {
  public:
   /// Fills the buffer from its start. Returns how many bytes it wrote there; 0: the body has ended. An error ends the request
   /// with that error. May block; runs on the thread that sends. An exception ends the request with `cancelled`.
@@ -31,8 +31,8 @@ class Body {
   /// No body.
   Body() = default;
   /// Owns the bytes.
-  Body(std::string bytes) : bytes_(std::move(bytes)) {}        // NOLINT(google-explicit-constructor): reads as assignment
-  Body(const char* bytes) : Body(std::string(bytes)) {}        // NOLINT(google-explicit-constructor)
+  Body(std::string bytes) : bytes_(std::move(bytes)) {}  // NOLINT(google-explicit-constructor): reads as assignment
+  Body(const char* bytes) : Body(std::string(bytes)) {}  // NOLINT(google-explicit-constructor)
   /// Refers to bytes that outlive the request.
   [[nodiscard]] static Body view(std::string_view bytes) {
     Body body;
@@ -118,4 +118,4 @@ struct Response {
   HeaderList trailers = {};  ///< fields behind a body in chunks (RFC 9110 section 6.5)
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -4,16 +4,17 @@
 #include <string>
 #include <string_view>
 
+#include <fastpool/export.h>
 #include <fastpool/result.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 enum class Scheme : std::uint8_t { http, https };
 
 /// Scheme, host and port (RFC 6454). The host is lower-case, without brackets for IPv6, already in its ASCII form.
-struct Origin {
+struct FASTPOOL_EXPORT Origin {
   Scheme scheme = Scheme::https;
-  std::string host;
+  std::string host{};
   std::uint16_t port = 443;
 
   /// Reads "https://host[:port][/...]"; path, query and user info after the authority are refused or ignored as said in
@@ -28,7 +29,7 @@ struct Origin {
   friend bool operator==(const Origin&, const Origin&) = default;
 };
 
-[[nodiscard]] std::string_view to_string(Scheme scheme) noexcept;
-[[nodiscard]] std::uint16_t default_port(Scheme scheme) noexcept;
+[[nodiscard]] FASTPOOL_EXPORT std::string_view to_string(Scheme scheme) noexcept;
+[[nodiscard]] FASTPOOL_EXPORT std::uint16_t default_port(Scheme scheme) noexcept;
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -7,18 +7,20 @@
 #include <utility>
 #include <vector>
 
-namespace fastpool {
+#include <fastpool/export.h>
 
-namespace net {
+namespace fastpool::net {
 class ChannelFactory;
 }
-namespace tls {
+namespace fastpool::tls {
 class SettingsFiles;
 }
 
+namespace fastpool::inline v1 {
+
 /// What the files that TlsSettings name held when they were read; empty: they are read when a context is created.
 /// Equal if the contents are. A cheap copy of an immutable object.
-class TlsFiles {
+class FASTPOOL_EXPORT TlsFiles {
  public:
   TlsFiles() = default;
   explicit TlsFiles(std::shared_ptr<const tls::SettingsFiles> read) noexcept : read_(std::move(read)) {}
@@ -34,22 +36,22 @@ class TlsFiles {
 /// How TLS is to be spoken. Two connections may be shared only if these are equal. The defaults verify everything:
 /// chain and host name, TLS 1.2 or later.
 struct TlsSettings {
-  bool verify_peer = true;           ///< false: neither chain nor host name is looked at (httpx's verify=False)
-  bool verify_hostname = true;       ///< false only together with verify_peer=false, or where a rebuilt context says so
-  std::string ca_file;               ///< a PEM bundle; with ca_directory also empty: OpenSSL's default places
-  std::string ca_directory;          ///< a directory hashed by c_rehash
-  std::string certificate_file;      ///< client certificate chain (PEM); empty: none
-  std::string private_key_file;      ///< its key (PEM); empty: in certificate_file
-  std::string private_key_password;  ///< empty: none
+  bool verify_peer = true;         ///< false: neither chain nor host name is looked at (httpx's verify=False)
+  bool verify_hostname = true;     ///< false only together with verify_peer=false, or where a rebuilt context says so
+  std::string ca_file{};           ///< a PEM bundle; with ca_directory also empty: OpenSSL's default places
+  std::string ca_directory{};      ///< a directory hashed by c_rehash
+  std::string certificate_file{};  ///< client certificate chain (PEM); empty: none
+  std::string private_key_file{};  ///< its key (PEM); empty: in certificate_file
+  std::string private_key_password{};  ///< empty: none
   std::uint64_t verify_flags =
       0;  ///< X509_V_FLAG_* added to OpenSSL's defaults (Python 3.13: X509_STRICT | PARTIAL_CHAIN)
   int minimum_version = 0x0303;  ///< TLS1_2_VERSION; never below it
   int maximum_version = 0;       ///< 0: the newest
-  std::string cipher_list;       ///< OpenSSL syntax for TLS 1.2 and below; empty: OpenSSL's default
-  std::string groups;            ///< OpenSSL's SSL_CTX_set1_groups_list syntax; empty: default
+  std::string cipher_list{};     ///< OpenSSL syntax for TLS 1.2 and below; empty: OpenSSL's default
+  std::string groups{};          ///< OpenSSL's SSL_CTX_set1_groups_list syntax; empty: default
   int security_level = -1;       ///< OpenSSL security level; -1: as built (a "@SECLEVEL" in cipher_list counts too)
   std::uint64_t options = 0;     ///< SSL_OP_* added to the library's own
-  TlsFiles files;                ///< what the files above held; in place of the files, once they were read
+  TlsFiles files{};              ///< what the files above held; in place of the files, once they were read
 
   friend bool operator==(const TlsSettings&, const TlsSettings&) = default;
 };
@@ -58,22 +60,22 @@ struct TlsSettings {
 struct SocketOption {
   int level = 0;
   int name = 0;
-  std::string value;  ///< the raw bytes
+  std::string value{};  ///< the raw bytes
   friend bool operator==(const SocketOption&, const SocketOption&) = default;
 };
 
 /// What else must match, beside the origin, to share a connection.
 struct Profile {
-  TlsSettings tls;
-  std::string server_name;    ///< overrides SNI and the name that the certificate must carry; empty: the origin's host
-  std::string local_address;  ///< an IP address to bind to (its family restricts the dial); empty: any
-  std::string unix_socket;    ///< a path, or "\0" and an abstract name: connect there instead of to host and port
-  std::vector<SocketOption> socket_options;
+  TlsSettings tls{};
+  std::string server_name{};  ///< overrides SNI and the name that the certificate must carry; empty: the origin's host
+  std::string local_address{};  ///< an IP address to bind to (its family restricts the dial); empty: any
+  std::string unix_socket{};    ///< a path, or "\0" and an abstract name: connect there instead of to host and port
+  std::vector<SocketOption> socket_options{};
   /// Another TLS engine, which then speaks it in place of `tls`; the same object in every profile that is to share
   /// connections. The first user of a connection does the handshake. Null: the library's own engine.
-  std::shared_ptr<const net::ChannelFactory> channels;
+  std::shared_ptr<const net::ChannelFactory> channels{};
 
   friend bool operator==(const Profile&, const Profile&) = default;
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

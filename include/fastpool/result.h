@@ -5,20 +5,19 @@
 
 #include <concepts>
 #include <functional>
-#include <memory>
-#include <optional>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <version>
 
+#include <fastpool/detail/result_state.h>
 #include <fastpool/error.h>
+#include <fastpool/export.h>
 
 #ifdef __cpp_lib_expected
 #include <expected>
 #endif
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 template <typename T>
 class Result;
@@ -26,7 +25,7 @@ class Result;
 namespace detail {
 
 /// Prints what was misused and aborts. \param error what the Result holds; null: a value.
-[[noreturn]] void abort_on_misused_result(const Error* error) noexcept;
+[[noreturn]] FASTPOOL_EXPORT void abort_on_misused_result(const Error* error) noexcept;
 
 template <typename T>
 inline constexpr bool is_result = false;
@@ -73,17 +72,17 @@ class [[nodiscard]] Result {
 
   Result()
     requires std::default_initializable<T>
-      : state_(std::in_place_index<0>) {}
+      : state_(std::in_place) {}
   template <detail::ValueFor<T> U = T>
   explicit(!std::convertible_to<U, T>) Result(U&& value)  // NOLINT(google-explicit-constructor,bugprone-forwarding-*)
-      : state_(std::in_place_index<0>, std::forward<U>(value)) {}
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+      : state_(std::in_place, std::forward<U>(value)) {}
+  Result(Error error) noexcept : state_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
   template <typename... Arguments>
     requires std::constructible_from<T, Arguments...>
   explicit Result(std::in_place_t, Arguments&&... arguments)
-      : state_(std::in_place_index<0>, std::forward<Arguments>(arguments)...) {}
+      : state_(std::in_place, std::forward<Arguments>(arguments)...) {}
 
-  [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
+  [[nodiscard]] bool has_value() const noexcept { return state_.has_value(); }
   /// The same.
   [[nodiscard]] bool ok() const noexcept { return has_value(); }
   explicit operator bool() const noexcept { return has_value(); }
@@ -168,13 +167,13 @@ class [[nodiscard]] Result {
   template <typename... Arguments>
     requires std::constructible_from<T, Arguments...>
   T& emplace(Arguments&&... arguments) {
-    return state_.template emplace<0>(std::forward<Arguments>(arguments)...);
+    state_.emplace(std::forward<Arguments>(arguments)...);
+    return **this;
   }
 
 #ifdef __cpp_lib_expected
   Result(std::expected<T, Error> other)  // NOLINT(google-explicit-constructor)
-      : state_(other ? State(std::in_place_index<0>, *std::move(other))
-                     : State(std::in_place_index<1>, std::move(other).error())) {}
+      : state_(other ? State(std::in_place, *std::move(other)) : State(std::move(other).error())) {}
   operator std::expected<T, Error>() const& {  // NOLINT(google-explicit-constructor)
     if (has_value()) return **this;
     return std::unexpected(error());
@@ -186,7 +185,7 @@ class [[nodiscard]] Result {
 #endif
 
  private:
-  using State = std::variant<T, Error>;
+  using State = detail::ResultState<T>;
 
   template <typename Self, typename Next>
   static auto and_then_of(Self&& self, Next&& next) {
@@ -208,14 +207,14 @@ class [[nodiscard]] Result {
   }
 
   [[nodiscard]] T* checked_value() noexcept {
-    T* const value = std::get_if<0>(&state_);
+    T* const value = state_.value();
     if (value == nullptr) [[unlikely]]
-      detail::abort_on_misused_result(std::get_if<1>(&state_));
+      detail::abort_on_misused_result(state_.error());
     return value;
   }
   [[nodiscard]] const T* checked_value() const noexcept { return const_cast<Result*>(this)->checked_value(); }
   [[nodiscard]] Error* checked_error() noexcept {
-    Error* const error = std::get_if<1>(&state_);
+    Error* const error = state_.error();
     if (error == nullptr) [[unlikely]]
       detail::abort_on_misused_result(nullptr);
     return error;
@@ -232,18 +231,18 @@ class [[nodiscard]] Result<void> {
   using value_type = void;
   using error_type = Error;
 
-  Result() = default;
-  Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
-  explicit Result(std::in_place_t) {}
+  Result() noexcept : state_(std::in_place) {}
+  Result(Error error) noexcept : state_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  explicit Result(std::in_place_t) noexcept : Result() {}
 
-  [[nodiscard]] bool has_value() const noexcept { return !error_.has_value(); }
+  [[nodiscard]] bool has_value() const noexcept { return state_.has_value(); }
   /// The same.
   [[nodiscard]] bool ok() const noexcept { return has_value(); }
   explicit operator bool() const noexcept { return has_value(); }
   /// Aborts if this is an error.
   void value() const noexcept {
-    if (error_) [[unlikely]]
-      detail::abort_on_misused_result(&*error_);
+    if (!has_value()) [[unlikely]]
+      detail::abort_on_misused_result(checked_error());
   }
   void operator*() const noexcept { value(); }
 
@@ -292,12 +291,11 @@ class [[nodiscard]] Result<void> {
   }
 
   /// Makes this success.
-  void emplace() noexcept { error_.reset(); }
+  void emplace() noexcept { state_.emplace(); }
 
 #ifdef __cpp_lib_expected
-  Result(std::expected<void, Error> other) {  // NOLINT(google-explicit-constructor)
-    if (!other) error_ = std::move(other).error();
-  }
+  Result(std::expected<void, Error> other)  // NOLINT(google-explicit-constructor)
+      : state_(other ? State(std::in_place) : State(std::move(other).error())) {}
   operator std::expected<void, Error>() const& {  // NOLINT(google-explicit-constructor)
     if (has_value()) return {};
     return std::unexpected(error());
@@ -309,6 +307,8 @@ class [[nodiscard]] Result<void> {
 #endif
 
  private:
+  using State = detail::ResultState<detail::NoValue>;
+
   template <typename Self, typename Next>
   static auto and_then_of(Self&& self, Next&& next) {
     using Outcome = std::remove_cvref_t<std::invoke_result_t<Next>>;
@@ -318,13 +318,14 @@ class [[nodiscard]] Result<void> {
   }
 
   [[nodiscard]] Error* checked_error() noexcept {
-    if (!error_) [[unlikely]]
+    Error* const error = state_.error();
+    if (error == nullptr) [[unlikely]]
       detail::abort_on_misused_result(nullptr);
-    return &*error_;
+    return error;
   }
   [[nodiscard]] const Error* checked_error() const noexcept { return const_cast<Result*>(this)->checked_error(); }
 
-  std::optional<Error> error_;
+  State state_;
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

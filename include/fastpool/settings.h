@@ -3,13 +3,14 @@
 #include <cstdint>
 #include <limits>
 
+#include <fastpool/export.h>
 #include <fastpool/timeouts.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// Returns the default of PoolSettings::max_connections: max(soft / 2, min(1000, soft - 128)), at least 1, where `soft` is
 /// the soft limit of open descriptors (RLIMIT_NOFILE), which is read at each call and never changed.
-[[nodiscard]] std::uint32_t default_max_connections() noexcept;
+[[nodiscard]] FASTPOOL_EXPORT std::uint32_t default_max_connections() noexcept;
 
 /// Limits and lifetimes of one pool. Limits count connections: reserved, dialing, idle, leased and closing ones.
 struct PoolSettings {
@@ -25,7 +26,7 @@ struct PoolSettings {
       std::chrono::seconds(60);  ///< the endpoint's own cap on a dial; a longer connect timeout of a waiter extends it
   Duration dns_lifetime = std::chrono::seconds(
       5);  ///< a look-up serves dials for so long, unless its addresses all fail; zero: each dial looks up
-  OptionalDuration leak_after;  ///< a lease held longer is reported, once; absent: leaks are not looked for
+  OptionalDuration leak_after{};  ///< a lease held longer is reported, once; absent: leaks are not looked for
 };
 
 /// Calls `visit(name, member, least)` for each setting, in the order of the struct: the table from which the bindings read
@@ -44,4 +45,4 @@ constexpr void for_each_setting(Settings& settings, Visit&& visit) {
   visit("leak_after", settings.leak_after, 0U);
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -8,7 +8,7 @@
 
 #include <fastpool/timeouts.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// How long something took, over all times it was done: explicit buckets, as OpenTelemetry advises for
 /// db.client.connection.wait_time and .create_time.
@@ -39,7 +39,7 @@ struct Histogram {
 
 /// Gauges of one endpoint at one moment, and how long its callers waited. At every read total = idle + active + dialing.
 struct EndpointStats {
-  std::string name;
+  std::string name{};
   std::uint64_t total_connections = 0;
   std::uint64_t idle_connections = 0;
   std::uint64_t active_connections = 0;  ///< leased, unconnected leases included
@@ -47,9 +47,9 @@ struct EndpointStats {
   std::uint64_t waiters = 0;
   std::uint64_t min_idle = 0;       ///< kept warm
   std::uint64_t failing_dials = 0;  ///< in a row, up to now
-  Histogram wait_time;              ///< of those who got a lease after they had to wait
-  Histogram create_time;            ///< of connections: look-up, connect and handshake together
-  Histogram handshake_time;         ///< TLS alone
+  Histogram wait_time{};            ///< of those who got a lease after they had to wait
+  Histogram create_time{};          ///< of connections: look-up, connect and handshake together
+  Histogram handshake_time{};       ///< TLS alone
 
   /// All but the name.
   EndpointStats& operator+=(const EndpointStats& other) noexcept {
@@ -69,8 +69,8 @@ struct EndpointStats {
 
 /// Gauges and counters of one pool. Counters grow from the pool's making on.
 struct PoolStats {
-  EndpointStats all;  ///< sums over the endpoints; `name` is empty
-  std::vector<EndpointStats> endpoints;
+  EndpointStats all{};  ///< sums over the endpoints; `name` is empty
+  std::vector<EndpointStats> endpoints{};
 
   std::uint64_t leases = 0;  ///< leases given out that had a live connection
   std::uint64_t reused = 0;  ///< of these, on a connection that had been leased before
@@ -89,4 +89,4 @@ struct PoolStats {
   bool draining = false;    ///< no new leases are given
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

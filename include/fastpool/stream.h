@@ -9,17 +9,17 @@
 #include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// Where a request went, and how long its parts took. Durations of parts that did not happen are zero.
 struct StreamInfo {
   std::string local_address = {};  ///< "192.0.2.1:40000", "[2001:db8::1]:40000", or the path of a Unix socket
   std::string peer_address = {};
-  bool reused = false;  ///< the connection had carried a request before
-  Duration wait{};      ///< from the call to the connection, dial included
-  Duration resolve{};   ///< of the dial, where it was made for this request: the look-up,
-  Duration connect{};   ///< the connect,
-  Duration tls{};       ///< and the TLS handshake
+  bool reused = false;    ///< the connection had carried a request before
+  Duration wait{};        ///< from the call to the connection, dial included
+  Duration resolve{};     ///< of the dial, where it was made for this request: the look-up,
+  Duration connect{};     ///< the connect,
+  Duration tls{};         ///< and the TLS handshake
   Duration first_byte{};  ///< from the call to the head of the response
 };
 
@@ -38,7 +38,7 @@ struct StreamInfo {
 /// moved. Destroying it ends the request: a rest of the body that has already arrived (at most 64 KiB) is drained without
 /// waiting and the connection kept; else the connection is closed. It may outlive its client, whose end closes its connection.
 /// In the child of a fork every call fails with `forked`.
-class Stream {
+class FASTPOOL_EXPORT Stream {
  public:
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) noexcept;
@@ -89,4 +89,4 @@ class Stream {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

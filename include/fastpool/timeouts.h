@@ -3,7 +3,7 @@
 #include <chrono>
 #include <optional>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// The clock of everything here: CLOCK_MONOTONIC.
 using Clock = std::chrono::steady_clock;
@@ -13,10 +13,10 @@ using OptionalDuration = std::optional<Duration>;
 
 /// The four timeouts of httpx; an absent one never ends. `read` and `write` are per operation, not for the whole body.
 struct Timeouts {
-  OptionalDuration connect;  ///< look-up, every address and the TLS handshake together
-  OptionalDuration read;
-  OptionalDuration write;
-  OptionalDuration pool;  ///< the wait for a connection, until a dial is under way for this caller
+  OptionalDuration connect{};  ///< look-up, every address and the TLS handshake together
+  OptionalDuration read{};
+  OptionalDuration write{};
+  OptionalDuration pool{};  ///< the wait for a connection, until a dial is under way for this caller
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -25,7 +25,7 @@ Result<std::optional<std::uint64_t>> BodySource::size() {
   if (body_.size()) {
     file_size_ = *body_.size();
   } else {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(body_.descriptor(), &status) != 0) return cannot_read(errno);
     const auto whole = static_cast<std::uint64_t>(std::max<off_t>(status.st_size, 0));
     file_size_ = whole - std::min(whole, body_.offset());

@@ -6,20 +6,15 @@
 #include <fastpool/origin.h>
 
 #include "client/client_state.h"
+#include "client/errors.h"
 #include "client/lease_state.h"
 #include "client/second_try.h"
 #include "client/stream_state.h"
 #include "pool/decisions.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 namespace {
-
-Error no_memory() noexcept {
-  Error error;  // words may need memory too
-  error.code = ErrorCode::out_of_memory;
-  return error;
-}
 
 pool::AcquireOptions acquire_options(const Call& call) {
   pool::AcquireOptions options;
@@ -81,7 +76,7 @@ Result<Lease> Client::lease(std::string_view url, const Call& call) {
       (void)leased->detach();
       return Lease(std::move(state));
     } catch (const std::bad_alloc&) {
-      return no_memory();
+      return client::no_memory();
     }
   });
 }
@@ -96,7 +91,7 @@ Result<std::uint32_t> Client::warm(std::string_view url, std::uint32_t count, co
     if (!warmed) return as_cancelled(std::move(warmed).error(), call);
     return warmed;
   } catch (const std::bad_alloc&) {
-    return no_memory();
+    return client::no_memory();
   }
 }
 
@@ -119,4 +114,4 @@ void Client::close() {
   state_->core.get().close();
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -1,6 +1,6 @@
 #include "client/client_state.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 Client::State::State(const PoolSettings& settings, Profile profile)
     : core(settings), profile_(std::move(profile)), handles_(net::fork_epoch(), make_handles()) {}
@@ -43,4 +43,4 @@ Error Client::State::explained(Error error) {
   return error;
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

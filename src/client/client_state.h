@@ -13,7 +13,7 @@
 #include "net/descriptor.h"
 #include "sync/epoch_pointer.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// What a client, its streams and its leases share: the core, and a handle for each profile. Any thread may call any method.
 struct Client::State {
@@ -46,4 +46,4 @@ struct Client::State {
   sync::EpochPointer<Handles> handles_;
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -65,10 +65,10 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
     const connection::DialTimings& took = dialed->timings;
     const pool::DialReport report{dialed->tls, dialed->tls_resumed, took.resolve + took.connect + took.tls_handshake,
                                   took.tls_handshake};
-    pool_.dial_done(
-        slot,
-        std::unique_ptr<pool::Pooled>(std::make_unique<connection::Connection>(std::move(dialed->channel), *this, took)),
-        report);
+    pool_.dial_done(slot,
+                    std::unique_ptr<pool::Pooled>(
+                        std::make_unique<connection::Connection>(std::move(dialed->channel), *this, took)),
+                    report);
   };
   try {
     reactor_.dial(std::move(target), times.deadline, done, times.start, &slot);

@@ -138,8 +138,7 @@ bool Exchange::may_begin(Operation operation) {
     result_ = *std::move(forked);
     return false;
   }
-  const bool sends =
-      operation == Operation::write || operation == Operation::finish || operation == Operation::expect;
+  const bool sends = operation == Operation::write || operation == Operation::finish || operation == Operation::expect;
   if (sends && state_ != State::ready && state_ != State::sending) {
     result_ = Error::make(ErrorCode::local_protocol, Phase::write, "the body was finished already");
     return false;

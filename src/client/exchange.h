@@ -44,7 +44,7 @@ using InterimListener = std::function<void(const h1::ResponseHead&)>;
 struct CallOptions {
   Timeouts timeouts;
   Interrupt interrupt;
-  int connect_retries = 0;  ///< dials tried again after a connect error or timeout
+  int connect_retries = 0;                ///< dials tried again after a connect error or timeout
   TimePoint deadline = TimePoint::max();  ///< of the request as a whole
 };
 

@@ -175,9 +175,9 @@ Result<Exchange::Progress> Exchange::take_end(bool truncated) {
   if (step.event == Event::end)
     return Error::make(ErrorCode::read_failed, phase, "the TLS connection was cut off: the body may not be whole");
   if (!parser_->ended_early()) return Error::make(ErrorCode::remote_protocol, phase, parser_->error_detail());
-  return phase == Phase::read_head ? lost_before_answer()
-                                   : Error::make(ErrorCode::read_failed, phase,
-                                                 "the server closed the connection before the body was whole");
+  return phase == Phase::read_head
+             ? lost_before_answer()
+             : Error::make(ErrorCode::read_failed, phase, "the server closed the connection before the body was whole");
 }
 
 Error Exchange::lost_before_answer() {

@@ -7,7 +7,7 @@
 #include "connection/connection.h"
 #include "net/descriptor.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 Lease::State::~State() {
   // In the child of a fork the connection is the parent's.
@@ -74,4 +74,4 @@ void Lease::discard() noexcept {
   state_.reset();
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

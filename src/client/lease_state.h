@@ -7,7 +7,7 @@
 #include "client/client_state.h"
 #include "pool/lease.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// A lease of the pool's, which ends with it.
 struct Lease::State {
@@ -23,4 +23,4 @@ struct Lease::State {
   pool::Reuse reuse = pool::Reuse::unused();
 };
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -2,20 +2,11 @@
 
 #include <new>
 
+#include "client/errors.h"
 #include "client/second_try.h"
 #include "client/stream_state.h"
 
-namespace fastpool {
-
-namespace {
-
-Error no_memory() noexcept {
-  Error error;  // words may need memory too
-  error.code = ErrorCode::out_of_memory;
-  return error;
-}
-
-}  // namespace
+namespace fastpool::inline v1 {
 
 Stream::Stream(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 Stream::Stream(Stream&&) noexcept = default;
@@ -61,7 +52,9 @@ void Stream::cancel() noexcept {
   state_->transfer.cancellation().cancel();
 }
 
-namespace client {
+}  // namespace fastpool::inline v1
+
+namespace fastpool::client {
 
 Result<Stream> open_stream(const std::shared_ptr<Client::State>& client, const Request& request, const Call& call,
                            std::optional<pool::LeaseRef> lease) {
@@ -93,5 +86,4 @@ Result<void> send_request(const std::shared_ptr<Client::State>& client, const Re
   });
 }
 
-}  // namespace client
-}  // namespace fastpool
+}  // namespace fastpool::client

@@ -7,7 +7,7 @@
 
 #include "client/transfer.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 /// A stream's transfer, and the call that it observes.
 struct Stream::State {
@@ -20,7 +20,9 @@ struct Stream::State {
   client::Transfer transfer;
 };
 
-namespace client {
+}  // namespace fastpool::inline v1
+
+namespace fastpool::client {
 
 /// Opens a stream on the calling thread. \param lease \see Transfer::prepare().
 [[nodiscard]] Result<Stream> open_stream(const std::shared_ptr<Client::State>& client, const Request& request,
@@ -29,5 +31,4 @@ namespace client {
 [[nodiscard]] Result<void> send_request(const std::shared_ptr<Client::State>& client, const Request& request,
                                         Response& response, const Call& call, std::optional<pool::LeaseRef> lease = {});
 
-}  // namespace client
-}  // namespace fastpool
+}  // namespace fastpool::client

@@ -10,6 +10,7 @@
 
 #include <fastpool/origin.h>
 
+#include "client/errors.h"
 #include "client/expected_size.h"
 #include "client/headers.h"
 #include "client/receive_buffer.h"
@@ -40,13 +41,6 @@ bool expects_continue(const Request& request) noexcept {
   return std::any_of(request.headers.begin(), request.headers.end(), [](const auto& header) {
     return equals_ignoring_case(header.first, "expect") && equals_ignoring_case(header.second, "100-continue");
   });
-}
-
-Error out_of_memory(std::uint64_t bytes_sent) noexcept {
-  Error error;  // words may need memory too
-  error.code = ErrorCode::out_of_memory;
-  error.bytes_sent = bytes_sent;
-  return error;
 }
 
 }  // namespace
@@ -86,20 +80,20 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   if (lease) {
     const std::string name = origin->to_string();
     if ((*lease->slot->endpoint.get()).name() != name) {
-      return Error::make(ErrorCode::invalid_argument, Phase::none,
-                         "this lease is of " + (*lease->slot->endpoint.get()).name() + ", and the request is for " + name);
+      return Error::make(
+          ErrorCode::invalid_argument, Phase::none,
+          "this lease is of " + (*lease->slot->endpoint.get()).name() + ", and the request is for " + name);
     }
     const CompletedHeaders completed(name, request.method, std::move(headers), size);
-    auto opened =
-        Exchange::open_on(client_->core.get(), *lease, {request.method, target, completed.headers()});
+    auto opened = Exchange::open_on(client_->core.get(), *lease, {request.method, target, completed.headers()});
     if (!opened) return std::move(opened).error();
     exchange_.emplace(std::move(opened).value());
   } else {
     auto endpoint = client_->endpoint(*origin, call_.profile);
     if (!endpoint) return std::move(endpoint).error();
     const CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), size);
-    auto opened = Exchange::open(client_->core.get(), std::move(endpoint).value(),
-                                 {request.method, target, completed.headers()});
+    auto opened =
+        Exchange::open(client_->core.get(), std::move(endpoint).value(), {request.method, target, completed.headers()});
     if (!opened) return std::move(opened).error();
     exchange_.emplace(std::move(opened).value());
   }
@@ -151,13 +145,14 @@ std::optional<Result<bool>> Transfer::advance(driver::Driver& driver) {
     if (result) step_ = Step::none;
     return result;
   } catch (const std::bad_alloc&) {
-  } catch (const std::length_error&) {  // beyond what a string can hold
+  } catch (const std::length_error&) {      // beyond what a string can hold
   } catch (const std::exception& raised) {  // a function of the caller's
-    return end(Error::make(ErrorCode::cancelled, Phase::none, std::string("a function of the caller threw: ") + raised.what()));
+    return end(Error::make(ErrorCode::cancelled, Phase::none,
+                           std::string("a function of the caller threw: ") + raised.what()));
   }
   const std::uint64_t sent = bytes_sent();
   if (exchange_) exchange_->abandon();
-  return out_of_memory(sent);
+  return no_memory(sent);
 }
 
 std::optional<Result<bool>> Transfer::take_steps(driver::Driver& driver) {
@@ -256,9 +251,9 @@ std::optional<Result<bool>> Transfer::head_arrived() {
 std::optional<Result<bool>> Transfer::count(std::uint64_t bytes) {
   received_ += bytes;
   if (received_ <= call_.max_body) return std::nullopt;
-  return end(Error::make(ErrorCode::body_too_large, Phase::read_body,
-                         "the body of the response is larger than the " + std::to_string(call_.max_body) +
-                             " bytes that the call allows"));
+  return end(Error::make(
+      ErrorCode::body_too_large, Phase::read_body,
+      "the body of the response is larger than the " + std::to_string(call_.max_body) + " bytes that the call allows"));
 }
 
 std::optional<Result<bool>> Transfer::take_pieces(bool more) {
@@ -316,7 +311,8 @@ void Transfer::begin_read() {
 void Transfer::keep_pieces() {
   const std::vector<char>& buffer = thread_buffer();
   const auto lies_in = [&](std::string_view piece) {
-    return std::less_equal<>()(buffer.data(), piece.data()) && std::less<>()(piece.data(), buffer.data() + buffer.size());
+    return std::less_equal<>()(buffer.data(), piece.data()) &&
+           std::less<>()(piece.data(), buffer.data() + buffer.size());
   };
   if (!std::any_of(pieces_.begin(), pieces_.end(), lies_in)) return;
   std::size_t size = 0;

@@ -5,8 +5,7 @@
 
 namespace fastpool::connection {
 
-Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch,
-                       const DialTimings& dialed)
+Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed)
     : channel_(std::move(channel)),
       watch_(watch),
       addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())},

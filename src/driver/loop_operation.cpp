@@ -117,8 +117,7 @@ std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool
       return lease;
     const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
     woken_before_ = true;
-    acquisition_.emplace(
-        pool, endpoint, options(patience, attempt), waker());
+    acquisition_.emplace(pool, endpoint, options(patience, attempt), waker());
   }
   return poll_acquisition();
 }
@@ -143,8 +142,7 @@ std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, poo
 std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) {
   if (!acquisition_) {
     woken_before_ = true;
-    acquisition_.emplace(
-        pool, lease, options(timeouts_.pool, attempt), waker());
+    acquisition_.emplace(pool, lease, options(timeouts_.pool, attempt), waker());
   }
   auto seated = poll_acquisition();
   if (!seated) return std::nullopt;

@@ -27,7 +27,7 @@ class ChunkReader {
     std::size_t consumed = 0;
     bool need_more = false;           ///< the rest must be presented again, followed by more
     const char* complaint = nullptr;  ///< what is wrong with the body, or null
-    Header trailer = {};              ///< the trailer that was read; into the input. Without a name: none, or a continuation
+    Header trailer = {};  ///< the trailer that was read; into the input. Without a name: none, or a continuation
   };
   /// Only while !is_done().
   [[nodiscard]] Outcome read(std::string_view bytes);

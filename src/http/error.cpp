@@ -6,7 +6,7 @@
 
 #include <fastpool/result.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 namespace {
 
 // An error_code of value 0 is success, so the first ErrorCode is 1 there.
@@ -141,4 +141,4 @@ std::string_view to_string(Phase phase) noexcept {
   return "unknown";
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

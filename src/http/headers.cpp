@@ -1,6 +1,6 @@
 #include <fastpool/headers.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 namespace {
 
 constexpr char to_lower(char byte) noexcept {
@@ -58,4 +58,4 @@ bool equals_ignoring_case(std::string_view left, std::string_view right) noexcep
   return true;
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

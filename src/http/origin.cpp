@@ -10,7 +10,7 @@
 
 #include <fastpool/headers.h>
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 namespace {
 
 // No message quotes the whole URL: its user info, path and query may hold secrets.
@@ -181,4 +181,4 @@ std::uint16_t default_port(Scheme scheme) noexcept {
   return scheme == Scheme::https ? 443 : 80;
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

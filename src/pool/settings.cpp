@@ -4,7 +4,7 @@
 
 #include "pool/decisions.h"
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 std::uint32_t default_max_connections() noexcept {
   rlimit limit{};
@@ -12,4 +12,4 @@ std::uint32_t default_max_connections() noexcept {
   return pool::default_total(limit.rlim_cur);
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

@@ -242,11 +242,11 @@ Result<TlsSettings> with_files_read(TlsSettings settings) {
 
 }  // namespace fastpool::tls
 
-namespace fastpool {
+namespace fastpool::inline v1 {
 
 bool operator==(const TlsFiles& left, const TlsFiles& right) noexcept {
   if (left.read_ == right.read_) return true;
   return left.read_ != nullptr && right.read_ != nullptr && left.read_->digest() == right.read_->digest();
 }
 
-}  // namespace fastpool
+}  // namespace fastpool::inline v1

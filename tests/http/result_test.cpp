@@ -1,4 +1,6 @@
+#include <cstddef>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -91,7 +93,7 @@ TEST(ResultOf, nothing_is_success_or_an_error) {
 }
 
 TEST(ResultOf, a_value_is_constructed_in_place) {
-  Result<std::string> result(std::in_place, 3, 'x');
+  Result<std::string> result(std::in_place, std::size_t{3}, 'x');
   EXPECT_EQ(*result, "xxx");
   EXPECT_EQ(result.emplace("new"), "new");
 }
@@ -104,6 +106,81 @@ TEST(ResultOf, what_converts_to_the_value_converts) {
   static_assert(!std::is_constructible_v<Result<std::unique_ptr<int>>, int>);
   static_assert(std::is_constructible_v<Result<std::unique_ptr<int>>, int*>);
   static_assert(!std::is_convertible_v<int*, Result<std::unique_ptr<int>>>);
+}
+
+TEST(ResultOf, assignment_replaces_a_value_and_an_error_by_each_other) {
+  const auto alive = std::make_shared<int>(1);
+  Result<std::shared_ptr<int>> result = alive;
+  const Result<std::shared_ptr<int>> value = alive;
+  const Result<std::shared_ptr<int>> error = refused();
+  EXPECT_EQ(alive.use_count(), 3);
+  result = error;
+  EXPECT_EQ(result.error().detail, "refused");
+  EXPECT_EQ(alive.use_count(), 2);
+  result = value;
+  EXPECT_EQ(*result, alive);
+  EXPECT_EQ(alive.use_count(), 3);
+  result = Result<std::shared_ptr<int>>(refused());
+  EXPECT_EQ(alive.use_count(), 2);
+  result = Result<std::shared_ptr<int>>(alive);
+  result = value;
+  EXPECT_EQ(alive.use_count(), 3);
+  const auto& itself = result;
+  result = itself;
+  EXPECT_EQ(*result, alive);
+  result = error;
+  result = Error::make(ErrorCode::forked, Phase::none, "another");
+  EXPECT_EQ(result.error().detail, "another");
+  const auto copy = value;  // NOLINT(performance-unnecessary-copy-initialization)
+  EXPECT_EQ(alive.use_count(), 3);
+}
+
+// Throws when it is copied, and when it is made from a number below zero.
+struct Fragile {
+  explicit Fragile(int made_from) : number(made_from) {
+    if (made_from < 0) throw std::runtime_error("below zero");
+  }
+  Fragile(const Fragile& other) : number(other.number) { throw std::runtime_error("a copy"); }
+  Fragile(Fragile&&) noexcept = default;
+  Fragile& operator=(const Fragile&) = default;
+  Fragile& operator=(Fragile&&) noexcept = default;
+  ~Fragile() = default;
+  int number;
+};
+
+TEST(ResultOf, a_value_that_cannot_be_copied_leaves_the_error_that_was_held) {
+  const Result<Fragile> value(std::in_place, 3);
+  Result<Fragile> result = refused();
+  EXPECT_THROW(result = value, std::runtime_error);
+  EXPECT_EQ(result.error().detail, "refused");
+}
+
+TEST(ResultOf, a_value_that_cannot_be_constructed_in_place_leaves_an_error) {
+  Result<Fragile> result(std::in_place, 3);
+  EXPECT_THROW(result.emplace(-1), std::runtime_error);
+  EXPECT_EQ(result.error().code, ErrorCode::out_of_memory);
+  EXPECT_EQ(result.emplace(4).number, 4);
+}
+
+TEST(ResultOf, a_result_copies_and_moves_as_its_value_does) {
+  static_assert(!std::is_copy_constructible_v<Result<std::unique_ptr<int>>>);
+  static_assert(!std::is_copy_assignable_v<Result<std::unique_ptr<int>>>);
+  static_assert(std::is_nothrow_move_constructible_v<Result<std::unique_ptr<int>>>);
+  static_assert(std::is_nothrow_move_assignable_v<Result<std::string>>);
+  static_assert(std::is_copy_constructible_v<Result<const int>> && !std::is_copy_assignable_v<Result<const int>>);
+  static_assert(std::is_nothrow_move_constructible_v<Result<void>> && std::is_copy_assignable_v<Result<void>>);
+}
+
+TEST(ResultOf, the_layout_is_a_union_and_a_flag) {
+  struct Expected {
+    union {
+      int value;
+      unsigned char error[sizeof(Error)];
+    };
+    alignas(alignof(Error)) bool has_value;
+  };
+  static_assert(sizeof(Result<int>) == sizeof(Expected));
+  static_assert(sizeof(Result<void>) == sizeof(Expected));
 }
 
 TEST(ResultOfDeathTest, a_misuse_names_the_error_and_aborts) {
