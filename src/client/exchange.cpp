@@ -358,8 +358,10 @@ void Exchange::drop_connection() noexcept {
   body_error_.reset();
   spent_ = false;
   continue_seen_ = false;
+  heard_error_ = 0;
   if (piece_taken_) {
     rewinds_ = true;
+    state_ = State::ready;
     piece_taken_ = false;
     body_sent_ = 0;
   }

@@ -316,6 +316,7 @@ class Exchange {
   bool peer_ended_ = false;                // reading has met the peer's end
   bool piece_taken_ = false;               // of a streamed body, in whole or in part: it cannot be had again
   bool heeds_ = true;                      // looks for an early answer while it sends
+  int heard_error_ = 0;                    // of the socket, fetched while sending
   bool early_head_ = false;                // the head of the response came before all was sent
   bool refused_ = false;                   // and is an error: nothing more is to be sent
   bool continue_seen_ = false;             // a 100 (Continue)

@@ -41,7 +41,8 @@ Exchange::Turn Exchange::begin_again(Error error) {
       return go_to(stream_ ? Step::look : Step::acquire);
   }
   // The table asks for it only after a read or write has failed.
-  watch_.emplace(connection().channel().descriptor(), written_before_, error.os_error, read_timeout_);
+  watch_.emplace(connection().channel().descriptor(), written_before_,
+                 heard_error_ != 0 ? heard_error_ : error.os_error, read_timeout_);
   failed_ = std::move(error);
   if (const Unread verdict = watch_->look(); verdict != Unread::undecided) return judge_unread(verdict);
   // The next connection is acquired while the refusal is on its way, but without a wait at a limit, which this very

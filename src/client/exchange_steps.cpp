@@ -245,7 +245,9 @@ Exchange::Turn Exchange::listen(Driver& driver) {
   if (!progress) {
     heeds_ = false;
     if (progress.error().code == ErrorCode::remote_protocol) return done(fail(std::move(progress).error()));
-    return Turn::go_on;  // the write will meet it too
+    // The write will meet the end of the connection too, but not the error, which can be fetched once.
+    heard_error_ = progress.error().os_error;
+    return Turn::go_on;
   }
   if (*progress == Progress::more || *progress == Progress::pending) return Turn::go_on;
   heeds_ = false;
