@@ -37,6 +37,7 @@ missing_packages() {
   # Only Debian and its relatives package it; CMake leaves the model checks out elsewhere.
   have_header relacy/relacy.hpp || ! have_command apt-get || echo relacy-dev
   have_header boost/beast/http/basic_parser.hpp || echo boost
+  have_header asio.hpp || echo libasio-dev
   { have_command nginx || [ -x /usr/sbin/nginx ]; } || echo nginx-light
   { have_command ss || [ -x /usr/sbin/ss ]; } || echo iproute2
   find_python >/dev/null || { echo python3; echo python3-venv; echo python3-dev; }
@@ -80,6 +81,7 @@ libnghttp2-dev   libnghttp2-devel        nghttp2-dev    libnghttp2
 libgtest-dev     gtest-devel             gtest-dev      gtest
 libbenchmark-dev google-benchmark-devel  benchmark-dev  benchmark
 boost            boost-devel             boost-dev      boost
+libasio-dev      asio-devel              asio-dev       asio
 nginx-light      nginx                   nginx          nginx
 iproute2         iproute                 iproute2       iproute2
 python3          python3                 python3        python

@@ -61,6 +61,7 @@ Result<Stream> open_stream(const std::shared_ptr<Client::State>& client, const R
   return with_second_try([&]() -> Result<Stream> {
     try {
       auto state = std::make_unique<Stream::State>(client, call);
+      state->transfer.enable_info();
       if (auto prepared = state->transfer.prepare(request, lease); !prepared) return std::move(prepared).error();
       state->transfer.begin_open();
       if (auto opened = state->transfer.run(); !opened) return std::move(opened).error();

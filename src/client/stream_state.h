@@ -5,19 +5,21 @@
 
 #include <fastpool/stream.h>
 
+#include "client/loop_task.h"
 #include "client/transfer.h"
 
 namespace fastpool::inline v1 {
 
-/// A stream's transfer, and the call that it observes.
+/// A stream's transfer, the call that it observes, and what drives it in a loop.
 struct Stream::State {
   State(std::shared_ptr<Client::State> client, Call given) : call(std::move(given)), transfer(std::move(client), call) {
     transfer.enable_cancel();
-    transfer.enable_info();
   }
 
   const Call call;
   client::Transfer transfer;
+  std::shared_ptr<void> function;          ///< of the caller's, for the task
+  std::unique_ptr<client::LoopTask> task;  ///< the operation that is under way in a loop; ends first
 };
 
 }  // namespace fastpool::inline v1

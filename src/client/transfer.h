@@ -76,6 +76,11 @@ class Transfer {
   [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
   [[nodiscard]] Client::State& client() const noexcept { return *client_; }
 
+  /// Ends it without a result: the connection is closed, unless all of the body has arrived.
+  void abandon() noexcept {
+    if (exchange_) exchange_->abandon();
+  }
+
   /// Lets cancel() end the transfer; else only the call's stop token does. Before the first operation.
   void enable_cancel() { cancellable_ = true; }
   /// Notes addresses and timings for info(). Before the first operation.

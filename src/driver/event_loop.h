@@ -47,9 +47,11 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   /// At the end of the process: closes the descriptors and ends no operation, so that nothing wakes the loop any more. Any thread.
   void cut_off() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
-  /// Whether operations still wait; from now on descriptor() gets readable too when the last of them does no more.
+  /// Whether operations wait.
+  [[nodiscard]] bool busy() const noexcept { return !waiting_.empty(); }
   /// Whether it is of an earlier epoch (net::fork_epoch()): its descriptors are not ours any more.
   [[nodiscard]] bool inherited() const noexcept { return epoch_ != net::fork_epoch(); }
+  /// Whether operations still wait; from now on descriptor() gets readable too when the last of them does no more.
   [[nodiscard]] bool lingers() noexcept {
     lingers_ = true;
     return !waiting_.empty();

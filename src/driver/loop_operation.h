@@ -59,6 +59,11 @@ class LoopOperation : public Driver, private sync::Waker {
                                                      Duration at_most) override;
 
  protected:
+  /// For other threads to wake it by, until forget() or its end; by then no thread may use it any more.
+  [[nodiscard]] sync::Waker& external_waker() noexcept {
+    woken_before_ = true;
+    return *this;
+  }
   /// Waits for the loop's next turn, so that an operation which never has to wait for the peer leaves time to others. \returns false if
   /// there will be none.
   [[nodiscard]] bool put_off();

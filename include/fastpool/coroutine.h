@@ -1,0 +1,124 @@
+#pragma once
+
+/// \file
+/// Requests that coroutines await. Works with any coroutine type; the coroutine is resumed within a turn of the loop.
+///
+///     auto response = co_await fastpool::send(loop, client, {.url = url});
+///     auto stream = co_await fastpool::open(loop, client, {.url = url});
+///     while (true) {
+///       auto piece = co_await fastpool::read(loop, *stream);
+///       if (!piece || piece->empty()) break;
+///     }
+///
+/// Destroying a coroutine that waits here cancels the request. Call::stop and Stream::cancel() make it resume with `cancelled`.
+/// Loop, client and stream outlive the await.
+
+#include <coroutine>
+#include <string_view>
+#include <utility>
+
+#include <fastpool/detail/operation.h>
+
+namespace fastpool::inline v1 {
+
+namespace detail {
+
+/// Resumes the coroutine whose handle the context holds.
+struct Resumption {
+  std::coroutine_handle<> waiting;
+  [[nodiscard]] Completion completion() noexcept {
+    return {[](void* self) noexcept { static_cast<Resumption*>(self)->waiting.resume(); }, this};
+  }
+};
+
+template <typename Value, Operation (*begin)(Loop&, Client&, Request, Call, Completion),
+          Result<Value> (Operation::*take)()>
+class [[nodiscard]] AwaitedRequest {
+ public:
+  AwaitedRequest(Loop& loop, Client& client, Request request, Call call)
+      : loop_(loop), client_(client), request_(std::move(request)), call_(std::move(call)) {}
+  AwaitedRequest(const AwaitedRequest&) = delete;
+  AwaitedRequest& operator=(const AwaitedRequest&) = delete;
+  ~AwaitedRequest() = default;
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiting) {
+    resumption_.waiting = waiting;
+    operation_ = begin(loop_, client_, std::move(request_), std::move(call_), resumption_.completion());
+    return operation_.under_way();
+  }
+  Result<Value> await_resume() { return (operation_.*take)(); }
+
+ private:
+  Loop& loop_;
+  Client& client_;
+  Request request_;
+  Call call_;
+  Resumption resumption_;
+  Operation operation_;
+};
+
+/// An operation of a stream. \tparam Begin begins it with a completion.
+template <typename Value, typename Begin, Result<Value> (*take)(Stream&)>
+class [[nodiscard]] AwaitedStream {
+ public:
+  AwaitedStream(Stream& stream, Begin begin) : stream_(stream), begin_(std::move(begin)) {}
+  AwaitedStream(const AwaitedStream&) = delete;
+  AwaitedStream& operator=(const AwaitedStream&) = delete;
+  ~AwaitedStream() {
+    if (waiting_) end_operation(stream_);
+  }
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiting) {
+    resumption_.waiting = waiting;
+    waiting_ = true;
+    return begin_(resumption_.completion());
+  }
+  Result<Value> await_resume() {
+    waiting_ = false;
+    return take(stream_);
+  }
+
+ private:
+  Stream& stream_;
+  Begin begin_;
+  Resumption resumption_;
+  bool waiting_ = false;
+};
+
+}  // namespace detail
+
+/// Awaits the whole response. \see Client::send()
+inline auto send(Loop& loop, Client& client, Request request, Call call = {}) {
+  return detail::AwaitedRequest<Response, &detail::Operation::send, &detail::Operation::take_response>(
+      loop, client, std::move(request), std::move(call));
+}
+/// Awaits the head of the response. \see Client::open()
+inline auto open(Loop& loop, Client& client, Request request, Call call = {}) {
+  return detail::AwaitedRequest<Stream, &detail::Operation::open, &detail::Operation::take_stream>(
+      loop, client, std::move(request), std::move(call));
+}
+/// Awaits the next piece of the body; empty at the end. \see Stream::read()
+inline auto read(Loop& loop, Stream& stream) {
+  const auto begin = [&loop, &stream](detail::Completion completion) {
+    return detail::begin_read(loop, stream, completion);
+  };
+  return detail::AwaitedStream<std::string_view, decltype(begin), &detail::take_piece>(stream, begin);
+}
+/// Awaits that the piece has been sent, which lasts as long. \see Stream::write()
+inline auto write(Loop& loop, Stream& stream, std::string_view piece) {
+  const auto begin = [&loop, &stream, piece](detail::Completion completion) {
+    return detail::begin_write(loop, stream, piece, completion);
+  };
+  return detail::AwaitedStream<bool, decltype(begin), &detail::take_written>(stream, begin);
+}
+/// Awaits the head of the response to a body that was written. \see Stream::finish()
+inline auto finish(Loop& loop, Stream& stream) {
+  const auto begin = [&loop, &stream](detail::Completion completion) {
+    return detail::begin_finish(loop, stream, completion);
+  };
+  return detail::AwaitedStream<void, decltype(begin), &detail::take_finished>(stream, begin);
+}
+
+}  // namespace fastpool::inline v1
