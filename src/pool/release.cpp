@@ -65,13 +65,17 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, Keep
 }
 
 bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  return refusal_.park([ref] { return ref.slot->endpoint.get()->idle.waiting() != 0; },
+                       [&] { return park_idle(ref, reuse, keep); }, [this] { cleanup(); });
+}
+
+// Makes the connection idle, and serves the callers that may need it or its place. False: it must not stay idle.
+inline bool Pool::park_idle(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
   const TimePoint retire_at = slot.retire_at.get();
   if (now >= retire_at) return false;
-  if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
-    return false;
   if (keep != nullptr && keep->keeps_none()) [[unlikely]]
     return false;
   bool too_many = false;
@@ -92,8 +96,8 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
     return false;
   }
   Hints::note(endpoint, slot.index);
-  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
-  // in Pool::reserve_or_starve_locked() and in close() and drain().
+  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list)
+  // and in Pool::reserve_or_starve_locked().
   if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
     dispatch(endpoint);
   LongestIdle::note_ready(slot, none_idle_);
@@ -106,8 +110,6 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
     const auto word = slot.word.load();
     if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, true);
   }
-  if (refusing_.get()) [[unlikely]]
-    cleanup();
   return true;
 }
 
@@ -126,17 +128,19 @@ void Pool::leave_keep(const Slot& slot) noexcept {
 
 // The place stays with the endpoint for its next bare lease, until another caller needs the room.
 bool Pool::vacate(LeaseRef ref) noexcept {
+  return refusal_.park([] { return false; }, [&] { return park_vacant(ref); }, [this] { cleanup(); });
+}
+
+inline bool Pool::park_vacant(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
-  if (refusing_.get() || !slot.word.park_vacant(ref.generation)) return false;
+  if (!slot.word.park_vacant(ref.generation)) return false;
   endpoint.vacant.push(slot.index, links());
-  // The same pairs as in park().
+  // The same pairs as in park_idle().
   if (endpoint.idle.waiting() != 0) [[unlikely]]
     dispatch(endpoint);
   LongestIdle::note_ready(slot, none_idle_);
   relieve_if_starving();
-  if (refusing_.get()) [[unlikely]]
-    cleanup();
   return true;
 }
 
