@@ -196,7 +196,6 @@ class Pool {
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
-  [[nodiscard]] bool park_idle(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
   /// A bare lease begins. Only the search for leaks needs the time.
   void note_leased(Slot& slot) const noexcept {
     if (settings_.leak_after) slot.since.set(clock_.coarse_now());
@@ -216,7 +215,6 @@ class Pool {
   [[nodiscard]] TimePoint join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept;
   void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
-  [[nodiscard]] bool park_vacant(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
   [[nodiscard]] bool begin_close(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;

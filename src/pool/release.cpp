@@ -46,6 +46,7 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
 
 // Ends a lease that has no stream open. False: it is not as `word` says any more.
 bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  const auto close_idle = [this] { cleanup(); };
   if (word.seated()) {
     if (reuse.reusable() && word.reusable()) [[likely]] {
       if (total_limit_.has_starving() && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
@@ -53,7 +54,8 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, Keep
         tallies_.evicted.add();
         return true;
       }
-      if (park(ref, reuse, keep)) [[likely]]
+      const auto awaited = [ref] { return ref.slot->endpoint.get()->idle.waiting() != 0; };
+      if (refusal_.park(awaited, [&] { return park(ref, reuse, keep); }, close_idle)) [[likely]]
         return true;
     }
     if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
@@ -61,16 +63,13 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, Keep
     return true;
   }
   if (word.connecting()) return abandon_dial(ref);
-  return (reuse.reusable() && vacate(ref)) || close_lease(ref, false);
+  if (reuse.reusable() && refusal_.park([] { return false; }, [&] { return vacate(ref); }, close_idle)) return true;
+  return close_lease(ref, false);
 }
 
+// Makes the connection idle, and serves the callers that may need it or its place. A step of refusal_.park(). False: it must not
+// stay idle.
 bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  return refusal_.park([ref] { return ref.slot->endpoint.get()->idle.waiting() != 0; },
-                       [&] { return park_idle(ref, reuse, keep); }, [this] { cleanup(); });
-}
-
-// Makes the connection idle, and serves the callers that may need it or its place. False: it must not stay idle.
-inline bool Pool::park_idle(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
@@ -126,17 +125,13 @@ void Pool::leave_keep(const Slot& slot) noexcept {
   if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
 }
 
-// The place stays with the endpoint for its next bare lease, until another caller needs the room.
+// The place stays with the endpoint for its next bare lease, until another caller needs the room. A step of refusal_.park().
 bool Pool::vacate(LeaseRef ref) noexcept {
-  return refusal_.park([] { return false; }, [&] { return park_vacant(ref); }, [this] { cleanup(); });
-}
-
-inline bool Pool::park_vacant(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   if (!slot.word.park_vacant(ref.generation)) return false;
   endpoint.vacant.push(slot.index, links());
-  // The same pairs as in park_idle().
+  // The same pairs as in park().
   if (endpoint.idle.waiting() != 0) [[unlikely]]
     dispatch(endpoint);
   LongestIdle::note_ready(slot, none_idle_);
