@@ -84,7 +84,7 @@ class ModelPool {
     RL_ASSERT(lease == none || !late);
     return lease;
   }
-  /// \returns the same for a caller that queues if it finds nothing. It may have to finish().
+  /// \returns the same for a caller that queues if it finds nothing. It calls poll() then.
   std::uint32_t acquire(Waiter& waiter) {
     if (refusal_.refusing()) return none;
     if (const std::uint32_t lease = take(Takes::from_the_list); lease != none) return lease;
