@@ -110,14 +110,14 @@ bool Acquisition::rests() {
   }
   if (state_ != State::resting) return false;
   deadline_ = std::min(last_moment_, rests_until_);
-  return pool_.clock_.now() < rests_until_ && !pool_.refusing_.get();
+  return pool_.clock_.now() < rests_until_ && !pool_.refusing();
 }
 
 // A lease at once, an error, or (nothing) it is queued now.
 std::optional<Result<Lease>> Acquisition::begin() {
   const bool first_time = waiter_.turn == 0;
   // A caller that has queued once is served even while the pool drains.
-  if (first_time && pool_.refusing_.get()) return settle(Pool::closed_error());
+  if (first_time && pool_.refusing()) return settle(Pool::closed_error());
   while (first_time && waiter_.wants == Wants::connection) {
     const LeaseRef ref = pool_.take_idle(endpoint_);
     if (!ref) break;
@@ -152,7 +152,7 @@ std::optional<Result<Lease>> Acquisition::begin_connect() {
   {
     const std::lock_guard lock(endpoint_.mutex);
     // Under the lock: close() sets the flag first and tells those who wait for a lease's dial, under it, second.
-    if (pool_.closed_.get()) return settle(Pool::closed_error());
+    if (pool_.closed()) return settle(Pool::closed_error());
     const auto word = slot.word.load();
     if (word.state() != SlotState::leased || word.generation() != held_.generation)
       return settle(Pool::stale_lease_error());
@@ -181,13 +181,10 @@ std::optional<Result<Lease>> Acquisition::finish() {
   // This waiter left the queue, so a bare lease may be first now, and its dial may make room for others.
   if (std::exchange(left_, false)) pool_.capacity_freed(endpoint_);
   if (auto error = std::exchange(waiter_.error, std::nullopt)) return settle(*std::move(error));
-  Lease lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh);
-  if (waiter_.wants == Wants::lease_dial) return settle(std::move(lease));
-  if (pool_.closed_.get()) {
-    lease.release(Reuse::unused(),
-                  keep_);  // close() marks the leases that exist; one made after its scan is ended here
-    return settle(Pool::closed_error());
-  }
+  const auto handed = [this] { return Lease(pool_, {waiter_.slot, waiter_.generation}, waiter_.fresh); };
+  if (waiter_.wants == Wants::lease_dial) return settle(handed());
+  Lease lease = pool_.refusal_.take_queued(handed, [this](Lease& late) { late.release(Reuse::unused(), keep_); });
+  if (!lease) return settle(Pool::closed_error());
   if (passes_check(lease)) return settle(std::move(lease));
   dead_ = std::move(lease);
   state_ = State::fresh;

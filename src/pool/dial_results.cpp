@@ -88,7 +88,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
       tallies_.peer_closed.add();
       finish_closing(slot, false);
     }
-    if (refusing_.get()) cleanup();
+    refusal_.parked([this] { cleanup(); });
     relieve_if_starving();
   }
 }
@@ -135,7 +135,7 @@ void Pool::end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay&
 void Pool::connect_lease_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled) {
   slot.pooled = std::move(pooled);
   slot.lease_count.set(1);
-  if (closed_.get()) slot.pooled->interrupt();
+  if (refusal_.closed()) slot.pooled->interrupt();
   (void)slot.word.end_connect(true);
   const auto waits = endpoint.lease_dial_waiters.find(&slot);
   if (waits == endpoint.lease_dial_waiters.end()) return;

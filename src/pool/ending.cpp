@@ -25,17 +25,12 @@ std::uint32_t Pool::busy() const {
   return count;
 }
 
-void Pool::refuse() noexcept {
-  if (refusing_.try_set()) end_watches_.wake();
-}
-
 Result<bool> Pool::drain(OptionalDuration timeout, const Interrupt& interrupt) {
   const TimePoint deadline = timeout ? later(clock_.now(), *timeout) : TimePoint::max();
-  refuse();
-  cleanup();
+  refusal_.drain([this] { end_watches_.wake(); }, [this] { cleanup(); });
   sync::ThreadWaker nobody;
   bool interrupted = false;
-  while (busy() != 0 && !interrupted && clock_.now() < deadline && !closed_.get()) {
+  while (busy() != 0 && !interrupted && clock_.now() < deadline && !refusal_.closed()) {
     (void)nobody.park_until(std::min(deadline, clock_.now() + drain_interval));
     interrupted = interrupt();
   }
@@ -46,8 +41,11 @@ Result<bool> Pool::drain(OptionalDuration timeout, const Interrupt& interrupt) {
 }
 
 void Pool::close() {
-  refuse();
-  if (!closed_.try_set()) return;
+  refusal_.close([this] { end_watches_.wake(); }, [this] { end_users(); }, [this] { cleanup(); });
+}
+
+// Fails the callers that wait; marks the leases that exist, and interrupts their users.
+void Pool::end_users() {
   const Error error = Error::make(ErrorCode::pool_closed, Phase::acquire, "the pool was closed");
   {
     const std::lock_guard endpoints_stay(endpoints_mutex_);
@@ -68,7 +66,6 @@ void Pool::close() {
       if (now.state() == SlotState::leased && now.must_close() && slot.pooled) slot.pooled->interrupt();
     });
   }
-  cleanup();
 }
 
 }  // namespace fastpool::pool

@@ -99,14 +99,12 @@ LeaseRef Pool::pop_live(Endpoint& endpoint) noexcept {
 
 // The same: by the thread's hint, else from the list. References, not Leases: these would go through memory.
 LeaseRef Pool::take_idle(Endpoint& endpoint) noexcept {
-  LeaseRef ref = take_hinted(endpoint);
-  if (!ref) ref = pop_live(endpoint);
-  // close() and drain() close what they find idle; a lease that was made meanwhile is ended here.
-  if (refusing_.get() && ref) [[unlikely]] {
-    release(ref, Reuse::unused());
-    return {};
-  }
-  return ref;
+  return refusal_.take(
+      [&] {
+        const LeaseRef ref = take_hinted(endpoint);
+        return ref ? ref : pop_live(endpoint);
+      },
+      [this](LeaseRef late) { release(late, Reuse::unused()); });
 }
 
 inline LeaseRef Pool::take_checked(Endpoint& endpoint, bool check) noexcept {
@@ -172,43 +170,41 @@ Result<Lease> Pool::wait(Acquisition& acquisition, sync::ThreadWaker& waker, con
 
 std::optional<LeaseRef> Pool::try_lease(Endpoint& endpoint) {
   if (const LeaseRef ref = take_idle(endpoint)) return ref;
-  if (refusing_.get()) return std::nullopt;
+  if (refusal_.refusing()) return std::nullopt;
+  const LeaseRef bare =
+      refusal_.take([&] { return lease_bare(endpoint); }, [this](LeaseRef late) { release(late, Reuse::unused()); });
+  if (!bare) return std::nullopt;
+  return bare;
+}
+
+// A lease on a place: vacant, or reserved now. None if the limits allow none, or callers of the endpoint wait for one.
+LeaseRef Pool::lease_bare(Endpoint& endpoint) {
   if (endpoint.idle.waiting() == 0) {
-    if (const auto vacant = pop_vacant(endpoint)) {
+    if (const LeaseRef vacant = pop_vacant(endpoint)) {
       note_leased(*vacant.slot);
-      return unless_refusing(vacant);
+      return vacant;
     }
   } else {
     // Idle and returned connections belong to the waiters. A slot of its own is allowed if every waiter has a dial.
     std::lock_guard lock(endpoint.mutex);
-    if (endpoint.queue.size() > endpoint.bound) return std::nullopt;
+    if (endpoint.queue.size() > endpoint.bound) return {};
   }
 
-  const bool reserved = reserve_or_evict(endpoint) == Taken::yes;
-  if (!reserved && endpoint.tombstones.sweeping()) {
+  if (reserve_or_evict(endpoint) != Taken::yes) {
+    if (!endpoint.tombstones.sweeping()) return {};
     // What is idle is out of sight for a moment.
     while (endpoint.tombstones.sweeping())
       std::this_thread::yield();
-    if (const LeaseRef ref = take_idle(endpoint)) return ref;
+    return take_idle(endpoint);
   }
-  if (!reserved) return std::nullopt;
-  const auto ref = lease_reserved(endpoint);
-  if (!ref) return std::nullopt;
-  note_leased(*ref.slot);
-  return unless_refusing(ref);
-}
-
-// close() marks the leases that exist; one made after its scan is ended here.
-std::optional<LeaseRef> Pool::unless_refusing(LeaseRef ref) noexcept {
-  if (!refusing_.get()) [[likely]]
-    return ref;
-  release(ref, Reuse::unused());
-  return std::nullopt;
+  const LeaseRef reserved = lease_reserved(endpoint);
+  if (reserved) note_leased(*reserved.slot);
+  return reserved;
 }
 
 Result<LeaseRef> Pool::lease(Endpoint& endpoint, const AcquireOptions& options) {
   if (const auto ref = try_lease(endpoint)) return *ref;
-  if (refusing_.get()) return closed_error();
+  if (refusal_.refusing()) return closed_error();
   sync::ThreadWaker waker;
   Acquisition acquisition(*this, endpoint, options, waker, Waiter::Wants::lease);
   auto leased = wait(acquisition, waker, endpoint, options.interrupt);

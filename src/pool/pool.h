@@ -28,6 +28,7 @@
 #include "pool/slab.h"
 #include "pool/waiter.h"
 #include "sync/atomics.h"
+#include "sync/refusal.h"
 
 namespace fastpool::pool {
 
@@ -114,11 +115,11 @@ class Pool {
   /// Ends waits with pool_closed, closes idle connections, interrupts the users of leased ones, which are closed when they
   /// are given back. Idempotent.
   void close();
-  [[nodiscard]] bool closed() const noexcept { return closed_.get(); }
+  [[nodiscard]] bool closed() const noexcept { return refusal_.closed(); }
   /// The error of callers that are refused.
   [[nodiscard]] static Error closed_error();
   /// Whether new leases are refused: it is closed or being drained.
-  [[nodiscard]] bool refusing() const noexcept { return refusing_.get(); }
+  [[nodiscard]] bool refusing() const noexcept { return refusal_.refusing(); }
   /// Who waits elsewhere and is woken when that begins.
   [[nodiscard]] EndWatches& end_watches() noexcept { return end_watches_; }
 
@@ -190,6 +191,7 @@ class Pool {
   [[nodiscard]] LeaseRef pop_live(Endpoint& endpoint) noexcept;
   [[nodiscard]] Popped pop_idle(Endpoint& endpoint, sync::IdleList::For who) noexcept;
   [[nodiscard]] LeaseRef pop_vacant(Endpoint& endpoint) noexcept;
+  [[nodiscard]] LeaseRef lease_bare(Endpoint& endpoint);
   [[nodiscard]] LeaseRef lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
@@ -216,7 +218,6 @@ class Pool {
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
   [[nodiscard]] bool begin_close(LeaseRef ref) noexcept;
   [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
-  [[nodiscard]] std::optional<LeaseRef> unless_refusing(LeaseRef ref) noexcept;
   [[nodiscard]] Result<Lease> wait(Acquisition& acquisition, sync::ThreadWaker& waker, const Endpoint& endpoint,
                                    const Interrupt& interrupt);
 
@@ -318,7 +319,7 @@ class Pool {
   [[nodiscard]] double jitter() noexcept;
 
   // The end (ending.cpp).
-  void refuse() noexcept;
+  void end_users();
   [[nodiscard]] std::uint32_t busy() const;
 
   [[nodiscard]] Links links() const noexcept { return Links{slab_}; }
@@ -332,11 +333,10 @@ class Pool {
   Slab slab_;
 
   // Read on every way, written rarely.
-  alignas(64) sync::Flag closed_;
-  sync::Flag refusing_;        // closed, or being drained
-  sync::Count dropped_dials_;  // reaped, and not ended yet: they hold descriptors
-  sync::Flag any_kept_;        // some holder has parked a connection under its limit, once
-  sync::Flag none_idle_;       // the last look for something to evict found nothing, and nothing became idle since
+  alignas(64) sync::Refusal refusal_;  // while it is drained, and once it is closed
+  sync::Count dropped_dials_;          // reaped, and not ended yet: they hold descriptors
+  sync::Flag any_kept_;                // some holder has parked a connection under its limit, once
+  sync::Flag none_idle_;  // the last look for something to evict found nothing, and nothing became idle since
 
   TotalLimit total_limit_;  // the connections of all endpoints, and which endpoints starve
   sync::Count idle_total_;  // only if counts_idle_

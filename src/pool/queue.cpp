@@ -8,7 +8,7 @@ namespace fastpool::pool {
 void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
   endpoint.queue.join(waiter);  // one that was handed a dead connection keeps its place
   if (waiter.wants == Waiter::Wants::connection) ++endpoint.connection_waiters;
-  if (closed_.get()) fail_locked(endpoint, waiter, closed_error());
+  refusal_.queued([&] { fail_locked(endpoint, waiter, closed_error()); });
 }
 
 void Pool::leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept {

@@ -46,6 +46,7 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
 
 // Ends a lease that has no stream open. False: it is not as `word` says any more.
 bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  const auto close_idle = [this] { cleanup(); };
   if (word.seated()) {
     if (reuse.reusable() && word.reusable()) [[likely]] {
       if (total_limit_.has_starving() && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
@@ -53,7 +54,8 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, Keep
         tallies_.evicted.add();
         return true;
       }
-      if (park(ref, reuse, keep)) [[likely]]
+      const auto awaited = [ref] { return ref.slot->endpoint.get()->idle.waiting() != 0; };
+      if (refusal_.park(awaited, [&] { return park(ref, reuse, keep); }, close_idle)) [[likely]]
         return true;
     }
     if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
@@ -61,17 +63,18 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, Keep
     return true;
   }
   if (word.connecting()) return abandon_dial(ref);
-  return (reuse.reusable() && vacate(ref)) || close_lease(ref, false);
+  if (reuse.reusable() && refusal_.park([] { return false; }, [&] { return vacate(ref); }, close_idle)) return true;
+  return close_lease(ref, false);
 }
 
+// Makes the connection idle, and serves the callers that may need it or its place. A step of refusal_.park(). False: it must not
+// stay idle.
 bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
   const TimePoint retire_at = slot.retire_at.get();
   if (now >= retire_at) return false;
-  if (refusing_.get() && (closed_.get() || endpoint.idle.waiting() == 0)) [[unlikely]]
-    return false;
   if (keep != nullptr && keep->keeps_none()) [[unlikely]]
     return false;
   bool too_many = false;
@@ -92,8 +95,8 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
     return false;
   }
   Hints::note(endpoint, slot.index);
-  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list),
-  // in Pool::reserve_or_starve_locked() and in close() and drain().
+  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list)
+  // and in Pool::reserve_or_starve_locked().
   if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
     dispatch(endpoint);
   LongestIdle::note_ready(slot, none_idle_);
@@ -106,8 +109,6 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
     const auto word = slot.word.load();
     if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, true);
   }
-  if (refusing_.get()) [[unlikely]]
-    cleanup();
   return true;
 }
 
@@ -124,19 +125,17 @@ void Pool::leave_keep(const Slot& slot) noexcept {
   if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
 }
 
-// The place stays with the endpoint for its next bare lease, until another caller needs the room.
+// The place stays with the endpoint for its next bare lease, until another caller needs the room. A step of refusal_.park().
 bool Pool::vacate(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
-  if (refusing_.get() || !slot.word.park_vacant(ref.generation)) return false;
+  if (!slot.word.park_vacant(ref.generation)) return false;
   endpoint.vacant.push(slot.index, links());
   // The same pairs as in park().
   if (endpoint.idle.waiting() != 0) [[unlikely]]
     dispatch(endpoint);
   LongestIdle::note_ready(slot, none_idle_);
   relieve_if_starving();
-  if (refusing_.get()) [[unlikely]]
-    cleanup();
   return true;
 }
 

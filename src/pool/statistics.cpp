@@ -55,7 +55,7 @@ PoolStats Pool::stats() const {
   stats.discarded = tallies_.discarded.get();
   stats.pool_timeouts = tallies_.pool_timeouts.get();
   stats.leaks = tallies_.leaks.get();
-  stats.draining = refusing_.get();
+  stats.draining = refusal_.refusing();
   return stats;
 }
 

@@ -24,7 +24,7 @@ std::size_t Pool::cleanup() {
     return !first_time && std::exchange(seen->second, generation) == generation;
   };
   const TimePoint now = clock_.now();
-  const bool all = refusing_.get();
+  const bool all = refusal_.refusing();
   std::size_t closed = 0;
   slab_.for_each([&](Slot& slot) {
     const auto word = slot.word.load();
@@ -47,7 +47,7 @@ void Pool::maintain() {
   close_unused();
   sweep_left_behind();
   retire_deserted();
-  if (!refusing_.get()) warm_up();
+  if (!refusal_.refusing()) warm_up();
   // Descriptors that others of the process gave back are seen by another try only.
   relieve_if_starving();
 }
@@ -92,7 +92,7 @@ void Pool::warm_up() {
 Result<std::uint32_t> Pool::warm(Endpoint& endpoint, std::uint32_t count, const AcquireOptions& options) {
   count = std::min(
       {count, settings_.max_connections_per_endpoint, settings_.max_connections, settings_.max_idle_connections});
-  if (refusing_.get()) return closed_error();
+  if (refusal_.refusing()) return closed_error();
   // As many waiters as connections wanted: the queue's own rules then count the idle ones, dial the rest at once, and
   // tell errors. All are given back together.
   sync::ThreadWaker waker;

@@ -289,6 +289,25 @@ TEST_F(Closing, refuses_later_callers) {
   EXPECT_EQ(dialer_.begun(), 1U);
 }
 
+TEST_F(Closing, takes_back_a_connection_that_a_caller_takes_meanwhile) {
+  make();
+  std::thread([this] { park(*a_, 1); }).join();  // this thread has no hint, and pops the connection
+  clock_.during_look = [this] { pool_->close(); };
+  EXPECT_FALSE(pool_->try_acquire(*a_, false));
+  EXPECT_TRUE(pool_->closed());
+  EXPECT_TRUE(records_[0]->closed);
+}
+
+TEST_F(Closing, takes_back_a_bare_lease_that_begins_meanwhile) {
+  PoolSettings settings;
+  settings.leak_after = hours(1);  // the pool reads the clock when the lease begins
+  make(settings);
+  clock_.during_look = [this] { pool_->close(); };
+  EXPECT_FALSE(pool_->try_lease(*a_));
+  EXPECT_TRUE(pool_->closed());
+  EXPECT_EQ(describe(), "empty");
+}
+
 TEST_F(Closing, fails_a_connecting_lease) {
   make();
   const LeaseRef lease = *pool_->try_lease(*a_);

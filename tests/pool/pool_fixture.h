@@ -36,8 +36,14 @@ using std::chrono::seconds;
 class FakeClock final : public PoolClock {
  public:
   [[nodiscard]] TimePoint now() const noexcept override { return TimePoint(Duration(nanos_.load())); }
-  [[nodiscard]] TimePoint coarse_now() const noexcept override { return now(); }
+  [[nodiscard]] TimePoint coarse_now() const noexcept override {
+    if (during_look) std::exchange(during_look, {})();
+    return now();
+  }
   void advance(Duration by) noexcept { nanos_.fetch_add(by.count()); }
+
+  /// Called once, by the next call of coarse_now(), which the pool makes between its steps.
+  mutable std::function<void()> during_look{};
 
  private:
   std::atomic<Duration::rep> nanos_{-std::chrono::duration_cast<Duration>(hours(10'000)).count()};

@@ -272,13 +272,29 @@ TEST_F(Draining, closes_the_pool_at_its_timeout_and_interrupts_users) {
   EXPECT_TRUE(pool_->closed());
 }
 
+TEST_F(Draining, closes_a_returned_connection_while_others_are_in_use) {
+  make();
+  Lease lease = dialed(*a_);
+  Lease other = dialed(*a_);
+  auto drain = start_drain();
+  EXPECT_TRUE(drain.waits());
+  lease.release(Reuse::yes());
+  EXPECT_TRUE(records_[0]->closed);
+  EXPECT_FALSE(pool_->closed());
+  other.release(Reuse::yes());
+  EXPECT_TRUE(*drain.get());
+}
+
 TEST_F(Draining, leaves_no_vacant_place_of_a_returned_bare_lease) {
   make();
   const LeaseRef bare = *pool_->try_lease(*a_);
+  Lease other = dialed(*a_);
   auto drain = start_drain();
+  EXPECT_TRUE(drain.waits());
   EXPECT_TRUE(pool_->release(bare, Reuse::yes()));
-  EXPECT_TRUE(*drain.get());
   EXPECT_EQ(bare.slot->word.load().state(), SlotState::free);
+  other.release(Reuse::yes());
+  EXPECT_TRUE(*drain.get());
 }
 
 TEST_F(Draining, closes_the_pool_when_interrupted) {
@@ -292,6 +308,22 @@ TEST_F(Draining, closes_the_pool_when_interrupted) {
   looks.stop = true;
   EXPECT_EQ(drain.get().error().code, ErrorCode::interrupted);
   EXPECT_TRUE(pool_->closed());
+}
+
+TEST_F(Draining, closes_the_connection_of_a_dial_whose_caller_was_served_otherwise) {
+  make();
+  Lease lease = dialed(*a_);
+  auto queued = start_acquire(*a_);
+  auto drain = start_drain();
+  EXPECT_TRUE(drain.waits());
+  lease.release(Reuse::yes());
+  auto served = queued.get();
+  ASSERT_TRUE(served.ok());
+  complete_dial();
+  EXPECT_TRUE(records_[1]->closed);
+  EXPECT_FALSE(pool_->closed());
+  served->release(Reuse::yes());
+  EXPECT_TRUE(*drain.get());
 }
 
 TEST_F(Draining, closes_the_connection_of_a_late_dial) {
