@@ -59,7 +59,7 @@ class FASTPOOL_EXPORT Client {
   void close();
 
  private:
-  struct State;
+  struct FASTPOOL_LOCAL State;
   std::unique_ptr<State> state_;
 };
 

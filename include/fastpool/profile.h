@@ -27,7 +27,7 @@ class FASTPOOL_EXPORT TlsFiles {
   [[nodiscard]] explicit operator bool() const noexcept { return read_ != nullptr; }
   [[nodiscard]] const std::shared_ptr<const tls::SettingsFiles>& get() const noexcept { return read_; }
 
-  friend bool operator==(const TlsFiles& left, const TlsFiles& right) noexcept;
+  friend FASTPOOL_EXPORT bool operator==(const TlsFiles& left, const TlsFiles& right) noexcept;
 
  private:
   std::shared_ptr<const tls::SettingsFiles> read_;

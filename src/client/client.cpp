@@ -16,7 +16,7 @@
 
 namespace fastpool::inline v1 {
 
-struct Client::State {
+struct FASTPOOL_LOCAL Client::State {
   State(const PoolSettings& settings, Profile p)
       : core(settings), profile(std::move(p)), handle_(net::fork_epoch(), make_handle()) {}
   State(const State&) = delete;
