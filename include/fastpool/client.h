@@ -7,6 +7,7 @@
 
 #include <fastpool/call.h>
 #include <fastpool/error.h>
+#include <fastpool/export.h>
 #include <fastpool/lease.h>
 #include <fastpool/message.h>
 #include <fastpool/profile.h>
@@ -71,7 +72,7 @@ class FASTPOOL_EXPORT Client {
   [[nodiscard]] ClientStats stats() const;
 
   /// Internal.
-  struct State;
+  struct FASTPOOL_LOCAL State;
   [[nodiscard]] const std::shared_ptr<State>& state() const noexcept { return state_; }
 
  private:

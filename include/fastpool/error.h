@@ -79,5 +79,7 @@ struct Error {
 
 }  // namespace fastpool::inline v1
 
+/// \cond
 template <>
 struct std::is_error_code_enum<fastpool::ErrorCode> : std::true_type {};
+/// \endcond

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <fastpool/call.h>
+#include <fastpool/export.h>
 #include <fastpool/message.h>
 #include <fastpool/result.h>
 #include <fastpool/stream.h>
@@ -35,7 +36,7 @@ class FASTPOOL_EXPORT Lease {
   void discard() noexcept;
 
   /// Internal.
-  struct State;
+  struct FASTPOOL_LOCAL State;
   explicit Lease(std::unique_ptr<State> state) noexcept;
 
  private:

@@ -51,7 +51,7 @@ class FASTPOOL_EXPORT Loop {
   void close();
 
   /// Internal.
-  struct State;
+  struct FASTPOOL_LOCAL State;
   [[nodiscard]] State& state() const noexcept { return *state_; }
 
  private:

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <fastpool/export.h>
 #include <fastpool/headers.h>
 #include <fastpool/result.h>
 

@@ -32,6 +32,7 @@ struct PoolSettings {
 /// Calls `visit(name, member, least)` for each setting, in the order of the struct: the table from which the bindings read
 /// and show settings. `least` is the smallest value that makes sense of a count, and 0 for a duration; an unlimited count
 /// and an absent duration are always meant. \param settings PoolSettings or const PoolSettings.
+/// \param visit takes (const char*, auto& or const auto&, unsigned).
 template <typename Settings, typename Visit>
 constexpr void for_each_setting(Settings& settings, Visit&& visit) {
   visit("max_connections_per_endpoint", settings.max_connections_per_endpoint, 1U);

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <fastpool/export.h>
 #include <fastpool/headers.h>
 #include <fastpool/message.h>
 #include <fastpool/result.h>
@@ -81,7 +82,7 @@ class FASTPOOL_EXPORT Stream {
   void cancel() noexcept;
 
   /// Internal.
-  struct State;
+  struct FASTPOOL_LOCAL State;
   explicit Stream(std::unique_ptr<State> state) noexcept;
   [[nodiscard]] State& state() noexcept { return *state_; }
 

@@ -9,9 +9,9 @@ namespace {
 
 /// Of what usually tells profiles apart; equality decides.
 std::size_t hash_of(const Profile& profile) noexcept {
-  std::size_t hash = std::hash<const void*>{}(profile.channels.get());
+  std::size_t hash = std::hash<const void*>{}(profile.engine.get());
   for (const std::string* part : {&profile.server_name, &profile.local_address, &profile.unix_socket,
-                                  &profile.tls.ca_file, &profile.tls.certificate_file})
+                                  &profile.tls.ca_file, &profile.tls.certificate_file, &profile.tls.certificate})
     hash = hash * 31 + std::hash<std::string>{}(*part);
   return hash;
 }
@@ -22,7 +22,7 @@ InternedProfile::InternedProfile(Id id, const Profile& profile, std::shared_ptr<
     : id_(id), profile_(profile), contexts_(std::move(contexts)) {}
 
 Result<std::shared_ptr<tls::Context>> InternedProfile::tls() const {
-  if (profile_.channels) return std::shared_ptr<tls::Context>();
+  if (profile_.engine) return std::shared_ptr<tls::Context>();
   const std::lock_guard lock(mutex_);
   if (!tls_) {
     auto made = contexts_->get(profile_.tls);

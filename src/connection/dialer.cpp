@@ -249,8 +249,9 @@ void Dial::win(Attempt attempt, TimePoint now) {
       return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "fcntl"}}));
     }
     Dialed dialed;
-    if (target_->profile.channels != nullptr && target_->origin.scheme == Scheme::https) {
-      dialed.channel = target_->profile.channels->wrap(std::move(attempt.socket), server_name);
+    if (const net::ChannelFactory* const engine = net::engine_of(target_->profile);
+        engine != nullptr && target_->origin.scheme == Scheme::https) {
+      dialed.channel = engine->wrap(std::move(attempt.socket), server_name);
     } else {
       dialed.channel = std::make_unique<net::TcpChannel>(std::move(attempt.socket));
     }

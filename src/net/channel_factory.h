@@ -2,8 +2,10 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <fastpool/error.h>
+#include <fastpool/profile.h>
 
 #include "net/channel.h"
 #include "net/descriptor.h"
@@ -24,5 +26,14 @@ class ChannelFactory {
   /// \param server_name whom to name to the peer, and to verify.
   [[nodiscard]] virtual std::unique_ptr<Channel> wrap(Descriptor socket, const std::string& server_name) const = 0;
 };
+
+/// The engine of a profile: it speaks TLS in place of the profile's settings, and the first user of a connection does the
+/// handshake. The same object in every profile that is to share connections. Null: the core's own engine.
+[[nodiscard]] inline const ChannelFactory* engine_of(const Profile& profile) noexcept {
+  return static_cast<const ChannelFactory*>(profile.engine.get());
+}
+inline void set_engine(Profile& profile, std::shared_ptr<const ChannelFactory> engine) noexcept {
+  profile.engine = std::move(engine);
+}
 
 }  // namespace fastpool::net

@@ -68,8 +68,11 @@ Result<void> set_protocol(SSL_CTX* context, const TlsSettings& settings) {
 
 Result<void> set_trust(SSL_CTX* context, const TlsSettings& settings, const SettingsFiles& files) {
   X509_STORE* const store = SSL_CTX_get_cert_store(context);
-  if (files.ca_file() && add_trust_anchors(store, *files.ca_file()) == 0 && !settings.ca_file.empty()) {
-    return refuse("CA file " + in_quotes(settings.ca_file) + " holds no certificates in PEM: " + openssl_words());
+  if (files.ca_file() && add_trust_anchors(store, *files.ca_file()) == 0) {
+    if (!settings.ca_file.empty())
+      return refuse("CA file " + in_quotes(settings.ca_file) + " holds no certificates in PEM: " + openssl_words());
+    if (!settings.ca.empty())
+      return refuse("the CA text given in memory holds no certificates in PEM: " + openssl_words());
   }
   for (const SettingsFiles::Hashed& each : files.hashed())
     add_hashed(store, each);
@@ -111,35 +114,54 @@ int give_no_password(char*, int, int, void*) noexcept {
 
 Result<void> load_certificate(SSL_CTX* context, const TlsSettings& settings, const SettingsFiles& files,
                               Password& password) {
-  const std::string& certificate = settings.certificate_file;
-  const std::string& key = settings.private_key_file.empty() ? certificate : settings.private_key_file;
+  const bool in_memory = !settings.certificate.empty();
+  const std::string certificate = in_memory ? "given in memory" : in_quotes(settings.certificate_file);
+  const std::string key =
+      in_memory || settings.private_key_file.empty() ? certificate : in_quotes(settings.private_key_file);
   if (!use_certificate_chain(context, files.certificate())) {
-    return refuse("client certificate " + in_quotes(certificate) + " cannot be used: " + openssl_words());
+    return refuse("client certificate " + certificate + " cannot be used: " + openssl_words());
   }
   password.asked = false;
   if (!use_private_key(context, files.private_key())) {
     const unsigned long code = take_last_error();
     if (ERR_GET_LIB(code) == ERR_LIB_X509 && ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH) {
-      return refuse("private key " + in_quotes(key) + " does not belong to client certificate " +
-                    in_quotes(certificate));
+      return refuse("private key " + key + " does not belong to client certificate " + certificate);
     }
     if (password.asked && settings.private_key_password.empty()) {
-      return refuse("private key " + in_quotes(key) + " is encrypted and no password was given");
+      return refuse("private key " + key + " is encrypted and no password was given");
     }
-    if (password.asked) return refuse("private key " + in_quotes(key) + " cannot be decrypted: wrong password?");
-    return refuse("private key " + in_quotes(key) + " cannot be used: " + reason_of(code));
+    if (password.asked) return refuse("private key " + key + " cannot be decrypted: wrong password?");
+    return refuse("private key " + key + " cannot be used: " + reason_of(code));
   }
   if (SSL_CTX_check_private_key(context) != 1) {
-    return refuse("private key " + in_quotes(key) + " does not belong to client certificate " + in_quotes(certificate));
+    return refuse("private key " + key + " does not belong to client certificate " + certificate);
   }
   return {};
 }
 
+Result<void> load_pkcs12(SSL_CTX* context, const TlsSettings& settings) {
+  switch (use_pkcs12(context, settings.pkcs12, settings.private_key_password)) {
+    case Pkcs12::used:
+      return {};
+    case Pkcs12::unreadable:
+      return refuse("the PKCS #12 bytes of the client certificate cannot be read: " + openssl_words());
+    case Pkcs12::wrong_password:
+      return refuse("the PKCS #12 bytes of the client certificate cannot be decrypted: wrong password?");
+    case Pkcs12::incomplete:
+      return refuse("the PKCS #12 bytes hold no client certificate with its private key");
+    case Pkcs12::refused:
+      break;
+  }
+  return refuse("the client certificate of the PKCS #12 bytes cannot be used: " + openssl_words());
+}
+
 Result<void> set_certificate(SSL_CTX* context, const TlsSettings& settings, const SettingsFiles& files) {
-  if (settings.certificate_file.empty()) {
+  if (!settings.pkcs12.empty()) return load_pkcs12(context, settings);
+  if (settings.certificate_file.empty() && settings.certificate.empty()) {
     if (!settings.private_key_file.empty()) {
       return refuse("private key " + in_quotes(settings.private_key_file) + " was given without a client certificate");
     }
+    if (!settings.private_key.empty()) return refuse("a private key was given without a client certificate");
     return {};
   }
   Password password{settings.private_key_password};
@@ -178,7 +200,7 @@ Result<std::shared_ptr<Context>> Context::create(const TlsSettings& settings) {
   initialize();
   if (ended()) return Error::make(ErrorCode::tls_failed, Phase::tls_handshake, std::string(ended_words));
   sync::ForkGate::at_thread_end(&OPENSSL_thread_stop);  // else OpenSSL does it itself, outside
-  std::shared_ptr<const SettingsFiles> files = settings.files.get();
+  std::shared_ptr<const SettingsFiles> files = files_of(settings.files);
   if (files == nullptr) {
     auto read = SettingsFiles::read(settings, SettingsFiles::Directories::left_to_openssl);
     if (!read) return std::move(read).error();

@@ -5,6 +5,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 
 #include "tls/openssl.h"
 
@@ -14,6 +15,11 @@ namespace {
 
 using CertificateHandle = std::unique_ptr<X509, Freed<&X509_free>>;
 using KeyHandle = std::unique_ptr<EVP_PKEY, Freed<&EVP_PKEY_free>>;
+
+struct FreeCertificates {
+  void operator()(STACK_OF(X509) * certificates) const noexcept { sk_X509_pop_free(certificates, X509_free); }
+};
+using Certificates = std::unique_ptr<STACK_OF(X509), FreeCertificates>;
 
 struct FreeInfos {
   void operator()(STACK_OF(X509_INFO) * infos) const noexcept { sk_X509_INFO_pop_free(infos, X509_INFO_free); }
@@ -95,6 +101,32 @@ bool use_private_key(SSL_CTX* context, std::string_view pem) {
   const KeyHandle key(PEM_read_bio_PrivateKey(reader.get(), nullptr, SSL_CTX_get_default_passwd_cb(context),
                                               SSL_CTX_get_default_passwd_cb_userdata(context)));
   return key != nullptr && SSL_CTX_use_PrivateKey(context, key.get()) == 1;
+}
+
+Pkcs12 use_pkcs12(SSL_CTX* context, std::string_view bytes, const std::string& password) {
+  const BioHandle reader = reader_of(bytes);
+  if (reader == nullptr) return Pkcs12::unreadable;
+  const std::unique_ptr<PKCS12, Freed<&PKCS12_free>> file(d2i_PKCS12_bio(reader.get(), nullptr));
+  if (file == nullptr) return Pkcs12::unreadable;
+  const bool opens = PKCS12_verify_mac(file.get(), password.c_str(), -1) == 1 ||
+                     (password.empty() && PKCS12_verify_mac(file.get(), nullptr, 0) == 1);
+  if (!opens) return Pkcs12::wrong_password;
+  EVP_PKEY* key = nullptr;
+  X509* certificate = nullptr;
+  STACK_OF(X509)* chain = nullptr;
+  const bool parsed = PKCS12_parse(file.get(), password.c_str(), &key, &certificate, &chain) == 1;
+  const KeyHandle key_handle(key);
+  const CertificateHandle certificate_handle(certificate);
+  const Certificates chain_handle(chain);
+  if (!parsed) return Pkcs12::unreadable;
+  if (key == nullptr || certificate == nullptr) return Pkcs12::incomplete;
+  if (SSL_CTX_use_certificate(context, certificate) != 1 || SSL_CTX_use_PrivateKey(context, key) != 1 ||
+      SSL_CTX_clear_chain_certs(context) != 1)
+    return Pkcs12::refused;
+  for (int index = 0; chain != nullptr && index < sk_X509_num(chain); ++index) {
+    if (SSL_CTX_add1_chain_cert(context, sk_X509_value(chain, index)) != 1) return Pkcs12::refused;
+  }
+  return Pkcs12::used;
 }
 
 }  // namespace fastpool::tls

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 #include <openssl/ssl.h>
@@ -19,5 +21,9 @@ void add_hashed(X509_STORE* store, const SettingsFiles::Hashed& file);
 [[nodiscard]] bool use_certificate_chain(SSL_CTX* context, std::string_view pem);
 /// As SSL_CTX_use_PrivateKey_file, with the context's password callback.
 [[nodiscard]] bool use_private_key(SSL_CTX* context, std::string_view pem);
+
+enum class Pkcs12 : std::uint8_t { used, unreadable, wrong_password, incomplete, refused };
+/// Uses certificate, chain and key of the bytes of a PKCS #12 file (RFC 7292).
+[[nodiscard]] Pkcs12 use_pkcs12(SSL_CTX* context, std::string_view bytes, const std::string& password);
 
 }  // namespace fastpool::tls

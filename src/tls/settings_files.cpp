@@ -145,6 +145,8 @@ Result<void> SettingsFiles::read_trust(const TlsSettings& settings, Directories 
     if (!content) return std::move(content).error();
     ca_file_ = std::move(content).value();
   }
+  // A bundle is a sequence of PEM blocks, so two are one.
+  if (!settings.ca.empty()) ca_file_ = ca_file_.value_or("") + (ca_file_ ? "\n" : "") + settings.ca;
   if (!settings.ca_directory.empty()) {
     if (settings.ca_directory.find('\0') != std::string::npos)
       return Error::make(ErrorCode::invalid_argument, Phase::none, "CA directory: the path holds a NUL");
@@ -159,7 +161,7 @@ Result<void> SettingsFiles::read_trust(const TlsSettings& settings, Directories 
       return cannot_read("CA directory", settings.ca_directory,
                          ca_directories_.empty() ? ENOENT : problem_of(ca_directories_.front()));
   }
-  if (settings.verify_peer && settings.ca_file.empty() && settings.ca_directory.empty()) {
+  if (settings.verify_peer && settings.ca_file.empty() && settings.ca_directory.empty() && settings.ca.empty()) {
     // A default place that is not there is no error, as with OpenSSL.
     const std::string file = default_place(X509_get_default_cert_file_env(), X509_get_default_cert_file());
     std::string content;
@@ -196,6 +198,18 @@ void SettingsFiles::read_directory(const std::string& directory) {
 }
 
 Result<void> SettingsFiles::read_certificate(const TlsSettings& settings) {
+  const int sources = (settings.certificate_file.empty() ? 0 : 1) + (settings.certificate.empty() ? 0 : 1) +
+                      (settings.pkcs12.empty() ? 0 : 1);
+  if (sources > 1) {
+    return Error::make(
+        ErrorCode::invalid_argument, Phase::none,
+        "a client certificate comes from a file, from PEM in memory, or from PKCS #12: give one of them");
+  }
+  if (!settings.certificate.empty()) {
+    certificate_ = settings.certificate;
+    private_key_ = settings.private_key.empty() ? settings.certificate : settings.private_key;
+    return {};
+  }
   if (settings.certificate_file.empty()) return {};
   auto certificate = read_file("client certificate", settings.certificate_file);
   if (!certificate) return std::move(certificate).error();
@@ -232,21 +246,22 @@ bool SettingsFiles::set_digest() {
   return done;
 }
 
-Result<TlsSettings> with_files_read(TlsSettings settings) {
-  if (settings.files) return settings;
-  auto read = SettingsFiles::read(settings, SettingsFiles::Directories::read);
-  if (!read) return std::move(read).error();
-  settings.files = TlsFiles(std::move(read).value());
-  return settings;
-}
-
 }  // namespace fastpool::tls
 
 namespace fastpool::inline v1 {
 
 bool operator==(const TlsFiles& left, const TlsFiles& right) noexcept {
   if (left.read_ == right.read_) return true;
-  return left.read_ != nullptr && right.read_ != nullptr && left.read_->digest() == right.read_->digest();
+  return left.read_ != nullptr && right.read_ != nullptr &&
+         tls::files_of(left)->digest() == tls::files_of(right)->digest();
+}
+
+Result<TlsSettings> read_files(TlsSettings settings) {
+  if (settings.files) return settings;
+  auto read = tls::SettingsFiles::read(settings, tls::SettingsFiles::Directories::read);
+  if (!read) return std::move(read).error();
+  settings.files = TlsFiles(std::shared_ptr<const void>(std::move(read).value()));
+  return settings;
 }
 
 }  // namespace fastpool::inline v1

@@ -13,7 +13,8 @@
 
 namespace fastpool::tls {
 
-/// The contents of the files that TLS settings name, each opened and read once. A context is built from these bytes, and
+/// The contents of the files that TLS settings name, each opened and read once, and of what they give in memory in place of
+/// files. A context is built from these bytes, and
 /// settings are equal only if the digests of the bytes are, so a replaced file never changes what a name already stands
 /// for, and never stands for what it replaced. Immutable; any thread may use it.
 class SettingsFiles {
@@ -46,6 +47,7 @@ class SettingsFiles {
   [[nodiscard]] const std::vector<Hashed>& hashed() const noexcept { return hashed_; }
   [[nodiscard]] bool directories_read() const noexcept { return directories_read_; }
 
+  /// PEM, of a file or given in memory.
   [[nodiscard]] std::string_view certificate() const noexcept { return certificate_; }
   [[nodiscard]] std::string_view private_key() const noexcept { return private_key_; }
 
@@ -67,8 +69,9 @@ class SettingsFiles {
   Digest digest_{};
 };
 
-/// The settings with what their files hold now, CA directories included; as they are if the files were read before.
-/// Errors: as SettingsFiles::read().
-[[nodiscard]] Result<TlsSettings> with_files_read(TlsSettings settings);
+/// What the files of these settings held, if they were read.
+[[nodiscard]] inline std::shared_ptr<const SettingsFiles> files_of(const TlsFiles& files) noexcept {
+  return std::static_pointer_cast<const SettingsFiles>(files.get());
+}
 
 }  // namespace fastpool::tls

@@ -153,7 +153,7 @@ TEST(DialTest, an_engine_that_the_profile_brings_gets_each_connected_socket_that
   const auto dialed = [&](Scheme scheme, const std::string& server_name) {
     auto target = target_of("127.0.0.1", listener.port());
     target->origin.scheme = scheme;
-    target->profile.channels = factory;
+    net::set_engine(target->profile, factory);
     target->profile.server_name = server_name;
     Host host;
     Dial dial(host, target, kDeadline);

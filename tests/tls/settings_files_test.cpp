@@ -37,7 +37,7 @@ std::string hashed_name(const std::string& pem_file) {
 class RenewedFiles : public TlsTest {
  protected:
   static TlsSettings read(const TlsSettings& settings) {
-    auto done = with_files_read(settings);
+    auto done = read_files(settings);
     EXPECT_TRUE(done.ok()) << (done.ok() ? "" : done.error().detail);
     return *done;
   }
@@ -136,7 +136,7 @@ TEST_F(RenewedFiles, several_directories_stand_in_one_setting) {
 }
 
 TEST_F(RenewedFiles, an_endless_file_and_a_fifo_without_a_writer_are_refused_and_not_waited_for) {
-  EXPECT_FALSE(with_files_read(of_file("/dev/zero")).ok());
+  EXPECT_FALSE(read_files(of_file("/dev/zero")).ok());
   const std::string fifo = directory_.path("fifo");
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_FALSE(Context::create(of_file(fifo)).ok());

@@ -42,7 +42,7 @@ class FASTPOOL_EXPORT Operation {
   [[nodiscard]] Result<Stream> take_stream();
 
   /// Internal.
-  struct State;
+  struct FASTPOOL_LOCAL State;
 
  private:
   Operation(std::unique_ptr<State> state, bool under_way) noexcept;

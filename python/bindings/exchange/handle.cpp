@@ -56,8 +56,8 @@ Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, con
 
 /// Reads the files of the TLS settings and creates the context now, as httpx does, not at the first request.
 std::optional<Error> Handle::prepare(client::Core& core) {
-  if (!profile_.channels) {
-    auto read = tls::with_files_read(profile_.tls);
+  if (!profile_.engine) {
+    auto read = read_files(profile_.tls);
     if (!read) return std::move(read).error();
     profile_.tls = std::move(read).value();
   }
@@ -137,7 +137,7 @@ void bind_handle(nb::module_& module) {
                             nullptr};
             if (!ssl_context.is_none()) {
               profile.tls = {};  // the context knows
-              profile.channels = ContextFactory::of(ssl_context);
+              net::set_engine(profile, ContextFactory::of(ssl_context));
             }
             new (self) Handle(std::move(the_pool), std::move(profile), std::move(ssl_context),
                               {max_leases, max_idle, duration_from(idle_timeout, "idle_timeout")}, connect_retries,

@@ -54,7 +54,7 @@ void Pool::adopt(client::Core& now) {
   abandon_parents();
   Profile of_pool;
   of_pool.tls = default_tls;
-  if (!default_ssl_context.is_none()) of_pool.channels = ContextFactory::of(default_ssl_context);
+  if (!default_ssl_context.is_none()) net::set_engine(of_pool, ContextFactory::of(default_ssl_context));
   handle_ =
       std::make_unique<client::Handle>(now, now.intern(of_pool), pool::AfterUse::keep, client::Handle::Isolation::none);
   if (holder.settings().leak_after) {

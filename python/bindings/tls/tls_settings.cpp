@@ -23,14 +23,14 @@ TlsSettings read(const TlsSettings& self) {
   std::optional<Result<TlsSettings>> read;
   {
     const WithoutGil without_gil;
-    read.emplace(tls::with_files_read(self));
+    read.emplace(read_files(self));
   }
   if (!*read) raise_value_error(read->error());
   return std::move(*read).value();
 }
 
 nb::bytes digest(const TlsFiles& self) {
-  const tls::SettingsFiles::Digest& digest = self.get()->digest();
+  const tls::SettingsFiles::Digest& digest = tls::files_of(self)->digest();
   return nb::bytes(digest.data(), digest.size());
 }
 
@@ -53,21 +53,22 @@ void bind_tls_settings(nb::module_& module) {
              std::string certificate_file, std::string private_key_file, std::string private_key_password,
              std::uint64_t verify_flags, int minimum_version, int maximum_version, std::string cipher_list,
              std::string groups, int security_level, std::uint64_t options, const TlsFiles* files) {
-            new (self) TlsSettings{verify_peer,
-                                   verify_hostname,
-                                   std::move(ca_file),
-                                   std::move(ca_directory),
-                                   std::move(certificate_file),
-                                   std::move(private_key_file),
-                                   std::move(private_key_password),
-                                   verify_flags,
-                                   minimum_version,
-                                   maximum_version,
-                                   std::move(cipher_list),
-                                   std::move(groups),
-                                   security_level,
-                                   options,
-                                   files != nullptr ? *files : TlsFiles{}};
+            auto* const settings = new (self) TlsSettings;
+            settings->verify_peer = verify_peer;
+            settings->verify_hostname = verify_hostname;
+            settings->ca_file = std::move(ca_file);
+            settings->ca_directory = std::move(ca_directory);
+            settings->certificate_file = std::move(certificate_file);
+            settings->private_key_file = std::move(private_key_file);
+            settings->private_key_password = std::move(private_key_password);
+            settings->verify_flags = verify_flags;
+            settings->minimum_version = minimum_version;
+            settings->maximum_version = maximum_version;
+            settings->cipher_list = std::move(cipher_list);
+            settings->groups = std::move(groups);
+            settings->security_level = security_level;
+            settings->options = options;
+            if (files != nullptr) settings->files = *files;
           },
           nb::kw_only(), "verify_peer"_a = true, "verify_hostname"_a = true, "ca_file"_a = "", "ca_directory"_a = "",
           "certificate_file"_a = "", "private_key_file"_a = "", "private_key_password"_a = "", "verify_flags"_a = 0,
