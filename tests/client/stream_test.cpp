@@ -203,8 +203,9 @@ TEST(Cancelling, ends_a_read_that_waits) {
   EXPECT_EQ(client.stats().all.total_connections, 0U);
 }
 
+// The shutdown looks like the server's end, which would complete this body.
 TEST(Cancelling, of_a_body_that_ends_with_its_connection_is_no_end_of_the_body) {
-  const HttpServer server([&](ServerConnection& connection, int) {
+  const HttpServer server([](ServerConnection& connection, int) {
     (void)read_request(connection);
     connection.write("HTTP/1.1 200 OK\r\n\r\nsome");
     connection.read_to_end();
@@ -213,8 +214,10 @@ TEST(Cancelling, of_a_body_that_ends_with_its_connection_is_no_end_of_the_body) 
   auto stream = client.open(request("GET", server.url()), patient());
   ASSERT_TRUE(stream.ok()) << stream.error().detail;
   EXPECT_EQ(*stream->read(), "some");
+  auto reading = std::async(std::launch::async, [&] { return stream->read(); });
+  std::this_thread::sleep_for(milliseconds(50));  // so that the read waits by now
   stream->cancel();
-  const auto ended = stream->read();
+  const auto ended = support::value_of("the cancelled read ends", reading);
   ASSERT_FALSE(ended.ok());
   EXPECT_EQ(ended.error().code, ErrorCode::cancelled);
 }

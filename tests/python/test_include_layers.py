@@ -59,6 +59,21 @@ def test_each_folder_of_the_bindings_has_a_readme() -> None:
         assert (ROOT / "python" / "bindings" / room / "README.md").is_file(), room
 
 
+def test_the_bindings_name_what_they_take_from_below_the_public_interface() -> None:
+    """Their README has a row with a reason for each header of `src/` that they include."""
+    readme = (ROOT / "python" / "bindings" / "README.md").read_text()
+    taken = {
+        name
+        for source in sources(ROOT / "python" / "bindings")
+        for mark, name in includes(source)
+        if mark == '"' and not name.startswith("bindings/")
+    }
+    rows = [line for line in readme.splitlines() if line.startswith("| `") and line.count("|") == 4]
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+/[a-z_]+\.h)`", row.split("|")[1])}
+    assert taken, "no include was found"
+    assert named == taken
+
+
 def test_the_core_and_its_headers_know_no_python() -> None:
     for source in [*sources(ROOT / "src"), *sources(ROOT / "include")]:
         for _, name in includes(source):

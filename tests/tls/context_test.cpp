@@ -60,6 +60,31 @@ TEST_F(ContextSettings, a_client_certificate_that_is_none_is_named) {
   expect_refused(settings, {"client certificate", "client.pem"});
 }
 
+TEST_F(ContextSettings, a_client_certificate_has_one_source) {
+  const auto files = authority_.issue({.for_client = true});
+  TlsSettings settings;
+  settings.certificate_file = files.certificate;
+  settings.private_key_file = files.key;
+  settings.pkcs12 = "bytes";
+  expect_refused(settings, {"give one of them"});
+  settings = {};
+  settings.certificate = "text";
+  settings.pkcs12 = "bytes";
+  expect_refused(settings, {"give one of them"});
+  settings = {};
+  settings.private_key = "text";
+  expect_refused(settings, {"without a client certificate"});
+}
+
+TEST_F(ContextSettings, text_in_memory_that_is_no_pem_is_refused) {
+  TlsSettings settings;
+  settings.ca = "nothing to see";
+  expect_refused(settings, {"CA text given in memory", "no certificates"});
+  settings = {};
+  settings.certificate = "nothing to see";
+  expect_refused(settings, {"client certificate given in memory"});
+}
+
 TEST_F(ContextSettings, a_certificate_file_without_its_key_is_refused) {
   TlsSettings settings;
   settings.certificate_file = authority_.issue({.for_client = true}).certificate;

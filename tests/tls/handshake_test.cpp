@@ -1,7 +1,14 @@
 // Which certificates and settings a handshake accepts, which it refuses, and the text of each error.
 
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509_vfy.h>
 
+#include "tls/openssl.h"
 #include "tls/tls_fixture.h"
 
 namespace fastpool::tls {
@@ -190,6 +197,75 @@ TEST_F(Handshake, a_client_certificate_is_shown_when_asked_for) {
   TlsSettings settings = trusting();
   settings.certificate_file = client.certificate;
   settings.private_key_file = client.key;
+  const auto channel = connect(make_context(settings), server);
+  write_all(*channel, "x");
+  EXPECT_EQ(read_exactly(*channel, 1), "x");
+}
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The certificate and its key as the bytes of a PKCS #12 file.
+std::string pkcs12_of(const support::CertificateFiles& files, const char* password) {
+  const BioHandle certificate_reader(BIO_new_file(files.certificate.c_str(), "r"));
+  const std::unique_ptr<X509, Freed<&X509_free>> certificate(
+      PEM_read_bio_X509(certificate_reader.get(), nullptr, nullptr, nullptr));
+  const BioHandle key_reader(BIO_new_file(files.key.c_str(), "r"));
+  const std::unique_ptr<EVP_PKEY, Freed<&EVP_PKEY_free>> key(
+      PEM_read_bio_PrivateKey(key_reader.get(), nullptr, nullptr, nullptr));
+  const std::unique_ptr<PKCS12, Freed<&PKCS12_free>> file(
+      PKCS12_create(password, "client", key.get(), certificate.get(), nullptr, 0, 0, 0, 0, 0));
+  const BioHandle writer(BIO_new(BIO_s_mem()));
+  EXPECT_EQ(i2d_PKCS12_bio(writer.get(), file.get()), 1);
+  char* bytes = nullptr;
+  const long size = BIO_get_mem_data(writer.get(), &bytes);
+  return {bytes, static_cast<std::size_t>(size)};
+}
+
+TEST_F(Handshake, a_client_certificate_may_be_text_in_memory) {
+  localhost_.client_ca_file = authority_.ca_file();
+  const support::LoopbackServer server(localhost_, support::echo);
+  const auto client = authority_.issue({.common_name = "client", .for_client = true});
+  TlsSettings settings;
+  settings.ca = content_of(authority_.ca_file());
+  settings.certificate = content_of(client.certificate);
+  settings.private_key = content_of(client.key);
+  for (const bool together : {false, true}) {
+    if (together) settings.certificate += std::exchange(settings.private_key, {});
+    const auto channel = connect(make_context(settings), server);
+    write_all(*channel, "x");
+    EXPECT_EQ(read_exactly(*channel, 1), "x");
+  }
+}
+
+TEST_F(Handshake, a_client_certificate_may_be_pkcs12_in_memory) {
+  localhost_.client_ca_file = authority_.ca_file();
+  const support::LoopbackServer server(localhost_, support::echo);
+  const auto client = authority_.issue({.common_name = "client", .for_client = true});
+  TlsSettings settings = trusting();
+  for (const char* password : {"open sesame", ""}) {
+    settings.pkcs12 = pkcs12_of(client, password);
+    settings.private_key_password = password;
+    const auto channel = connect(make_context(settings), server);
+    write_all(*channel, "x");
+    EXPECT_EQ(read_exactly(*channel, 1), "x");
+  }
+  settings.pkcs12 = pkcs12_of(client, "open sesame");
+  settings.private_key_password = "guess";
+  EXPECT_NE(Context::create(settings).error().detail.find("wrong password"), std::string::npos);
+  settings.pkcs12 = "nonsense";
+  EXPECT_NE(Context::create(settings).error().detail.find("cannot be read"), std::string::npos);
+}
+
+TEST_F(Handshake, a_certificate_text_that_trusts_the_server_may_stand_beside_a_file) {
+  const support::CertificateAuthority other("another CA");
+  const support::LoopbackServer server(localhost_, support::echo);
+  TlsSettings settings;
+  settings.ca_file = other.ca_file();
+  EXPECT_EQ(failure_of(settings, server).code, ErrorCode::tls_failed);
+  settings.ca = content_of(authority_.ca_file());
   const auto channel = connect(make_context(settings), server);
   write_all(*channel, "x");
   EXPECT_EQ(read_exactly(*channel, 1), "x");
