@@ -15,6 +15,8 @@
 /// on their associated executors, by default the loop's. All operations of an AsioLoop are begun on one thread at a time, or on
 /// one strand, which is its executor.
 
+#include <utility>  // which Boost 1.74's awaitable.hpp needs and does not include
+
 #ifdef FASTPOOL_STANDALONE_ASIO
 #include <asio.hpp>
 #else
@@ -27,7 +29,6 @@
 #include <string_view>
 #include <system_error>
 #include <type_traits>
-#include <utility>
 
 #include <fastpool/detail/operation.h>
 
@@ -172,6 +173,7 @@ class AsioOperation {
       std::move(handler)(std::move(result));
     };
     const Executor executor = self->executor_;
+    const auto work = std::move(self->work_);  // until the handler is queued: without work an io_context stops
     self.reset();
     if (at_once) {
       net::post(executor, std::move(call));

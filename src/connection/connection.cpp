@@ -1,15 +1,32 @@
 #include "connection/connection.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "net/descriptor.h"
 #include "net/socket.h"
 
 namespace fastpool::connection {
 
+namespace {
+
+std::uint32_t microseconds(Duration duration) noexcept {
+  const auto count = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(count, 0, std::numeric_limits<std::uint32_t>::max()));
+}
+
+}  // namespace
+
 Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed)
     : channel_(std::move(channel)),
       watch_(watch),
       addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())},
-      dialed_(dialed) {}
+      dialed_{microseconds(dialed.resolve), microseconds(dialed.connect), microseconds(dialed.tls_handshake)} {}
+
+DialTimings Connection::dial_timings() const noexcept {
+  using std::chrono::microseconds;
+  return {microseconds(dialed_[0]), microseconds(dialed_[1]), microseconds(dialed_[2])};
+}
 
 Connection::~Connection() {
   loop_registration_.reset();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -53,7 +54,8 @@ class Connection final : public pool::Pooled {
 
   [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
-  [[nodiscard]] const DialTimings& dial_timings() const noexcept { return dialed_; }
+  /// To the microsecond.
+  [[nodiscard]] DialTimings dial_timings() const noexcept;
 
   /// Where it waits for readiness, if an event loop used it last: it stays there until another loop or thread uses it.
   [[nodiscard]] LoopRegistration* loop_registration() const noexcept { return loop_registration_.get(); }
@@ -78,7 +80,7 @@ class Connection final : public pool::Pooled {
   std::unique_ptr<net::Channel> channel_;
   HangUpWatch& watch_;
   const Addresses addresses_;
-  const DialTimings dialed_;
+  const std::array<std::uint32_t, 3> dialed_;  // microseconds: an idle connection is to be small
   Duration receive_timeout_{};
   Duration send_timeout_{};
   std::unique_ptr<LoopRegistration> loop_registration_;  // last: it goes before the socket
