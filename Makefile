@@ -139,11 +139,13 @@ twins: lint-tools ## the blocking halves of code that is written once, asynchron
 	@scripts/lint.sh format
 
 .PHONY: docs
-docs: $(BUILT) $(VENV)/.stamp-docs ## the Python API and the pages of docs/, into build/docs
+docs: $(BUILT) $(VENV)/.stamp-docs ## the Python and C++ APIs and the pages of docs/, into build/docs
+	@scripts/setup.sh docs
 	@rm -rf build/docs
 	@FAST_LITELLM_ENABLED=false $(BIN)/python -m pdoc --output-directory build/docs/api fast_litellm
+	@doxygen docs/Doxyfile
 	@cp -r docs/. README.md CONTRIBUTING.md CHANGELOG.md build/docs/
-	@echo 'build/docs/api/index.html'
+	@echo 'build/docs/api/index.html build/docs/cpp/index.html'
 
 # Renews the locks; UPGRADE="litellm openai" these packages alone.
 UPGRADE ?=
