@@ -30,7 +30,7 @@ help: ## this list
 	@echo 'make <command>:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 	@echo 'Variables: PYTHON=<interpreter> for .venv, JOBS=<n>; of demo: CALLS, PICTURE, BASE_URL, API_KEY, MODEL;'
-	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS; of bench: PART=pool, http or async, BENCH_ARGS;'
+	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS, PACKAGE_ARGS; of bench: PART=pool, http or async, BENCH_ARGS;'
 	@echo '  of stress: see scripts/stress.sh.'
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
@@ -77,11 +77,13 @@ demo: $(BUILT) ## real litellm, stock and accelerated, side by side
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-cpp test-python test-asan test-tsan test-ubsan
+.PHONY: test test-cpp test-package test-python test-asan test-tsan test-ubsan
 test: $(BUILT) ## the whole test-suite: C++ and Python
-	@scripts/test.sh cpp $(SANITIZERS) python
+	@scripts/test.sh cpp $(SANITIZERS) package python
 test-cpp: | system ## the C++ tests alone
 	@scripts/test.sh cpp
+test-package: $(INSTALLED) ## the C++ library as others find and build it: CMake, pkg-config, Conan, vcpkg
+	@scripts/test.sh package
 test-python: $(BUILT) ## the Python tests alone
 	@scripts/test.sh python
 test-asan: | system ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -137,11 +139,13 @@ twins: lint-tools ## the blocking halves of code that is written once, asynchron
 	@scripts/lint.sh format
 
 .PHONY: docs
-docs: $(BUILT) $(VENV)/.stamp-docs ## the Python API and the pages of docs/, into build/docs
+docs: $(BUILT) $(VENV)/.stamp-docs ## the Python and C++ APIs and the pages of docs/, into build/docs
+	@scripts/setup.sh docs
 	@rm -rf build/docs
 	@FAST_LITELLM_ENABLED=false $(BIN)/python -m pdoc --output-directory build/docs/api fast_litellm
+	@doxygen docs/Doxyfile
 	@cp -r docs/. README.md CONTRIBUTING.md CHANGELOG.md build/docs/
-	@echo 'build/docs/api/index.html'
+	@echo 'build/docs/api/index.html build/docs/cpp/index.html'
 
 # Renews the locks; UPGRADE="litellm openai" these packages alone.
 UPGRADE ?=

@@ -133,7 +133,8 @@ def main() -> None:
     test = resolver.lock("test", PROJECT, *changes, *(f"--extra={name}" for name in TEST_EXTRAS))
     build = resolver.lock("build", "locks/build.in", f"--constraints={test}")
     pool = resolver.lock("pool", PROJECT, "locks/pool.in", f"--constraints={test}", "--extra=server")
-    locks = [test, build, pool, resolver.lock("tools", "locks/tools.in")]
+    package = resolver.lock("package", "locks/package.in")
+    locks = [test, build, pool, package, resolver.lock("tools", "locks/tools.in")]
     for name in LAYERS:
         layer = resolver.lock(name, PROJECT, *changes, f"--constraints={test}", f"--extra={name}")
         subtract(layer, test)

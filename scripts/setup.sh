@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh system    system packages: installs what is missing (Debian and Ubuntu), else prints the command to run
 #   scripts/setup.sh lint      the same for clang-format and clang-tidy, which only `make lint` and `make format` need
+#   scripts/setup.sh docs      the same for Doxygen, which only `make docs` needs
 #   scripts/setup.sh python    prints the interpreter to use: $PYTHON, or the newest fit one that is found
 #   scripts/setup.sh venv      makes .venv with that interpreter, if it is not there
 set -euo pipefail
@@ -48,6 +49,10 @@ missing_lint_packages() {
   have_command clang-tidy-19 || echo clang-tidy-19
 }
 
+missing_docs_packages() {
+  have_command doxygen || echo doxygen
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     env DEBIAN_FRONTEND=noninteractive "$@"
@@ -84,6 +89,7 @@ boost            boost-devel             boost-dev      boost
 libasio-dev      asio-devel              asio-dev       asio
 nginx-light      nginx                   nginx          nginx
 iproute2         iproute                 iproute2       iproute2
+doxygen          doxygen                 doxygen        doxygen
 python3          python3                 python3        python
 python3-venv     python3                 python3        python
 python3-dev      python3-devel           python3-dev    python
@@ -180,6 +186,9 @@ case "${1:-}" in
   lint)
     install_packages "$(missing_lint_packages)" "tools for linting"
     ;;
+  docs)
+    install_packages "$(missing_docs_packages)" "tools for the documentation"
+    ;;
   python)
     find_python || no_python
     ;;
@@ -187,7 +196,7 @@ case "${1:-}" in
     make_venv
     ;;
   *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

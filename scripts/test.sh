@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs parts of the test-suite and ends with non-zero if one failed, after all of them were run.
 #
-#   scripts/test.sh cpp python        what is asked for, in this order: cpp, asan, tsan, ubsan, python
+#   scripts/test.sh cpp python        what is asked for, in this order: cpp, asan, tsan, ubsan, package, python
 #
-# PYTEST_ARGS and CTEST_ARGS are passed on. The parts' own summary lines are the results. After the last part follows what
+# CTEST_ARGS, PACKAGE_ARGS and PYTEST_ARGS are passed on. The parts' own summary lines are the results. After the last part follows what
 # was skipped and why; with CI=true a skip that this machine could have run is a failure (tests/python/support/skips.py).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -34,10 +34,17 @@ python() {
   .venv/bin/python -m pytest tests/python -q ${PYTEST_ARGS:-}
 }
 
+package() {
+  printf '\n== Tests of the C++ package\n'
+  # shellcheck disable=SC2086
+  .venv/bin/python -m pytest tests/package -q ${PACKAGE_ARGS:-}
+}
+
 for part in "$@"; do
   case "$part" in
     cpp) cpp dev || failed+=("$part") ;;
     asan | tsan | ubsan) cpp "$part" || failed+=("$part") ;;
+    package) package || failed+=("$part") ;;
     python) python || failed+=("$part") ;;
     *) echo "unknown part: $part" >&2; exit 2 ;;
   esac

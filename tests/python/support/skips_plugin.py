@@ -52,6 +52,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if folder := os.environ.get(SKIPS_VARIABLE):
-        leave(Path(folder), "python", session.config.stash[_skips])
+        leave(Path(folder), Path(session.config.args[0]).name, session.config.stash[_skips])
     if exitstatus == pytest.ExitCode.OK and in_continuous_integration(os.environ) and _report(session.config)[1]:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
