@@ -39,6 +39,7 @@ missing_packages() {
   have_header relacy/relacy.hpp || ! have_command apt-get || echo relacy-dev
   have_header boost/beast/http/basic_parser.hpp || echo boost
   have_header asio.hpp || echo libasio-dev
+  have_header uv.h || echo libuv1-dev
   { have_command nginx || [ -x /usr/sbin/nginx ]; } || echo nginx-light
   { have_command ss || [ -x /usr/sbin/ss ]; } || echo iproute2
   find_python >/dev/null || { echo python3; echo python3-venv; echo python3-dev; }
@@ -87,6 +88,7 @@ libgtest-dev     gtest-devel             gtest-dev      gtest
 libbenchmark-dev google-benchmark-devel  benchmark-dev  benchmark
 boost            boost-devel             boost-dev      boost
 libasio-dev      asio-devel              asio-dev       asio
+libuv1-dev       libuv-devel             libuv-dev      libuv
 nginx-light      nginx                   nginx          nginx
 iproute2         iproute                 iproute2       iproute2
 doxygen          doxygen                 doxygen        doxygen

@@ -9,7 +9,9 @@
 ///     fastpool::AsioLoop loop(context.get_executor());
 ///     fastpool::async_send(loop, client, {.url = url}, {}, [](fastpool::Result<fastpool::Response> response) { ... });
 ///     // in a coroutine:
-///     fastpool::Result<fastpool::Response> response = co_await fastpool::async_send(loop, client, {.url = url}, {}, use_awaitable);
+///     const fastpool::Request request{.url = url};
+///     const fastpool::Call call;
+///     fastpool::Result<fastpool::Response> response = co_await fastpool::async_send(loop, client, request, call, use_awaitable);
 ///
 /// Cancellation slots are observed: every cancellation type ends the request with ErrorCode::cancelled. Completion handlers run
 /// on their associated executors, by default the loop's. All operations of an AsioLoop are begun on one thread at a time, or on
@@ -30,6 +32,7 @@
 #include <system_error>
 #include <type_traits>
 
+#include <fastpool/detail/gcc_12_coroutines.h>
 #include <fastpool/detail/operation.h>
 
 namespace fastpool::inline v1 {
@@ -235,6 +238,18 @@ auto async_open(AsioLoop& loop, Client& client, Request request, Call call, Toke
   return detail::async_request<Stream, &detail::Operation::open, &detail::Operation::take_stream>(
       loop, client, std::move(request), std::move(call), std::forward<Token>(token));
 }
+
+#ifdef FASTPOOL_GCC_12_COROUTINES
+// Make the request and the call variables of their own; \see coroutine.h.
+template <typename Executor>
+void async_send(AsioLoop&, Client&, Request&&, Call, detail::net::use_awaitable_t<Executor>) = delete;
+template <typename Executor>
+void async_send(AsioLoop&, Client&, const Request&, Call&&, detail::net::use_awaitable_t<Executor>) = delete;
+template <typename Executor>
+void async_open(AsioLoop&, Client&, Request&&, Call, detail::net::use_awaitable_t<Executor>) = delete;
+template <typename Executor>
+void async_open(AsioLoop&, Client&, const Request&, Call&&, detail::net::use_awaitable_t<Executor>) = delete;
+#endif
 
 // Of a stream, which outlives the operation and is not moved meanwhile. One at a time.
 

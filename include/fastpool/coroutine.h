@@ -10,6 +10,12 @@
 ///       if (!piece || piece->empty()) break;
 ///     }
 ///
+/// GCC before version 13 destroys a temporary twice that is initialised as an aggregate within a co_await expression. There a
+/// request or call in braces does not compile inside of one: give it a name.
+///
+///     const fastpool::Request request{.url = url};
+///     auto response = co_await fastpool::send(loop, client, request);
+///
 /// Destroying a coroutine that waits here cancels the request. Call::stop and Stream::cancel() make it resume with `cancelled`.
 /// Loop, client and stream outlive the await.
 
@@ -17,6 +23,7 @@
 #include <string_view>
 #include <utility>
 
+#include <fastpool/detail/gcc_12_coroutines.h>
 #include <fastpool/detail/operation.h>
 
 namespace fastpool::inline v1 {
@@ -58,6 +65,26 @@ class [[nodiscard]] AwaitedRequest {
   Operation operation_;
 };
 
+using AwaitedSend = AwaitedRequest<Response, &Operation::send, &Operation::take_response>;
+using AwaitedOpen = AwaitedRequest<Stream, &Operation::open, &Operation::take_stream>;
+
+#ifdef FASTPOOL_GCC_12_COROUTINES
+/// What was made of a temporary: to be awaited from a variable of its own.
+template <typename Awaited>
+struct [[nodiscard]] NotWithinCoAwait : Awaited {
+  using Awaited::Awaited;
+  struct Awaiter {
+    Awaited& awaited;
+    [[nodiscard]] bool await_ready() const noexcept { return awaited.await_ready(); }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiting) { return awaited.await_suspend(waiting); }
+    auto await_resume() { return awaited.await_resume(); }
+  };
+  [[nodiscard]] Awaiter operator co_await() & noexcept { return {*this}; }
+  /// Make the request and the call variables of their own: `const Request request{...}; co_await send(loop, client, request);`
+  Awaiter operator co_await() && = delete;
+};
+#endif
+
 /// An operation of a stream. \tparam Begin begins it with a completion.
 template <typename Value, typename Begin, Result<Value> (*take)(Stream&)>
 class [[nodiscard]] AwaitedStream {
@@ -89,16 +116,64 @@ class [[nodiscard]] AwaitedStream {
 
 }  // namespace detail
 
+#ifdef FASTPOOL_GCC_12_COROUTINES
+
 /// Awaits the whole response. \see Client::send()
-inline auto send(Loop& loop, Client& client, Request request, Call call = {}) {
-  return detail::AwaitedRequest<Response, &detail::Operation::send, &detail::Operation::take_response>(
-      loop, client, std::move(request), std::move(call));
+inline detail::AwaitedSend send(Loop& loop, Client& client, const Request& request) {
+  return {loop, client, request, Call{}};
+}
+inline detail::AwaitedSend send(Loop& loop, Client& client, const Request& request, const Call& call) {
+  return {loop, client, request, call};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedSend> send(Loop& loop, Client& client, Request&& request) {
+  return {loop, client, std::move(request), Call{}};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedSend> send(Loop& loop, Client& client, Request&& request,
+                                                          const Call& call) {
+  return {loop, client, std::move(request), call};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedSend> send(Loop& loop, Client& client, const Request& request,
+                                                          Call&& call) {
+  return {loop, client, request, std::move(call)};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedSend> send(Loop& loop, Client& client, Request&& request, Call&& call) {
+  return {loop, client, std::move(request), std::move(call)};
 }
 /// Awaits the head of the response. \see Client::open()
-inline auto open(Loop& loop, Client& client, Request request, Call call = {}) {
-  return detail::AwaitedRequest<Stream, &detail::Operation::open, &detail::Operation::take_stream>(
-      loop, client, std::move(request), std::move(call));
+inline detail::AwaitedOpen open(Loop& loop, Client& client, const Request& request) {
+  return {loop, client, request, Call{}};
 }
+inline detail::AwaitedOpen open(Loop& loop, Client& client, const Request& request, const Call& call) {
+  return {loop, client, request, call};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedOpen> open(Loop& loop, Client& client, Request&& request) {
+  return {loop, client, std::move(request), Call{}};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedOpen> open(Loop& loop, Client& client, Request&& request,
+                                                          const Call& call) {
+  return {loop, client, std::move(request), call};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedOpen> open(Loop& loop, Client& client, const Request& request,
+                                                          Call&& call) {
+  return {loop, client, request, std::move(call)};
+}
+inline detail::NotWithinCoAwait<detail::AwaitedOpen> open(Loop& loop, Client& client, Request&& request, Call&& call) {
+  return {loop, client, std::move(request), std::move(call)};
+}
+
+#else
+
+/// Awaits the whole response. \see Client::send()
+inline detail::AwaitedSend send(Loop& loop, Client& client, Request request, Call call = {}) {
+  return {loop, client, std::move(request), std::move(call)};
+}
+/// Awaits the head of the response. \see Client::open()
+inline detail::AwaitedOpen open(Loop& loop, Client& client, Request request, Call call = {}) {
+  return {loop, client, std::move(request), std::move(call)};
+}
+
+#endif
+
 /// Awaits the next piece of the body; empty at the end. \see Stream::read()
 inline auto read(Loop& loop, Stream& stream) {
   const auto begin = [&loop, &stream](detail::Completion completion) {

@@ -181,13 +181,14 @@ TEST_F(AsioTest, a_coroutine_sends_and_streams) {
   net::co_spawn(
       context_,
       [&]() -> net::awaitable<void> {
-        const Result<Response> response =
-            co_await async_send(loop_, client_, request("POST", server.url(), "co"), patient(), net::use_awaitable);
+        const Request post = request("POST", server.url(), "co");
+        const Call call = patient();
+        const Result<Response> response = co_await async_send(loop_, client_, post, call, net::use_awaitable);
         EXPECT_TRUE(response.ok());
         EXPECT_EQ(response->body, "co");
         Request upload = request("POST", server.url());
         upload.body = Body::written(6);
-        Result<Stream> stream = co_await async_open(loop_, client_, std::move(upload), patient(), net::use_awaitable);
+        Result<Stream> stream = co_await async_open(loop_, client_, upload, call, net::use_awaitable);
         EXPECT_TRUE(stream.ok());
         EXPECT_TRUE(*(co_await async_write(loop_, *stream, "abc", net::use_awaitable)));
         EXPECT_TRUE(*(co_await async_write(loop_, *stream, "def", net::use_awaitable)));

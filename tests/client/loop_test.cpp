@@ -376,12 +376,15 @@ TEST_F(LoopTest, a_stream_may_be_read_by_a_thread_after_its_loop_has_opened_it) 
 TEST_F(LoopTest, a_coroutine_awaits_responses) {
   const HttpServer server;
   const auto routine = [](Loop& loop, Client& client, const HttpServer& there) -> Routine {
+    const Call call = patient();
+    const Request post = request("POST", there.url(), "await");
     for (int count = 0; count < 3; ++count) {
-      const auto response = co_await send(loop, client, request("POST", there.url(), "await"), patient());
+      const auto response = co_await send(loop, client, post, call);
       EXPECT_TRUE(response.ok());
       EXPECT_EQ(response->body, "await");
     }
-    const auto refused = co_await send(loop, client, request("GET", "nonsense"));
+    const Request nonsense = request("GET", "nonsense");
+    const auto refused = co_await send(loop, client, nonsense);
     EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
   };
   const Routine running = routine(loop_, client_, server);
@@ -389,6 +392,24 @@ TEST_F(LoopTest, a_coroutine_awaits_responses) {
   run(loop_);
   EXPECT_TRUE(running.done());
   EXPECT_EQ(server.connections(), 1);
+}
+
+TEST_F(LoopTest, a_request_in_braces_may_be_awaited_from_a_variable) {
+  const HttpServer server;
+  const auto routine = [](Loop& loop, Client& client, std::string url) -> Routine {
+    auto awaited = send(loop, client, {.url = url}, {.max_body = 100});
+    const auto response = co_await awaited;
+    EXPECT_TRUE(response.ok());
+    EXPECT_EQ(response->body, "hello");
+#ifndef FASTPOOL_GCC_12_COROUTINES
+    const auto again = co_await send(loop, client, {.url = url}, {.max_body = 100});
+    EXPECT_TRUE(again.ok());
+    EXPECT_EQ(again->body, "hello");
+#endif
+  };
+  const Routine running = routine(loop_, client_, server.url());
+  run(loop_);
+  EXPECT_TRUE(running.done());
 }
 
 TEST_F(LoopTest, a_coroutine_streams_both_ways) {
@@ -401,7 +422,8 @@ TEST_F(LoopTest, a_coroutine_streams_both_ways) {
   const auto routine = [](Loop& loop, Client& client, const HttpServer& there) -> Routine {
     Request upload = request("POST", there.url());
     upload.body = Body::written();
-    auto stream = co_await open(loop, client, upload, patient());
+    const Call call = patient();
+    auto stream = co_await open(loop, client, upload, call);
     EXPECT_TRUE(stream.ok());
     EXPECT_TRUE(*co_await write(loop, *stream, "one"));
     EXPECT_TRUE(*co_await write(loop, *stream, "two"));
@@ -425,7 +447,9 @@ TEST_F(LoopTest, a_coroutine_streams_both_ways) {
 TEST_F(LoopTest, destroying_a_coroutine_cancels_what_it_awaits) {
   const SilentServer server;
   const auto sending = [](Loop& loop, Client& client, const HttpServer& there) -> Routine {
-    (void)co_await send(loop, client, request("GET", there.url()), patient());
+    const Request get = request("GET", there.url());
+    const Call call = patient();
+    (void)co_await send(loop, client, get, call);
     ADD_FAILURE() << "resumed";
   };
   {
@@ -445,7 +469,9 @@ TEST_F(LoopTest, destroying_a_coroutine_cancels_what_it_awaits) {
   });
   bool reading = false;
   const auto streaming = [&reading](Loop& loop, Client& client, const HttpServer& there) -> Routine {
-    auto stream = co_await open(loop, client, request("GET", there.url()), patient());
+    const Request get = request("GET", there.url());
+    const Call call = patient();
+    auto stream = co_await open(loop, client, get, call);
     EXPECT_TRUE(stream.ok());
     reading = true;
     (void)co_await read(loop, *stream);
