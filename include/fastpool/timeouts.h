@@ -11,7 +11,7 @@ using TimePoint = Clock::time_point;
 using Duration = std::chrono::nanoseconds;
 using OptionalDuration = std::optional<Duration>;
 
-/// The four timeouts of httpx; an absent one never ends. `read` and `write` are per operation, not for the whole body.
+/// The timeouts of the single waits of a request; an absent one never ends. `read` and `write` are per operation, not for the whole body.
 struct Timeouts {
   OptionalDuration connect{};  ///< look-up, every address and the TLS handshake together
   OptionalDuration read{};

@@ -64,7 +64,7 @@ Result<Stream> Client::open(const Request& request, const Call& call) {
 }
 
 Result<Lease> Client::lease(std::string_view url, const Call& call) {
-  return client::with_second_try([&]() -> Result<Lease> {
+  return client::with_second_try(true, [&]() -> Result<Lease> {
     try {
       auto origin = Origin::parse(url);
       if (!origin) return std::move(origin).error();

@@ -13,7 +13,6 @@
 
 #include <fastpool/error.h>
 #include <fastpool/headers.h>
-#include <fastpool/interrupt.h>
 #include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
@@ -25,6 +24,7 @@
 #include "driver/driver.h"
 #include "h1/request_encoder.h"
 #include "h1/response_parser.h"
+#include "http/interrupt.h"
 #include "net/tls_session.h"
 #include "pool/lease.h"
 #include "pool/lease_limit.h"

@@ -58,7 +58,7 @@ namespace fastpool::client {
 
 Result<Stream> open_stream(const std::shared_ptr<Client::State>& client, const Request& request, const Call& call,
                            std::optional<pool::LeaseRef> lease) {
-  return with_second_try([&]() -> Result<Stream> {
+  return with_second_try(request.body.kind() != Body::Kind::pull, [&]() -> Result<Stream> {
     try {
       auto state = std::make_unique<Stream::State>(client, call);
       state->transfer.enable_info();
@@ -74,7 +74,7 @@ Result<Stream> open_stream(const std::shared_ptr<Client::State>& client, const R
 
 Result<void> send_request(const std::shared_ptr<Client::State>& client, const Request& request, Response& response,
                           const Call& call, std::optional<pool::LeaseRef> lease) {
-  return with_second_try([&]() -> Result<void> {
+  return with_second_try(request.body.kind() != Body::Kind::pull, [&]() -> Result<void> {
     try {
       Transfer transfer(client, call);
       if (auto prepared = transfer.prepare(request, lease); !prepared) return std::move(prepared).error();

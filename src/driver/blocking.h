@@ -4,12 +4,12 @@
 #include <optional>
 #include <span>
 
-#include <fastpool/interrupt.h>
 #include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
 #include "driver/cancellation.h"
 #include "driver/driver.h"
+#include "http/interrupt.h"
 #include "pool/acquisition.h"
 
 namespace fastpool::driver {

@@ -4,10 +4,10 @@
 #include <optional>
 
 #include <fastpool/error.h>
-#include <fastpool/interrupt.h>
 #include <fastpool/result.h>
 #include <fastpool/timeouts.h>
 
+#include "http/interrupt.h"
 #include "pool/endpoint.h"
 #include "pool/lease.h"
 #include "pool/waiter.h"

@@ -12,11 +12,11 @@
 #include <vector>
 
 #include <fastpool/error.h>
-#include <fastpool/interrupt.h>
 #include <fastpool/result.h>
 #include <fastpool/settings.h>
 #include <fastpool/stats.h>
 
+#include "http/interrupt.h"
 #include "pool/acquisition.h"
 #include "pool/end_watch.h"
 #include "pool/endpoint.h"

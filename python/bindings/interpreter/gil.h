@@ -6,7 +6,7 @@
 
 #include <Python.h>
 
-#include <fastpool/interrupt.h>
+#include "http/interrupt.h"
 
 namespace fastpool::bindings {
 

@@ -2,10 +2,10 @@
 
 #include <fastpool/timeouts.h>
 
-namespace fastpool::inline v1 {
+namespace fastpool {
 
-/// How a blocking call learns that its caller wants it to stop (in Python: a signal handler raised). Without `requested`
-/// the call simply waits. `requested` is asked at least every `poll_interval` while waiting, and after every interrupted
+/// How a blocking call learns that its caller wants it to stop: a signal handler of its program raised, or its request was
+/// cancelled. Without `requested` the call simply waits. `requested` is asked at least every `poll_interval` while waiting, and after every interrupted
 /// system call, on the waiting thread, with no lock held.
 struct Interrupt {
   bool (*requested)(void* context) noexcept = nullptr;
@@ -17,4 +17,4 @@ struct Interrupt {
   [[nodiscard]] bool operator()() const noexcept { return requested != nullptr && requested(context); }
 };
 
-}  // namespace fastpool::inline v1
+}  // namespace fastpool
