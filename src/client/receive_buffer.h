@@ -31,7 +31,7 @@ class ReceiveBuffer {
       bytes_ = {};
       bytes_.resize(std::max(wanted, receive_buffer_size));
     }
-    std::memcpy(bytes_.data(), kept.data(), kept_);
+    if (kept_ != 0) std::memcpy(bytes_.data(), kept.data(), kept_);
   }
   [[nodiscard]] std::span<char> space() noexcept { return std::span(bytes_).subspan(kept_); }
   /// Puts it back. \returns what it holds, `received` new bytes included; valid until this thread reads again.
