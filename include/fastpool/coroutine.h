@@ -32,7 +32,7 @@ namespace detail {
 
 /// Resumes the coroutine whose handle the context holds.
 struct Resumption {
-  std::coroutine_handle<> waiting;
+  std::coroutine_handle<> waiting{};
   [[nodiscard]] Completion completion() noexcept {
     return {[](void* self) noexcept { static_cast<Resumption*>(self)->waiting.resume(); }, this};
   }

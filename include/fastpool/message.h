@@ -40,8 +40,9 @@ class FASTPOOL_EXPORT Body {
     body.view_ = bytes;
     return body;
   }
-  /// Reads `size` bytes of a file from `offset` on, by pread: the descriptor's position is not moved. The descriptor stays the
-  /// caller's, open until the request has ended. \param size absent: up to the end of the file as it is when the request begins.
+  /// Reads a file, by pread: the descriptor's position is not moved.
+  /// \param descriptor stays the caller's, open until the request has ended. \param offset of the first byte.
+  /// \param size how many bytes; absent: up to the end of the file as it is when the request begins.
   [[nodiscard]] static Body file(int descriptor, std::uint64_t offset = 0, std::optional<std::uint64_t> size = {}) {
     Body body(Kind::file);
     body.descriptor_ = descriptor;
@@ -49,7 +50,8 @@ class FASTPOOL_EXPORT Body {
     body.size_ = size;
     return body;
   }
-  /// Asks `pull` for the bytes. \param size becomes Content-Length; absent: the body goes out in chunks.
+  /// Asks a function for the bytes. \param size becomes Content-Length; absent: the body goes out in chunks.
+  /// \param pull is called until it returns 0.
   /// \param rewind lets a request be sent again where the retry table allows it; absent: it is sent at most once.
   [[nodiscard]] static Body pull(std::optional<std::uint64_t> size, Pull pull, Rewind rewind = {}) {
     Body body(Kind::pull);

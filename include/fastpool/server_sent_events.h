@@ -106,7 +106,7 @@ class FASTPOOL_EXPORT EventScanner {
 /// stream is not opened again after its end.
 class FASTPOOL_EXPORT ServerSentEvents {
  public:
-  /// \param most \see EventScanner
+  /// \param stream outlives this object. \param most \see EventScanner
   explicit ServerSentEvents(Stream& stream, std::size_t most = EventScanner::default_most) noexcept
       : stream_(stream), scanner_(most) {}
 

@@ -16,15 +16,6 @@ HEADERS = sorted(path.relative_to(INCLUDE) for path in (INCLUDE / "fastpool").rg
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 WITHOUT = ("-fno-exceptions", "-fno-rtti")
 
-#: Internal types that a public header names, each with the reason. There is to be no other.
-INTERNAL = {
-    # Another TLS engine is handed in through the profile by the extension, whose class derives from it.
-    ("fastpool/profile.h", "net", "ChannelFactory"),
-    # TlsFiles holds what was read as an immutable object of the TLS layer.
-    ("fastpool/profile.h", "tls", "SettingsFiles"),
-}
-
-
 #: A data member without an initialiser.
 MEMBER = re.compile(r"^  (?!using |friend |static |return )[\w:][\w:<>, *&]*? (\w+);", re.MULTILINE)
 
@@ -62,15 +53,14 @@ def forward_declared(header: Path) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=str)
-def test_a_header_names_no_internal_type_but_the_known_ones(header: Path) -> None:
-    assert forward_declared(header) == {known for known in INTERNAL if known[0] == str(header)}
+def test_a_header_names_no_internal_type(header: Path) -> None:
+    assert forward_declared(header) == set()
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=str)
 def test_what_a_header_defines_is_in_the_versioned_namespace(header: Path) -> None:
     spaces = re.findall(r"^namespace fastpool(.*) \{$", (INCLUDE / header).read_text(), re.MULTILINE)
-    internal = {f"::{space}" for _, space, _ in forward_declared(header)}
-    assert [space for space in spaces if not space.startswith("::inline v1") and space not in internal] == []
+    assert [space for space in spaces if not space.startswith("::inline v1")] == []
 
 
 def uninitialised(text: str) -> list[str]:
