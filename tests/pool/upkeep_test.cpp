@@ -310,19 +310,18 @@ TEST_F(Draining, closes_the_pool_when_interrupted) {
   EXPECT_TRUE(pool_->closed());
 }
 
-TEST_F(Draining, closes_the_connection_of_a_dial_whose_caller_was_served_otherwise) {
+TEST_F(Draining, closes_the_connection_of_a_dial_whose_caller_gave_up) {
   make();
-  Lease lease = dialed(*a_);
-  auto queued = start_acquire(*a_);
+  Lease other = dialed(*a_);
+  auto queued = start_acquire(*a_, patience(std::nullopt, seconds(1)));
   auto drain = start_drain();
   EXPECT_TRUE(drain.waits());
-  lease.release(Reuse::yes());
-  auto served = queued.get();
-  ASSERT_TRUE(served.ok());
+  clock_.advance(seconds(2));
+  EXPECT_FALSE(queued.get().ok());
   complete_dial();
   EXPECT_TRUE(records_[1]->closed);
   EXPECT_FALSE(pool_->closed());
-  served->release(Reuse::yes());
+  other.release(Reuse::yes());
   EXPECT_TRUE(*drain.get());
 }
 
