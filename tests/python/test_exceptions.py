@@ -18,7 +18,7 @@ from fast_litellm.exceptions import error_factory
 def _codes() -> list[str]:
     header = (Path(__file__).parents[2] / "include/fastpool/error.h").read_text()
     [body] = re.findall(r"enum class ErrorCode[^{]*\{(.*?)\};", header, re.DOTALL)
-    return re.findall(r"^\s*(\w+)\s*,", body, re.MULTILINE)
+    return re.findall(r"^\s*(\w+)\s*(?:,|//|$)", body, re.MULTILINE)
 
 
 def test_every_code_of_the_core_has_a_row() -> None:
