@@ -16,7 +16,7 @@
 
 namespace {
 
-/// The smallest coroutine type: it starts at once, and nobody waits for it. Yours may be any other.
+/// A minimal coroutine type: starts eagerly, and its completion is not awaited. Any other coroutine type works too.
 struct Detached {
   struct promise_type {
     Detached get_return_object() { return {}; }

@@ -1,4 +1,4 @@
-// get URL            fetches the URL twice over one pool and prints what came
+// get URL            fetches the URL twice over one pool and prints both responses
 // get --self-test    does so against a server of its own, and fails if the second request did not reuse the connection
 
 #include <cstdio>

@@ -29,7 +29,7 @@ Exchange::Turn Exchange::read_head(Driver& driver) {
 // ---- after a switch of protocols -------------------------------------------------------------------------------------
 
 Exchange::Turn Exchange::receive(Driver& driver) {
-  if (!pending_.empty()) {  // what came with the head
+  if (!pending_.empty()) {  // bytes that arrived with the head
     current_.swap(pending_);
     pending_.clear();
     current_.reserve(64);

@@ -7,7 +7,6 @@
 
 #include <fastpool/detail/operation.h>
 
-#include "client/errors.h"
 #include "client/loop_state.h"
 #include "client/loop_task.h"
 #include "client/stream_state.h"

@@ -23,7 +23,7 @@ class LoopTask final : public driver::LoopOperation {
   LoopTask& operator=(const LoopTask&) = delete;
   ~LoopTask() override { part(); }
 
-  /// Takes the operation that was begun as far as it goes without waiting; a result at once is told in the loop's next turn.
+  /// Advances the operation until it would wait. An immediate result is reported in the loop's next turn.
   /// \returns false if the loop is closed: the result is there, and the completion is not called.
   [[nodiscard]] bool start() {
     set_deadline(transfer_->deadline());

@@ -9,6 +9,7 @@
 
 #include <fastpool/headers.h>
 
+#include "client/body_source.h"
 #include "client/url_reference.h"
 
 namespace fastpool::client {
@@ -37,16 +38,7 @@ bool describes_body(std::string_view name) noexcept {
 }
 
 bool can_start_again(const Body& body) noexcept {
-  switch (body.kind()) {
-    case Body::Kind::bytes:
-    case Body::Kind::file:
-      return true;
-    case Body::Kind::pull:
-      return body.rewind_function() != nullptr;
-    case Body::Kind::written:
-      return false;
-  }
-  return false;
+  return body.kind() == Body::Kind::bytes || BodySource(body).rewindable();
 }
 
 bool is_redirect(int status) noexcept {

@@ -9,7 +9,7 @@
 
 namespace fastpool::client {
 
-// The decisions about redirects: functions of what was sent and what came back.
+// The decisions about redirects, as functions of the request and its response.
 
 /// Whether a redirect turns the request into a GET without a body (RFC 9110 section 15.4; for 301 and 302 as browsers do).
 [[nodiscard]] bool becomes_get(int status, std::string_view method) noexcept;

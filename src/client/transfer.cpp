@@ -1,9 +1,9 @@
 #include "client/transfer.h"
 
 #include <algorithm>
-#include <charconv>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -233,12 +233,9 @@ std::optional<Result<bool>> Transfer::head_arrived() {
   request_ = nullptr;
   source_.reset();
   if (wants_info_) head_at_ = Clock::now();
-  const bool sized = !exchange_->body_arrived() || exchange_->read_is_ready();
-  if (call_.max_body != Call::unlimited && sized && !exchange_->switched()) {
-    std::uint64_t length = 0;
-    const std::string_view text = head().headers.find("content-length");
-    (void)std::from_chars(text.data(), text.data() + text.size(), length);
-    if (length > call_.max_body && !exchange_->body_arrived()) return count(length);
+  if (call_.max_body != Call::unlimited && !exchange_->body_arrived()) {
+    const std::size_t length = expected_size(head(), std::numeric_limits<std::size_t>::max());
+    if (length > call_.max_body) return count(length);
   }
   if (goal_ != Goal::collect) return true;
   exchange_->begin_read(pieces_);

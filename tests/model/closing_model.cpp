@@ -1,8 +1,8 @@
 // A pool drains or is closed while connections are given back and taken, and while a caller waits: nothing stays idle in it, a
 // lease that outlives the close is marked, and a queued caller is served by a pool that drains and fails in one that is closed.
 //
-// The refusal, the lists, the slot word and the queue are the shipped templates. A caller that waits does not sleep here: what it
-// was told is read at the end.
+// The refusal, the lists, the slot word and the queue are the shipped templates. A waiting caller does not sleep here: its
+// result is read at the end.
 
 #include <ostream>
 #include "model/relacy_atomics.h"
