@@ -4,12 +4,20 @@ include(CMakePackageConfigHelpers)
 
 get_target_property(type fastpool TYPE)
 
-install(TARGETS fastpool EXPORT fastpoolTargets
+set(targets fastpool)
+if(FASTPOOL_DECODE)
+  list(APPEND targets fastpool_decode)
+endif()
+install(TARGETS ${targets} EXPORT fastpoolTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(DIRECTORY include/fastpool DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY include/fastpool DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h"
+  PATTERN decode.h EXCLUDE)
+if(FASTPOOL_DECODE)
+  install(FILES include/fastpool/decode.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fastpool)
+endif()
 install(EXPORT fastpoolTargets NAMESPACE fastpool:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/fastpool)
 configure_package_config_file(cmake/fastpoolConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/fastpoolConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/fastpool)
@@ -44,3 +52,15 @@ else()
 endif()
 configure_file(cmake/fastpool.pc.in ${CMAKE_CURRENT_BINARY_DIR}/fastpool.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/fastpool.pc DESTINATION ${pkgconfig_dir})
+if(FASTPOOL_DECODE)
+  set(pc_codings "zlib, libbrotlidec, libzstd")
+  if(type STREQUAL "SHARED_LIBRARY")
+    set(pc_requires "Requires.private: ${pc_codings}")
+    set(pc_codings "")
+  else()
+    set(pc_requires "")
+    string(PREPEND pc_codings ", ")
+  endif()
+  configure_file(cmake/fastpool-decode.pc.in ${CMAKE_CURRENT_BINARY_DIR}/fastpool-decode.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/fastpool-decode.pc DESTINATION ${pkgconfig_dir})
+endif()

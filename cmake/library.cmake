@@ -1,16 +1,12 @@
-# fastpool_add_library(NAME [STATIC] [EXCLUDE_FROM_ALL]): a target of all sources; without STATIC of the kind that
+# fastpool_add_target(NAME SOURCES [STATIC] [EXCLUDE_FROM_ALL]): a library of the project; without STATIC of the kind that
 # BUILD_SHARED_LIBS says.
-file(GLOB FASTPOOL_SOURCES CONFIGURE_DEPENDS src/*/*.cpp)
-
-function(fastpool_add_library name)
-  add_library(${name} ${ARGN} ${FASTPOOL_SOURCES})
+function(fastpool_add_target name sources)
+  add_library(${name} ${ARGN} ${sources})
   target_compile_features(${name} PUBLIC cxx_std_20)
   target_include_directories(${name}
     PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
     PRIVATE ${PROJECT_SOURCE_DIR}/src)
-  target_link_libraries(${name} PRIVATE
-    $<BUILD_INTERFACE:fastpool_build_flags> $<BUILD_INTERFACE:Boost::headers>
-    OpenSSL::SSL OpenSSL::Crypto Threads::Threads ${CMAKE_DL_LIBS})
+  target_link_libraries(${name} PRIVATE $<BUILD_INTERFACE:fastpool_build_flags>)
   # Static data in templates and inline functions, Boost's above all, would become STB_GNU_UNIQUE: bound to the first copy
   # in the process, whichever version of Boost it is of, and in the way of dlclose().
   target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
@@ -31,4 +27,14 @@ function(fastpool_add_library name)
     target_link_options(${name} PRIVATE LINKER:--version-script=${map})
     set_target_properties(${name} PROPERTIES LINK_DEPENDS ${map})
   endif()
+endfunction()
+
+# fastpool_add_library(NAME [STATIC] [EXCLUDE_FROM_ALL]): a target of all sources but those of fastpool::decode.
+file(GLOB FASTPOOL_SOURCES CONFIGURE_DEPENDS src/*/*.cpp)
+list(FILTER FASTPOOL_SOURCES EXCLUDE REGEX "/src/codings/")
+
+function(fastpool_add_library name)
+  fastpool_add_target(${name} "${FASTPOOL_SOURCES}" ${ARGN})
+  target_link_libraries(${name} PRIVATE
+    $<BUILD_INTERFACE:Boost::headers> OpenSSL::SSL OpenSSL::Crypto Threads::Threads ${CMAKE_DL_LIBS})
 endfunction()

@@ -40,6 +40,9 @@ missing_packages() {
   have_header boost/beast/http/basic_parser.hpp || echo boost
   have_header asio.hpp || echo libasio-dev
   have_header uv.h || echo libuv1-dev
+  have_header zlib.h || echo zlib1g-dev
+  { have_header brotli/decode.h && have_header brotli/encode.h; } || echo libbrotli-dev
+  have_header zstd.h || echo libzstd-dev
   { have_command nginx || [ -x /usr/sbin/nginx ]; } || echo nginx-light
   { have_command ss || [ -x /usr/sbin/ss ]; } || echo iproute2
   find_python >/dev/null || { echo python3; echo python3-venv; echo python3-dev; }
@@ -89,6 +92,9 @@ libbenchmark-dev google-benchmark-devel  benchmark-dev  benchmark
 boost            boost-devel             boost-dev      boost
 libasio-dev      asio-devel              asio-dev       asio
 libuv1-dev       libuv-devel             libuv-dev      libuv
+zlib1g-dev       zlib-devel              zlib-dev       zlib
+libbrotli-dev    brotli-devel            brotli-dev     brotli
+libzstd-dev      libzstd-devel           zstd-dev       zstd
 nginx-light      nginx                   nginx          nginx
 iproute2         iproute                 iproute2       iproute2
 doxygen          doxygen                 doxygen        doxygen

@@ -23,7 +23,7 @@ class ScriptedConnection final : public pool::Pooled {
   [[nodiscard]] bool check_alive() noexcept override { return true; }
   void interrupt() noexcept override {}
   void on_seated(std::uint64_t) noexcept override {}
-  void say_goodbye() noexcept override {}
+  void end(CloseReason, std::string_view) noexcept override {}
 };
 
 /// Notes a dial; complete() ends it, and well.

@@ -8,6 +8,7 @@
 #include <fastpool/call.h>
 #include <fastpool/error.h>
 #include <fastpool/export.h>
+#include <fastpool/hooks.h>
 #include <fastpool/lease.h>
 #include <fastpool/message.h>
 #include <fastpool/profile.h>
@@ -42,7 +43,8 @@ struct ClientStats : PoolStats {
 class FASTPOOL_EXPORT Client {
  public:
   /// \param settings limits and lifetimes of the pool. \param profile what requests use that bring none of their own.
-  explicit Client(PoolSettings settings = {}, Profile profile = {});
+  /// \param hooks functions of the program's own that it calls.
+  explicit Client(PoolSettings settings = {}, Profile profile = {}, Hooks hooks = {});
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   Client(const Client&) = delete;

@@ -35,8 +35,8 @@ Error as_cancelled(Error error, const Call& call) {
 
 }  // namespace
 
-Client::Client(PoolSettings settings, Profile profile)
-    : state_(std::make_shared<State>(settings, std::move(profile))) {}
+Client::Client(PoolSettings settings, Profile profile, Hooks hooks)
+    : state_(std::make_shared<State>(settings, std::move(profile), std::move(hooks))) {}
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&& other) noexcept {
   if (this != &other) {

@@ -2,8 +2,17 @@
 
 namespace fastpool::inline v1 {
 
-Client::State::State(const PoolSettings& settings, Profile profile)
-    : core(settings), profile_(std::move(profile)), handles_(net::fork_epoch(), make_handles()) {}
+namespace {
+
+std::shared_ptr<const Hooks> shared(Hooks hooks) {
+  if (!hooks.on_event && !hooks.resolve) return nullptr;
+  return std::make_shared<const Hooks>(std::move(hooks));
+}
+
+}  // namespace
+
+Client::State::State(const PoolSettings& settings, Profile profile, Hooks hooks)
+    : core(settings, shared(std::move(hooks))), profile_(std::move(profile)), handles_(net::fork_epoch(), make_handles()) {}
 
 Client::State::~State() {
   if (handles_.epoch() != net::fork_epoch()) handles_.abandon();  // the parent's

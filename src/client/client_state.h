@@ -17,7 +17,7 @@ namespace fastpool::inline v1 {
 
 /// What a client, its streams and its leases share: the core, and a handle for each profile. Any thread may call any method.
 struct Client::State {
-  State(const PoolSettings& settings, Profile profile);
+  State(const PoolSettings& settings, Profile profile, Hooks hooks);
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State();

@@ -3,12 +3,26 @@
 #include <functional>
 #include <new>
 
+#include "client/look_up.h"
 #include "sync/stay_loaded.h"
 #include "tls/openssl.h"
 
 namespace fastpool::client {
 
-Core::Core(const PoolSettings& settings) : reactor_(*this, tick_interval), pool_(settings, clock_, *this) {
+namespace {
+
+// Null: one of the reactor's own.
+std::shared_ptr<net::Resolver> resolver_of(const Hooks* hooks) {
+  if (hooks == nullptr || !hooks->resolve) return nullptr;
+  return std::make_shared<net::Resolver>(look_up_by(hooks->resolve));
+}
+
+}  // namespace
+
+Core::Core(const PoolSettings& settings, std::shared_ptr<const Hooks> hooks)
+    : hooks_(std::move(hooks)),
+      reactor_(*this, tick_interval, resolver_of(hooks_.get())),
+      pool_(settings, clock_, *this) {
   sync::stay_loaded();
   tls::initialize();
 }
@@ -57,19 +71,23 @@ void Core::stop() {
 
 void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) {
   auto target = std::static_pointer_cast<const connection::Target>(endpoint.target());
-  const auto done = [this, &slot](Result<connection::Dialed> dialed) {
+  const auto done = [this, &slot, began = times.start](Result<connection::Dialed> dialed) {
+    const pool::Endpoint& dialed_for = *slot.endpoint.get();
     if (!dialed) {
-      pool_.dial_done(slot, std::move(dialed).error(), {});
+      pool_.dial_done(slot, not_connected(dialed_for, began, std::move(dialed).error()), {});
       return;
     }
     const connection::DialTimings& took = dialed->timings;
     const pool::DialReport report{dialed->tls, dialed->tls_resumed, took.resolve + took.connect + took.tls_handshake,
                                   took.tls_handshake};
-    pool_.dial_done(slot,
-                    std::unique_ptr<pool::Pooled>(
-                        std::make_unique<connection::Connection>(std::move(dialed->channel), *this, took)),
-                    report);
+    pool_.dial_done(slot, connected(dialed_for, began, std::move(dialed).value()), report);
   };
+  if (reports()) {
+    Event event;
+    event.kind = Event::Kind::dial_begin;
+    event.origin = endpoint.name();
+    report(event);
+  }
   try {
     reactor_.dial(std::move(target), times.deadline, done, times.start, &slot);
   } catch (const std::bad_alloc&) {  // it was not begun, and its waiters must not wait for it
@@ -80,10 +98,53 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
   }
 }
 
+std::unique_ptr<pool::Pooled> Core::connected(const pool::Endpoint& endpoint, TimePoint began,
+                                              connection::Dialed dialed) {
+  const std::uint64_t number = reports() ? connections_.next() : 0;
+  auto made = std::make_unique<connection::Connection>(std::move(dialed.channel), *this, dialed.timings,
+                                                       static_cast<std::uint32_t>(number));
+  if (reports()) {
+    Event event;
+    event.kind = Event::Kind::dial_end;
+    event.origin = endpoint.name();
+    event.connection = made->number();
+    event.took = Clock::now() - began;
+    report(event);
+  }
+  return made;
+}
+
+Error Core::not_connected(const pool::Endpoint& endpoint, TimePoint began, Error error) {
+  if (reports()) {
+    Event event;
+    event.kind = Event::Kind::dial_end;
+    event.origin = endpoint.name();
+    event.took = Clock::now() - began;
+    event.error = &error;
+    report(event);
+  }
+  return error;
+}
+
+void Core::on_close(const connection::Connection& connection, CloseReason reason, std::string_view endpoint) noexcept {
+  if (!reports()) return;
+  Event event;
+  event.kind = Event::Kind::close;
+  event.origin = endpoint;
+  event.connection = connection.number();
+  event.reason = reason;
+  report(event);
+}
+
 void Core::on_tick(TimePoint) {
   pool_.maintain();
   for (const pool::Leak& leak : pool_.find_leaks()) {
     if (leak_listener_) leak_listener_(leak);
+    Event event;
+    event.kind = Event::Kind::leak;
+    event.origin = leak.endpoint;
+    event.took = leak.age;
+    report(event);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fastpool/error.h>
+#include <fastpool/hooks.h>
 #include <fastpool/origin.h>
 #include <fastpool/profile.h>
 #include <fastpool/result.h>
@@ -25,7 +26,8 @@ namespace fastpool::client {
 /// undestroyed, and makes its own. Any thread may call anything.
 class Core final : public pool::Dialer, public driver::Reactor::Listener, public connection::HangUpWatch {
  public:
-  explicit Core(const PoolSettings& settings);
+  /// \param hooks null: none.
+  explicit Core(const PoolSettings& settings, std::shared_ptr<const Hooks> hooks = nullptr);
   ~Core() override;
 
   [[nodiscard]] pool::Pool& pool() noexcept { return pool_; }
@@ -53,6 +55,14 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   /// Whom to tell of leases that are held longer than `leak_after`: on the reactor's thread. Before the first lease.
   void on_leak(std::function<void(const pool::Leak&)> listener) { leak_listener_ = std::move(listener); }
+
+  /// Whether report() calls a function.
+  [[nodiscard]] bool reports() const noexcept { return hooks_ && hooks_->on_event; }
+  /// Calls Hooks::on_event, if there is one. With no lock held.
+  void report(const Event& event) const noexcept {
+    if (reports()) hooks_->on_event(event);
+  }
+  [[nodiscard]] std::uint64_t next_request_number() noexcept { return requests_.next(); }
 
   void count_error(ErrorCode code) noexcept { errors_[static_cast<std::size_t>(code)].add(); }
   /// How often requests ended with that error.
@@ -85,6 +95,8 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   // connection::HangUpWatch
   void watch(int descriptor, std::uint64_t token) noexcept override { reactor_.watch(descriptor, token); }
   void unwatch(int descriptor) noexcept override { reactor_.unwatch(descriptor); }
+  void on_close(const connection::Connection& connection, CloseReason reason,
+                std::string_view endpoint) noexcept override;
 
  private:
   /// Keeps the profile alive, and its id with it, as long as an endpoint has it.
@@ -97,6 +109,13 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   static constexpr Duration tick_interval = std::chrono::seconds(1);
 
+  [[nodiscard]] std::unique_ptr<pool::Pooled> connected(const pool::Endpoint& endpoint, TimePoint began,
+                                                        connection::Dialed dialed);
+  [[nodiscard]] Error not_connected(const pool::Endpoint& endpoint, TimePoint began, Error error);
+
+  const std::shared_ptr<const Hooks> hooks_;
+  sync::Serial requests_;
+  sync::Serial connections_;
   pool::SystemClock clock_;
   driver::Reactor reactor_;
   pool::Pool pool_;

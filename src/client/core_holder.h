@@ -1,7 +1,9 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
+#include <fastpool/hooks.h>
 #include <fastpool/settings.h>
 
 #include "client/core.h"
@@ -14,8 +16,10 @@ namespace fastpool::client {
 /// neither locked nor destroyed, since its locks may have been held at the fork. get() takes no lock.
 class CoreHolder {
  public:
-  explicit CoreHolder(const PoolSettings& settings)
-      : settings_(settings), core_(net::fork_epoch(), std::make_unique<Core>(settings)) {}
+  explicit CoreHolder(const PoolSettings& settings, std::shared_ptr<const Hooks> hooks = nullptr)
+      : settings_(settings),
+        hooks_(std::move(hooks)),
+        core_(net::fork_epoch(), std::make_unique<Core>(settings_, hooks_)) {}
   CoreHolder(const CoreHolder&) = delete;
   CoreHolder& operator=(const CoreHolder&) = delete;
   ~CoreHolder() {
@@ -23,7 +27,7 @@ class CoreHolder {
   }
 
   [[nodiscard]] Core& get() {
-    return core_.get(net::fork_epoch(), [this] { return std::make_unique<Core>(settings_); });
+    return core_.get(net::fork_epoch(), [this] { return std::make_unique<Core>(settings_, hooks_); });
   }
   [[nodiscard]] const PoolSettings& settings() const noexcept { return settings_; }
   /// At the exit of a process whose other threads may still be inside: the destructor is to destroy nothing.
@@ -31,6 +35,7 @@ class CoreHolder {
 
  private:
   const PoolSettings settings_;
+  const std::shared_ptr<const Hooks> hooks_;
   sync::EpochPointer<Core> core_;
 };
 

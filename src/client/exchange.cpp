@@ -100,6 +100,7 @@ void Exchange::note_connection() {
   if (cancellation_ != nullptr) cancellation_->attach(connection());
   if (timed_) obtained_how_ = {Clock::now(), fresh(), connection().dial_timings()};
   addresses_ = connection().addresses();
+  connection_number_ = connection().number();
   written_before_ = connection().channel().bytes_written();
   engine_ = connection().channel().engine();
   tls_session_ = connection().channel().tls_session();

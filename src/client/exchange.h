@@ -39,6 +39,7 @@ struct RequestView {
 };
 
 using InterimListener = std::function<void(const h1::ResponseHead&)>;
+using RetryListener = std::function<void(const Error&)>;
 
 /// How long each step may take, and how the caller stops it.
 struct CallOptions {
@@ -89,6 +90,10 @@ class Exchange {
     reports_interim_ = true;
     parser_->start(head_request_, true);
   }
+
+  /// Calls `listener` (or none) before the request begins again on another connection, with the error of the last one. The
+  /// function outlives the exchange.
+  void report_retries(const RetryListener* listener) noexcept { retry_listener_ = listener; }
 
   // ---- operations; not to be moved while one is under way ----
 
@@ -176,6 +181,8 @@ class Exchange {
   [[nodiscard]] int descriptor() const noexcept;
   /// Both ends of the connection in use, or used last; nothing before obtain().
   [[nodiscard]] const std::optional<connection::Addresses>& addresses() const noexcept { return addresses_; }
+  /// Of the same; \see connection::Connection::number(). 0 before obtain().
+  [[nodiscard]] std::uint32_t connection_number() const noexcept { return connection_number_; }
   /// The engine of the channel in use, or used last; \see net::Channel::engine().
   [[nodiscard]] const std::shared_ptr<const void>& engine() const noexcept { return engine_; }
   /// Of the same; \see net::Channel::tls_session().
@@ -268,6 +275,7 @@ class Exchange {
   [[nodiscard]] Result<net::IoResult> handed_over(ErrorCode code, Phase phase, const net::IoResult& io);
   [[nodiscard]] Turn begin_again(Error error);
   [[nodiscard]] Turn judge_unread(Unread verdict);
+  void note_retry(const Error& error, bool proved_unread);
   void prepare_part();
   [[nodiscard]] Result<Progress> take_events(std::string_view input, std::vector<std::string_view>* pieces);
   [[nodiscard]] Result<Progress> take_from_peer(driver::Driver& driver, std::vector<std::string_view>* pieces,
@@ -329,11 +337,13 @@ class Exchange {
   std::optional<Error> write_error_;
   std::unique_ptr<h1::ResponseParser> parser_;
   std::optional<connection::Addresses> addresses_;
+  std::uint32_t connection_number_ = 0;
   std::shared_ptr<const void> engine_;
   std::shared_ptr<const net::TlsSession> tls_session_;
   Obtained obtained_how_;
   driver::Cancellation* cancellation_ = nullptr;
   const InterimListener* interim_ = nullptr;
+  const RetryListener* retry_listener_ = nullptr;
 
   // The operation under way.
   Operation operation_ = Operation::none;

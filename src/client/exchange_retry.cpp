@@ -25,6 +25,11 @@ Retry Exchange::retry_after(const Error& error) const noexcept {
   return decide_retry(failed);
 }
 
+void Exchange::note_retry(const Error& error, bool proved_unread) {
+  core_->count_retry(proved_unread);
+  if (retry_listener_ != nullptr) (*retry_listener_)(error);
+}
+
 // After an error: goes to another connection if the table allows it, so that the request can be sent from its beginning,
 // else ends the exchange.
 Exchange::Turn Exchange::begin_again(Error error) {
@@ -35,7 +40,7 @@ Exchange::Turn Exchange::begin_again(Error error) {
     case Retry::if_unread:
       break;
     case Retry::yes:
-      core_->count_retry(false);
+      note_retry(error, false);
       drop_connection();
       tries_left_ = connect_retries_;
       return go_to(stream_ ? Step::look : Step::acquire);
@@ -75,7 +80,7 @@ Exchange::Turn Exchange::judge_unread(Unread verdict) {
   watch_.reset();
   Error error = *std::exchange(failed_, std::nullopt);  // NOLINT(bugprone-unchecked-optional-access)
   if (verdict != Unread::proved) return done(fail(std::move(error)));
-  core_->count_retry(true);
+  note_retry(error, true);
   drop_connection();
   tries_left_ = connect_retries_;
   if (!next_) return go_to(stream_ ? Step::look : Step::acquire);

@@ -47,6 +47,10 @@ bool expects_continue(const Request& request) noexcept {
 
 Transfer::~Transfer() {
   stop_.reset();
+  if (events_.open()) [[unlikely]] {
+    const Error unread = Error::make(ErrorCode::cancelled, Phase::none, "the response was not read to its end");
+    report_end(exchange_->body_arrived() ? nullptr : &unread);
+  }
   if (exchange_) exchange_->close();
   give_buffer_back();
 }
@@ -107,6 +111,8 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   if (wants_info_) exchange_->set_timed();
   if (may_cancel()) exchange_->set_cancellation(cancellation_);
   if (call_.stop.stop_possible()) stop_.emplace(call_.stop, Cancel{*this});
+  events_.begin(client_->core.get(), *origin, request, target);
+  exchange_->report_retries(events_.on_retry());
   return {};
 }
 
@@ -150,9 +156,10 @@ std::optional<Result<bool>> Transfer::advance(driver::Driver& driver) {
     return end(Error::make(ErrorCode::cancelled, Phase::none,
                            std::string("a function of the caller threw: ") + raised.what()));
   }
-  const std::uint64_t sent = bytes_sent();
+  const Error error = no_memory(bytes_sent());
   if (exchange_) exchange_->abandon();
-  return no_memory(sent);
+  report_end(&error);
+  return error;
 }
 
 std::optional<Result<bool>> Transfer::take_steps(driver::Driver& driver) {
@@ -260,6 +267,7 @@ std::optional<Result<bool>> Transfer::take_pieces(bool more) {
   if (!exchange_->switched()) {
     if (auto too_large = count(arrived)) return too_large;
   }
+  if (!more) report_end(nullptr);
   if (goal_ == Goal::read) {
     next_ = 0;
     if (more) keep_pieces();
@@ -379,7 +387,9 @@ Result<bool> Transfer::run() {
 
 // An error that the exchange has met.
 Error Transfer::fail(Error error) {
-  return client_->explained(std::move(error));
+  error = client_->explained(std::move(error));
+  report_end(&error);
+  return error;
 }
 
 // One of the transfer's own, which ends the exchange.
@@ -390,7 +400,13 @@ Error Transfer::end(Error error) {
     exchange_->abandon();
   }
   client_->core.get().count_error(error.code);
+  report_end(&error);
   return error;
+}
+
+void Transfer::report_end(const Error* error) noexcept {
+  if (events_.open()) [[unlikely]]
+    events_.end(head().status, exchange_->connection_number(), error);
 }
 
 }  // namespace fastpool::client

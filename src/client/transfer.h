@@ -18,6 +18,7 @@
 #include "client/body_source.h"
 #include "client/client_state.h"
 #include "client/exchange.h"
+#include "client/request_events.h"
 #include "driver/cancellation.h"
 #include "driver/driver.h"
 
@@ -97,6 +98,7 @@ class Transfer {
   };
 
   [[nodiscard]] static const ResponseHead& no_head() noexcept;
+  void report_end(const Error* error) noexcept;
   [[nodiscard]] bool may_cancel() const noexcept { return cancellable_ || call_.stop.stop_possible(); }
   [[nodiscard]] std::optional<Result<bool>> take_steps(driver::Driver& driver);
   [[nodiscard]] std::optional<Result<bool>> after_step(bool result);
@@ -118,6 +120,7 @@ class Transfer {
   TimePoint deadline_ = TimePoint::max();
   const Request* request_ = nullptr;  // until the body is sent
   std::optional<BodySource> source_;
+  RequestEvents events_;
   driver::Cancellation cancellation_;
   std::optional<Exchange> exchange_;                // after what it refers to
   std::optional<std::stop_callback<Cancel>> stop_;  // after what it calls

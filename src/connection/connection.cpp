@@ -17,15 +17,23 @@ std::uint32_t microseconds(Duration duration) noexcept {
 
 }  // namespace
 
-Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed)
+Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed,
+                       std::uint32_t number)
     : channel_(std::move(channel)),
       watch_(watch),
       addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())},
-      dialed_{microseconds(dialed.resolve), microseconds(dialed.connect), microseconds(dialed.tls_handshake)} {}
+      dialed_{microseconds(dialed.resolve), microseconds(dialed.connect), microseconds(dialed.tls_handshake)},
+      number_(number) {}
 
 DialTimings Connection::dial_timings() const noexcept {
   using std::chrono::microseconds;
   return {microseconds(dialed_[0]), microseconds(dialed_[1]), microseconds(dialed_[2])};
+}
+
+void Connection::end(CloseReason reason, std::string_view endpoint) noexcept {
+  // A farewell goes out where nothing is half-said and the peer may still be there.
+  if (reason != CloseReason::not_reusable && reason != CloseReason::peer_closed) channel_->say_goodbye();
+  watch_.on_close(*this, reason, endpoint);
 }
 
 Connection::~Connection() {

@@ -3,8 +3,10 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <utility>
 
+#include <fastpool/event.h>
 #include <fastpool/timeouts.h>
 
 #include "net/channel.h"
@@ -13,12 +15,18 @@
 
 namespace fastpool::connection {
 
-/// Reports a hang-up on an idle socket. Implemented over the reactor.
+class Connection;
+
+/// Reports a hang-up on an idle socket, and hears why a connection is closed. Implemented over the reactor.
 class HangUpWatch {
  public:
   virtual ~HangUpWatch() = default;
   virtual void watch(int descriptor, std::uint64_t token) noexcept = 0;
   virtual void unwatch(int descriptor) noexcept = 0;
+  /// \param endpoint its name.
+  virtual void on_close(const Connection& connection, CloseReason reason, std::string_view endpoint) noexcept {
+    (void)connection, (void)reason, (void)endpoint;
+  }
 };
 
 /// A connection's place in the epoll set of an event loop, which ends with it. Destroyed by the thread that may use the connection,
@@ -48,14 +56,17 @@ struct DialTimings {
 /// may come from any. Protocol state lives in the exchange: an idle connection holds no buffer.
 class Connection final : public pool::Pooled {
  public:
-  /// \param watch outlives the connection. \param dialed how long its dial took.
-  Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed = {});
+  /// \param watch outlives the connection. \param dialed how long its dial took. \param number for people.
+  Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed = {},
+             std::uint32_t number = 0);
   ~Connection() override;
 
   [[nodiscard]] net::Channel& channel() noexcept { return *channel_; }
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
   /// To the microsecond.
   [[nodiscard]] DialTimings dial_timings() const noexcept;
+
+  [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
 
   /// Where it waits for readiness, if an event loop used it last: it stays there until another loop or thread uses it.
   [[nodiscard]] LoopRegistration* loop_registration() const noexcept { return loop_registration_.get(); }
@@ -74,13 +85,14 @@ class Connection final : public pool::Pooled {
   [[nodiscard]] bool check_alive() noexcept override { return channel_->peek() == net::Liveness::alive; }
   void interrupt() noexcept override { channel_->shutdown(); }
   void on_seated(std::uint64_t token) noexcept override { watch_.watch(channel_->descriptor(), token); }
-  void say_goodbye() noexcept override { channel_->say_goodbye(); }
+  void end(CloseReason reason, std::string_view endpoint) noexcept override;
 
  private:
   std::unique_ptr<net::Channel> channel_;
   HangUpWatch& watch_;
   const Addresses addresses_;
   const std::array<std::uint32_t, 3> dialed_;  // microseconds: an idle connection is to be small
+  const std::uint32_t number_;
   Duration receive_timeout_{};
   Duration send_timeout_{};
   std::unique_ptr<LoopRegistration> loop_registration_;  // last: it goes before the socket

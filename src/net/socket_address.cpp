@@ -144,19 +144,25 @@ std::string printable_unix_path(std::string_view path) {
   return text;
 }
 
-std::string SocketAddress::to_string() const {
+std::string SocketAddress::ip() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
   if (family() == AF_INET) {
     const auto address = as<sockaddr_in>(*this);
     ::inet_ntop(AF_INET, &address.sin_addr, text.data(), text.size());
-    return std::string(text.data()) + ":" + std::to_string(port());
+    return text.data();
   }
   if (family() == AF_INET6) {
     const auto address = as<sockaddr_in6>(*this);
     ::inet_ntop(AF_INET6, &address.sin6_addr, text.data(), text.size());
-    std::string zone = address.sin6_scope_id == 0 ? "" : "%" + std::to_string(address.sin6_scope_id);
-    return "[" + std::string(text.data()) + zone + "]:" + std::to_string(port());
+    const std::string zone = address.sin6_scope_id == 0 ? "" : "%" + std::to_string(address.sin6_scope_id);
+    return text.data() + zone;
   }
+  return {};
+}
+
+std::string SocketAddress::to_string() const {
+  if (family() == AF_INET) return ip() + ":" + std::to_string(port());
+  if (family() == AF_INET6) return "[" + ip() + "]:" + std::to_string(port());
   if (family() == AF_UNIX) {
     return "unix:" + printable_unix_path(unix_path());
   }

@@ -49,6 +49,8 @@ class SocketAddress {
   /// Of a Unix socket: its path or abstract name as from_unix_path() takes it; empty for all else. Valid as data() is.
   [[nodiscard]] std::string_view unix_path() const noexcept;
 
+  /// As from_ip() takes it; empty for all else than an IP address.
+  [[nodiscard]] std::string ip() const;
   /// For people: "192.0.2.1:443", "[2001:db8::1]:443", "unix:/path", "unix:@abstract", "unspecified".
   [[nodiscard]] std::string to_string() const;
 

@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include <fastpool/event.h>
 #include <fastpool/timeouts.h>
 
 namespace fastpool::pool {
@@ -28,6 +29,11 @@ namespace fastpool::pool {
   const std::uint64_t soft = descriptors.value_or(2 * unlimited);
   const std::uint64_t fits = soft > spare ? std::min(usual, soft - spare) : 0;
   return static_cast<std::uint32_t>(std::clamp(std::max(soft / 2, fits), std::uint64_t{1}, unlimited));
+}
+
+/// Why a connection whose idle deadline has passed is closed. \param retire_at the end of its lifetime.
+[[nodiscard]] constexpr CloseReason why_expired(TimePoint now, TimePoint retire_at) noexcept {
+  return now >= retire_at ? CloseReason::lifetime : CloseReason::idle_timeout;
 }
 
 /// Dials to an endpoint whose dials fail begin at most this often, once as many as `dead_burst` began at once.

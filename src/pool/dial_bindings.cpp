@@ -66,7 +66,7 @@ bool Pool::drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept
     }
     if (oldest == nullptr) return false;
     if (!try_reap(*oldest->slot, oldest->slot->word.load())) continue;
-    actions.closing.push_back({oldest->slot, false});
+    actions.closing.push_back({oldest->slot, CloseReason::limit});
     return true;
   }
 }

@@ -86,7 +86,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     const auto word = slot.word.load();
     if (word.peer_closed() && word.state() == SlotState::idle && try_reap(slot, word)) {
       tallies_.peer_closed.add();
-      finish_closing(slot, false);
+      finish_closing(slot, CloseReason::peer_closed);
     }
     refusal_.parked([this] { cleanup(); });
     relieve_if_starving();
@@ -97,7 +97,8 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
 void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexcept {
   if (result) {
     tallies_.closed.add();
-    result.value().reset();
+    const std::unique_ptr<Pooled> unwanted = std::move(result).value();
+    unwanted->end(refusal_.refusing() ? CloseReason::pool_closed : CloseReason::limit, slot.endpoint.get()->name());
   }
   if (slot.word.finish_dial()) free_cell(slot);
   dropped_dials_.subtract();
@@ -174,7 +175,7 @@ bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay
   }
   if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
     const auto generation = slot.word.lease_dialed();
-    if (generation && begin_close({&slot, *generation})) actions.closing.push_back({&slot, true});
+    if (generation && begin_close({&slot, *generation})) actions.closing.push_back({&slot, CloseReason::limit});
     return false;
   }
   slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, std::nullopt, slot.retire_at.get()));
@@ -215,7 +216,7 @@ bool Pool::share_failure_locked(Endpoint& endpoint, const DialUnderWay& dial, co
     note_failure_locked(endpoint, error);
   } else if (!dial.waiters.empty()) {
     if (Slot* const evicted = evict_longest_idle(nullptr)) {
-      actions.closing.push_back({evicted, true});  // one idle connection less, and another try
+      actions.closing.push_back({evicted, CloseReason::limit});  // one idle connection less, and another try
       return false;
     }
     if (hold_up_locked(endpoint, dial, actions)) return true;
@@ -253,7 +254,7 @@ bool Pool::hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions&
   total_limit_.list_locked(endpoint.room);
   Slot* const evicted = evict_longest_idle(nullptr);
   if (evicted != nullptr) {
-    actions.closing.push_back({evicted, true});
+    actions.closing.push_back({evicted, CloseReason::limit});
   } else if (!others_hold_descriptors()) {
     endpoint.short_of_descriptors = false;
     return false;

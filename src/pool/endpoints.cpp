@@ -119,7 +119,7 @@ void Pool::close_unused() {
     const auto word = slot.word.load();
     if (word.state() != SlotState::idle && word.state() != SlotState::vacant && !word.spare()) return;
     if (!unused.contains(slot.endpoint.get())) return;
-    if (try_reap(slot, word)) finish_closing(slot, !word.peer_closed());
+    if (try_reap(slot, word)) finish_closing(slot, word.peer_closed() ? CloseReason::peer_closed : CloseReason::unused);
   });
 }
 

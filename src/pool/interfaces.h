@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include <fastpool/error.h>
+#include <fastpool/event.h>
 #include <fastpool/timeouts.h>
 
 namespace fastpool::pool {
@@ -26,8 +28,8 @@ class Pooled {
   virtual void interrupt() noexcept = 0;
   /// Called once it sits in its slot; `token` is what to hand to Pool::on_hang_up().
   virtual void on_seated(std::uint64_t token) noexcept = 0;
-  /// About to be closed in good order (idle, nothing half-said).
-  virtual void say_goodbye() noexcept = 0;
+  /// About to be closed. No lock is held. \param endpoint its name.
+  virtual void end(CloseReason reason, std::string_view endpoint) noexcept = 0;
 };
 
 /// What a finished dial tells beside the connection; for statistics.

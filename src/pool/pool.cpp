@@ -70,11 +70,12 @@ Pool::Popped Pool::pop_idle(Endpoint& endpoint, sync::IdleList::For who) noexcep
     const bool expired = now >= slot.idle_deadline.get();
     if (!expired && popped.word.reusable()) [[likely]] {
       begin_use(slot, now);
-      return {&slot, popped.word.generation(), true, false};
+      return {&slot, popped.word.generation(), true};
     }
     end_idle(slot);
     (expired ? tallies_.expired : tallies_.peer_closed).add();
-    if (begin_close({&slot, popped.word.generation()})) return {&slot, popped.word.generation(), false, expired};
+    if (begin_close({&slot, popped.word.generation()}))
+      return {&slot, popped.word.generation(), false, expired ? why_expired(now, slot.retire_at.get()) : CloseReason::peer_closed};
   }
 }
 
@@ -93,7 +94,7 @@ LeaseRef Pool::pop_live(Endpoint& endpoint) noexcept {
   for (;;) {
     const Popped popped = pop_idle(endpoint, sync::IdleList::For::newcomer);
     if (popped.slot == nullptr || popped.live) return {popped.slot, popped.generation};
-    finish_closing(*popped.slot, popped.goodbye);
+    finish_closing(*popped.slot, popped.reason);
   }
 }
 

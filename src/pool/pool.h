@@ -145,7 +145,7 @@ class Pool {
 
   struct Ended {
     Slot* slot;
-    bool goodbye;
+    CloseReason reason;
   };
   struct Dialing {
     EndpointHold endpoint;
@@ -164,7 +164,7 @@ class Pool {
     Slot* slot = nullptr;
     std::uint32_t generation = 0;
     bool live = false;
-    bool goodbye = false;
+    CloseReason reason = CloseReason::not_reusable;  // of one that is not live
     [[nodiscard]] explicit operator bool() const noexcept { return slot != nullptr; }
   };
   /// Keeps an endpoint for a step that touches it after its last connection ended. Begin it while there is a connection, end
@@ -195,6 +195,7 @@ class Pool {
   [[nodiscard]] LeaseRef lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
   [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
+  [[nodiscard]] CloseReason why_not_parked(const Slot& slot, const SlotWord::View& word, Reuse reuse) const noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
   /// A bare lease begins. Only the search for leaks needs the time.
   void note_leased(Slot& slot) const noexcept {
@@ -217,7 +218,7 @@ class Pool {
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
   [[nodiscard]] bool begin_close(LeaseRef ref) noexcept;
-  [[nodiscard]] bool close_lease(LeaseRef ref, bool goodbye) noexcept;
+  [[nodiscard]] bool close_lease(LeaseRef ref, CloseReason reason) noexcept;
   [[nodiscard]] Result<Lease> wait(Acquisition& acquisition, sync::ThreadWaker& waker, const Endpoint& endpoint,
                                    const Interrupt& interrupt);
 
@@ -286,7 +287,7 @@ class Pool {
                                           Actions& actions);
 
   // Ends of connections (reap.cpp).
-  void finish_closing(Slot& slot, bool goodbye) noexcept;
+  void finish_closing(Slot& slot, CloseReason reason) noexcept;
   void free_cell(Slot& slot) noexcept;
   void drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept;
   [[nodiscard]] std::unique_ptr<Pooled> unseat_locked(Slot& slot) noexcept;

@@ -56,7 +56,7 @@ void Pool::serve_idle_locked(Endpoint& endpoint, Actions& actions) {
                          if (popped.live) {
                            hand_locked(endpoint, first, {popped.slot, popped.generation}, false);
                          } else {
-                           actions.closing.push_back({popped.slot, popped.goodbye});
+                           actions.closing.push_back({popped.slot, popped.reason});
                          }
                        });
 }
@@ -82,7 +82,7 @@ void Pool::serve_leases_locked(Endpoint& endpoint, Actions& actions) {
 // A caller waits for a connection: the vacant places make room.
 void Pool::drop_vacant_locked(Endpoint& endpoint, Actions& actions) {
   while (const auto vacant = pop_vacant(endpoint)) {
-    if (begin_close(vacant)) actions.closing.push_back({vacant.slot, false});
+    if (begin_close(vacant)) actions.closing.push_back({vacant.slot, CloseReason::limit});
   }
 }
 
@@ -98,7 +98,7 @@ void Pool::dispatch(Endpoint& endpoint) {
 void Pool::perform(Actions& actions) {
   // Closings first: where descriptors have run out, the dial needs theirs.
   for (const Ended& ended : actions.closing)
-    finish_closing(*ended.slot, ended.goodbye);
+    finish_closing(*ended.slot, ended.reason);
   for (const Dialing& each : actions.dials)
     dialer_.dial(*each.endpoint, *each.slot, each.times);
   for (Slot* const slot : actions.hurried)

@@ -21,7 +21,7 @@ std::unique_ptr<Pooled> Pool::unseat_locked(Slot& slot) noexcept {
 }
 
 // Closing, owned by the caller: nothing else takes `pooled`. A cell still linked somewhere stays as a tombstone.
-void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
+void Pool::finish_closing(Slot& slot, CloseReason reason) noexcept {
   Endpoint& endpoint = *slot.endpoint.get();
   const EndpointHold kept = hold(endpoint);
   std::unique_ptr<Pooled> pooled;
@@ -33,7 +33,7 @@ void Pool::finish_closing(Slot& slot, bool goodbye) noexcept {
     if (dialing) (void)take_dial_locked(endpoint, slot);
   }
   if (dialing) dialer_.hurry(slot);  // before the next dial begins: descriptors and the peer's places are counted too
-  if (pooled && goodbye) pooled->say_goodbye();
+  if (pooled) pooled->end(reason, endpoint.name());
   pooled.reset();
   if (slot.word.finish_emptied()) free_cell(slot);
   total_limit_.give(endpoint.room);
@@ -76,7 +76,7 @@ void Pool::close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept {
   const auto reap = [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); };
   while (Slot* const surplus = limit.share_.take_surplus(slab_, parked, reap)) {
     tallies_.evicted.add();
-    finish_closing(*surplus, true);
+    finish_closing(*surplus, CloseReason::limit);
   }
 }
 
@@ -123,7 +123,7 @@ void Pool::on_hang_up(std::uint64_t token) noexcept {
   if (!word || word->state() != SlotState::idle) return;
   if (try_reap(*slot, *word)) {
     tallies_.peer_closed.add();
-    finish_closing(*slot, false);
+    finish_closing(*slot, CloseReason::peer_closed);
   }
 }
 

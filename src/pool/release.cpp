@@ -50,7 +50,7 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, Keep
   if (word.seated()) {
     if (reuse.reusable() && word.reusable()) [[likely]] {
       if (total_limit_.has_starving() && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
-        if (!close_lease(ref, true)) return false;
+        if (!close_lease(ref, CloseReason::limit)) return false;
         tallies_.evicted.add();
         return true;
       }
@@ -58,13 +58,21 @@ bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, Keep
       if (refusal_.park(awaited, [&] { return park(ref, reuse, keep); }, close_idle)) [[likely]]
         return true;
     }
-    if (!close_lease(ref, reuse.reusable() && !word.peer_closed())) return false;
+    if (!close_lease(ref, why_not_parked(*ref.slot, word, reuse))) return false;
     if (reuse.reusable()) tallies_.discarded.add();
     return true;
   }
   if (word.connecting()) return abandon_dial(ref);
   if (reuse.reusable() && refusal_.park([] { return false; }, [&] { return vacate(ref); }, close_idle)) return true;
-  return close_lease(ref, false);
+  return close_lease(ref, CloseReason::not_reusable);
+}
+
+// Why a connection was not kept at the end of its lease.
+CloseReason Pool::why_not_parked(const Slot& slot, const SlotWord::View& word, Reuse reuse) const noexcept {
+  if (!reuse.reusable()) return CloseReason::not_reusable;
+  if (word.peer_closed()) return CloseReason::peer_closed;
+  if (refusal_.refusing()) return CloseReason::pool_closed;
+  return clock_.coarse_now() < slot.retire_at.get() ? CloseReason::limit : CloseReason::lifetime;
 }
 
 // Makes the connection idle, and serves the callers that may need it or its place. A step of refusal_.park(). False: it must not
@@ -107,7 +115,7 @@ bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
     close_surplus(*keep, slot);
   if (too_many) [[unlikely]] {
     const auto word = slot.word.load();
-    if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, true);
+    if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, CloseReason::limit);
   }
   return true;
 }
@@ -146,9 +154,9 @@ bool Pool::begin_close(LeaseRef ref) noexcept {
       .made;
 }
 
-bool Pool::close_lease(LeaseRef ref, bool goodbye) noexcept {
+bool Pool::close_lease(LeaseRef ref, CloseReason reason) noexcept {
   if (!begin_close(ref)) return false;
-  finish_closing(*ref.slot, goodbye);
+  finish_closing(*ref.slot, reason);
   return true;
 }
 
@@ -181,6 +189,7 @@ void Pool::disconnect(LeaseRef ref) noexcept {
     if (!slot.word.unseat(ref.generation)) return;
     pooled = unseat_locked(slot);
   }
+  if (pooled) pooled->end(CloseReason::not_reusable, slot.endpoint.get()->name());
   pooled.reset();
   relieve_if_starving();  // its descriptor is free
 }

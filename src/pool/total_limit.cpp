@@ -16,7 +16,7 @@ struct Pool::RoomForWaiter {
     // One at a time: its end relieves the starving endpoints, and that evicts the next.
     if (!actions.closing.empty()) return false;
     Slot* const evicted = pool.evict_longest_idle(&endpoint);
-    if (evicted != nullptr) actions.closing.push_back({evicted, true});
+    if (evicted != nullptr) actions.closing.push_back({evicted, CloseReason::limit});
     return evicted != nullptr;
   }
 };
@@ -29,7 +29,7 @@ struct Pool::RoomForNewcomer {
   [[nodiscard]] bool drop_spare() { return pool.drop_spare_dial(endpoint); }
   [[nodiscard]] bool evict() {
     Slot* const evicted = pool.evict_longest_idle(&endpoint);
-    if (evicted != nullptr) pool.finish_closing(*evicted, true);
+    if (evicted != nullptr) pool.finish_closing(*evicted, CloseReason::limit);
     return evicted != nullptr;
   }
   void give_way() {

@@ -36,7 +36,8 @@ std::size_t Pool::cleanup() {
     if (idle && !all && now < slot.idle_deadline.get() && !word.peer_closed()) return;
     if (!try_reap(slot, word)) return;
     if (!all && idle) (word.peer_closed() ? tallies_.peer_closed : tallies_.expired).add();
-    finish_closing(slot, !word.peer_closed());
+    const CloseReason expired = word.peer_closed() ? CloseReason::peer_closed : why_expired(now, slot.retire_at.get());
+    finish_closing(slot, all ? CloseReason::pool_closed : expired);
     if (idle) ++closed;
   });
   return closed;

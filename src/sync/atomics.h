@@ -64,6 +64,16 @@ class Tally {
   std::atomic<std::uint64_t> value_{0};
 };
 
+/// Gives out numbers, from 1; each once.
+class Serial {
+ public:
+  // relaxed: pairs with nothing, see Tally.
+  [[nodiscard]] std::uint64_t next() noexcept { return last_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+ private:
+  std::atomic<std::uint64_t> last_{0};
+};
+
 /// A count that takes part in a decision between threads ("I have queued; now I look at the list" against "I have
 /// pushed; now I look at the count"): every operation is a seq_cst read-modify-write or a seq_cst load.
 template <typename Atomics = StdAtomics>

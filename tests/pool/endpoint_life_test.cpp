@@ -62,7 +62,7 @@ TEST_F(EndpointLife, idle_connections_outlive_the_last_hold_by_half_a_second) {
   clock_.advance(milliseconds(1));
   pool_->maintain();
   EXPECT_EQ(describe(), "empty");
-  EXPECT_TRUE(records_[0]->goodbye);
+  EXPECT_EQ(records_[0]->reason, CloseReason::unused);
   EXPECT_TRUE(retired());
 }
 

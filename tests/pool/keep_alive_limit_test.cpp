@@ -46,7 +46,7 @@ TEST_F(KeepingAlive, a_holder_keeps_its_limit_of_idle_connections_and_closes_the
   clock_.advance(milliseconds(10));
   two.release(Reuse::yes(), limit.get());
   EXPECT_EQ(open(), "23");
-  EXPECT_TRUE(records_[0]->goodbye);
+  EXPECT_EQ(records_[0]->reason, CloseReason::limit);
   EXPECT_EQ(limit.get()->idle(), 2U);
   EXPECT_EQ(pool_->stats().evicted, 1U);
 }
@@ -87,14 +87,14 @@ TEST_F(KeepingAlive, a_connection_counts_for_the_holder_that_returned_it_last) {
   EXPECT_EQ(other.get()->idle(), 0U);
 }
 
-TEST_F(KeepingAlive, a_connection_that_may_not_stay_idle_is_closed_with_a_goodbye) {
+TEST_F(KeepingAlive, a_connection_that_may_not_stay_idle_is_closed_for_the_limit) {
   make();
   const Ref none(0, std::nullopt);
   const Ref no_time(5, Duration::zero());
   for (const Ref* limit : {&none, &no_time}) {
     dialed(*a_).release(Reuse::yes(), limit->get());
     EXPECT_EQ(describe(), "empty");
-    EXPECT_TRUE(records_.back()->goodbye);
+    EXPECT_EQ(records_.back()->reason, CloseReason::limit);
   }
 }
 

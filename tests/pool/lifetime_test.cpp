@@ -24,7 +24,7 @@ TEST_F(Expiry, an_idle_connection_is_closed_after_its_idle_timeout) {
   clock_.advance(seconds(2));
   EXPECT_EQ(pool_->cleanup(), 1U);
   EXPECT_TRUE(records_[0]->closed);
-  EXPECT_TRUE(records_[0]->goodbye);
+  EXPECT_EQ(records_[0]->reason, CloseReason::idle_timeout);
   EXPECT_EQ(describe(), "1 idle");
   clock_.advance(seconds(120));
   EXPECT_EQ(pool_->cleanup(), 1U);
@@ -89,7 +89,7 @@ TEST_F(HangUps, close_an_idle_connection_at_once) {
   park(*a_, 2);
   pool_->on_hang_up(records_[0]->token);
   EXPECT_TRUE(records_[0]->closed);
-  EXPECT_FALSE(records_[0]->goodbye);
+  EXPECT_EQ(records_[0]->reason, CloseReason::peer_closed);
   EXPECT_EQ(describe(), "1 idle");
   EXPECT_EQ(pool_->stats().peer_closed, 1U);
 }
@@ -166,7 +166,7 @@ TEST_F(HangUps, during_the_last_step_of_a_dial_are_noticed) {
     bool check_alive() noexcept override { return false; }
     void interrupt() noexcept override {}
     void on_seated(std::uint64_t token) noexcept override { pool_.on_hang_up(token); }
-    void say_goodbye() noexcept override {}
+    void end(CloseReason, std::string_view) noexcept override {}
 
    private:
     Pool& pool_;
@@ -264,7 +264,7 @@ TEST_F(Closing, fails_waiting_callers_closes_idle_connections_and_interrupts_use
   EXPECT_EQ(waiting.get().error().code, ErrorCode::pool_closed);
   EXPECT_EQ(bare.get().error().code, ErrorCode::pool_closed);
   EXPECT_TRUE(records_[2]->closed) << "idle";
-  EXPECT_TRUE(records_[2]->goodbye);
+  EXPECT_EQ(records_[2]->reason, CloseReason::pool_closed);
   EXPECT_TRUE(records_[0]->interrupted) << "leased";
   EXPECT_FALSE(records_[0]->closed) << "only the holder of the lease closes it";
   EXPECT_EQ(describe(), "1 leased") << "the dial was dropped";

@@ -55,7 +55,7 @@ struct Record {
   std::atomic<bool> alive{true};
   std::atomic<bool> closed{false};
   std::atomic<bool> interrupted{false};
-  std::atomic<bool> goodbye{false};
+  std::atomic<CloseReason> reason{CloseReason::not_reusable};  ///< why it was closed
   std::function<void()> during_check{};  ///< called by the liveness check, if it is set
   std::atomic<std::uint64_t> token{0};
 };
@@ -70,7 +70,7 @@ class FakeConnection final : public Pooled {
   }
   void interrupt() noexcept override { record_->interrupted = true; }
   void on_seated(std::uint64_t token) noexcept override { record_->token = token; }
-  void say_goodbye() noexcept override { record_->goodbye = true; }
+  void end(CloseReason reason, std::string_view) noexcept override { record_->reason = reason; }
   [[nodiscard]] Record& record() const noexcept { return *record_; }
 
  private:

@@ -51,7 +51,7 @@ TEST_F(Reusing, a_dropped_lease_closes_its_connection) {
   }
   EXPECT_EQ(describe(), "empty");
   EXPECT_TRUE(records_[0]->closed);
-  EXPECT_FALSE(records_[0]->goodbye) << "a dropped lease may be in the middle of an exchange";
+  EXPECT_EQ(records_[0]->reason, CloseReason::not_reusable) << "a dropped lease may be in the middle of an exchange";
 }
 
 TEST_F(Reusing, a_connection_found_dead_at_checkout_is_replaced_without_an_error) {
@@ -180,7 +180,7 @@ TEST_F(Limits, at_the_total_limit_the_longest_idle_connection_of_another_endpoin
   three.release(Reuse::yes());
   auto caller = start_acquire(*c);
   EXPECT_TRUE(records_[1]->closed);
-  EXPECT_TRUE(records_[1]->goodbye);
+  EXPECT_EQ(records_[1]->reason, CloseReason::limit);
   EXPECT_FALSE(records_[0]->closed);
   EXPECT_EQ(describe(*a_), "2 idle");
   EXPECT_EQ(describe(*b), "empty");
@@ -245,7 +245,7 @@ TEST_F(Limits, an_abandoned_dial_does_not_exceed_the_idle_limit) {
   EXPECT_EQ(caller.get().error().code, ErrorCode::connect_timeout);
   complete_dial();
   EXPECT_EQ(describe(), "empty");
-  EXPECT_TRUE(records_[0]->goodbye);
+  EXPECT_EQ(records_[0]->reason, CloseReason::limit);
 }
 
 TEST_F(Limits, a_returned_connection_goes_to_a_waiter_even_if_none_may_stay_idle) {

@@ -77,7 +77,7 @@ class SimulatedConnection final : public Pooled {
   [[nodiscard]] bool check_alive() noexcept override { return sound_; }
   void interrupt() noexcept override {}
   void on_seated(std::uint64_t token) noexcept override { token_ = token; }
-  void say_goodbye() noexcept override {}
+  void end(CloseReason, std::string_view) noexcept override {}
 
  private:
   Peers& peers_;

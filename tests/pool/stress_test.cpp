@@ -46,7 +46,7 @@ class CountedConnection final : public Pooled {
   [[nodiscard]] bool check_alive() noexcept override { return alive_; }
   void interrupt() noexcept override { interrupted_ = true; }
   void on_seated(std::uint64_t token) noexcept override { peers_.tokens[peers_.next_token++ % 64] = token; }
-  void say_goodbye() noexcept override {}
+  void end(CloseReason, std::string_view) noexcept override {}
 
   /// Fails the test if two threads use the connection at once.
   void use(bool dies) {

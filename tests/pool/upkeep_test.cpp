@@ -206,7 +206,7 @@ TEST_F(Draining, closes_an_unused_pool_at_once) {
   park(*a_, 2);
   EXPECT_TRUE(*pool_->drain(std::nullopt, {}));
   EXPECT_TRUE(pool_->closed());
-  EXPECT_TRUE(records_[0]->goodbye);
+  EXPECT_EQ(records_[0]->reason, CloseReason::pool_closed);
   EXPECT_EQ(describe(), "empty");
 }
 
