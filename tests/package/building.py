@@ -98,7 +98,8 @@ def compile_all(build: Path) -> str:
 def install_library(folder: Path, kind: str) -> Tree:
     tree = Tree(kind, folder / "build" / "Debug", folder / "installed")
     copy_sources(folder)
-    configure(folder, tree.build, f"-DBUILD_SHARED_LIBS={'ON' if kind == 'shared' else 'OFF'}")
+    shared = "ON" if kind == "shared" else "OFF"
+    configure(folder, tree.build, f"-DBUILD_SHARED_LIBS={shared}", "-DFASTPOOL_DECODE=ON")
     compile_all(tree.build)
     # Not the prefix that was configured: what is installed finds itself.
     run("cmake", "--install", tree.build, "--prefix", tree.prefix)

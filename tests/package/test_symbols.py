@@ -9,25 +9,26 @@ from building import CONSUMERS, Tree, run, version_of_the_headers
 
 #: What a compiler derives from a class.
 DERIVED = ("typeinfo for ", "typeinfo name for ", "vtable for ")
+#: The names that a shared library may export.
+INTERFACE = re.compile(rf"(?:{'|'.join(DERIVED)})?fastpool::v1::(?!\w+::State\b)")
 
 
-def symbols(tree: Tree, *arguments: str) -> list[tuple[str, str]]:
+def symbols(library: Path, *arguments: str) -> list[tuple[str, str]]:
     """The kind (nm's letter) and the demangled name of each symbol that is defined."""
-    lines = run("nm", "--defined-only", "--demangle", *arguments, tree.library).splitlines()
+    lines = run("nm", "--defined-only", "--demangle", *arguments, library).splitlines()
     found = re.findall(r"^[0-9a-f]+ (\S) (.+)$", "\n".join(lines), re.MULTILINE)
     assert found
     return found
 
 
 def test_no_symbol_is_unique_in_the_process(tree: Tree) -> None:
-    assert [name for kind, name in symbols(tree) if kind == "u"] == []
+    assert [name for kind, name in symbols(tree.library) if kind == "u"] == []
 
 
 def test_a_shared_library_exports_names_of_the_interface_alone(shared_tree: Tree) -> None:
-    exported = [name for _, name in symbols(shared_tree, "--dynamic")]
+    exported = [name for _, name in symbols(shared_tree.library, "--dynamic")]
     assert [name for name in exported if name.startswith("fastpool::v1::Client::send(")]
-    interface = re.compile(rf"(?:{'|'.join(DERIVED)})?fastpool::v1::(?!\w+::State\b)")
-    assert [name for name in exported if not interface.match(name)] == []
+    assert [name for name in exported if not INTERFACE.match(name)] == []
 
 
 def test_a_shared_library_has_every_function_that_its_headers_declare(

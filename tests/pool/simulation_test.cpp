@@ -45,13 +45,15 @@ class CountingClock final : public PoolClock {
 class Peers {
  public:
   [[nodiscard]] std::size_t count() const noexcept { return living_.size(); }
+  /// The most that have lived after a step. Within one there may be one more: the result of a dial whose place another
+  /// connection has taken meanwhile, which the pool closes as soon as it has it.
   [[nodiscard]] std::size_t most() const noexcept { return most_; }
+  void note() noexcept { most_ = std::max(most_, living_.size()); }
   [[nodiscard]] std::uint64_t token(std::size_t which) const { return *living_[which]; }
   /// \param token of the connection. \param place the variable that holds the connection's number; remove() updates it.
   std::size_t add(const std::uint64_t* token, std::size_t* place) {
     living_.push_back(token);
     places_.push_back(place);
-    most_ = std::max(most_, living_.size());
     return living_.size() - 1;
   }
   void remove(std::size_t place) {
@@ -160,7 +162,9 @@ class Simulation : public ::testing::Test {
     } else {
       (void)pool_.cleanup();
     }
+    peers_.note();
     attend();
+    peers_.note();
   }
 
   /// Requests a connection or a bare lease, and waits for it if necessary.

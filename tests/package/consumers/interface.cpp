@@ -75,6 +75,9 @@ std::size_t use_every_function(fastpool::Client& client, const fastpool::Origin&
     size += to_string(parsed.error().code).size() + to_string(parsed.error().phase).size();
     size += parsed.error().error_code() == fastpool::ErrorCode::invalid_argument ? 1 : 0;
   }
+  for (const auto kind : {fastpool::Event::Kind::leak, fastpool::Event::Kind::close})
+    size += to_string(kind).size() + to_string(fastpool::CloseReason::limit).size();
+  if (const auto found = fastpool::resolve_by_system("localhost"); found) size += found->size();
   if (const auto idle = client.warm("https://example.com", 1); idle) size += *idle;
   size += client.stats().leases + fastpool::default_max_connections();
   size += use_streams(client) + use_loop(client);
@@ -89,7 +92,12 @@ std::size_t use_every_function(fastpool::Client& client, const fastpool::Origin&
 int main() {
   const fastpool::Request post{.method = "POST", .url = "https://example.com/", .body = "text"};
   const fastpool::Profile profile{.tls = {.ca_file = "ca.pem"}, .server_name = "example.com"};
-  fastpool::Client client({.max_connections = 10, .idle_timeout = std::chrono::seconds(30)}, profile);
+  std::size_t closed = 0;
+  fastpool::Client client(
+      {.max_connections = 10, .idle_timeout = std::chrono::seconds(30)}, profile,
+      {.on_event = [&](const fastpool::Event& event) { closed += event.kind == fastpool::Event::Kind::close ? 1 : 0; },
+       .resolve = fastpool::resolve_fixed({{"example.com", {"192.0.2.1"}}})});
+  const fastpool::Event event{.origin = "https://example.com:443", .status = 200};
   const fastpool::Origin origin{.host = "example.com"};
   const fastpool::Header header{.name = "accept"};
   const fastpool::Error error{.code = fastpool::ErrorCode::read_failed, .detail = "why"};
@@ -102,7 +110,7 @@ int main() {
   const fastpool::Histogram histogram{.count = 1};
   const bool all = post.headers.empty() && origin.port == 443 && header.value.empty() && error.bytes_sent == 0 &&
                    option.value.empty() && response.body.empty() && call.connect_retries == 0 && info.reused &&
-                   stats.reused == 0 && endpoint.waiters == 0 && histogram.sum < 1;
+                   stats.reused == 0 && endpoint.waiters == 0 && histogram.sum < 1 && event.took.count() == 0;
   if (use_every_function(client, origin, profile) == 0) return 1;
   return status_of(client).value_or(FASTPOOL_VERSION_MAJOR) + (all ? 0 : 1);
 }
