@@ -28,10 +28,13 @@ cpp() {
   return "$result"
 }
 
+# Many tests wait for a peer, so one process would leave a processor idle. A choice of tests runs in one.
 python() {
+  local parallel=(--numprocesses "$jobs" --dist loadfile)
   printf '\n== Python tests\n'
+  [ -z "${PYTEST_ARGS:-}" ] || parallel=()
   # shellcheck disable=SC2086
-  .venv/bin/python -m pytest tests/python -q ${PYTEST_ARGS:-}
+  .venv/bin/python -m pytest tests/python -q "${parallel[@]}" ${PYTEST_ARGS:-}
 }
 
 package() {

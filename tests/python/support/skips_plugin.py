@@ -51,6 +51,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, "workerinput"):  # of pytest-xdist: the process that it reports to counts its skips
+        return
     if folder := os.environ.get(SKIPS_VARIABLE):
         leave(Path(folder), Path(session.config.args[0]).name, session.config.stash[_skips])
     if exitstatus == pytest.ExitCode.OK and in_continuous_integration(os.environ) and _report(session.config)[1]:
