@@ -81,26 +81,25 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
     headers.push_back({name, value});
   const std::string target = request.target.empty() ? target_of(request.url) : request.target;
 
+  std::optional<EndpointUse> endpoint;
+  std::string_view name;
   if (lease) {
-    const std::string name = origin->to_string();
-    if ((*lease->slot->endpoint.get()).name() != name) {
-      return Error::make(
-          ErrorCode::invalid_argument, Phase::none,
-          "this lease is of " + (*lease->slot->endpoint.get()).name() + ", and the request is for " + name);
+    name = lease->slot->endpoint.get()->name();
+    if (const std::string wanted = origin->to_string(); wanted != name) {
+      return Error::make(ErrorCode::invalid_argument, Phase::none,
+                         "this lease is of " + std::string(name) + ", and the request is for " + wanted);
     }
-    const CompletedHeaders completed(name, request.method, std::move(headers), size);
-    auto opened = Exchange::open_on(client_->core.get(), *lease, {request.method, target, completed.headers()});
-    if (!opened) return std::move(opened).error();
-    exchange_.emplace(std::move(opened).value());
   } else {
-    auto endpoint = client_->endpoint(*origin, call_.profile);
-    if (!endpoint) return std::move(endpoint).error();
-    const CompletedHeaders completed((*endpoint)->name(), request.method, std::move(headers), size);
-    auto opened =
-        Exchange::open(client_->core.get(), std::move(endpoint).value(), {request.method, target, completed.headers()});
-    if (!opened) return std::move(opened).error();
-    exchange_.emplace(std::move(opened).value());
+    auto found = client_->endpoint(*origin, call_.profile);
+    if (!found) return std::move(found).error();
+    name = endpoint.emplace(std::move(found).value())->name();
   }
+  const CompletedHeaders completed(name, request.method, std::move(headers), size);
+  const RequestView view{request.method, target, completed.headers()};
+  auto opened = lease ? Exchange::open_on(client_->core.get(), *lease, view)
+                      : Exchange::open(client_->core.get(), *std::move(endpoint), view);
+  if (!opened) return std::move(opened).error();
+  exchange_.emplace(std::move(opened).value());
 
   request_ = &request;
   exchange_->configure(nullptr, nullptr, call_.connect_retries);
