@@ -129,7 +129,7 @@ TEST_F(AsioTest, a_future_gets_the_response) {
   EXPECT_EQ(support::value_of("the response has come", response)->body, "hello");
 }
 
-TEST_F(AsioTest, the_end_of_the_loop_completes_what_is_under_way) {
+TEST_F(AsioTest, destroying_the_loop_completes_pending_operations) {
   const SilentServer server;
   ErrorCode code{};
   {

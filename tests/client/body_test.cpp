@@ -87,7 +87,7 @@ TEST(Body, a_file_is_sent_from_an_offset_with_its_length) {
   EXPECT_EQ(client.send(upload(server, Body::file(-1)), patient()).error().code, ErrorCode::invalid_argument);
 }
 
-TEST(Body, a_function_of_known_size_goes_out_with_its_length_and_else_in_chunks) {
+TEST(Body, a_function_of_known_size_is_sent_with_its_length_and_otherwise_in_chunks) {
   const HttpServer server(echo);
   Client client;
   const std::string bytes = bytes_of(10'000);
@@ -193,7 +193,7 @@ TEST_F(Interrupted, a_post_whose_upload_meets_a_reset_is_not_sent_again) {
   EXPECT_EQ(server_.connections(), 1);
 }
 
-TEST(Body, that_is_written_goes_out_as_it_is_written) {
+TEST(Body, a_written_body_is_sent_piece_by_piece) {
   std::promise<void> first_piece;
   const HttpServer server([&](ServerConnection& connection, int) {
     (void)connection.read_until("\r\n\r\n");
@@ -302,7 +302,7 @@ TEST(Expect100, a_final_answer_in_its_place_is_the_response_and_the_body_stays_h
   EXPECT_EQ(client.stats().all.total_connections, 0U) << "the server may still wait for the body";
 }
 
-TEST(Expect100, a_server_that_says_nothing_gets_the_body_after_a_while) {
+TEST(Expect100, a_silent_server_gets_the_body_after_the_expect_timeout) {
   const HttpServer server([](ServerConnection& connection, int) {
     while (const Seen seen = read_request(connection))
       connection.write(ok(seen.body));

@@ -212,7 +212,7 @@ TEST(Client, a_server_that_says_close_is_not_asked_again_on_that_connection) {
   EXPECT_EQ(server.connections(), 2);
 }
 
-TEST(Client, a_connection_whose_request_said_close_is_not_used_again) {
+TEST(Client, a_connection_is_not_reused_after_a_request_with_connection_close) {
   const HttpServer server;
   Client client;
   Request last = request("GET", server.url());

@@ -232,7 +232,7 @@ TEST(EventScanner, refuses_lines_and_events_beyond_its_limit) {
   EXPECT_FALSE(refuses("data:1234567890\n\ndata:1234567890\n\ndata:1234567890\n\n")) << "the limit is of one event";
 }
 
-TEST(EventScanner, says_so_when_a_piece_comes_before_the_events_of_the_last_were_taken) {
+TEST(EventScanner, reports_a_piece_fed_before_all_events_of_the_last_were_taken) {
   EventScanner scanner;
   scanner.feed("data:1\n\ndata:2\n\n");
   ASSERT_TRUE(*scanner.next());

@@ -109,7 +109,7 @@ TEST_F(Uploading, an_early_refusal_of_a_streamed_upload_is_delivered) {
 
 class Retrying : public ExchangeTest {};
 
-TEST_F(Retrying, a_post_of_which_not_a_byte_went_out_is_sent_on_another_connection) {
+TEST_F(Retrying, a_post_is_sent_on_another_connection_if_no_byte_was_sent) {
   const HttpServer server;
   park(server);
   Exchange exchange = open(server, "POST", {{"Content-Length", "5"}});
@@ -313,7 +313,7 @@ TEST_F(Leaving, one_that_is_destroyed_in_between_ends_its_connection) {
   EXPECT_EQ(total(), 0U);
 }
 
-TEST_F(Leaving, one_that_was_moved_leaves_nothing_behind) {
+TEST_F(Leaving, a_moved_from_exchange_has_nothing_to_release) {
   const HttpServer server;
   Exchange exchange = begun(server);
   Exchange moved = std::move(exchange);

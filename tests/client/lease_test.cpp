@@ -112,7 +112,7 @@ TEST(ClientLease, outlives_its_client) {
   EXPECT_EQ(lease->send(request("GET", server.url()), patient()).error().code, ErrorCode::pool_closed);
 }
 
-TEST(Client, drains_what_is_under_way_and_refuses_what_is_new) {
+TEST(Client, drain_finishes_pending_requests_and_refuses_new_ones) {
   const HttpServer server;
   Client client;
   auto lease = client.lease(server.url(), patient());

@@ -80,7 +80,7 @@ TEST_F(LoopTest, a_request_that_cannot_begin_calls_its_function_from_a_turn_too)
   EXPECT_EQ(code, ErrorCode::invalid_argument);
 }
 
-TEST_F(LoopTest, its_descriptor_is_readable_when_there_is_something_to_do) {
+TEST_F(LoopTest, its_descriptor_is_readable_while_an_operation_can_go_on) {
   const HttpServer server;
   bool answered = false;
   send(loop_, client_, request("GET", server.url()), patient(), [&](const Result<Response>&) { answered = true; });
@@ -271,7 +271,7 @@ TEST_F(LoopTest, stopping_at_any_moment_mixes_up_no_answers) {
   EXPECT_EQ(client.stats().all.active_connections, 0U);
 }
 
-TEST_F(LoopTest, its_end_ends_what_is_under_way) {
+TEST_F(LoopTest, destroying_it_ends_pending_operations) {
   const SilentServer server;
   int cancelled = 0;
   {
@@ -287,7 +287,7 @@ TEST_F(LoopTest, its_end_ends_what_is_under_way) {
   EXPECT_EQ(cancelled, 3);
 }
 
-TEST_F(LoopTest, a_request_that_is_begun_as_it_ends_is_told_at_once) {
+TEST_F(LoopTest, a_request_begun_while_the_loop_ends_fails_at_once) {
   const SilentServer server;
   std::vector<ErrorCode> codes;
   {
@@ -301,7 +301,7 @@ TEST_F(LoopTest, a_request_that_is_begun_as_it_ends_is_told_at_once) {
   EXPECT_EQ(codes, (std::vector{ErrorCode::cancelled, ErrorCode::invalid_argument}));
 }
 
-TEST_F(LoopTest, closing_the_client_ends_what_is_under_way) {
+TEST_F(LoopTest, closing_the_client_ends_pending_operations) {
   const SilentServer server;
   ErrorCode code{};
   send(loop_, client_, request("GET", server.url()), patient(),
@@ -444,7 +444,7 @@ TEST_F(LoopTest, a_coroutine_streams_both_ways) {
   EXPECT_TRUE(running.done());
 }
 
-TEST_F(LoopTest, destroying_a_coroutine_cancels_what_it_awaits) {
+TEST_F(LoopTest, destroying_a_coroutine_cancels_its_request) {
   std::atomic<bool> asked{false};
   const HttpServer server([&](ServerConnection& connection, int) {
     asked = !read_request(connection).head.empty();

@@ -296,7 +296,7 @@ TEST(Redirect, without_a_location_or_of_another_kind_is_the_result) {
   }
 }
 
-TEST(Redirect, to_what_is_no_http_url_is_an_error_without_secrets) {
+TEST(Redirect, to_another_scheme_is_an_error_without_secrets) {
   for (const std::string_view location :
        {"ftp://h/secret", "mailto:secret@h", "http://", "https:secret", "http://u:secret@h/"}) {
     const RecordingServer server(once(302, std::string(location)));

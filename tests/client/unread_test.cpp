@@ -285,7 +285,7 @@ TEST_F(StaleConnection, a_half_closed_peer_may_continue_to_read) {
   EXPECT_EQ(core_.retried(), 0U);
 }
 
-TEST_F(StaleConnection, the_connection_that_was_acquired_meanwhile_is_kept) {
+TEST_F(StaleConnection, the_connection_acquired_during_the_proof_is_kept) {
   serve_until([this](ServerConnection& connection) {
     connection.close_writing();
     // Reads nothing: the request is acknowledged, and no more is known.
@@ -331,7 +331,7 @@ TEST_F(StaleConnection, a_get_after_a_reset_is_sent_again) {
   EXPECT_EQ(core_.retried_unread(), 0U);
 }
 
-TEST_F(StaleConnection, a_streamed_body_is_gone_once_a_piece_went_out) {
+TEST_F(StaleConnection, a_streamed_body_is_not_sent_again_after_its_first_piece) {
   serve_until([](ServerConnection&) {});
   Exchange exchange = open("POST", {{"Transfer-Encoding", "chunked"}});
   ASSERT_TRUE(exchange.obtain(options_));

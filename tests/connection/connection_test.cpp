@@ -94,7 +94,7 @@ TEST_F(ConnectionTest, socket_timeouts_are_set_as_asked_for) {
   EXPECT_EQ(microseconds(*connection, SO_RCVTIMEO), 0);
 }
 
-TEST_F(ConnectionTest, it_is_alive_as_long_as_nothing_is_there_to_be_read) {
+TEST_F(ConnectionTest, is_alive_while_no_bytes_are_waiting) {
   std::promise<void> go_on;
   const support::LoopbackServer server([&](ServerConnection& connection) {
     support::wait_for("the client has checked the connection twice", go_on);

@@ -147,7 +147,7 @@ TEST(DialTest, refused_by_every_address_is_a_final_error_that_names_each) {
                                        ": Connection refused, 127.0.0.2:" + text + ": Connection refused)");
 }
 
-TEST(DialTest, running_out_of_descriptors_is_told_apart) {
+TEST(DialTest, running_out_of_descriptors_is_reported_with_its_errno) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   rlimit none = before;
@@ -164,7 +164,7 @@ TEST(DialTest, running_out_of_descriptors_is_told_apart) {
   EXPECT_FALSE(result.error().final);
 }
 
-TEST(DialTest, readiness_of_a_stranger_and_early_timers_change_nothing) {
+TEST(DialTest, readiness_of_an_unknown_descriptor_and_early_timers_are_ignored) {
   RawListener silent("127.0.0.1", 0);
   silent.swallow();
   Host host;

@@ -108,7 +108,7 @@ TEST_F(BlockingTest, each_operation_has_its_own_time) {
   EXPECT_EQ(read->bytes, 1U);
 }
 
-TEST_F(BlockingTest, a_peer_that_reads_nothing_causes_a_write_timeout_and_the_bytes_sent_are_counted) {
+TEST_F(BlockingTest, a_peer_that_does_not_read_causes_a_write_timeout_with_the_bytes_sent) {
   std::promise<void> done;
   const support::LoopbackServer server(
       [&](ServerConnection&) { support::wait_for("the write of the client has timed out", done); });

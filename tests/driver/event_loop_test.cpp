@@ -187,7 +187,7 @@ TEST_F(EventLoopTest, an_end_after_the_last_bytes_is_noticed_although_it_is_repo
   EXPECT_FALSE(second.error);
 }
 
-TEST_F(EventLoopTest, a_silent_peer_causes_a_read_timeout_and_one_that_reads_nothing_a_write_timeout) {
+TEST_F(EventLoopTest, a_silent_peer_causes_a_read_timeout_and_a_peer_that_does_not_read_a_write_timeout) {
   std::promise<void> done;
   auto ended = done.get_future().share();
   const support::LoopbackServer server(
@@ -315,7 +315,7 @@ TEST_F(EventLoopTest, a_connection_moves_from_loop_to_loop) {
   }
 }
 
-TEST_F(EventLoopTest, a_connection_that_ends_leaves_nothing_in_the_set) {
+TEST_F(EventLoopTest, a_closed_connection_leaves_no_entry_in_the_epoll_set) {
   const support::LoopbackServer server([](ServerConnection& connection) { connection.read_to_end(); });
   const auto loop = new_loop();
   for (int i = 0; i < 3; ++i) {

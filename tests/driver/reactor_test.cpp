@@ -157,7 +157,7 @@ TEST_F(ReactorTest, a_silent_first_address_loses_to_the_second) {
   EXPECT_EQ(net::peer_address(result->channel->descriptor()), answers.address());
 }
 
-TEST_F(ReactorTest, a_refusal_is_told_as_such) {
+TEST_F(ReactorTest, a_refused_connection_is_reported_as_refused) {
   const Result<Dialed> result = dial(reactor_, target_of("127.0.0.1", refusing_port())).get();
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::connect_failed);
@@ -201,14 +201,14 @@ TEST_F(ReactorTest, a_dial_that_was_put_off_ends_at_once_too) {
   EXPECT_FALSE(put_off.get().ok());
 }
 
-TEST_F(ReactorTest, a_dial_that_nobody_wants_by_the_time_it_begins_does_not_begin) {
+TEST_F(ReactorTest, a_postponed_dial_without_a_caller_does_not_begin) {
   RawListener listener;
   ear_.set_dial_deadline(TimePoint::min());
   auto unwanted = dial(reactor_, target_of("127.0.0.1", listener.port()), 1h, {}, this);
   EXPECT_FALSE(unwanted.get().ok());
 }
 
-TEST_F(ReactorTest, a_deadline_that_was_put_off_meanwhile_does_not_end_the_dial) {
+TEST_F(ReactorTest, a_postponed_deadline_does_not_end_the_dial) {
   RawListener silent("127.0.0.1", 0);
   silent.swallow();
   ear_.set_dial_deadline(Clock::now() + 1h);
@@ -497,7 +497,7 @@ TEST_F(ReactorTest, it_ticks_once_its_thread_runs) {
   EXPECT_TRUE(ear_.wait_for_ticks(3));
 }
 
-TEST_F(ReactorTest, in_the_child_of_a_fork_it_is_dead_and_the_parents_watch_goes_on) {
+TEST_F(ReactorTest, is_dead_in_the_child_of_a_fork_and_watches_on_in_the_parent) {
   RawListener listener;
   Pair pair(listener);
   reactor_.watch(pair.ours.get(), 7);

@@ -36,7 +36,7 @@ TEST(Descriptor, its_end_closes_it) {
   EXPECT_FALSE(is_open(number));
 }
 
-TEST(Descriptor, moving_hands_it_over_and_closes_what_was_there) {
+TEST(Descriptor, moving_transfers_it_and_closes_the_previous_one) {
   Descriptor first(::eventfd(0, EFD_CLOEXEC));
   Descriptor second(::eventfd(0, EFD_CLOEXEC));
   const int moved = first.get();
@@ -62,7 +62,7 @@ TEST(Fork, the_child_has_none_of_the_parents_descriptors_and_the_parent_keeps_th
   EXPECT_TRUE(is_open(owner.get()));
 }
 
-TEST(Fork, an_inherited_descriptor_never_closes_what_has_its_number_now) {
+TEST(Fork, an_inherited_descriptor_does_not_close_a_reused_number) {
   Descriptor owner(::eventfd(0, EFD_CLOEXEC));
   EXPECT_EQ(in_child([&] {
               const int number = owner.get();
@@ -101,7 +101,7 @@ TEST(Fork, the_parents_connection_still_works_after_a_child_has_lived_and_died) 
   EXPECT_EQ(buffer.substr(0, result.bytes), "still here");
 }
 
-TEST(Fork, the_parents_epoll_set_survives_what_the_child_does_to_its_copy) {
+TEST(Fork, changes_of_the_childs_epoll_set_do_not_affect_the_parents) {
   Epoll epoll = Epoll::open();
   EventFd event = EventFd::open();
   ASSERT_EQ(epoll.add(event.descriptor(), EPOLLIN, 7), 0);

@@ -27,7 +27,7 @@ TEST(Epoll, says_which_of_its_descriptors_is_ready_by_token) {
   EXPECT_EQ(ready[0].data.u64, 0xFFFF'FFFF'FFFF'FFFF);
 }
 
-TEST(Epoll, forgets_what_was_removed_and_says_so_of_what_was_never_there) {
+TEST(Epoll, removes_a_descriptor_and_reports_an_unknown_one) {
   Epoll epoll = Epoll::open();
   EventFd event = EventFd::open();
   ASSERT_EQ(epoll.add(event.descriptor(), EPOLLIN, 1), 0);

@@ -112,7 +112,7 @@ TEST(ResolverTest, with_no_age_allowed_each_caller_gets_a_look_up) {
   EXPECT_EQ(names.calls("a.test"), 4);
 }
 
-TEST(ResolverTest, an_answer_that_led_nowhere_is_dropped_and_the_next_look_up_serves_all_who_ask) {
+TEST(ResolverTest, an_answer_whose_addresses_failed_is_dropped_and_the_next_look_up_is_shared) {
   Names names;
   Resolver resolver(names.look_up());
   EXPECT_EQ(origin_of(resolver, "a.test"), 0U);
@@ -145,7 +145,7 @@ TEST(ResolverTest, only_the_answer_that_was_used_is_dropped) {
   EXPECT_EQ(names.calls("b.test"), 1);
 }
 
-TEST(ResolverTest, all_who_ask_for_a_name_at_the_same_time_share_one_look_up) {
+TEST(ResolverTest, concurrent_callers_of_one_name_share_a_look_up) {
   Names names;
   names.hold();
   Resolver resolver(names.look_up());
@@ -159,7 +159,7 @@ TEST(ResolverTest, all_who_ask_for_a_name_at_the_same_time_share_one_look_up) {
   EXPECT_EQ(names.calls("a.test"), 1);
 }
 
-TEST(ResolverTest, a_failure_is_shared_by_those_who_wait_and_then_forgotten) {
+TEST(ResolverTest, a_failure_is_reported_to_all_waiting_callers_and_not_cached) {
   Names names;
   names.hold();
   Resolver resolver(names.look_up());
@@ -173,7 +173,7 @@ TEST(ResolverTest, a_failure_is_shared_by_those_who_wait_and_then_forgotten) {
   EXPECT_EQ(names.calls("bad.test"), 2);
 }
 
-TEST(ResolverTest, fifty_slow_names_block_nobody_else) {
+TEST(ResolverTest, fifty_slow_names_do_not_delay_another_name) {
   Names names;
   names.hold();
   Resolver resolver(names.look_up());
@@ -273,7 +273,7 @@ TEST(ResolverTest, a_full_cache_forgets_the_oldest_answer) {
   EXPECT_EQ(names.calls("a.test"), 2);
 }
 
-TEST(ResolverTest, a_look_up_that_hangs_does_not_hold_the_destructor_and_those_in_the_queue_are_told) {
+TEST(ResolverTest, a_hanging_look_up_does_not_delay_the_destructor_and_queued_ones_fail) {
   Names names;
   names.hold();
   Resolver::Settings settings;

@@ -41,7 +41,7 @@ TEST(TcpChannel, pieces_arrive_in_order_as_one) {
   EXPECT_EQ(all, "head body");
 }
 
-TEST(TcpChannel, counts_what_the_kernel_took) {
+TEST(TcpChannel, counts_the_bytes_that_the_kernel_accepted) {
   const support::LoopbackServer server(support::echo);
   TcpChannel channel(server.connect());
   EXPECT_EQ(channel.bytes_written(), 0U);

@@ -48,7 +48,7 @@ TEST(Parker, a_park_lasts_at_least_until_its_deadline) {
   EXPECT_GE(Clock::now(), deadline);
 }
 
-TEST(Parker, a_woken_thread_sees_what_the_waker_wrote) {
+TEST(Parker, a_woken_thread_sees_the_wakers_writes) {
   for (int round = 0; round < 500; ++round) {
     Parker parker;
     int written = 0;  // only the wake orders this write before the read

@@ -34,7 +34,7 @@ TEST_F(ContextSettings, a_ca_file_that_is_not_there_is_named) {
   expect_refused(settings, {"CA file", "absent.pem", "No such file"});
 }
 
-TEST_F(ContextSettings, a_ca_file_that_is_a_directory_is_said_to_be_one) {
+TEST_F(ContextSettings, a_ca_file_that_is_a_directory_is_reported_as_one) {
   TlsSettings settings;
   settings.ca_file = directory_.path("");
   expect_refused(settings, {"CA file", "Is a directory"});

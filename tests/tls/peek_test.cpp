@@ -92,7 +92,7 @@ TEST_F(Peek, a_reset_is_dead) {
   EXPECT_EQ(peek_in_the_end(*channel), Liveness::dead);
 }
 
-TEST_F(Peek, bytes_that_nobody_asked_for_are_unexpected_every_time) {
+TEST_F(Peek, unrequested_bytes_are_unexpected_at_every_look) {
   const auto server = server_that([](support::ServerConnection& connection) { connection.write("surprise"); });
   const auto channel = connect(make_context(trusting()), server);
   support::wait_for("the server has acted", acted_);

@@ -25,7 +25,7 @@ class SessionSnapshot : public TlsTest {
   }
 };
 
-TEST_F(SessionSnapshot, it_says_what_was_settled_on) {
+TEST_F(SessionSnapshot, reports_the_negotiated_parameters) {
   const support::LoopbackServer server(localhost_, support::echo);
   const auto channel = make_channel(make_context(trusting()), server);
   EXPECT_EQ(channel->tls_session(), nullptr) << "before the handshake there is nothing to tell";
