@@ -25,8 +25,8 @@ inline constexpr std::string_view accepted_codings = "gzip, deflate, br, zstd";
 struct DecodeLimits {
   static constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
 
-  std::uint64_t max_size = unlimited;                ///< of the decoded body, in bytes
-  std::uint64_t max_ratio = 200;                     ///< decoded bytes to encoded ones,
+  std::uint64_t max_size = unlimited;                 ///< of the decoded body, in bytes
+  std::uint64_t max_ratio = 200;                      ///< decoded bytes to encoded ones,
   std::uint64_t free_size = std::uint64_t{1} << 24U;  ///< counted from so many decoded bytes on
 };
 

@@ -31,13 +31,13 @@ inline constexpr std::size_t close_reason_count = static_cast<std::size_t>(Close
 struct Event {
   enum class Kind : std::uint8_t {
     request_begin,  ///< `request`, `method`, `target`. A request that is refused for its arguments has no events
-    request_end,    ///< `request`, `method`, `target`, `status`, `connection`, `took`, and `error` if it failed. Of a response that
-                    ///< was not read to its end: `error` is `cancelled`
-    retry,          ///< `request`, `method`, `target`; it begins again on another connection, because of `error`
-    dial_begin,     ///< one attempt to connect: look-up, connect and TLS handshake
-    dial_end,       ///< `took`, and either `connection` or `error`
-    close,          ///< `connection`, `reason`
-    leak            ///< a lease has been held longer than PoolSettings::leak_after: `took`
+    request_end,  ///< `request`, `method`, `target`, `status`, `connection`, `took`, and `error` if it failed. Of a response that
+                  ///< was not read to its end: `error` is `cancelled`
+    retry,       ///< `request`, `method`, `target`; it begins again on another connection, because of `error`
+    dial_begin,  ///< one attempt to connect: look-up, connect and TLS handshake
+    dial_end,    ///< `took`, and either `connection` or `error`
+    close,       ///< `connection`, `reason`
+    leak         ///< a lease has been held longer than PoolSettings::leak_after: `took`
   };
 
   Kind kind = Kind::request_begin;

@@ -12,7 +12,9 @@ std::shared_ptr<const Hooks> shared(Hooks hooks) {
 }  // namespace
 
 Client::State::State(const PoolSettings& settings, Profile profile, Hooks hooks)
-    : core(settings, shared(std::move(hooks))), profile_(std::move(profile)), handles_(net::fork_epoch(), make_handles()) {}
+    : core(settings, shared(std::move(hooks))),
+      profile_(std::move(profile)),
+      handles_(net::fork_epoch(), make_handles()) {}
 
 Client::State::~State() {
   if (handles_.epoch() != net::fork_epoch()) handles_.abandon();  // the parent's

@@ -35,8 +35,8 @@ void RequestEvents::Deleter::operator()(Reported* reported) const noexcept {
 void RequestEvents::begin(Core& core, const Origin& origin, const Request& request, const std::string& target) {
   if (!core.reports()) [[likely]]
     return;
-  request_.reset(
-      new Reported{core, core.next_request_number(), Clock::now(), net::fork_epoch(), origin.to_string(), request.method, target});
+  request_.reset(new Reported{core, core.next_request_number(), Clock::now(), net::fork_epoch(), origin.to_string(),
+                              request.method, target});
   request_->on_retry = [reported = request_.get()](const Error& error) {
     Event event = reported->event(Event::Kind::retry);
     event.error = &error;

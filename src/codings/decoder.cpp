@@ -124,9 +124,9 @@ std::optional<Error> Decoder::State::count(std::size_t bytes) {
                        "the decoded body is larger than the " + std::to_string(limits.max_size) + " bytes allowed");
   }
   if (!stages.empty() && decoded > limits.free_size && decoded / limits.max_ratio > encoded) {
-    return Error::make(ErrorCode::body_too_large, Phase::read_body,
-                       "the decoded body is more than " + std::to_string(limits.max_ratio) +
-                           " times as large as the encoded one");
+    return Error::make(
+        ErrorCode::body_too_large, Phase::read_body,
+        "the decoded body is more than " + std::to_string(limits.max_ratio) + " times as large as the encoded one");
   }
   return std::nullopt;
 }
@@ -195,7 +195,8 @@ Result<void> decode(Response& response, const DecodeLimits& limits) {
     HeaderList headers;
     headers.reserve(response.headers.size(), response.headers.byte_size());
     for (const Header& header : response.headers) {
-      if (!equals_ignoring_case(header.name, "content-encoding") && !equals_ignoring_case(header.name, "content-length"))
+      if (!equals_ignoring_case(header.name, "content-encoding") &&
+          !equals_ignoring_case(header.name, "content-length"))
         headers.add(header.name, header.value);
     }
     response.headers = std::move(headers);

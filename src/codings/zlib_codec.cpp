@@ -18,8 +18,7 @@ constexpr unsigned char gzip_magic = 0x1f;
 
 class Zlib : public Codec {
  public:
-  Zlib(std::string_view name, int window) noexcept
-      : name_(name), started_(::inflateInit2(&stream_, window) == Z_OK) {}
+  Zlib(std::string_view name, int window) noexcept : name_(name), started_(::inflateInit2(&stream_, window) == Z_OK) {}
   ~Zlib() override {
     if (started_) (void)::inflateEnd(&stream_);
   }

@@ -75,7 +75,8 @@ Pool::Popped Pool::pop_idle(Endpoint& endpoint, sync::IdleList::For who) noexcep
     end_idle(slot);
     (expired ? tallies_.expired : tallies_.peer_closed).add();
     if (begin_close({&slot, popped.word.generation()}))
-      return {&slot, popped.word.generation(), false, expired ? why_expired(now, slot.retire_at.get()) : CloseReason::peer_closed};
+      return {&slot, popped.word.generation(), false,
+              expired ? why_expired(now, slot.retire_at.get()) : CloseReason::peer_closed};
   }
 }
 

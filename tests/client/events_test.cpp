@@ -61,9 +61,9 @@ TEST(Events, a_request_and_its_connection_are_reported_from_begin_to_end) {
     ASSERT_TRUE(client.send(request("GET", server.url("/a?b=c")), patient()));
     ASSERT_TRUE(client.send(request("POST", server.url("/d"), "x"), patient()));
   }
-  EXPECT_EQ(events.all(), (Lines{"request_begin 1 GET /a?b=c", "dial_begin", "dial_end on 1",
-                                 "request_end 1 GET /a?b=c -> 200 on 1", "request_begin 2 POST /d",
-                                 "request_end 2 POST /d -> 200 on 1", "close on 1: pool_closed"}));
+  EXPECT_EQ(events.all(),
+            (Lines{"request_begin 1 GET /a?b=c", "dial_begin", "dial_end on 1", "request_end 1 GET /a?b=c -> 200 on 1",
+                   "request_begin 2 POST /d", "request_end 2 POST /d -> 200 on 1", "close on 1: pool_closed"}));
   EXPECT_EQ(events.origin() + "/", server.url());
 }
 

@@ -56,7 +56,7 @@ struct Record {
   std::atomic<bool> closed{false};
   std::atomic<bool> interrupted{false};
   std::atomic<CloseReason> reason{CloseReason::not_reusable};  ///< why it was closed
-  std::function<void()> during_check{};  ///< called by the liveness check, if it is set
+  std::function<void()> during_check{};                        ///< called by the liveness check, if it is set
   std::atomic<std::uint64_t> token{0};
 };
 
