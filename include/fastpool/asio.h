@@ -194,12 +194,12 @@ class AsioOperation {
   Started started_{};
 };
 
-/// \tparam begin, take: of Operation.
-template <typename Value, Operation (*begin)(Loop&, Client&, Request, Call, Completion),
+/// \tparam What a Request, or a URL. \tparam begin, take: of Operation.
+template <typename Value, typename What, Operation (*begin)(Loop&, Client&, What, Call, Completion),
           Result<Value> (Operation::*take)(), typename Token>
-auto async_request(AsioLoop& loop, Client& client, Request request, Call call, Token&& token) {
+auto async_request(AsioLoop& loop, Client& client, What request, Call call, Token&& token) {
   return net::async_initiate<Token, void(Result<Value>)>(
-      [](auto handler, const std::shared_ptr<AsioLoop::Shared>& shared, Client& sender, Request sent, Call observed) {
+      [](auto handler, const std::shared_ptr<AsioLoop::Shared>& shared, Client& sender, What sent, Call observed) {
         const auto start = [&](Completion completion) {
           return begin(shared->loop, sender, std::move(sent), std::move(observed), completion);
         };
@@ -229,14 +229,22 @@ auto async_stream(AsioLoop& loop, Stream& stream, Token&& token, Begin begin) {
 /// Sends the request and reads the whole response. Completes with Result<Response>; \see Client::send()
 template <typename Token>
 auto async_send(AsioLoop& loop, Client& client, Request request, Call call, Token&& token) {
-  return detail::async_request<Response, &detail::Operation::send, &detail::Operation::take_response>(
+  return detail::async_request<Response, Request, &detail::Operation::send, &detail::Operation::take_response>(
       loop, client, std::move(request), std::move(call), std::forward<Token>(token));
 }
 /// Sends the request and reads the head. Completes with Result<Stream>; \see Client::open()
 template <typename Token>
 auto async_open(AsioLoop& loop, Client& client, Request request, Call call, Token&& token) {
-  return detail::async_request<Stream, &detail::Operation::open, &detail::Operation::take_stream>(
+  return detail::async_request<Stream, Request, &detail::Operation::open, &detail::Operation::take_stream>(
       loop, client, std::move(request), std::move(call), std::forward<Token>(token));
+}
+
+/// Leases a live connection to the URL's origin; the URL outlives the operation's begin. Completes with Result<Lease>;
+/// \see Client::lease()
+template <typename Token>
+auto async_lease(AsioLoop& loop, Client& client, std::string_view url, Call call, Token&& token) {
+  return detail::async_request<Lease, std::string_view, &detail::Operation::lease, &detail::Operation::take_lease>(
+      loop, client, url, std::move(call), std::forward<Token>(token));
 }
 
 #ifdef FASTPOOL_GCC_12_COROUTINES

@@ -12,6 +12,8 @@
 
 namespace fastpool::inline v1 {
 
+class Lease;
+
 /// What one request may take, and how it is stopped.
 ///
 ///     client.send({.url = url}, {.total = std::chrono::seconds(10), .max_body = 1 << 20});
@@ -29,6 +31,9 @@ struct Call {
   std::stop_token stop = {};
   /// Replaces the client's profile for this request; outlives the call. Equal profiles share connections. Null: the client's.
   const Profile* profile = nullptr;
+  /// Sends the request on this lease's connection, as Lease::send() does; outlives the call, and carries one request at a time.
+  /// Null: a connection of the pool's.
+  Lease* lease = nullptr;
   /// The request may be processed twice without harm, so it is sent again where a GET is, whatever its method.
   bool idempotent = false;
   /// How often a failed connect is tried again, with growing pauses.

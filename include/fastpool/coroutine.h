@@ -38,11 +38,12 @@ struct Resumption {
   }
 };
 
-template <typename Value, Operation (*begin)(Loop&, Client&, Request, Call, Completion),
+/// \tparam What a Request, or a URL.
+template <typename Value, typename What, Operation (*begin)(Loop&, Client&, What, Call, Completion),
           Result<Value> (Operation::*take)()>
 class [[nodiscard]] AwaitedRequest {
  public:
-  AwaitedRequest(Loop& loop, Client& client, Request request, Call call)
+  AwaitedRequest(Loop& loop, Client& client, What request, Call call)
       : loop_(loop), client_(client), request_(std::move(request)), call_(std::move(call)) {}
   AwaitedRequest(const AwaitedRequest&) = delete;
   AwaitedRequest& operator=(const AwaitedRequest&) = delete;
@@ -59,14 +60,15 @@ class [[nodiscard]] AwaitedRequest {
  private:
   Loop& loop_;
   Client& client_;
-  Request request_;
+  What request_;
   Call call_;
   Resumption resumption_;
   Operation operation_;
 };
 
-using AwaitedSend = AwaitedRequest<Response, &Operation::send, &Operation::take_response>;
-using AwaitedOpen = AwaitedRequest<Stream, &Operation::open, &Operation::take_stream>;
+using AwaitedSend = AwaitedRequest<Response, Request, &Operation::send, &Operation::take_response>;
+using AwaitedOpen = AwaitedRequest<Stream, Request, &Operation::open, &Operation::take_stream>;
+using AwaitedLease = AwaitedRequest<Lease, std::string_view, &Operation::lease, &Operation::take_lease>;
 
 #ifdef FASTPOOL_GCC_12_COROUTINES
 /// What was made of a temporary: to be awaited from a variable of its own.
@@ -173,6 +175,14 @@ inline detail::AwaitedOpen open(Loop& loop, Client& client, Request request, Cal
 }
 
 #endif
+
+/// Awaits a lease of a live connection to the URL's origin. \param url outlives the await. \see Client::lease()
+inline detail::AwaitedLease lease(Loop& loop, Client& client, std::string_view url, const Call& call) {
+  return {loop, client, url, call};
+}
+inline detail::AwaitedLease lease(Loop& loop, Client& client, std::string_view url) {
+  return {loop, client, url, Call{}};
+}
 
 /// Awaits the next piece of the body; empty at the end. \see Stream::read()
 inline auto read(Loop& loop, Stream& stream) {

@@ -12,7 +12,8 @@
 namespace fastpool::inline v1 {
 
 /// A connection of the caller's own for several requests, one after the other: for protocols that authenticate connections, or
-/// that keep state in them. Made by Client::lease(). Destroying it gives the connection back, unless it must not be reused.
+/// that keep state in them. Made by Client::lease(), or by lease() in a loop. Destroying it gives the connection back, unless it
+/// must not be reused. In a loop a request goes over it by Call::lease.
 ///
 /// Move-only. One thread at a time; streams of a lease end before the lease does. A connection that the server closed between
 /// two requests is replaced by a new one at the next request: ask alive() where that matters.
@@ -38,6 +39,7 @@ class FASTPOOL_EXPORT Lease {
   /// Internal.
   struct FASTPOOL_LOCAL State;
   explicit Lease(std::unique_ptr<State> state) noexcept;
+  [[nodiscard]] const State* state() const noexcept { return state_.get(); }
 
  private:
   std::unique_ptr<State> state_;

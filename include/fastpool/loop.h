@@ -7,6 +7,7 @@
 #include <fastpool/call.h>
 #include <fastpool/client.h>
 #include <fastpool/export.h>
+#include <fastpool/lease.h>
 #include <fastpool/message.h>
 #include <fastpool/result.h>
 #include <fastpool/stream.h>
@@ -69,6 +70,10 @@ FASTPOOL_EXPORT void send(Loop& loop, Client& client, Request request, Call call
 /// Sends the request and reads the head; \see Client::open(). The stream may also be used blocking, between operations.
 FASTPOOL_EXPORT void open(Loop& loop, Client& client, Request request, Call call,
                           std::function<void(Result<Stream>)> done);
+
+/// Leases a live connection to the URL's origin; \see Client::lease(). Call::lease sends requests on it.
+FASTPOOL_EXPORT void lease(Loop& loop, Client& client, std::string_view url, Call call,
+                           std::function<void(Result<Lease>)> done);
 
 // Of a stream: one operation at a time. Destroying the stream ends the operation without a call of `done`, and so do these
 // functions when one is under way.

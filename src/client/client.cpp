@@ -66,15 +66,13 @@ Result<Stream> Client::open(const Request& request, const Call& call) {
 Result<Lease> Client::lease(std::string_view url, const Call& call) {
   return client::with_second_try(true, [&]() -> Result<Lease> {
     try {
-      auto origin = Origin::parse(url);
-      if (!origin) return std::move(origin).error();
-      auto endpoint = state_->endpoint(*origin, call.profile);
-      if (!endpoint) return std::move(endpoint).error();
-      auto leased = state_->core.get().pool().acquire(**endpoint, acquire_options(call));
-      if (!leased) return as_cancelled(std::move(leased).error(), call);
-      auto state = std::make_unique<Lease::State>(state_, leased->ref(), net::fork_epoch());
-      (void)leased->detach();
-      return Lease(std::move(state));
+      client::Transfer transfer(state_, call);
+      transfer.enable_lease();
+      const Request request{.url = std::string(url)};
+      if (auto prepared = transfer.prepare(request); !prepared) return std::move(prepared).error();
+      transfer.begin_lease();
+      if (auto got = transfer.run(); !got) return std::move(got).error();
+      return transfer.take_lease();
     } catch (const std::bad_alloc&) {
       return client::no_memory();
     }

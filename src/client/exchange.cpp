@@ -387,6 +387,14 @@ void Exchange::close() noexcept {
   abandon();
 }
 
+pool::Lease Exchange::take_lease() noexcept {
+  const bool cancelled = cancellation_ != nullptr && cancellation_->detach();  // then it was shut down
+  pool::Lease taken;
+  if (!cancelled) taken = std::move(lease_);
+  abandon();
+  return taken;
+}
+
 void Exchange::abandon() noexcept {
   if (epoch_ != net::fork_epoch()) {  // the connection is the parent's
     (void)lease_.detach();

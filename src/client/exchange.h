@@ -165,6 +165,8 @@ class Exchange {
   /// Writes to it without waiting; `bytes` of the result may fall short of all. As receive(); write_failed.
   [[nodiscard]] Result<net::IoResult> transmit(std::string_view bytes);
 
+  /// Ends it after obtain, and returns the connection that it got: the caller's from now on.
+  [[nodiscard]] pool::Lease take_lease() noexcept;
   /// Ends it: a rest of the body that has already arrived (at most 64 KiB) is drained without waiting and the connection
   /// kept, else it is closed. Idempotent.
   void close() noexcept;

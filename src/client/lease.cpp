@@ -21,11 +21,6 @@ Lease::~Lease() = default;
 
 namespace {
 
-Error ended() {
-  return Error::make(ErrorCode::stale_lease, Phase::acquire,
-                     "this lease was discarded, or belongs to the process that forked this one");
-}
-
 bool lives(const Lease::State* state) noexcept {
   return state != nullptr && state->epoch == net::fork_epoch();
 }
@@ -38,8 +33,9 @@ connection::Connection* connection_of(const Lease::State& state) noexcept {
 }  // namespace
 
 Result<void> Lease::send(const Request& request, Response& reuse, const Call& call) {
-  if (!lives(state_.get())) return ended();
-  return client::send_request(state_->client, request, reuse, call, state_->lease);
+  auto lease = client::leased(*this);
+  if (!lease) return std::move(lease).error();
+  return client::send_request(state_->client, request, reuse, call, *lease);
 }
 
 Result<Response> Lease::send(const Request& request, const Call& call) {
@@ -49,8 +45,9 @@ Result<Response> Lease::send(const Request& request, const Call& call) {
 }
 
 Result<Stream> Lease::open(const Request& request, const Call& call) {
-  if (!lives(state_.get())) return ended();
-  return client::open_stream(state_->client, request, call, state_->lease);
+  auto lease = client::leased(*this);
+  if (!lease) return std::move(lease).error();
+  return client::open_stream(state_->client, request, call, *lease);
 }
 
 bool Lease::alive() const noexcept {
@@ -75,3 +72,13 @@ void Lease::discard() noexcept {
 }
 
 }  // namespace fastpool::inline v1
+
+namespace fastpool::client {
+
+Result<pool::LeaseRef> leased(const Lease& lease) {
+  if (lives(lease.state())) return lease.state()->lease;
+  return Error::make(ErrorCode::stale_lease, Phase::acquire,
+                     "this lease was discarded, or belongs to the process that forked this one");
+}
+
+}  // namespace fastpool::client

@@ -24,3 +24,10 @@ struct Lease::State {
 };
 
 }  // namespace fastpool::inline v1
+
+namespace fastpool::client {
+
+/// The pool's lease. Errors: stale_lease if it was discarded, or is that of a fork's parent.
+[[nodiscard]] Result<pool::LeaseRef> leased(const Lease& lease);
+
+}  // namespace fastpool::client

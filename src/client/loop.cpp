@@ -101,6 +101,14 @@ Operation Operation::open(Loop& loop, Client& client, Request request, Call call
   return {std::move(state), under_way};
 }
 
+Operation Operation::lease(Loop& loop, Client& client, std::string_view url, Call call, Completion completion) {
+  auto state = std::make_unique<State>(loop.state().loop, client.state(), Request{.url = std::string(url)},
+                                       std::move(call), completion);
+  state->stream->transfer.enable_lease();
+  const bool under_way = state->start([](client::Transfer& transfer) { transfer.begin_lease(); });
+  return {std::move(state), under_way};
+}
+
 void Operation::cancel() noexcept {
   if (state_) state_->stream->transfer.cancellation().cancel();
 }
@@ -116,6 +124,12 @@ Result<Stream> Operation::take_stream() {
   if (!result) return std::move(result).error();
   state_->task.part();
   return Stream(std::move(state_->stream));
+}
+
+Result<Lease> Operation::take_lease() {
+  auto result = state_->task.take_result();
+  if (!result) return std::move(result).error();
+  return state_->stream->transfer.take_lease();
 }
 
 // ---- operations of a stream ------------------------------------------------------------------------------------------
@@ -183,15 +197,16 @@ void end_operation(Stream& stream) noexcept {
 namespace {
 
 /// An operation that owns itself until its function has been called.
-template <typename Value, detail::Operation (*begin)(Loop&, Client&, Request, Call, detail::Completion),
-          Result<Value> (detail::Operation::*take)()>
+template <typename Value, Result<Value> (detail::Operation::*take)()>
 struct SelfOwned {
   std::function<void(Result<Value>)> done;
   detail::Operation operation{};
 
-  static void start(Loop& loop, Client& client, Request request, Call call, std::function<void(Result<Value>)> done) {
+  /// \param begin begins it with a completion.
+  template <typename Begin>
+  static void start(std::function<void(Result<Value>)> done, Begin begin) {
     SelfOwned& self = *new SelfOwned{std::move(done)};  // NOLINT(cppcoreguidelines-owning-memory): end() deletes it
-    self.operation = begin(loop, client, std::move(request), std::move(call), {&end, &self});
+    self.operation = begin(detail::Completion{&end, &self});
     if (!self.operation.under_way()) end(&self);
   }
   static void end(void* self) noexcept {
@@ -222,13 +237,21 @@ void with_function(Stream& stream, std::function<void(Result<Value>)> done, Begi
 }  // namespace
 
 void send(Loop& loop, Client& client, Request request, Call call, std::function<void(Result<Response>)> done) {
-  SelfOwned<Response, &detail::Operation::send, &detail::Operation::take_response>::start(
-      loop, client, std::move(request), std::move(call), std::move(done));
+  SelfOwned<Response, &detail::Operation::take_response>::start(std::move(done), [&](detail::Completion completion) {
+    return detail::Operation::send(loop, client, std::move(request), std::move(call), completion);
+  });
 }
 
 void open(Loop& loop, Client& client, Request request, Call call, std::function<void(Result<Stream>)> done) {
-  SelfOwned<Stream, &detail::Operation::open, &detail::Operation::take_stream>::start(loop, client, std::move(request),
-                                                                                      std::move(call), std::move(done));
+  SelfOwned<Stream, &detail::Operation::take_stream>::start(std::move(done), [&](detail::Completion completion) {
+    return detail::Operation::open(loop, client, std::move(request), std::move(call), completion);
+  });
+}
+
+void lease(Loop& loop, Client& client, std::string_view url, Call call, std::function<void(Result<Lease>)> done) {
+  SelfOwned<Lease, &detail::Operation::take_lease>::start(std::move(done), [&](detail::Completion completion) {
+    return detail::Operation::lease(loop, client, url, std::move(call), completion);
+  });
 }
 
 void read(Loop& loop, Stream& stream, std::function<void(Result<std::string_view>)> done) {

@@ -13,6 +13,7 @@
 #include "client/errors.h"
 #include "client/expected_size.h"
 #include "client/headers.h"
+#include "client/lease_state.h"
 #include "client/receive_buffer.h"
 #include "driver/blocking.h"
 #include "pool/decisions.h"
@@ -63,6 +64,11 @@ const ResponseHead& Transfer::no_head() noexcept {
 // ---- opening ---------------------------------------------------------------------------------------------------------
 
 Result<void> Transfer::prepare(const Request& request, std::optional<pool::LeaseRef> lease) {
+  if (!lease && call_.lease != nullptr) {
+    auto chosen = leased(*call_.lease);
+    if (!chosen) return std::move(chosen).error();
+    lease = *chosen;
+  }
   if (call_.total || wants_info_) began_ = Clock::now();
   if (call_.total) deadline_ = pool::later(began_, *call_.total);
   auto origin = Origin::parse(request.url);
@@ -110,7 +116,7 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   if (wants_info_) exchange_->set_timed();
   if (may_cancel()) exchange_->set_cancellation(cancellation_);
   if (call_.stop.stop_possible()) stop_.emplace(call_.stop, Cancel{*this});
-  events_.begin(client_->core.get(), *origin, request, target);
+  if (!wants_lease_) events_.begin(client_->core.get(), *origin, request, target);
   exchange_->report_retries(events_.on_retry());
   return {};
 }
@@ -124,6 +130,20 @@ void Transfer::begin_open() {
     exchange_->begin_obtain();
     step_ = Step::obtain;
   }
+}
+
+void Transfer::begin_lease() {
+  goal_ = Goal::lease;
+  step_ = Step::obtain;
+  exchange_->begin_obtain();
+}
+
+Result<Lease> Transfer::take_lease() {
+  auto lease = exchange_->take_lease();
+  if (!lease) return Error::make(ErrorCode::cancelled, Phase::acquire, "cancelled by the caller");
+  auto state = std::make_unique<Lease::State>(client_, lease.ref(), net::fork_epoch());
+  (void)lease.detach();
+  return Lease(std::move(state));
 }
 
 void Transfer::begin_collect(Response& response) {
@@ -176,6 +196,7 @@ std::optional<Result<bool>> Transfer::after_step(bool result) {
   if (source_ && exchange_->take_rewind()) return body_again();
   switch (step_) {
     case Step::obtain:
+      if (goal_ == Goal::lease) return true;
       if (expects_) {
         exchange_->begin_expect(call_.expect_timeout);
         step_ = Step::expect;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <fastpool/call.h>
+#include <fastpool/lease.h>
 #include <fastpool/message.h>
 #include <fastpool/result.h>
 #include <fastpool/stream.h>
@@ -51,6 +52,8 @@ class Transfer {
 
   /// Sends the request and reads the head; for a body that is written, only gets the connection and the server's word.
   void begin_open();
+  /// Only gets a connection; \see take_lease().
+  void begin_lease();
   /// One piece of a body that is written.
   void begin_write(std::string_view piece);
   void begin_finish();
@@ -67,6 +70,8 @@ class Transfer {
   // ---- what there is ----
 
   [[nodiscard]] std::string_view piece() const noexcept { return piece_; }
+  /// After begin_lease(), once: the lease. Errors: cancelled.
+  [[nodiscard]] Result<Lease> take_lease();
   [[nodiscard]] const ResponseHead& head() const noexcept { return exchange_ ? exchange_->head() : no_head(); }
   [[nodiscard]] const HeaderList& trailers() noexcept { return exchange_->trailers(); }
   [[nodiscard]] const StreamInfo& info();
@@ -86,10 +91,12 @@ class Transfer {
   void enable_cancel() { cancellable_ = true; }
   /// Notes addresses and timings for info(). Before the first operation.
   void enable_info() noexcept { wants_info_ = true; }
+  /// Wants a lease alone, which is no request and has no events. Before prepare().
+  void enable_lease() noexcept { wants_lease_ = true; }
   [[nodiscard]] driver::Cancellation& cancellation() noexcept { return cancellation_; }
 
  private:
-  enum class Goal : std::uint8_t { none, open, write, finish, read, collect };
+  enum class Goal : std::uint8_t { none, lease, open, write, finish, read, collect };
   /// The operation of the exchange that is under way.
   enum class Step : std::uint8_t { none, obtain, expect, piece, head, written, body };
   struct Cancel {
@@ -126,6 +133,7 @@ class Transfer {
   std::optional<std::stop_callback<Cancel>> stop_;  // after what it calls
   bool cancellable_ = false;
   bool wants_info_ = false;
+  bool wants_lease_ = false;
   bool expects_ = false;
   StreamInfo info_;
   TimePoint head_at_{};  // with wants_info_

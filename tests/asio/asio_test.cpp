@@ -179,6 +179,25 @@ TEST_F(AsioTest, a_cancellation_slot_cancels_the_request) {
 #endif
 
 #if defined(__cpp_impl_coroutine)
+TEST_F(AsioTest, a_handler_gets_a_lease) {
+  const HttpServer server;
+  std::string body;
+  std::optional<Lease> kept;
+  async_lease(loop_, client_, server.url(), patient(), [&](Result<Lease> leased) {
+    ASSERT_TRUE(leased.ok()) << leased.error().detail;
+    kept.emplace(std::move(leased).value());
+    Call call = patient();
+    call.lease = &*kept;
+    async_send(loop_, client_, request("POST", server.url(), "echo"), call, [&](const Result<Response>& response) {
+      ASSERT_TRUE(response.ok()) << response.error().detail;
+      body = response->body;
+    });
+  });
+  run();
+  EXPECT_EQ(body, "echo");
+  EXPECT_EQ(server.connections(), 1);
+}
+
 TEST_F(AsioTest, a_coroutine_sends_and_streams) {
   const HttpServer server;
   bool done = false;

@@ -373,6 +373,84 @@ TEST_F(LoopTest, a_stream_may_be_read_by_a_thread_after_its_loop_has_opened_it) 
 
 // ---- coroutines ------------------------------------------------------------------------------------------------------
 
+TEST_F(LoopTest, a_lease_sends_its_requests_on_one_connection) {
+  const HttpServer server;
+  std::optional<Lease> kept;
+  lease(loop_, client_, server.url(), patient(), [&](Result<Lease> leased) {
+    ASSERT_TRUE(leased.ok()) << leased.error().detail;
+    kept.emplace(std::move(leased).value());
+  });
+  run(loop_);
+  ASSERT_TRUE(kept.has_value());
+  Call call = patient();
+  call.lease = &*kept;
+  std::vector<std::string> answers;
+  const auto note = [&](const Result<Response>& response) { answers.push_back(response ? response->body : "failed"); };
+  send(loop_, client_, request("POST", server.url(), "one"), call, note);
+  run(loop_);
+  send(loop_, client_, request("POST", server.url(), "two"), call, note);
+  send(loop_, client_, request("POST", server.url(), "while the other is under way"), call, note);
+  run(loop_);
+  EXPECT_EQ(std::set<std::string>(answers.begin(), answers.end()), (std::set<std::string>{"one", "two", "failed"}));
+  EXPECT_EQ(server.connections(), 1);
+  EXPECT_EQ(client_.stats().all.active_connections, 1U);
+  EXPECT_EQ(client_.send(request("POST", server.url(), "blocking"), call)->body, "blocking") << "on this lease too";
+  kept->discard();
+  EXPECT_EQ(client_.send(request("GET", server.url()), call).error().code, ErrorCode::stale_lease);
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST_F(LoopTest, a_lease_of_an_unreachable_server_is_an_error) {
+  std::string url;
+  {
+    const HttpServer server;
+    url = server.url();
+  }
+  ErrorCode code{};
+  lease(loop_, client_, url, patient(), [&](const Result<Lease>& leased) { code = leased.error().code; });
+  run(loop_);
+  EXPECT_EQ(code, ErrorCode::connect_failed);
+  lease(loop_, client_, "nonsense", patient(), [&](const Result<Lease>& leased) { code = leased.error().code; });
+  run(loop_);
+  EXPECT_EQ(code, ErrorCode::invalid_argument);
+}
+
+TEST_F(LoopTest, a_stop_request_ends_the_wait_for_a_lease) {
+  const HttpServer server;
+  Client client({.max_connections = 1});
+  const auto held = client.lease(server.url(), patient());
+  ASSERT_TRUE(held.ok());
+  std::stop_source source;
+  Call call = patient();
+  call.stop = source.get_token();
+  std::optional<ErrorCode> code;
+  lease(loop_, client, server.url(), call, [&](const Result<Lease>& leased) { code = leased.error().code; });
+  std::thread stopper([&] { source.request_stop(); });
+  run(loop_);
+  stopper.join();
+  EXPECT_EQ(code, ErrorCode::cancelled);
+  EXPECT_EQ(client.stats().all.active_connections, 1U);
+}
+
+TEST_F(LoopTest, a_coroutine_uses_a_lease) {
+  const HttpServer server;
+  const std::string url = server.url();
+  std::string body;
+  const auto routine = [](Loop& loop, Client& client, const std::string& at, std::string& answer) -> Routine {
+    auto leased = co_await lease(loop, client, at);
+    if (!leased) co_return;
+    const Request sent = request("POST", at, "echo");
+    Call call = patient();
+    call.lease = &*leased;
+    auto response = co_await send(loop, client, sent, call);
+    if (response) answer = response->body;
+  }(loop_, client_, url, body);
+  run(loop_);
+  EXPECT_TRUE(routine.done());
+  EXPECT_EQ(body, "echo");
+  EXPECT_EQ(client_.stats().all.idle_connections, 1U) << "the lease has ended with the coroutine";
+}
+
 TEST_F(LoopTest, a_coroutine_awaits_responses) {
   const HttpServer server;
   const auto routine = [](Loop& loop, Client& client, const HttpServer& there) -> Routine {

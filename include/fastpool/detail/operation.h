@@ -9,6 +9,7 @@
 #include <fastpool/call.h>
 #include <fastpool/client.h>
 #include <fastpool/export.h>
+#include <fastpool/lease.h>
 #include <fastpool/loop.h>
 #include <fastpool/message.h>
 #include <fastpool/result.h>
@@ -31,15 +32,18 @@ class FASTPOOL_EXPORT Operation {
   ~Operation();
 
   [[nodiscard]] static Operation send(Loop& loop, Client& client, Request request, Call call, Completion completion);
+  [[nodiscard]] static Operation lease(Loop& loop, Client& client, std::string_view url, Call call,
+                                       Completion completion);
   [[nodiscard]] static Operation open(Loop& loop, Client& client, Request request, Call call, Completion completion);
 
   /// Whether it is under way: its completion will be called. Else the result is there already.
   [[nodiscard]] bool under_way() const noexcept { return under_way_; }
   /// Ends it with `cancelled`. Any thread, before its completion has been called.
   void cancel() noexcept;
-  /// The result, once it has completed; one of the two, as it was begun.
+  /// The result, once it has completed; one of these, as it was begun.
   [[nodiscard]] Result<Response> take_response();
   [[nodiscard]] Result<Stream> take_stream();
+  [[nodiscard]] Result<Lease> take_lease();
 
   /// Internal.
   struct FASTPOOL_LOCAL State;

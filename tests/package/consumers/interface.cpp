@@ -51,6 +51,13 @@ std::size_t use_loop(fastpool::Client& client) {
     fastpool::write(*loop, *kept, "text", [&](const fastpool::Result<bool>& more) { size += more ? 1 : 0; });
     fastpool::finish(*loop, *kept, [&](const fastpool::Result<void>& finished) { size += finished ? 1 : 0; });
   });
+  std::optional<fastpool::Lease> leased;
+  fastpool::lease(*loop, client, "https://example.com/", {}, [&](fastpool::Result<fastpool::Lease> lease) {
+    if (!lease) return;
+    leased.emplace(std::move(lease).value());
+    fastpool::send(*loop, client, {.url = "https://example.com/"}, {.lease = &*leased},
+                   [&](const fastpool::Result<fastpool::Response>& response) { size += response ? 1 : 0; });
+  });
   while (loop->busy())
     loop->wait(std::chrono::seconds(1));
   loop->turn();
