@@ -1,5 +1,6 @@
 #include "client/core.h"
 
+#include <algorithm>
 #include <functional>
 #include <new>
 
@@ -15,6 +16,11 @@ namespace {
 std::shared_ptr<net::Resolver> resolver_of(const Hooks* hooks) {
   if (hooks == nullptr || !hooks->resolve) return nullptr;
   return std::make_shared<net::Resolver>(look_up_by(hooks->resolve));
+}
+
+// Zero for a dial that ended before it was to begin.
+Duration since(TimePoint began) noexcept {
+  return std::max(Clock::now() - began, Duration::zero());
 }
 
 }  // namespace
@@ -108,7 +114,7 @@ std::unique_ptr<pool::Pooled> Core::connected(const pool::Endpoint& endpoint, Ti
     event.kind = Event::Kind::dial_end;
     event.origin = endpoint.name();
     event.connection = made->number();
-    event.took = Clock::now() - began;
+    event.took = since(began);
     report(event);
   }
   return made;
@@ -119,7 +125,7 @@ Error Core::not_connected(const pool::Endpoint& endpoint, TimePoint began, Error
     Event event;
     event.kind = Event::Kind::dial_end;
     event.origin = endpoint.name();
-    event.took = Clock::now() - began;
+    event.took = since(began);
     event.error = &error;
     report(event);
   }
