@@ -176,7 +176,7 @@ inline detail::AwaitedOpen open(Loop& loop, Client& client, Request request, Cal
 
 #endif
 
-/// Awaits a lease of a live connection to the URL's origin. \param url outlives the await. \see Client::lease()
+/// Awaits a lease of a live connection to the origin of the URL, which outlives the await. \see Client::lease()
 inline detail::AwaitedLease lease(Loop& loop, Client& client, std::string_view url, const Call& call) {
   return {loop, client, url, call};
 }

@@ -48,7 +48,7 @@ struct DecodeLimits {
 class FASTPOOL_EXPORT Decoder {
  public:
   /// \param codings the value of Content-Encoding: "gzip", or several in the order in which they were applied ("gzip, br"); empty
-  /// or "identity": the body is what was fed. Errors: `unsupported` for another coding, or for more than five; out_of_memory.
+  /// or "identity": the body is what was fed. \param limits how far it may grow. Errors: `unsupported` for another coding, or for more than five; out_of_memory.
   [[nodiscard]] static Result<Decoder> make(std::string_view codings, const DecodeLimits& limits = {});
   Decoder(Decoder&&) noexcept;
   Decoder& operator=(Decoder&&) noexcept;
@@ -77,7 +77,7 @@ class FASTPOOL_EXPORT Decoder {
 /// meanwhile. Call::max_body counts the encoded bytes.
 class FASTPOOL_EXPORT DecodedStream {
  public:
-  /// \param stream its head has come. Errors: those of Decoder::make().
+  /// \param stream its head has come. \param limits how far the body may grow. Errors: those of Decoder::make().
   [[nodiscard]] static Result<DecodedStream> make(Stream& stream, const DecodeLimits& limits = {});
 
   /// Waits for the next piece of the decoded body; empty at its end, from then on. The view lasts until the next call. Errors:
