@@ -11,11 +11,12 @@ from bench.cpp.rounds import Results
 from bench.cpp.targets import TARGETS, ratio, verdicts
 
 NOT_MEASURED = """\
-Not measured here: real networks, latency and loss (all is loopback); dialing and handshakes (each client is warm before
-the clock starts); HTTP/2; memory; tail latency. The CPU is the client process's own (user + system, all threads); part of
-the kernel's loopback work for the server's answer is charged to whichever process runs it. All clients take the status
-and the whole body; `Stream::read` keeps none of it. Beast and the raw system calls have no pool, no timeouts and no
-retries: each thread or coroutine keeps one connection. libcurl hands no headers over. All use the same OpenSSL."""
+Not measured here: real networks, latency and loss (all is loopback); dialing and handshakes (each client is warm
+before the clock starts); HTTP/2; memory; tail latency. The CPU is the client process's own (user + system, all
+threads); part of the kernel's loopback work for the server's answer is charged to whichever process runs it. All
+clients take the status and the whole body; `Stream::read` keeps none of it. Beast and the raw system calls have no
+pool, no timeouts and no retries: each thread or coroutine keeps one connection. libcurl hands no headers over. All use
+the same OpenSSL."""
 
 
 def _number(value: float | None) -> str:
