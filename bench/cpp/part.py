@@ -32,28 +32,28 @@ NEEDS = {CURL: "libcurl (Debian: libcurl4-openssl-dev)", HTTPLIB: "cpp-httplib (
 
 @dataclass(frozen=True)
 class Client:
-    """A row of the report: `name` is the program's word for it."""
+    """A column of the report; `name` is the program's word for it."""
 
     name: str
     title: str
     program: Path
 
 
-RAW = Client("raw", "raw system calls", RAW_CLIENT)
-SEND = Client("send", "`Client::send`", OWN)
-REUSE = Client("reuse", "`Client::send`, `Response& reuse`", OWN)
-STREAM = Client("stream", "`Client::open`, `Stream::read`", OWN)
-LEASE = Client("lease", "`Lease::send`", OWN)
+RAW = Client("raw", "raw calls", RAW_CLIENT)
+SEND = Client("send", "`send`", OWN)
+REUSE = Client("reuse", "`send`, reuse", OWN)
+STREAM = Client("stream", "`open`, `read`", OWN)
+LEASE = Client("lease", "`Lease`", OWN)
 EASY = Client("easy", "libcurl easy", CURL)
-BEAST_SYNC = Client("beast", "Beast, blocking", BEAST)
+BEAST_SYNC = Client("beast", "Beast", BEAST)
 BLOCKING = (RAW, SEND, REUSE, STREAM, LEASE, BEAST_SYNC, EASY, Client("httplib", "cpp-httplib", HTTPLIB))
 
-RAW_EPOLL = Client("raw_loop", "bare epoll loop", RAW_LOOP)
-LOOP = Client("loop", "`send(Loop&, ..., done)`", OWN)
-COROUTINE = Client("coroutine", "`co_await send`", OWN)
-ASIO_HANDLER = Client("asio", "`async_send` of `asio.h`, handler", ASIO)
-ASIO_AWAITABLE = Client("asio_awaitable", "`async_send` of `asio.h`, `co_await`", ASIO)
-MULTI = Client("multi", "libcurl multi, epoll", CURL)
+RAW_EPOLL = Client("raw_loop", "bare epoll", RAW_LOOP)
+LOOP = Client("loop", "`Loop`", OWN)
+COROUTINE = Client("coroutine", "`co_await`", OWN)
+ASIO_HANDLER = Client("asio", "Asio, handler", ASIO)
+ASIO_AWAITABLE = Client("asio_awaitable", "Asio, `co_await`", ASIO)
+MULTI = Client("multi", "libcurl multi", CURL)
 BEAST_ASYNC = Client("beast_async", "Beast, `co_await`", BEAST)
 LOOPING = (RAW_EPOLL, LOOP, COROUTINE, ASIO_HANDLER, ASIO_AWAITABLE, BEAST_ASYNC, MULTI)
 

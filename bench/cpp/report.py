@@ -14,7 +14,7 @@ NOT_MEASURED = """\
 Not measured here: real networks, latency and loss (all is loopback); dialing and handshakes (each client is warm
 before the clock starts); HTTP/2; memory; tail latency. The CPU is the client process's own (user + system, all
 threads); part of the kernel's loopback work for the server's answer is charged to whichever process runs it. All
-clients take the status and the whole body; `Stream::read` keeps none of it. Beast and the raw system calls have no
+clients take the status and the whole body; `open`, `read` keeps none of it. Beast and the raw system calls have no
 pool, no timeouts and no retries: each thread or coroutine keeps one connection. libcurl hands no headers over. All use
 the same OpenSSL."""
 
@@ -23,27 +23,27 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}" if value < 1_000 else f"{value:,.0f}"
 
 
-def _column(scenario: Scenario) -> str:
+def _row_title(scenario: Scenario) -> str:
     return f"{scenario.work.title}, {scenario.count}, {PLACEMENTS[scenario.placement]}"
 
 
-def cpu_table(results: Results, columns: list[Scenario], clients: tuple[Client, ...]) -> Iterator[str]:
+def cpu_table(results: Results, scenarios: list[Scenario], clients: tuple[Client, ...]) -> Iterator[str]:
     """CPU microseconds per request; a client without any figure is left out."""
+    columns = [client for client in clients if any(results.of(scenario, client) for scenario in scenarios)]
     rows = [
-        [client.title, *(_number(results.median(scenario, client)) for scenario in columns)]
-        for client in clients
-        if any(results.of(scenario, client) for scenario in columns)
+        [_row_title(scenario), *(_number(results.median(scenario, client)) for client in columns)]
+        for scenario in scenarios
     ]
-    return table(["CPU us/request", *map(_column, columns)], rows)
+    return table(["µs CPU per request", *(client.title for client in columns)], rows)
 
 
 def _cpu_tables(results: Results, wanted: list[Scenario]) -> Iterator[tuple[str, Iterator[str]]]:
     """A table for threads and one for loops, plain and with TLS."""
     for loop, clients, kind in ((False, BLOCKING, "On threads"), (True, LOOPING, "On an event loop")):
         for tls in (False, True):
-            columns = [scenario for scenario in wanted if scenario.loop == loop and scenario.tls == tls]
-            if columns:
-                yield f"{kind}, {'TLS' if tls else 'plain'}", cpu_table(results, columns, clients)
+            scenarios = [scenario for scenario in wanted if scenario.loop == loop and scenario.tls == tls]
+            if scenarios:
+                yield f"{kind}, {'TLS' if tls else 'plain'}", cpu_table(results, scenarios, clients)
 
 
 def ratio_table(results: Results, wanted: list[Scenario]) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _spread(results: Results, wanted: list[Scenario]) -> Iterator[str]:
                 rows.append([client.title, own, f"{min(cpu):.1f}-{max(cpu):.1f}", f"{rate:,.0f}"])
         yield f"### {scenario.title}"
         yield ""
-        yield from table(["client", "CPU us/request", "range", "requests/s"], rows)
+        yield from table(["client", "µs CPU per request", "range", "requests/s"], rows)
         yield ""
 
 

@@ -76,7 +76,7 @@ def test_a_ratio_is_that_of_the_medians() -> None:
 @pytest.mark.parametrize(("send", "word"), [(12.5, "reached"), (12.6, "NOT REACHED")])
 def test_a_target_is_reached_up_to_the_asked_ratio(send: float, word: str) -> None:
     lines = [*targets.verdicts(measured(send=[send], beast=[10.0]), [SMALL])]
-    (line,) = (line for line in lines if "`Client::send` / Beast" in line)
+    (line,) = (line for line in lines if "`send` / Beast" in line)
     assert line.startswith(f"- {word}: ")
     assert f"({send:.1f} against 10.0 us)" in line
 
@@ -85,22 +85,22 @@ def test_a_missing_peer_has_no_row_and_its_targets_are_not_measured() -> None:
     results = measured(send=[12.0], beast=[10.0])
     results.absent.append("libcurl easy: not built, libcurl is missing")
     text = report.render(results, [SMALL], "1 round")
-    assert "\n| libcurl easy" not in text
-    assert "- not measured: `Client::send` / libcurl easy at most 0.6 " in text
+    assert "| libcurl easy" not in text
+    assert "- not measured: `send` / libcurl easy at most 0.6 " in text
     assert "\n- libcurl easy: not built" in text
     assert "libcurl easy" not in report.readme_figures(results, [SMALL], "1 round")
 
 
 def test_the_readme_shows_what_is_asked_beside_what_was_measured() -> None:
     lines = report.readme_figures(measured(send=[12.0], beast=[10.0]), [SMALL], "1 round").splitlines()
-    (row,) = (line for line in lines if "`Client::send` / Beast" in line)
+    (row,) = (line for line in lines if "`send` / Beast" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][1:] == ["1.25", "1.20"]
 
 
 def test_figures_that_hold_dials_are_named() -> None:
     results = measured(send=[12.0])
     results.samples[SMALL, part.SEND].append(replace(results.samples[SMALL, part.SEND][0], connections=5))
-    assert "`Client::send` (300 B, 1 thread, plain, same core) opened 5 connections" in report.render(
+    assert "`send` (300 B, 1 thread, plain, same core) opened 5 connections" in report.render(
         results, [SMALL], "1 round"
     )
 
