@@ -61,7 +61,7 @@ def _arguments() -> argparse.Namespace:
         "--rounds", type=int, help="rounds, whose median is told (default 5, of pool 11, of cpp 3; quick: 1)"
     )
     parser.add_argument(
-        "--seconds", type=float, help="seconds measured per process (default 0.6, of cpp 0.3; quick: 0.3, 0.1)"
+        "--seconds", type=float, help="seconds measured per process (default 0.6, of cpp 0.25; quick: 0.3, 0.1)"
     )
     parser.add_argument("--warm", type=float, default=0.1, help="seconds of warm-up per process (default 0.1)")
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a measurement")

@@ -28,7 +28,7 @@ class Effort:
 
     @classmethod
     def of(cls, quick: bool, rounds: int | None, seconds: float | None) -> Effort:
-        return cls(rounds or 1, seconds or 0.1) if quick else cls(rounds or 3, seconds or 0.3)
+        return cls(rounds or 1, seconds or 0.1) if quick else cls(rounds or 3, seconds or 0.25)
 
 
 @dataclass(frozen=True)
