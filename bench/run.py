@@ -1,10 +1,11 @@
 """The benchmark: `python -m bench.run` (or `make bench`).
 
-Three parts. The pool itself: what it costs to take a connection and give it back, in C++ and from Python, beside other
+Four parts. The pool itself: what it costs to take a connection and give it back, in C++ and from Python, beside other
 pools and beside many idle connections. HTTP: requests through the pool beside raw system calls, httpx (stock, over
 memory, over our transport), pycurl and pyreqwest. Async: tasks of an event loop beside a bare epoll loop, streams, and
-litellm's acompletion, each beside the peers. All against a local C++ server that is built here. Ends with tables in
-Markdown and a line per target; the same figures go to build/bench/{pool,results,async}.json. Nothing fails when a
+litellm's acompletion, each beside the peers. C++: the library's own interface beside libcurl, cpp-httplib and
+Boost.Beast. All against a local C++ server that is built here. Ends with tables in
+Markdown and a line per target; the same figures go to build/bench/{pool,results,async,cpp}.json. Nothing fails when a
 target is missed: this measures, it does not judge.
 """
 
@@ -31,6 +32,10 @@ from bench.common.environment import (
     running_server,
     versions,
 )
+from bench.common.placement import PLACEMENTS
+from bench.cpp import part as cpp_part
+from bench.cpp import report as cpp_report
+from bench.cpp import rounds as cpp_rounds
 from bench.http import report, rounds
 from bench.loops import part as async_part
 from bench.loops import report as async_report
@@ -40,19 +45,24 @@ from bench.pool import report as pool_report
 
 _SERVER_CORE = 0
 _PARTS = {
-    "pool": [POOL_PROGRAM, MEMORY_PROGRAM],
-    "http": [RAW_CLIENT],
-    "async": [RAW_LOOP],
+    "pool": [POOL_PROGRAM.name, MEMORY_PROGRAM.name],
+    "http": [RAW_CLIENT.name],
+    "async": [RAW_LOOP.name],
+    "cpp": cpp_part.TARGETS,
 }
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=_PARTS, help="one part; all without it")
-    parser.add_argument("--readme", action="store_true", help="put the pool's and the async figures into README.md")
+    parser.add_argument("--readme", action="store_true", help="put the figures of pool, async and cpp into README.md")
     parser.add_argument("--rows", default=",".join(async_part.ROWS), help="which rows of async; of: %(default)s")
-    parser.add_argument("--rounds", type=int, help="rounds, whose median is told (default 5, of the pool 11; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="seconds measured per process (default 0.6; quick: 0.3)")
+    parser.add_argument(
+        "--rounds", type=int, help="rounds, whose median is told (default 5, of pool 11, of cpp 3; quick: 1)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="seconds measured per process (default 0.6, of cpp 0.25; quick: 0.3, 0.1)"
+    )
     parser.add_argument("--warm", type=float, default=0.1, help="seconds of warm-up per process (default 0.1)")
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a measurement")
     parser.add_argument("--free", action="store_true", help="measure also with the client not pinned at all")
@@ -63,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.effort = pool_part.Effort.of(arguments.quick, arguments.rounds)
     arguments.async_effort = async_part.Effort.of(arguments.quick, arguments.rounds)
+    arguments.cpp_effort = cpp_rounds.Effort.of(arguments.quick, arguments.rounds, arguments.seconds)
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
     arguments.seconds = arguments.seconds or (0.3 if arguments.quick else 0.6)
     arguments.clients = arguments.clients.split(",")
@@ -71,7 +82,7 @@ def _arguments() -> argparse.Namespace:
     arguments.threads = [int(count) for count in arguments.threads.split(",")]
     for name, known in (
         ("clients", rounds.CLIENTS),
-        ("placements", rounds.PLACEMENTS),
+        ("placements", PLACEMENTS),
         ("rows", async_part.ROWS),
     ):
         unknown = set(getattr(arguments, name)) - set(known)
@@ -125,6 +136,23 @@ def _async(server: Server, arguments: argparse.Namespace) -> None:
         tables.update_readme(ROOT / "README.md", "async", async_report.readme_figures(results, conditions))
 
 
+def _cpp(server: Server, arguments: argparse.Namespace) -> None:
+    begin, told, effort = time.monotonic(), disturbance(server), arguments.cpp_effort
+    wanted = cpp_part.scenarios(os.cpu_count() or 1, tls=not arguments.plain)
+    results = cpp_rounds.run(server, wanted, effort, report.print_progress)
+    conditions = (
+        f"{effort.rounds} rounds of {effort.seconds:g} s, {os.cpu_count() or 1} cores, "
+        f"{time.monotonic() - begin:.0f} s in all; {told()}"
+    )
+    print(file=sys.stderr)
+    print(cpp_report.render(results, wanted, conditions))
+    target = BUILD_DIR / "cpp.json"
+    target.write_text(json.dumps({"conditions": conditions, **results.as_json()}, indent=1))
+    print(f"\nAll figures: {target}", file=sys.stderr)
+    if arguments.readme:
+        tables.update_readme(ROOT / "README.md", "cpp", cpp_report.readme_figures(results, wanted, conditions))
+
+
 def main() -> int:
     arguments = _arguments()
     if (os.cpu_count() or 1) < 2 and set(arguments.placements) != {"same"}:
@@ -137,7 +165,7 @@ def main() -> int:
     try:
         report.print_progress("building the server, the raw clients and the library")
         parts = list(_PARTS) if arguments.only is None else [arguments.only]
-        build([program for part in parts for program in _PARTS[part]])
+        build([target for part in parts for target in _PARTS[part]])
         with running_server(_SERVER_CORE) as server:
             for number, part in enumerate(parts):
                 if number > 0:
@@ -146,8 +174,10 @@ def main() -> int:
                     _pool(server, arguments, descriptors)
                 elif part == "http":
                     _http(server, arguments, wanted)
-                else:
+                elif part == "async":
                     _async(server, arguments)
+                else:
+                    _cpp(server, arguments)
     except SetupError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

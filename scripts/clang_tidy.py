@@ -3,9 +3,9 @@
     python scripts/clang_tidy.py [--jobs N] DATABASE_DIRECTORY... --sources SOURCE...
 
 A database directory holds a compile_commands.json; a source is checked with the first that has it. What none has is
-built elsewhere (examples, benchmark, fuzzers) and checked with plain flags; the bindings need those of the extension's
-build, and are reported as left out before there is one. What passed leaves a stamp in build/lint, named by the digest
-of all that it depends on.
+built elsewhere (examples, benchmark, fuzzers) and checked with plain flags; the bindings need those of the
+extension's build, and the benchmark's peers their libraries: they are reported as left out before there is one. What
+passed leaves a stamp in build/lint, named by the digest of all that it depends on.
 """
 
 import argparse
@@ -25,7 +25,11 @@ INCLUDE = re.compile(rb'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 # Where an #include of the project's own may point to; all others are the system's.
 INCLUDE_DIRECTORIES = [ROOT / name for name in ("include", "src", "tests", "python", "bench")]
 PLAIN_FLAGS = ["-std=c++20", *(f"-I{directory}" for directory in INCLUDE_DIRECTORIES)]
-BINDINGS = ROOT / "python" / "bindings"
+#: What cannot be checked with plain flags, and why a database may lack it.
+NEEDS_DATABASE = {
+    ROOT / "python" / "bindings": "the extension was not built",
+    ROOT / "bench" / "cpp": "the library that it measures is not installed",
+}
 
 
 @cache
@@ -89,10 +93,11 @@ def main() -> int:
 
     sources = []
     for source in [path.resolve() for path in options.sources]:
-        if source in commands or BINDINGS not in source.parents:
+        reason = next((why for folder, why in NEEDS_DATABASE.items() if folder in source.parents), None)
+        if source in commands or reason is None:
             sources.append(source)
         else:
-            print(f"left out, the extension was not built: {source.relative_to(ROOT)}", file=sys.stderr)
+            print(f"left out, {reason}: {source.relative_to(ROOT)}", file=sys.stderr)
     with ThreadPoolExecutor(options.jobs) as pool:
         failed = [name for name in pool.map(check, sources) if name]
     for name in failed:

@@ -4,6 +4,7 @@
 #   scripts/setup.sh system    system packages: installs what is missing (Debian and Ubuntu), else prints the command to run
 #   scripts/setup.sh lint      the same for clang-format and clang-tidy, which only `make lint` and `make format` need
 #   scripts/setup.sh docs      the same for Doxygen, which only `make docs` needs
+#   scripts/setup.sh bench     the same for the HTTP libraries that only `make bench` compares with
 #   scripts/setup.sh python    prints the interpreter to use: $PYTHON, or the newest fit one that is found
 #   scripts/setup.sh venv      makes .venv with that interpreter, if it is not there
 set -euo pipefail
@@ -57,6 +58,11 @@ missing_docs_packages() {
   have_command doxygen || echo doxygen
 }
 
+missing_bench_packages() {
+  { have_header curl/curl.h && have_library curl; } || echo libcurl4-openssl-dev
+  have_header httplib.h || echo libcpp-httplib-dev
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     env DEBIAN_FRONTEND=noninteractive "$@"
@@ -98,6 +104,7 @@ libzstd-dev      libzstd-devel           zstd-dev       zstd
 nginx-light      nginx                   nginx          nginx
 iproute2         iproute                 iproute2       iproute2
 doxygen          doxygen                 doxygen        doxygen
+libcurl4-openssl-dev libcurl-devel       curl-dev       curl
 python3          python3                 python3        python
 python3-venv     python3                 python3        python
 python3-dev      python3-devel           python3-dev    python
@@ -197,6 +204,9 @@ case "${1:-}" in
   docs)
     install_packages "$(missing_docs_packages)" "tools for the documentation"
     ;;
+  bench)
+    install_packages "$(missing_bench_packages)" "libraries that the benchmark compares with"
+    ;;
   python)
     find_python || no_python
     ;;
@@ -204,7 +214,7 @@ case "${1:-}" in
     make_venv
     ;;
   *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -1,4 +1,4 @@
-"""What every client and the server exchange: one request, one whole response, and one response that is a stream."""
+"""What every client and the server exchange: one request, two whole responses, and one response that is a stream."""
 
 import json
 from dataclasses import dataclass
@@ -48,14 +48,23 @@ REQUEST_HEADERS: list[tuple[str, str]] = [
     ("content-type", "application/json"),
     ("authorization", "Bearer sk-0123456789abcdef0123456789abcdef"),
 ]
-RESPONSE_HEADERS: list[tuple[bytes, bytes]] = [
-    (b"date", b"Thu, 01 Jan 2026 00:00:00 GMT"),
-    (b"server", b"bench"),
-    (b"content-type", b"application/json"),
-    (b"content-length", str(len(RESPONSE_BODY)).encode()),
-    (b"connection", b"keep-alive"),
-]
 
+
+def _headers(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"date", b"Thu, 01 Jan 2026 00:00:00 GMT"),
+        (b"server", b"bench"),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"keep-alive"),
+    ]
+
+
+RESPONSE_HEADERS = _headers(RESPONSE_BODY)
+#: The large response (LARGE): so many bytes of body.
+LARGE = "/large"
+LARGE_SIZE = 1_000_000
+_LARGE_BODY = b'"' + b"." * (LARGE_SIZE - 2) + b'"'
 
 #: The stream: so many events, and in the paced one (PACED) so many microseconds before each; all at once (BURST).
 EVENTS = 100
@@ -69,6 +78,8 @@ EVENT = (
     b'"choices":[{"index":0,"delta":{"content":" river"},"logprobs":null,"finish_reason":null}]}\n\n'
 )
 LAST_EVENT = b"data: [DONE]\n\n"
+#: Of the body of the stream that is sent at once, decoded.
+BURST_SIZE = EVENTS * len(EVENT) + len(LAST_EVENT)
 STREAM_HEADERS: list[tuple[bytes, bytes]] = [
     *RESPONSE_HEADERS[:2],
     (b"content-type", b"text/event-stream"),
@@ -86,22 +97,34 @@ def _chunk(content: bytes) -> bytes:
     return b"%x\r\n" % len(content) + content + b"\r\n"
 
 
+_STREAM_END = _chunk(LAST_EVENT) + _chunk(b"")
+
+
 def response_bytes() -> bytes:
     """The whole response as the server sends it."""
     return _head(RESPONSE_HEADERS) + RESPONSE_BODY
 
 
+def large_response_bytes() -> bytes:
+    return _head(_headers(_LARGE_BODY)) + _LARGE_BODY
+
+
+def burst_bytes() -> bytes:
+    """The stream that is sent at once."""
+    return _head(STREAM_HEADERS) + _chunk(EVENT) * EVENTS + _STREAM_END
+
+
 def server_input() -> bytes:
     """What the server reads when it starts: its answers in parts, each event a chunk of its own."""
-    parts = (response_bytes(), _head(STREAM_HEADERS), _chunk(EVENT), _chunk(LAST_EVENT) + _chunk(b""))
+    parts = (response_bytes(), large_response_bytes(), _head(STREAM_HEADERS), _chunk(EVENT), _STREAM_END)
     return b"".join(b"%d\n" % len(part) + part for part in parts)
 
 
-def request_bytes(port: int) -> bytes:
+def request_bytes(port: int, target: str = TARGET) -> bytes:
     """The whole request as the raw client sends it."""
     headers = [("host", f"{HOST}:{port}"), *REQUEST_HEADERS, ("content-length", str(len(REQUEST_BODY)))]
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    return f"POST {TARGET} HTTP/1.1\r\n{head}\r\n".encode() + REQUEST_BODY
+    return f"POST {target} HTTP/1.1\r\n{head}\r\n".encode() + REQUEST_BODY
 
 
 @dataclass(frozen=True)

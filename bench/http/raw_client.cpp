@@ -12,7 +12,6 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,9 +29,13 @@
 #include <thread>
 #include <vector>
 
+#include "common/process_time.h"
+
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using fastpool::bench::Clock;
+using fastpool::bench::cpu_microseconds;
+using fastpool::bench::seconds_of;
 
 struct Settings {
   std::uint16_t port = 0;
@@ -123,15 +126,6 @@ class Connection {
   std::array<char, 16'384> buffer_;
 };
 
-std::uint64_t cpu_microseconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto microseconds = [](const timeval& time) {
-    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
-  };
-  return microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
-}
-
 SSL_CTX* make_context(const char* ca_file) {
   if (ca_file == nullptr) {
     return nullptr;
@@ -164,10 +158,6 @@ void run_thread(const Settings& settings, SSL_CTX* context, std::barrier<>& gate
     samples.push_back(nanoseconds(now - begin));
     begin = now;
   }
-}
-
-Clock::duration seconds_of(const char* text) {
-  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::atof(text)));
 }
 
 }  // namespace

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 
 from bench.common.environment import RAW_CLIENT, ROOT, Server, child_environment, worker
+from bench.common.interleaving import interleaved
+from bench.common.placement import PLACEMENTS, cores_of, pinned_to
 from bench.common.workload import Peer, request_bytes, response_bytes
 
 #: Clients in the order of the report: key -> title.
@@ -27,7 +27,6 @@ CLIENTS: dict[str, str] = {
     "httpx_stock": "httpx, stock",
 }
 FLOOR = "httpx_memory"
-PLACEMENTS: dict[str, str] = {"same": "same core", "cross": "cross-core", "free": "free"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Scenario:
 
     @property
     def cores(self) -> set[int] | None:
-        return {"same": {0}, "cross": {1}}.get(self.placement)
+        return cores_of(self.placement)
 
 
 @dataclass(frozen=True)
@@ -118,14 +117,13 @@ def _run_process(client: str, peer: Peer, scenario: Scenario, timing: Timing) ->
     else:
         command = [*worker("http.worker"), client, *common, *authority]
         given = b""
-    cores = scenario.cores
     done = subprocess.run(
         command,
         input=given,
         capture_output=True,
         env=child_environment(),
         cwd=ROOT,
-        preexec_fn=None if cores is None else lambda: os.sched_setaffinity(0, cores),
+        preexec_fn=pinned_to(scenario.cores),
         timeout=60,
         check=False,
     )
@@ -179,25 +177,14 @@ def run(
     rounds: int,
     progress: Callable[[str], None],
 ) -> Results:
-    """All rounds. Each goes through all scenarios, and in each through all clients, beginning with another one."""
     results = Results(unavailable=probe(server, clients))
     measured = [client for client in clients if client not in results.unavailable]
     plan = {scenario: [client for client in measured if not (client == FLOOR and scenario.tls)] for scenario in wanted}
-    total = rounds * sum(len(own) for own in plan.values())
-    done, begin = 0, time.monotonic()
-    for number in range(rounds):
-        for scenario, own in plan.items():
-            turn = number % max(1, len(own))
-            for client in own[turn:] + own[:turn]:
-                left = (time.monotonic() - begin) / done * (total - done) if done else 0.0
-                progress(
-                    f"round {number + 1}/{rounds}  {done}/{total}  about {left:.0f} s left  {scenario.title}: {client}"
-                )
-                try:
-                    sample = measure_once(server, client, scenario, timing)
-                except (RuntimeError, subprocess.TimeoutExpired) as error:
-                    results.failures.append(f"{CLIENTS[client]} ({scenario.title}): {error}")
-                else:
-                    results.samples.setdefault((scenario, client), []).append(sample)
-                done += 1
+    for scenario, client in interleaved(plan, rounds, lambda each, name: f"{each.title}: {name}", progress):
+        try:
+            sample = measure_once(server, client, scenario, timing)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            results.failures.append(f"{CLIENTS[client]} ({scenario.title}): {error}")
+        else:
+            results.samples.setdefault((scenario, client), []).append(sample)
     return results

@@ -9,7 +9,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -24,9 +23,13 @@
 #include <utility>
 #include <vector>
 
+#include "common/process_time.h"
+
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using fastpool::bench::Clock;
+using fastpool::bench::cpu_microseconds;
+using fastpool::bench::seconds_of;
 
 [[noreturn]] void fail(const char* what) {
   std::perror(what);
@@ -98,16 +101,20 @@ class Loop {
     }
   }
 
-  /// One recv: the answer is one write of the server's, and comes whole but for once in a while.
+  /// One recv for a small answer, which is one write of the server's and comes whole but for once in a while. More while
+  /// the buffer is filled: the set reports only what arrives after that.
   bool receive_on(Connection& connection) {
-    const ssize_t count = ::recv(connection.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
-    if (count <= 0) {
-      if (count < 0 && errno == EAGAIN) {
-        return false;
+    for (bool filled = true; filled && connection.received < response_size_;) {
+      const ssize_t count = ::recv(connection.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+      if (count <= 0) {
+        if (count < 0 && errno == EAGAIN) {
+          return false;
+        }
+        fail("recv");
       }
-      fail("recv");
+      connection.received += static_cast<std::size_t>(count);
+      filled = static_cast<std::size_t>(count) == buffer_.size();
     }
-    connection.received += static_cast<std::size_t>(count);
     if (connection.received < response_size_) {
       return false;
     }
@@ -121,19 +128,6 @@ class Loop {
   std::vector<Connection> connections_;
   std::array<char, 16'384> buffer_{};
 };
-
-std::uint64_t cpu_microseconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto microseconds = [](const timeval& time) {
-    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
-  };
-  return microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
-}
-
-Clock::duration seconds_of(const char* text) {
-  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::atof(text)));
-}
 
 }  // namespace
 

@@ -9,13 +9,13 @@ import select
 import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.common.environment import RAW_LOOP, ROOT, child_environment, worker
+from bench.common.interleaving import interleaved
 from bench.common.workload import Peer, request_bytes, response_bytes
 
 #: The clients have a core of their own; on a machine with one they share the server's.
@@ -272,29 +272,22 @@ def _processes(group: Group, place: Place, results: GroupResults) -> Iterator[di
 
 
 def run(group: Group, place: Place, rounds: int, progress: Callable[[str], None]) -> GroupResults:
-    """All rounds. Each goes through all works, and in each through all clients, beginning with another one."""
     results = GroupResults()
     progress(f"{group.title}: starting the clients")
     with _processes(group, place, results) as running:
         plan = {work: [client for client in running if group.measures(client, work)] for work in group.works}
-        total = rounds * sum(len(own) for own in plan.values())
-        done, begin = 0, time.monotonic()
-        for number in range(rounds):
-            for work, own in plan.items():
-                turn = number % max(1, len(own))
-                for client in own[turn:] + own[:turn]:
-                    left = (time.monotonic() - begin) / done * (total - done) if done else 0.0
-                    progress(
-                        f"{group.title}: round {number + 1}/{rounds}  {done}/{total}  about {left:.0f} s left  "
-                        f"{work.key}: {client.key}"
-                    )
-                    done += 1
-                    if client.key in results.unavailable:
-                        continue
-                    try:
-                        sample = running[client].do(work)
-                    except (Failed, subprocess.TimeoutExpired) as error:
-                        results.unavailable[client.key] = f"{work.key}: {error}"
-                    else:
-                        results.samples.setdefault((client.key, work.key), []).append(sample)
+        for work, client in interleaved(
+            plan,
+            rounds,
+            lambda each, own: f"{each.key}: {own.key}",
+            lambda text: progress(f"{group.title}: {text}"),
+        ):
+            if client.key in results.unavailable:
+                continue
+            try:
+                sample = running[client].do(work)
+            except (Failed, subprocess.TimeoutExpired) as error:
+                results.unavailable[client.key] = f"{work.key}: {error}"
+            else:
+                results.samples.setdefault((client.key, work.key), []).append(sample)
     return results

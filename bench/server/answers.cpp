@@ -25,6 +25,7 @@ std::string read_part(std::istream& input) {
 Answers read_answers(std::istream& input, Pace pace) {
   Answers answers;
   answers.whole = read_part(input);
+  answers.large = read_part(input);
   answers.stream_head = read_part(input);
   answers.event = read_part(input);
   answers.stream_end = read_part(input);

@@ -2,8 +2,8 @@
 //
 //   fastpool_bench_server CORE CERTIFICATE.pem KEY.pem ADDRESS EVENTS INTERVAL_US < answers
 //
-// Every request is answered with the same whole response; /burst with a stream of EVENTS events in one write, /paced
-// with the same stream at one event per INTERVAL_US, each with the time of its sending. The bytes of all that come on
+// Every request is answered with the same whole response; /large with one that has a large body, /burst with a stream of
+// EVENTS events in one write, /paced with the same stream at one event per INTERVAL_US, each with the time of its sending. The bytes of all that come on
 // standard input (server/answers.h). GET /stats is answered with the server's counters and CPU time. Prints
 // "PLAIN_PORT TLS_PORT" once it listens on ADDRESS, and ends with SIGTERM or with the process that started it.
 
@@ -122,11 +122,12 @@ class Server {
   }
 
  private:
-  void watch(int descriptor) const {
+  void watch(int descriptor) const { watch(descriptor, EPOLL_CTL_ADD, EPOLLIN); }
+  void watch(int descriptor, int change, std::uint32_t events) const {
     epoll_event event{};
-    event.events = EPOLLIN;
+    event.events = events;
     event.data.fd = descriptor;
-    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) != 0) {
+    if (::epoll_ctl(epoll_, change, descriptor, &event) != 0) {
       fail("epoll_ctl");
     }
   }
@@ -149,8 +150,14 @@ class Server {
   template <typename Action>
   void with_session(int descriptor, const Action& action) {
     const auto found = sessions_.find(descriptor);
-    if (found != sessions_.end() && !action(*found->second)) {
+    if (found == sessions_.end()) {
+      return;
+    }
+    const bool was_blocked = found->second->blocked();
+    if (!action(*found->second)) {
       sessions_.erase(found);
+    } else if (found->second->blocked() != was_blocked) {
+      watch(descriptor, EPOLL_CTL_MOD, was_blocked ? EPOLLIN : EPOLLOUT);
     }
   }
 

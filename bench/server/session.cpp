@@ -26,6 +26,9 @@ Session::Session(int descriptor, SslHandle ssl, const Answers& answers, Pacer& p
       pacer_(pacer),
       counters_(counters),
       greeted_(ssl_ == nullptr) {
+  if (ssl_ != nullptr) {
+    SSL_set_mode(ssl_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  }
   ++counters_.connections;
 }
 
@@ -34,6 +37,9 @@ Session::~Session() {
 }
 
 bool Session::serve() {
+  if (blocked()) {
+    return send_rest();
+  }
   if (!greeted_) {
     const int result = SSL_accept(ssl_.get());
     if (result != 1) {
@@ -112,9 +118,16 @@ bool Session::answer_requests() {
 
 bool Session::answer(std::string_view target) {
   if (target == "/stats") {
-    return send(stats_answer());
+    return send_whole(stats_answer());
+  }
+  // No client here pipelines.
+  if (blocked()) {
+    return false;
   }
   ++counters_.requests;
+  if (target == "/large") {
+    return send(answers_.large);
+  }
   if (target == "/burst") {
     return send(answers_.burst);
   }
@@ -125,7 +138,7 @@ bool Session::answer(std::string_view target) {
 }
 
 bool Session::begin_paced() {
-  // The next request comes after the end of the stream: no client here pipelines.
+  // The next request comes after the end of the stream.
   if (serial_ != 0) {
     return false;
   }
@@ -143,19 +156,49 @@ bool Session::go_on(const Pacer::Due& due) {
   const std::string event = stamped_event(answers_, Pacer::Clock::now());
   if (--events_left_ > 0) {
     pacer_.add({.when = due.when + answers_.pace.interval, .descriptor = descriptor_, .serial = serial_});
-    return send(event);
+    return send_whole(event);
   }
   serial_ = 0;
-  return send(event + answers_.stream_end);
+  return send_whole(event + answers_.stream_end);
 }
 
-bool Session::send(std::string_view bytes) {
-  // Answers are far smaller than a socket's send buffer, so a short write means a broken peer and ends the session.
+bool Session::send(std::string_view answer) {
+  rest_ = answer;
+  return send_rest();
+}
+
+bool Session::send_whole(std::string_view bytes) {
+  return write_some(bytes) == bytes.size();
+}
+
+bool Session::send_rest() {
+  while (!rest_.empty()) {
+    const auto count = write_some(rest_);
+    if (!count) {
+      return false;
+    }
+    if (*count == 0) {
+      break;
+    }
+    rest_.remove_prefix(*count);
+  }
+  return true;
+}
+
+std::optional<std::size_t> Session::write_some(std::string_view bytes) {
   if (ssl_ != nullptr) {
     std::size_t count = 0;
-    return SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &count) == 1 && count == bytes.size();
+    const int result = SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &count);
+    if (result != 1 && SSL_get_error(ssl_.get(), result) != SSL_ERROR_WANT_WRITE) {
+      return std::nullopt;
+    }
+    return count;
   }
-  return ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  const ssize_t count = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  if (count < 0 && errno != EAGAIN) {
+    return std::nullopt;
+  }
+  return count < 0 ? 0 : static_cast<std::size_t>(count);
 }
 
 std::string Session::stats_answer() const {

@@ -1,0 +1,1 @@
+"""The C++ interface beside libcurl, cpp-httplib and Boost.Beast."""
