@@ -19,7 +19,9 @@ def test_a_program_that_asks_for_the_component_decodes(tree: Tree, tmp_path: Pat
 def test_a_component_that_does_not_exist_is_refused(tree: Tree, tmp_path: Path) -> None:
     project = "cmake_minimum_required(VERSION 3.20)\nproject(asking LANGUAGES CXX)\n"
     (tmp_path / "CMakeLists.txt").write_text(f"{project}find_package(fastpool REQUIRED COMPONENTS encode)\n")
-    assert "the component 'encode'" in configure(tmp_path, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={tree.prefix}", fails=True)
+    assert "the component 'encode'" in configure(
+        tmp_path, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={tree.prefix}", fails=True
+    )
 
 
 def test_a_program_builds_with_what_pkg_config_says(tree: Tree, tmp_path: Path) -> None:
