@@ -1,5 +1,7 @@
 #include "client/request_events.h"
 
+#include <string>
+
 #include <fastpool/event.h>
 
 #include "net/descriptor.h"
@@ -32,11 +34,11 @@ void RequestEvents::Deleter::operator()(Reported* reported) const noexcept {
   delete reported;
 }
 
-void RequestEvents::begin(Core& core, const Origin& origin, const Request& request, const std::string& target) {
+void RequestEvents::begin(Core& core, const Origin& origin, const Request& request, std::string_view target) {
   if (!core.reports()) [[likely]]
     return;
   request_.reset(new Reported{core, core.next_request_number(), Clock::now(), net::fork_epoch(), origin.to_string(),
-                              request.method, target});
+                              request.method, std::string(target)});
   request_->on_retry = [reported = request_.get()](const Error& error) {
     Event event = reported->event(Event::Kind::retry);
     event.error = &error;

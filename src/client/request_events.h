@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
+#include <string_view>
 
 #include <fastpool/error.h>
 #include <fastpool/message.h>
@@ -19,7 +19,7 @@ namespace fastpool::client {
 class RequestEvents {
  public:
   /// Reports the begin.
-  void begin(Core& core, const Origin& origin, const Request& request, const std::string& target);
+  void begin(Core& core, const Origin& origin, const Request& request, std::string_view target);
   /// What to call when the request begins again; null without a function to report to. Outlives moves of this object.
   [[nodiscard]] const std::function<void(const Error&)>* on_retry() const noexcept;
   [[nodiscard]] bool open() const noexcept { return request_ != nullptr; }

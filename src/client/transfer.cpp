@@ -27,15 +27,20 @@ constexpr std::size_t most_reserved = std::size_t{64} << 20U;
 // Pieces up to this size are copied out of the thread's receive buffer, so that a slow stream holds no buffer.
 constexpr std::size_t most_copied = 4UL * 1024;
 
-// "/path?query" of a URL; "/" where there is none. A fragment never goes out (RFC 9110 section 4.2.3).
-std::string target_of(std::string_view url) {
+// Returns "/path?query" of a URL; "/" where there is none. A fragment never goes out (RFC 9110 section 4.2.3).
+// `completed` holds what is not a part of the URL.
+std::string_view target_of(std::string_view url, std::string& completed) {
   url = url.substr(0, url.find('#'));
-  const std::size_t authority = url.find("://");
-  const std::size_t path = authority == std::string_view::npos ? authority : url.find_first_of("/?", authority + 3);
-  if (path == std::string_view::npos) return "/";
-  std::string target(url.substr(path));
-  if (target.front() == '?') target.insert(target.begin(), '/');
-  return target;
+  const std::size_t scheme_end = url.find("://");
+  if (scheme_end == std::string_view::npos) return "/";
+  url.remove_prefix(scheme_end + 3);
+  // find_first_of() calls memchr() for each byte.
+  const auto begins = [](char byte) { return byte == '/' || byte == '?'; };
+  url.remove_prefix(static_cast<std::size_t>(std::find_if(url.begin(), url.end(), begins) - url.begin()));
+  if (url.empty()) return "/";
+  if (url.front() == '/') return url;
+  completed.assign(1, '/').append(url);
+  return completed;
 }
 
 bool expects_continue(const Request& request) noexcept {
@@ -85,7 +90,9 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   headers.reserve(request.headers.size() + 2);
   for (const auto& [name, value] : request.headers)
     headers.push_back({name, value});
-  const std::string target = request.target.empty() ? target_of(request.url) : request.target;
+  std::string completed_target;
+  const std::string_view target =
+      request.target.empty() ? target_of(request.url, completed_target) : std::string_view(request.target);
 
   std::optional<EndpointUse> endpoint;
   std::string_view name;
