@@ -123,7 +123,7 @@ class Connection {
   const Settings& settings_;
   int descriptor_ = -1;
   std::unique_ptr<SSL, SslDeleter> ssl_;
-  std::array<char, 16'384> buffer_;
+  std::array<char, 131'072> buffer_;  // a large response in few calls
 };
 
 SSL_CTX* make_context(const char* ca_file) {

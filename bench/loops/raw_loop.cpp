@@ -126,7 +126,7 @@ class Loop {
   std::string request_;
   int epoll_;
   std::vector<Connection> connections_;
-  std::array<char, 16'384> buffer_{};
+  std::array<char, 131'072> buffer_{};  // a large answer in few calls
 };
 
 }  // namespace
