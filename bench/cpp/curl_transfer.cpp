@@ -4,7 +4,7 @@ namespace fastpool::bench {
 namespace {
 
 /// libcurl's receive buffer. Its default of 16 KiB costs more calls for a large body; more than this gains nothing here.
-constexpr long kBufferSize = 128 * 1'024;
+constexpr long kBufferSize = 128L * 1'024;
 
 std::size_t append(char* data, std::size_t size, std::size_t count, void* to) {
   static_cast<std::string*>(to)->append(data, size * count);
@@ -23,7 +23,9 @@ void set(CURL* handle, CURLoption option, Value value) {
 CurlTransfer::CurlTransfer(const Task& task, std::size_t index)
     : task_(task), index_(index), handle_(curl_easy_init()) {
   for (const auto& [name, value] : task.headers) {
-    headers_.reset(curl_slist_append(headers_.release(), (name + ": " + value).c_str()));
+    std::string line = name;
+    line.append(": ").append(value);
+    headers_.reset(curl_slist_append(headers_.release(), line.c_str()));
   }
   body_.reserve(task.response_size);
   CURL* const handle = handle_.get();

@@ -27,7 +27,7 @@ class OnAsio : public Looping {
         client_(PoolSettings{}, profile_of(task)),
         request_(request_of(task)),
         call_(call_of()),
-        loop_(std::in_place, context_.get_executor()) {
+        loop_(std::make_unique<AsioLoop>(context_.get_executor())) {
     open_connections(task_, client_, call_);
   }
 
@@ -47,7 +47,7 @@ class OnAsio : public Looping {
   const Request request_;
   const Call call_;
   net::io_context context_{1};
-  std::optional<AsioLoop> loop_;
+  std::unique_ptr<AsioLoop> loop_;
   bool closing_ = false;
 };
 
