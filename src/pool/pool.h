@@ -18,7 +18,6 @@
 
 #include "http/interrupt.h"
 #include "pool/acquisition.h"
-#include "pool/end_watch.h"
 #include "pool/endpoint.h"
 #include "pool/endpoint_hold.h"
 #include "pool/interfaces.h"
@@ -28,6 +27,7 @@
 #include "pool/slab.h"
 #include "pool/waiter.h"
 #include "sync/atomics.h"
+#include "sync/end_watches.h"
 #include "sync/refusal.h"
 
 namespace fastpool::pool {
@@ -121,7 +121,7 @@ class Pool {
   /// Whether new leases are refused: it is closed or being drained.
   [[nodiscard]] bool refusing() const noexcept { return refusal_.refusing(); }
   /// Who waits elsewhere and is woken when that begins.
-  [[nodiscard]] EndWatches& end_watches() noexcept { return end_watches_; }
+  [[nodiscard]] sync::EndWatches& end_watches() noexcept { return end_watches_; }
 
   [[nodiscard]] PoolStats stats() const;
   [[nodiscard]] const PoolSettings& settings() const noexcept { return settings_; }
@@ -349,8 +349,8 @@ class Pool {
   std::deque<Endpoint*> retired_;                                     // the longest unused first
   EndpointStats retired_times_;                                       // the histograms of ended lives
 
-  LongestIdle longest_idle_;  // has a lock of its own
-  EndWatches end_watches_;    // so has this
+  LongestIdle longest_idle_;      // has a lock of its own
+  sync::EndWatches end_watches_;  // so has this
 
   // Guarded by vacant_mutex_: vacant places as cleanup() saw them, slot index to generation.
   std::mutex vacant_mutex_;
