@@ -213,7 +213,9 @@ class Pool {
     slot.since.set(now);
     slot.lease_count.add(1);
   }
-  [[nodiscard]] TimePoint join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept;
+  struct ReturnedConnection;
+  struct ReturnedPlace;
+  void join_keep(const Slot& slot, KeepAliveLimit& keep) noexcept;
   void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
@@ -279,6 +281,7 @@ class Pool {
   void end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept;
   void connect_lease_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled);
   void fail_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
+  struct DialedConnection;
   [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial,
                                         std::unique_ptr<Pooled> pooled, Actions& actions);
   void note_success_locked(Endpoint& endpoint, const DialReport& report);
@@ -288,7 +291,6 @@ class Pool {
 
   // Ends of connections (reap.cpp).
   void finish_closing(Slot& slot, CloseReason reason) noexcept;
-  void free_cell(Slot& slot) noexcept;
   void drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept;
   [[nodiscard]] std::unique_ptr<Pooled> unseat_locked(Slot& slot) noexcept;
   [[nodiscard]] bool try_reap(Slot& slot, const SlotWord::View& seen) noexcept;

@@ -5,6 +5,7 @@
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
+#include "sync/slot_end.h"
 
 namespace fastpool::pool {
 
@@ -35,21 +36,15 @@ void Pool::finish_closing(Slot& slot, CloseReason reason) noexcept {
   if (dialing) dialer_.hurry(slot);  // before the next dial begins: descriptors and the peer's places are counted too
   if (pooled) pooled->end(reason, endpoint.name());
   pooled.reset();
-  if (slot.word.finish_emptied()) free_cell(slot);
+  sync::SlotEnd::finish(slot.word, [&] { slab_.give(slot); });
   total_limit_.give(endpoint.room);
   capacity_freed(endpoint);
 }
 
 // A closing cell that was just unlinked. \param finished whether the other parties are done with it.
 void Pool::drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept {
-  endpoint.tombstones.drop();
-  if (finished) free_cell(slab_[index]);
-}
-
-// Closing, and all parties are done with it.
-void Pool::free_cell(Slot& slot) noexcept {
-  slot.word.free_closed();
-  slab_.give(slot);
+  Slot& slot = slab_[index];
+  sync::SlotEnd::unlinked(endpoint.tombstones, slot.word, finished, [&] { slab_.give(slot); });
 }
 
 void Pool::capacity_freed(Endpoint& endpoint) noexcept {
@@ -60,24 +55,19 @@ void Pool::capacity_freed(Endpoint& endpoint) noexcept {
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
-  Endpoint& endpoint = *slot.endpoint.get();
-  // Before the dial's end can be reported, and this be counted down.
-  if (seen.spare()) dropped_dials_.add();
-  if (endpoint.tombstones.reap(slot.word, seen)) {
-    if (seen.state() == SlotState::idle) end_idle(slot);
-    return true;
-  }
-  if (seen.spare()) dropped_dials_.subtract();
-  return false;
+  sync::Tombstones& tombstones = slot.endpoint.get()->tombstones;
+  return sync::SlotEnd::reap(
+      seen, dropped_dials_, [&] { return tombstones.reap(slot.word, seen); }, [&] { end_idle(slot); });
 }
 
 // Closes what is idle under a limit beyond what that allows; never `parked`, which has just become idle.
 void Pool::close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept {
   const auto reap = [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); };
-  while (Slot* const surplus = limit.share_.take_surplus(slab_, parked, reap)) {
+  const auto close = [&](Slot& surplus) {
     tallies_.evicted.add();
-    finish_closing(*surplus, CloseReason::limit);
-  }
+    finish_closing(surplus, CloseReason::limit);
+  };
+  limit.share_.close_surplus(slab_, parked, reap, close);
 }
 
 Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {

@@ -5,6 +5,7 @@
 #include "pool/decisions.h"
 #include "pool/hints.h"
 #include "pool/pool.h"
+#include "sync/parking.h"
 
 namespace fastpool::pool {
 
@@ -75,76 +76,116 @@ CloseReason Pool::why_not_parked(const Slot& slot, const SlotWord::View& word, R
   return clock_.coarse_now() < slot.retire_at.get() ? CloseReason::limit : CloseReason::lifetime;
 }
 
+// A lease whose connection becomes idle.
+struct Pool::ReturnedConnection : sync::ParkingHost {
+  Pool& pool;
+  LeaseRef ref;
+  Reuse reuse;
+  KeepAliveLimit* keep;
+  TimePoint now;
+  TimePoint retire_at;
+  Endpoint& endpoint;
+  bool too_many = false;
+
+  ReturnedConnection(Pool& its_pool, LeaseRef its_ref, Reuse its_reuse, KeepAliveLimit* its_keep, TimePoint its_now,
+                     TimePoint retires_at) noexcept
+      : pool(its_pool),
+        ref(its_ref),
+        reuse(its_reuse),
+        keep(its_keep),
+        now(its_now),
+        retire_at(retires_at),
+        endpoint(*its_ref.slot->endpoint.get()) {}
+
+  [[nodiscard]] bool count() noexcept {
+    if (pool.counts_idle_ && !pool.idle_total_.add_below(pool.settings_.max_idle_connections)) {
+      if (endpoint.idle.waiting() == 0) return false;
+      pool.idle_total_.add();  // for a moment only: a waiter takes it
+      too_many = true;
+    }
+    if (keep != nullptr) [[unlikely]]
+      pool.join_keep(*ref.slot, *keep);
+    return true;
+  }
+  void discount() noexcept {
+    if (pool.counts_idle_) pool.idle_total_.subtract();
+    if (keep != nullptr) pool.leave_keep(*ref.slot);
+  }
+  [[nodiscard]] SlotWord::Step make_ready() noexcept {
+    Slot& slot = *ref.slot;
+    slot.since.set(now);
+    TimePoint deadline = idle_deadline(now, pool.settings_.idle_timeout, reuse.keep_alive(), retire_at);
+    if (keep != nullptr) [[unlikely]]
+      deadline = std::min(deadline, keep->expires(now));
+    slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
+    return slot.word.park(ref.generation);
+  }
+  [[nodiscard]] bool list(SlotWord::Step parked) noexcept {
+    Hints::note(endpoint, ref.slot->index);
+    return endpoint.idle.put(ref.slot->index, parked, pool.links());
+  }
+  void serve() { pool.dispatch(endpoint); }
+  void note_ready() noexcept { LongestIdle::note_ready(*ref.slot, pool.none_idle_); }
+  // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
+  void relieve() {
+    if (pool.total_limit_.has_starving() && ref.slot->word.load().state() == SlotState::idle) [[unlikely]]
+      pool.relieve_starving();
+  }
+  void close_surplus() noexcept {
+    if (keep != nullptr) [[unlikely]]
+      pool.close_surplus(*keep, *ref.slot);
+    if (too_many) [[unlikely]] {
+      const auto word = ref.slot->word.load();
+      if (word.state() == SlotState::idle && pool.try_reap(*ref.slot, word))
+        pool.finish_closing(*ref.slot, CloseReason::limit);
+    }
+  }
+};
+
 // Makes the connection idle, and serves the callers that may need it or its place. A step of refusal_.park(). False: it must not
 // stay idle.
 bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
-  const TimePoint retire_at = slot.retire_at.get();
+  const TimePoint retire_at = ref.slot->retire_at.get();
   if (now >= retire_at) return false;
   if (keep != nullptr && keep->keeps_none()) [[unlikely]]
     return false;
-  bool too_many = false;
-  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
-    if (endpoint.idle.waiting() == 0) return false;
-    idle_total_.add();  // for a moment only: a waiter takes it
-    too_many = true;
-  }
-  slot.since.set(now);
-  TimePoint deadline = idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at);
-  if (keep != nullptr) [[unlikely]]
-    deadline = std::min(deadline, join_keep(slot, *keep, now));
-  slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
-  const auto parked = slot.word.park(ref.generation);
-  if (!parked) {
-    if (counts_idle_) idle_total_.subtract();
-    if (keep != nullptr) leave_keep(slot);
-    return false;
-  }
-  Hints::note(endpoint, slot.index);
-  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list)
-  // and in Pool::reserve_or_starve_locked().
-  if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
-    dispatch(endpoint);
-  LongestIdle::note_ready(slot, none_idle_);
-  // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
-  if (total_limit_.has_starving() && slot.word.load().state() == SlotState::idle) [[unlikely]]
-    relieve_starving();
-  if (keep != nullptr && keep->share_.over()) [[unlikely]]
-    close_surplus(*keep, slot);
-  if (too_many) [[unlikely]] {
-    const auto word = slot.word.load();
-    if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, CloseReason::limit);
-  }
-  return true;
+  return sync::Parking::park(ReturnedConnection(*this, ref, reuse, keep, now, retire_at));
 }
 
-// Counts a connection that is about to be parked. \returns when it expires by its holder's wish.
-TimePoint Pool::join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept {
-  if (keep.counts()) {
-    keep.share_.join(slab_.kept_under(slot.index), &keep);
-    if (!any_kept_.get()) any_kept_.set();
-  }
-  return keep.expires(now);
+// Counts a connection that is about to be parked.
+void Pool::join_keep(const Slot& slot, KeepAliveLimit& keep) noexcept {
+  if (!keep.counts()) return;
+  keep.share_.join(slab_.kept_under(slot.index), &keep);
+  if (!any_kept_.get()) any_kept_.set();
 }
 
 void Pool::leave_keep(const Slot& slot) noexcept {
-  if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
+  BasicIdleShare<Slab>::discount(slab_.kept_under(slot.index), [](KeepAliveLimit& limit) { limit.leave(); });
 }
+
+// A bare lease whose place becomes vacant.
+struct Pool::ReturnedPlace : sync::ParkingHost {
+  Pool& pool;
+  LeaseRef ref;
+  Endpoint& endpoint;
+
+  ReturnedPlace(Pool& its_pool, LeaseRef its_ref) noexcept
+      : pool(its_pool), ref(its_ref), endpoint(*its_ref.slot->endpoint.get()) {}
+
+  [[nodiscard]] bool make_ready() noexcept { return ref.slot->word.park_vacant(ref.generation); }
+  [[nodiscard]] bool list(bool) noexcept {
+    endpoint.vacant.push(ref.slot->index, pool.links());
+    return endpoint.idle.waiting() != 0;
+  }
+  void serve() { pool.dispatch(endpoint); }
+  void note_ready() noexcept { LongestIdle::note_ready(*ref.slot, pool.none_idle_); }
+  void relieve() { pool.relieve_if_starving(); }
+};
 
 // The place stays with the endpoint for its next bare lease, until another caller needs the room. A step of refusal_.park().
 bool Pool::vacate(LeaseRef ref) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
-  if (!slot.word.park_vacant(ref.generation)) return false;
-  endpoint.vacant.push(slot.index, links());
-  // The same pairs as in park().
-  if (endpoint.idle.waiting() != 0) [[unlikely]]
-    dispatch(endpoint);
-  LongestIdle::note_ready(slot, none_idle_);
-  relieve_if_starving();
-  return true;
+  return sync::Parking::park(ReturnedPlace(*this, ref));
 }
 
 // Ends a lease in Closing: finish_closing() comes next. False: it is not that lease any more, or in use.

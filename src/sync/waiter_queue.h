@@ -13,6 +13,7 @@ namespace fastpool::sync {
 ///   join()     counts the waiter, then queues it; serve() comes next: a cell may have been parked before it was counted
 ///   serve()    pops a cell for the first of the queue and hands it over, until nothing is left
 ///   leave()    before a waiter is served or fails: it is in no queue any more, and counted no more
+///   fail_all() has all of them leave
 ///
 /// The user locks. A `Waiter` has `previous`, `next` and `turn`: its number, 0 until it first queues.
 template <typename Waiter, typename Atomics = StdAtomics>
@@ -49,6 +50,12 @@ class BasicWaiterQueue {
       if (!popped) return;
       hand(*queue_.front(), popped);
     }
+  }
+  /// \param fail has that waiter leave, and tells it.
+  template <typename Fail>
+  void fail_all(Fail&& fail) {
+    while (!queue_.empty())
+      fail(*queue_.front());
   }
 
  private:
