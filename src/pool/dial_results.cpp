@@ -62,7 +62,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
       if (!freed) {
         dispatch_locked(endpoint, actions);
         for (Waiter* const waiter : dial.waiters)
-          if (!waiter->done && waiter->dial == nullptr) rest_locked(*waiter);
+          if (!waiter->done.get() && waiter->dial == nullptr) rest_locked(*waiter);
       } else if (!endpoint.short_of_descriptors && endpoint.lease_dial_waiters.size() > endpoint.bound_lease_dials) {
         start_lease_dials_locked(endpoint, actions);  // capacity_freed() looks at the queue alone
       }
@@ -144,14 +144,16 @@ void Pool::connect_lease_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<
   Waiter& waiter = *waits->second;
   endpoint.lease_dial_waiters.erase(waits);
   waiter.fresh = true;
-  waiter.done = true;
-  waiter.waker->wake();
+  waiter.done.set(true);
+  waiter.wake();
 }
 
 void Pool::fail_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
   unbind_locked(endpoint, waiter);
   endpoint.lease_dial_waiters.erase(waiter.slot);
-  waiter.fail(error);
+  waiter.error = error;
+  waiter.done.set(true);
+  waiter.wake();
 }
 
 // The connection of a dial that is no lease's own. The endpoint's mutex is held.
@@ -181,7 +183,7 @@ struct Pool::DialedConnection : sync::ParkingHost {
     // In exchange, who waited for this dial takes over the one that the first leaves, unless that is much older.
     if (left != nullptr && left->waiters.empty() && !left->for_lease && !dial.waiters.empty()) {
       Waiter& other = *dial.waiters.front();
-      if (!other.done && other.dial == nullptr &&
+      if (!other.done.get() && other.dial == nullptr &&
           stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start)))
         (void)pool.bind_locked(endpoint, other, *left, now);
     }

@@ -226,11 +226,11 @@ class Pool {
 
   // Waiters (queue.cpp).
   void enqueue_locked(Endpoint& endpoint, Waiter& waiter);
-  void leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
+  void forget_wait_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
   void hand_locked(Endpoint& endpoint, Waiter& waiter, LeaseRef ref, bool fresh) noexcept;
   void fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
   void dispatch_locked(Endpoint& endpoint, Actions& actions);
-  void serve_idle_locked(Endpoint& endpoint, Actions& actions);
+  void serve_by_dials_locked(Endpoint& endpoint, Actions& actions);
   void serve_leases_locked(Endpoint& endpoint, Actions& actions);
   void drop_vacant_locked(Endpoint& endpoint, Actions& actions);
   void dispatch(Endpoint& endpoint);
