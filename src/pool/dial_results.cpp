@@ -5,6 +5,7 @@
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
+#include "sync/dial_claim.h"
 #include "sync/parking.h"
 #include "sync/slot_end.h"
 
@@ -43,7 +44,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   bool parked = false;
   {
     std::lock_guard lock(endpoint.mutex);
-    dropped = slot.word.load().state() != SlotState::leased && !slot.word.keep_dial();
+    dropped = !sync::DialClaim::by_report(slot.word);
     if (!dropped) {
       const DialUnderWay dial = take_dial_locked(endpoint, slot);
       if (result) {

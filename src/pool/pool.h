@@ -194,8 +194,7 @@ class Pool {
   [[nodiscard]] LeaseRef lease_bare(Endpoint& endpoint);
   [[nodiscard]] LeaseRef lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
-  [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
-  [[nodiscard]] CloseReason why_not_parked(const Slot& slot, const SlotWord::View& word, Reuse reuse) const noexcept;
+  [[nodiscard]] CloseReason why_not_parked(const Slot& slot, SlotWord::View word, Reuse reuse) const noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
   /// A bare lease begins. Only the search for leaks needs the time.
   void note_leased(Slot& slot) const noexcept {
@@ -213,6 +212,7 @@ class Pool {
     slot.since.set(now);
     slot.lease_count.add(1);
   }
+  struct EndedLease;
   struct ReturnedConnection;
   struct ReturnedPlace;
   void join_keep(const Slot& slot, KeepAliveLimit& keep) noexcept;
@@ -234,6 +234,9 @@ class Pool {
   void serve_leases_locked(Endpoint& endpoint, Actions& actions);
   void drop_vacant_locked(Endpoint& endpoint, Actions& actions);
   void dispatch(Endpoint& endpoint);
+  void dispatch_if_awaited(Endpoint& endpoint) {
+    if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  }
   void perform(Actions& actions);
 
   // The total limit (total_limit.cpp).
@@ -250,6 +253,8 @@ class Pool {
       relieve_starving();
   }
   void relieve_starving();
+  /// After a place of that endpoint was given back. No lock is held.
+  void place_freed(Endpoint& endpoint);
   [[nodiscard]] bool yields_to_starving(Endpoint& endpoint);
 
   // Dials (dials.cpp).
@@ -270,6 +275,7 @@ class Pool {
   [[nodiscard]] bool bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, TimePoint now);
   [[nodiscard]] bool bind_to_spare_locked(Endpoint& endpoint, Waiter& waiter, TimePoint now);
   void unbind_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
+  struct SparedDial;
   void spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept;
   [[nodiscard]] bool drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept;
   [[nodiscard]] bool drop_spare_dial(Endpoint& endpoint);

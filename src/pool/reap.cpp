@@ -48,9 +48,7 @@ void Pool::drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished
 }
 
 void Pool::capacity_freed(Endpoint& endpoint) noexcept {
-  // Those whom the total limit holds up first: this endpoint is among them, at its place, if it is held up too.
-  relieve_if_starving();
-  if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  place_freed(endpoint);
   if (worth_sweeping(endpoint.tombstones.count(), endpoint.room.places())) sweep(endpoint);
 }
 
@@ -84,10 +82,7 @@ Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
 void Pool::sweep(Endpoint& endpoint) noexcept {
   endpoint.tombstones.sweep(
       links(), words(), [&](std::uint32_t index, bool finished) { drop_tombstone(endpoint, index, finished); },
-      [&] {
-        if (endpoint.idle.waiting() != 0) dispatch(endpoint);
-      },
-      endpoint.vacant, endpoint.idle);
+      [&] { dispatch_if_awaited(endpoint); }, endpoint.vacant, endpoint.idle);
 }
 
 // Sweeps tombstones that no sweep has met: a parked cell may be reaped after its word is idle and before it is pushed, and a
@@ -109,12 +104,11 @@ void Pool::on_hang_up(std::uint64_t token) noexcept {
   const auto seat_serial = static_cast<std::uint32_t>(token >> 32);
   Slot* slot = slab_.find(index);
   if (slot == nullptr) return;
-  const auto word = slot->word.mark_peer_closed([&] { return slot->seat_serial.get() == seat_serial; });
-  if (!word || word->state() != SlotState::idle) return;
-  if (try_reap(*slot, *word)) {
-    tallies_.peer_closed.add();
-    finish_closing(*slot, CloseReason::peer_closed);
-  }
+  const auto still_meant = [&] { return slot->seat_serial.get() == seat_serial; };
+  const auto reap = [&](const SlotWord::View& seen) { return try_reap(*slot, seen); };
+  if (!sync::SlotEnd::hang_up(slot->word, still_meant, reap)) return;
+  tallies_.peer_closed.add();
+  finish_closing(*slot, CloseReason::peer_closed);
 }
 
 }  // namespace fastpool::pool

@@ -5,6 +5,7 @@
 #include "pool/decisions.h"
 #include "pool/hints.h"
 #include "pool/pool.h"
+#include "sync/lease_end.h"
 #include "sync/parking.h"
 
 namespace fastpool::pool {
@@ -13,18 +14,46 @@ void Lease::give(Pool& pool, LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) no
   pool.release(ref, reuse, keep);
 }
 
-bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  Slot& slot = *ref.slot;
-  // Once more if something changed between the look and the step, such as a stream's end on another thread.
-  for (;;) {
-    const auto word = slot.word.load();
-    if (word.state() != SlotState::leased || word.generation() != ref.generation || word.ended()) return false;
-    if (word.streams() == 0) [[likely]] {
-      if (give_back(ref, word, reuse, keep)) return true;
-    } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable())) {
-      return true;
+// A lease that ends, with no stream open.
+struct Pool::EndedLease {
+  Pool& pool;
+  // Not a LeaseRef: one wide load of what was just written in pieces stalls the store buffer.
+  Slot& slot;
+  std::uint32_t generation;
+  Reuse reuse;
+  KeepAliveLimit* keep;
+
+  [[nodiscard]] LeaseRef ref() const noexcept { return {&slot, generation}; }
+
+  [[nodiscard]] bool drains() const noexcept { return !reuse.reusable(); }
+  [[nodiscard]] bool end_connection(SlotWord::View seen) noexcept {
+    if (reuse.reusable() && seen.reusable()) [[likely]] {
+      if (pool.total_limit_.has_starving() && pool.yields_to_starving(*slot.endpoint.get())) [[unlikely]] {
+        if (!pool.close_lease(ref(), CloseReason::limit)) return false;
+        pool.tallies_.evicted.add();
+        return true;
+      }
+      const auto awaited = [this] { return slot.endpoint.get()->idle.waiting() != 0; };
+      const auto close_idle = [this] { pool.cleanup(); };
+      if (pool.refusal_.park(awaited, [this] { return pool.park(ref(), reuse, keep); }, close_idle)) [[likely]]
+        return true;
     }
+    if (!pool.close_lease(ref(), pool.why_not_parked(slot, seen, reuse))) return false;
+    if (reuse.reusable()) pool.tallies_.discarded.add();
+    return true;
   }
+  [[nodiscard]] bool abandon_dial() noexcept { return pool.abandon_dial(ref()); }
+  [[nodiscard]] bool end_bare() noexcept {
+    const auto close_idle = [this] { pool.cleanup(); };
+    const auto vacate = [this] { return pool.vacate(ref()); };
+    if (reuse.reusable() && pool.refusal_.park([] { return false; }, vacate, close_idle)) return true;
+    return pool.close_lease(ref(), CloseReason::not_reusable);
+  }
+};
+
+bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  return sync::LeaseEnd::release(ref.slot->word, ref.generation,
+                                 EndedLease{*this, *ref.slot, ref.generation, reuse, keep});
 }
 
 void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
@@ -37,39 +66,11 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
     slot.idle_deadline.set(
         idle_deadline(clock_.coarse_now(), settings_.idle_timeout, reuse.keep_alive(), slot.retire_at.get()));
   }
-  const auto word = slot.word.end_stream(ref.generation);
-  if (!word || !word->ended() || word->streams() != 0) return;
-  // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
-  for (auto now = *word; !give_back(ref, now, reuse, nullptr); now = slot.word.load()) {
-    if (now.state() != SlotState::leased || now.generation() != ref.generation) return;
-  }
-}
-
-// Ends a lease that has no stream open. False: it is not as `word` says any more.
-bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  const auto close_idle = [this] { cleanup(); };
-  if (word.seated()) {
-    if (reuse.reusable() && word.reusable()) [[likely]] {
-      if (total_limit_.has_starving() && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
-        if (!close_lease(ref, CloseReason::limit)) return false;
-        tallies_.evicted.add();
-        return true;
-      }
-      const auto awaited = [ref] { return ref.slot->endpoint.get()->idle.waiting() != 0; };
-      if (refusal_.park(awaited, [&] { return park(ref, reuse, keep); }, close_idle)) [[likely]]
-        return true;
-    }
-    if (!close_lease(ref, why_not_parked(*ref.slot, word, reuse))) return false;
-    if (reuse.reusable()) tallies_.discarded.add();
-    return true;
-  }
-  if (word.connecting()) return abandon_dial(ref);
-  if (reuse.reusable() && refusal_.park([] { return false; }, [&] { return vacate(ref); }, close_idle)) return true;
-  return close_lease(ref, CloseReason::not_reusable);
+  sync::LeaseEnd::end_stream(slot.word, ref.generation, EndedLease{*this, slot, ref.generation, reuse, nullptr});
 }
 
 // Why a connection was not kept at the end of its lease.
-CloseReason Pool::why_not_parked(const Slot& slot, const SlotWord::View& word, Reuse reuse) const noexcept {
+CloseReason Pool::why_not_parked(const Slot& slot, SlotWord::View word, Reuse reuse) const noexcept {
   if (!reuse.reusable()) return CloseReason::not_reusable;
   if (word.peer_closed()) return CloseReason::peer_closed;
   if (refusal_.refusing()) return CloseReason::pool_closed;

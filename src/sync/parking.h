@@ -2,7 +2,7 @@
 
 namespace fastpool::sync {
 
-/// The order in which a slot becomes ready (Idle or Vacant), and in which the thread that makes it so, the giver, looks for
+/// The order in which a slot becomes ready (Idle, Vacant, or a spare dial), and in which the thread that makes it so, the giver, looks for
 /// others that need it.
 ///
 ///   the giver                                            others, who look for a ready slot
@@ -53,6 +53,13 @@ struct Parking {
     }
     if (const auto made = host.make_ready()) (void)host.list(made);
     return true;
+  }
+  /// A dial has lost its last caller: from now on it may be dropped for another. Called under the lock under which callers wait
+  /// for it; the host's relieve() comes next, without the lock.
+  template <typename Host>
+  static void spare_locked(Host&& host) {
+    (void)host.make_ready();
+    host.note_ready();
   }
 };
 

@@ -35,6 +35,13 @@ struct SlotEnd {
     if (seen.spare()) (void)dropped_dials.subtract();
     return false;
   }
+  /// The peer of a connection hung up: it is used no more, and ended if it is idle. \param still_meant \see
+  /// BasicSlotWord::mark_peer_closed. \param reap ends the slot as it was marked: reap(). \returns what that returned.
+  template <typename Word, typename StillMeant, typename Reap>
+  [[nodiscard]] static bool hang_up(Word& word, StillMeant&& still_meant, Reap&& reap) noexcept {
+    const auto marked = word.mark_peer_closed(still_meant);
+    return marked && marked->state() == SlotState::idle && reap(*marked);
+  }
   /// Closing, and empty: nothing heavy is left in it. \param give takes the cell, if it is free by that.
   template <typename Word, typename Give>
   static void finish(Word& word, Give&& give) noexcept {
