@@ -50,7 +50,7 @@ Acquisition::~Acquisition() {
   if (state_ != State::waiting) return;
   {
     const std::lock_guard lock(endpoint_.mutex);
-    if (!waiter_.done) give_up_locked({});
+    give_up_locked({});
   }
   auto rest = finish();
   if (!rest || !rest->ok()) return;
@@ -71,7 +71,7 @@ std::optional<Result<Lease>> Acquisition::poll() {
     }
     {
       const std::lock_guard lock(endpoint_.mutex);
-      if (!waiter_.done) {
+      if (!waiter_.done.get()) {
         deadline_ = std::min(last_moment_, waiter_.connect_clock_runs ? waiter_.connect_deadline : pool_deadline_);
         const TimePoint now = pool_.clock_.now();
         if (deadline_ == TimePoint::max() || now < deadline_) return std::nullopt;
@@ -88,7 +88,7 @@ std::optional<Result<Lease>> Acquisition::poll() {
 
 bool Acquisition::covered() const {
   const std::lock_guard lock(endpoint_.mutex);
-  return waiter_.done || waiter_.dial != nullptr;
+  return waiter_.done.get() || waiter_.dial != nullptr;
 }
 
 void Acquisition::stop(Error error) {
@@ -99,7 +99,7 @@ void Acquisition::stop(Error error) {
   }
   if (state_ != State::waiting) return;
   const std::lock_guard lock(endpoint_.mutex);
-  if (!waiter_.done) give_up_locked(std::move(error));
+  give_up_locked(std::move(error));
 }
 
 // Whether a try that repeats others is still put off.
@@ -188,7 +188,7 @@ std::optional<Result<Lease>> Acquisition::finish() {
   if (passes_check(lease)) return settle(std::move(lease));
   dead_ = std::move(lease);
   state_ = State::fresh;
-  waiter_.done = false;
+  waiter_.done.set(false);
   waiter_.connect_clock_runs = false;
   waiter_.connect_deadline = TimePoint::max();
   return std::nullopt;
@@ -205,18 +205,22 @@ Result<Lease> Acquisition::settle(Result<Lease> result) noexcept {
   return result;
 }
 
+// Unless its wait has ended: what it was handed in that very moment is its own.
 void Acquisition::give_up_locked(Error error) noexcept {
-  if (waiter_.dial != nullptr) waiter_.dial->given_up = true;
-  if (waiter_.wants == Wants::lease_dial) {
-    pool_.unbind_locked(endpoint_, waiter_);
+  const auto tell = [&] {
+    if (waiter_.dial != nullptr) waiter_.dial->given_up = true;
+    pool_.forget_wait_locked(endpoint_, waiter_);
+    left_ = true;
+    if (error.code == ErrorCode::pool_timeout) pool_.tallies_.pool_timeouts.add();
+    waiter_.error = std::move(error);
+  };
+  if (waiter_.wants != Wants::lease_dial) {
+    endpoint_.queue.give_up(waiter_, tell);
+  } else if (!waiter_.done.get()) {
     endpoint_.lease_dial_waiters.erase(held_.slot);
-  } else {
-    pool_.leave_locked(endpoint_, waiter_);
+    tell();
+    waiter_.done.set(true);
   }
-  left_ = true;
-  if (error.code == ErrorCode::pool_timeout) pool_.tallies_.pool_timeouts.add();
-  waiter_.error = std::move(error);
-  waiter_.done = true;
 }
 
 bool Acquisition::overdue() const noexcept {

@@ -4,15 +4,17 @@
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
+#include "sync/dial_claim.h"
+#include "sync/parking.h"
 
 namespace fastpool::pool {
 
 // False: it was dropped meanwhile.
 bool Pool::bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, TimePoint now) {
-  if (const auto word = dial.slot->word.load();
-      !dial.for_lease && (word.spare() || word.state() != SlotState::dialing)) {
-    if (!dial.slot->word.keep_dial()) return false;
-    --endpoint.spare_dials;
+  if (!dial.for_lease) {  // else it is never dropped
+    const auto claimed = sync::DialClaim::by_caller(dial.slot->word);
+    if (claimed == sync::DialClaim::Claimed::no) return false;
+    if (claimed == sync::DialClaim::Claimed::was_spare) --endpoint.spare_dials;
   }
   dial.waiters.push_back(&waiter);
   waiter.dial = &dial;
@@ -48,12 +50,22 @@ void Pool::unbind_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
   if (dial->waiters.empty() && !dial->for_lease) spare_locked(endpoint, *dial);
 }
 
-// No caller waits for it: it makes room for one at a limit.
+// A dial that no caller waits for.
+struct Pool::SparedDial : sync::ParkingHost {
+  Pool& pool;
+  Slot& slot;
+
+  SparedDial(Pool& its_pool, Slot& its_slot) noexcept : pool(its_pool), slot(its_slot) {}
+
+  [[nodiscard]] bool make_ready() noexcept { return slot.word.spare_dial(); }
+  void note_ready() noexcept { LongestIdle::note_ready(slot, pool.none_idle_); }
+};
+
+// No caller waits for it: it makes room for one at a limit. perform() relieves the starving.
 void Pool::spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept {
-  (void)dial.slot->word.spare_dial();
+  sync::Parking::spare_locked(SparedDial(*this, *dial.slot));
   ++endpoint.spare_dials;
   endpoint.spared = true;
-  LongestIdle::note_ready(*dial.slot, none_idle_);
 }
 
 // For a caller at a limit of this endpoint's. \returns whether one is on its way out.

@@ -5,6 +5,9 @@
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
+#include "sync/dial_claim.h"
+#include "sync/parking.h"
+#include "sync/slot_end.h"
 
 namespace fastpool::pool {
 
@@ -41,7 +44,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   bool parked = false;
   {
     std::lock_guard lock(endpoint.mutex);
-    dropped = slot.word.load().state() != SlotState::leased && !slot.word.keep_dial();
+    dropped = !sync::DialClaim::by_report(slot.word);
     if (!dropped) {
       const DialUnderWay dial = take_dial_locked(endpoint, slot);
       if (result) {
@@ -60,7 +63,7 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
       if (!freed) {
         dispatch_locked(endpoint, actions);
         for (Waiter* const waiter : dial.waiters)
-          if (!waiter->done && waiter->dial == nullptr) rest_locked(*waiter);
+          if (!waiter->done.get() && waiter->dial == nullptr) rest_locked(*waiter);
       } else if (!endpoint.short_of_descriptors && endpoint.lease_dial_waiters.size() > endpoint.bound_lease_dials) {
         start_lease_dials_locked(endpoint, actions);  // capacity_freed() looks at the queue alone
       }
@@ -100,8 +103,7 @@ void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexc
     const std::unique_ptr<Pooled> unwanted = std::move(result).value();
     unwanted->end(refusal_.refusing() ? CloseReason::pool_closed : CloseReason::limit, slot.endpoint.get()->name());
   }
-  if (slot.word.finish_dial()) free_cell(slot);
-  dropped_dials_.subtract();
+  sync::SlotEnd::dial_ended(slot.word, dropped_dials_, [&] { slab_.give(slot); });
   relieve_if_starving();  // those who wait for a descriptor
 }
 
@@ -143,46 +145,73 @@ void Pool::connect_lease_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<
   Waiter& waiter = *waits->second;
   endpoint.lease_dial_waiters.erase(waits);
   waiter.fresh = true;
-  waiter.done = true;
-  waiter.waker->wake();
+  waiter.done.set(true);
+  waiter.wake();
 }
 
 void Pool::fail_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
   unbind_locked(endpoint, waiter);
   endpoint.lease_dial_waiters.erase(waiter.slot);
-  waiter.fail(error);
+  waiter.error = error;
+  waiter.done.set(true);
+  waiter.wake();
 }
+
+// The connection of a dial that is no lease's own. The endpoint's mutex is held.
+struct Pool::DialedConnection : sync::ParkingHost {
+  Pool& pool;
+  Endpoint& endpoint;
+  Slot& slot;
+  const DialUnderWay& dial;
+  Actions& actions;
+  const TimePoint now;
+
+  DialedConnection(Pool& its_pool, Endpoint& its_endpoint, Slot& its_slot, const DialUnderWay& its_dial,
+                   Actions& its_actions) noexcept
+      : pool(its_pool),
+        endpoint(its_endpoint),
+        slot(its_slot),
+        dial(its_dial),
+        actions(its_actions),
+        now(its_pool.clock_.now()) {}
+
+  [[nodiscard]] bool awaited() const noexcept { return !endpoint.queue.empty(); }
+  void hand_to_first() {
+    slot.lease_count.set(1);
+    Waiter& first = *endpoint.queue.front();
+    DialUnderWay* const left = first.dial;
+    if (const auto generation = slot.word.lease_dialed()) pool.hand_locked(endpoint, first, {&slot, *generation}, true);
+    // In exchange, who waited for this dial takes over the one that the first leaves, unless that is much older.
+    if (left != nullptr && left->waiters.empty() && !left->for_lease && !dial.waiters.empty()) {
+      Waiter& other = *dial.waiters.front();
+      if (!other.done.get() && other.dial == nullptr &&
+          stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start)))
+        (void)pool.bind_locked(endpoint, other, *left, now);
+    }
+  }
+  [[nodiscard]] bool count() noexcept {
+    return !pool.counts_idle_ || pool.idle_total_.add_below(pool.settings_.max_idle_connections);
+  }
+  void close() {
+    const auto generation = slot.word.lease_dialed();
+    if (generation && pool.begin_close({&slot, *generation})) actions.closing.push_back({&slot, CloseReason::limit});
+  }
+  [[nodiscard]] SlotWord::Step make_ready() noexcept {
+    slot.idle_deadline.set(idle_deadline(now, pool.settings_.idle_timeout, std::nullopt, slot.retire_at.get()));
+    return slot.word.park_dialed();
+  }
+  [[nodiscard]] bool list(SlotWord::Step parked) noexcept {
+    return endpoint.idle.put(slot.index, parked, pool.links());
+  }
+};
 
 // \returns whether it was parked as idle.
 bool Pool::park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial, std::unique_ptr<Pooled> pooled,
                               Actions& actions) {
-  const TimePoint now = clock_.now();
+  DialedConnection dialed(*this, endpoint, slot, dial, actions);
   slot.pooled = std::move(pooled);
-  slot.since.set(now);
-  if (!endpoint.queue.empty()) {
-    slot.lease_count.set(1);
-    Waiter& first = *endpoint.queue.front();
-    DialUnderWay* const left = first.dial;
-    if (const auto generation = slot.word.lease_dialed()) hand_locked(endpoint, first, {&slot, *generation}, true);
-    // In exchange, who waited for this dial takes over the one that the first leaves, unless that is much older.
-    if (left != nullptr && left->waiters.empty() && !left->for_lease && !dial.waiters.empty()) {
-      Waiter& other = *dial.waiters.front();
-      if (!other.done && other.dial == nullptr &&
-          stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start)))
-        (void)bind_locked(endpoint, other, *left, now);
-    }
-    return false;
-  }
-  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
-    const auto generation = slot.word.lease_dialed();
-    if (generation && begin_close({&slot, *generation})) actions.closing.push_back({&slot, CloseReason::limit});
-    return false;
-  }
-  slot.idle_deadline.set(idle_deadline(now, settings_.idle_timeout, std::nullopt, slot.retire_at.get()));
-  if (const auto parked = slot.word.park_dialed()) {
-    (void)endpoint.idle.put(slot.index, parked, links());  // no caller can have joined: that is done under this lock
-  }
-  return true;
+  slot.since.set(dialed.now);
+  return sync::Parking::park_dialed_locked(dialed);
 }
 
 // What the endpoint learns of a dial: how long it took, or how to go on.

@@ -51,8 +51,7 @@ void Pool::end_users() {
     const std::lock_guard endpoints_stay(endpoints_mutex_);
     for_each_endpoint_locked([&](Endpoint& endpoint) {
       std::lock_guard lock(endpoint.mutex);
-      while (!endpoint.queue.empty())
-        fail_locked(endpoint, *endpoint.queue.front(), error);
+      endpoint.queue.fail_all([&](Waiter& waiter) { fail_locked(endpoint, waiter, error); });
       while (!endpoint.lease_dial_waiters.empty())
         fail_lease_dial_locked(endpoint, *endpoint.lease_dial_waiters.begin()->second, error);
     });

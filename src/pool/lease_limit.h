@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -10,9 +9,9 @@
 #include <fastpool/timeouts.h>
 
 #include "pool/decisions.h"
-#include "pool/end_watch.h"
 #include "pool/pool.h"
-#include "sync/limit_queue.h"
+#include "sync/end_watches.h"
+#include "sync/limit_gate.h"
 #include "sync/waker.h"
 
 namespace fastpool::pool {
@@ -20,13 +19,7 @@ namespace fastpool::pool {
 /// A limit on the leases of one holder (a transport on a shared pool), on top of the pool's own. First come, first served.
 /// Entering and leaving take no lock while no caller waits. Any thread may call anything.
 class LeaseLimit {
-  struct Queued {
-    sync::Waker* waker = nullptr;
-    bool waiting = false;
-    bool served = false;
-    Queued* previous = nullptr;
-    Queued* next = nullptr;
-  };
+  using Gate = sync::BasicLimitGate<sync::Waker>;
 
  public:
   /// One place under the limit; gives it back when destroyed. Must not outlive the limit.
@@ -42,7 +35,7 @@ class LeaseLimit {
     }
     ~Place() { leave(); }
     void leave() noexcept {
-      if (LeaseLimit* const limit = std::exchange(limit_, nullptr)) limit->leave();
+      if (LeaseLimit* const limit = std::exchange(limit_, nullptr)) limit->gate_.leave();
     }
     /// Forgets it: the limit is that of a fork's parent.
     void detach() noexcept { limit_ = nullptr; }
@@ -56,95 +49,66 @@ class LeaseLimit {
   class Entry {
    public:
     Entry(LeaseLimit& limit, Pool& pool, OptionalDuration timeout, sync::Waker& waker) noexcept
-        : limit_(limit), pool_(pool), deadline_(timeout ? later(Clock::now(), *timeout) : TimePoint::max()) {
-      queued_.waker = &waker;
-    }
+        : limit_(limit),
+          pool_(pool),
+          deadline_(timeout ? later(Clock::now(), *timeout) : TimePoint::max()),
+          waiter_(waker),
+          end_watch_(pool.end_watches(), waker) {}
     Entry(const Entry&) = delete;
     Entry& operator=(const Entry&) = delete;
-    ~Entry() {
-      const std::lock_guard lock(limit_.mutex_);
-      if (queued_.served) limit_.give_back_locked();
-      if (queued_.waiting) limit_.quit_locked(queued_);
-    }
+    ~Entry() { limit_.gate_.give_up(waiter_); }
 
     /// The place or the error, once. Errors: pool_timeout, and pool_closed once the limit was closed or the pool refuses.
     [[nodiscard]] std::optional<Result<Place>> poll() noexcept {
-      const std::lock_guard lock(limit_.mutex_);
-      if (limit_.places_.closed())
-        return Result<Place>(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"));
-      if (!queued_.served && !queued_.waiting && limit_.places_.try_take()) queued_.served = true;
-      if (std::exchange(queued_.served, false)) return Result<Place>(Place(limit_));
-      if (!end_watch_) end_watch_.emplace(pool_.end_watches(), *queued_.waker);
-      if (pool_.refusing()) return Result<Place>(Pool::closed_error());
-      if (Clock::now() >= deadline_) {
-        return Result<Place>(Error::make(ErrorCode::pool_timeout, Phase::acquire,
-                                         "this transport's own limit of connections is in use"));
+      std::optional<Error> refusal;
+      const Gate::Polled polled = limit_.gate_.poll(waiter_, [&] {
+        refusal = why_refused();
+        return refusal.has_value();
+      });
+      switch (polled) {
+        case Gate::Polled::entered:
+          return Result<Place>(Place(limit_));
+        case Gate::Polled::waits:
+          return std::nullopt;
+        case Gate::Polled::refused:
+          return Result<Place>(*std::move(refusal));
+        case Gate::Polled::closed:
+          break;
       }
-      if (!queued_.waiting) limit_.join_locked(queued_);
-      if (std::exchange(queued_.served, false)) return Result<Place>(Place(limit_));
-      return std::nullopt;
+      return Result<Place>(Error::make(ErrorCode::pool_closed, Phase::acquire, "this transport was closed"));
     }
     /// When to poll again at the latest.
     [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
 
    private:
+    // Called under the gate's lock.
+    [[nodiscard]] std::optional<Error> why_refused() noexcept {
+      if (end_watch_.look([this] { return pool_.refusing(); })) return Pool::closed_error();
+      if (Clock::now() < deadline_) return std::nullopt;
+      return Error::make(ErrorCode::pool_timeout, Phase::acquire,
+                         "this transport's own limit of connections is in use");
+    }
+
     LeaseLimit& limit_;
     Pool& pool_;
     const TimePoint deadline_;
-    Queued queued_;  // guarded by limit_.mutex_
-    std::optional<EndWatches::Watch> end_watch_;
+    Gate::Waiter waiter_;
+    sync::EndWatches::Watch end_watch_;
   };
 
-  explicit LeaseLimit(std::uint32_t most) noexcept : places_(most) {}
+  explicit LeaseLimit(std::uint32_t most) noexcept : gate_(most) {}
 
   /// A place at once, without a lock; nothing where the caller has to wait, or the limit was closed (an Entry tells).
   [[nodiscard]] std::optional<Place> try_enter() noexcept {
-    if (!places_.try_take()) return std::nullopt;
+    if (!gate_.try_enter()) return std::nullopt;
     return Place(*this);
   }
 
   /// Ends waits with pool_closed; lets no caller in any more. Places stay. Idempotent.
-  void close() noexcept {
-    const std::lock_guard lock(mutex_);
-    places_.close();
-    for (const Queued* each = places_.front(); each != nullptr; each = each->next)
-      each->waker->wake();
-  }
+  void close() noexcept { gate_.close(); }
 
  private:
-  void leave() noexcept {
-    if (!places_.give()) [[likely]]
-      return;
-    const std::lock_guard lock(mutex_);
-    serve_locked();
-  }
-  void give_back_locked() noexcept {
-    if (places_.give()) serve_locked();
-  }
-  static void give_place(Queued& first) noexcept {
-    first.waiting = false;
-    first.served = true;
-  }
-  void join_locked(Queued& queued) noexcept {
-    queued.waiting = true;
-    places_.join(queued, [&](Queued& first) {
-      give_place(first);
-      if (&first != &queued) first.waker->wake();  // else it is polling
-    });
-  }
-  void quit_locked(Queued& queued) noexcept {
-    places_.quit(queued);
-    queued.waiting = false;
-  }
-  void serve_locked() noexcept {
-    places_.serve([](Queued& first) {
-      give_place(first);
-      first.waker->wake();
-    });
-  }
-
-  std::mutex mutex_;                      // taken before that of the pool's EndWatches
-  sync::BasicLimitQueue<Queued> places_;  // its queue is guarded by mutex_
+  Gate gate_;  // its lock is taken before that of the pool's EndWatches
 };
 
 }  // namespace fastpool::pool

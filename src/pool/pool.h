@@ -18,7 +18,6 @@
 
 #include "http/interrupt.h"
 #include "pool/acquisition.h"
-#include "pool/end_watch.h"
 #include "pool/endpoint.h"
 #include "pool/endpoint_hold.h"
 #include "pool/interfaces.h"
@@ -28,6 +27,7 @@
 #include "pool/slab.h"
 #include "pool/waiter.h"
 #include "sync/atomics.h"
+#include "sync/end_watches.h"
 #include "sync/refusal.h"
 
 namespace fastpool::pool {
@@ -121,7 +121,7 @@ class Pool {
   /// Whether new leases are refused: it is closed or being drained.
   [[nodiscard]] bool refusing() const noexcept { return refusal_.refusing(); }
   /// Who waits elsewhere and is woken when that begins.
-  [[nodiscard]] EndWatches& end_watches() noexcept { return end_watches_; }
+  [[nodiscard]] sync::EndWatches& end_watches() noexcept { return end_watches_; }
 
   [[nodiscard]] PoolStats stats() const;
   [[nodiscard]] const PoolSettings& settings() const noexcept { return settings_; }
@@ -194,8 +194,7 @@ class Pool {
   [[nodiscard]] LeaseRef lease_bare(Endpoint& endpoint);
   [[nodiscard]] LeaseRef lease_reserved(Endpoint& endpoint);
   [[nodiscard]] Slot* take_slot(Endpoint& endpoint);
-  [[nodiscard]] bool give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept;
-  [[nodiscard]] CloseReason why_not_parked(const Slot& slot, const SlotWord::View& word, Reuse reuse) const noexcept;
+  [[nodiscard]] CloseReason why_not_parked(const Slot& slot, SlotWord::View word, Reuse reuse) const noexcept;
   [[nodiscard]] bool park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept;
   /// A bare lease begins. Only the search for leaks needs the time.
   void note_leased(Slot& slot) const noexcept {
@@ -213,7 +212,10 @@ class Pool {
     slot.since.set(now);
     slot.lease_count.add(1);
   }
-  [[nodiscard]] TimePoint join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept;
+  struct EndedLease;
+  struct ReturnedConnection;
+  struct ReturnedPlace;
+  void join_keep(const Slot& slot, KeepAliveLimit& keep) noexcept;
   void leave_keep(const Slot& slot) noexcept;
   [[nodiscard]] bool vacate(LeaseRef ref) noexcept;
   [[nodiscard]] bool abandon_dial(LeaseRef ref) noexcept;
@@ -224,14 +226,17 @@ class Pool {
 
   // Waiters (queue.cpp).
   void enqueue_locked(Endpoint& endpoint, Waiter& waiter);
-  void leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
+  void forget_wait_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
   void hand_locked(Endpoint& endpoint, Waiter& waiter, LeaseRef ref, bool fresh) noexcept;
   void fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
   void dispatch_locked(Endpoint& endpoint, Actions& actions);
-  void serve_idle_locked(Endpoint& endpoint, Actions& actions);
+  void serve_by_dials_locked(Endpoint& endpoint, Actions& actions);
   void serve_leases_locked(Endpoint& endpoint, Actions& actions);
   void drop_vacant_locked(Endpoint& endpoint, Actions& actions);
   void dispatch(Endpoint& endpoint);
+  void dispatch_if_awaited(Endpoint& endpoint) {
+    if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  }
   void perform(Actions& actions);
 
   // The total limit (total_limit.cpp).
@@ -248,6 +253,8 @@ class Pool {
       relieve_starving();
   }
   void relieve_starving();
+  /// After a place of that endpoint was given back. No lock is held.
+  void place_freed(Endpoint& endpoint);
   [[nodiscard]] bool yields_to_starving(Endpoint& endpoint);
 
   // Dials (dials.cpp).
@@ -268,6 +275,7 @@ class Pool {
   [[nodiscard]] bool bind_locked(Endpoint& endpoint, Waiter& waiter, DialUnderWay& dial, TimePoint now);
   [[nodiscard]] bool bind_to_spare_locked(Endpoint& endpoint, Waiter& waiter, TimePoint now);
   void unbind_locked(Endpoint& endpoint, Waiter& waiter) noexcept;
+  struct SparedDial;
   void spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept;
   [[nodiscard]] bool drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept;
   [[nodiscard]] bool drop_spare_dial(Endpoint& endpoint);
@@ -279,6 +287,7 @@ class Pool {
   void end_failed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial) noexcept;
   void connect_lease_locked(Endpoint& endpoint, Slot& slot, std::unique_ptr<Pooled> pooled);
   void fail_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, const Error& error);
+  struct DialedConnection;
   [[nodiscard]] bool park_dialed_locked(Endpoint& endpoint, Slot& slot, const DialUnderWay& dial,
                                         std::unique_ptr<Pooled> pooled, Actions& actions);
   void note_success_locked(Endpoint& endpoint, const DialReport& report);
@@ -288,7 +297,6 @@ class Pool {
 
   // Ends of connections (reap.cpp).
   void finish_closing(Slot& slot, CloseReason reason) noexcept;
-  void free_cell(Slot& slot) noexcept;
   void drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept;
   [[nodiscard]] std::unique_ptr<Pooled> unseat_locked(Slot& slot) noexcept;
   [[nodiscard]] bool try_reap(Slot& slot, const SlotWord::View& seen) noexcept;
@@ -349,8 +357,8 @@ class Pool {
   std::deque<Endpoint*> retired_;                                     // the longest unused first
   EndpointStats retired_times_;                                       // the histograms of ended lives
 
-  LongestIdle longest_idle_;  // has a lock of its own
-  EndWatches end_watches_;    // so has this
+  LongestIdle longest_idle_;      // has a lock of its own
+  sync::EndWatches end_watches_;  // so has this
 
   // Guarded by vacant_mutex_: vacant places as cleanup() saw them, slot index to generation.
   std::mutex vacant_mutex_;

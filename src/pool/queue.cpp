@@ -11,54 +11,54 @@ void Pool::enqueue_locked(Endpoint& endpoint, Waiter& waiter) {
   refusal_.queued([&] { fail_locked(endpoint, waiter, closed_error()); });
 }
 
-void Pool::leave_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
+// Nothing is done for a waiter any more, whose wait ends.
+void Pool::forget_wait_locked(Endpoint& endpoint, Waiter& waiter) noexcept {
   unbind_locked(endpoint, waiter);
-  endpoint.queue.leave(waiter);
   if (waiter.wants == Waiter::Wants::connection) --endpoint.connection_waiters;
 }
 
 void Pool::hand_locked(Endpoint& endpoint, Waiter& waiter, LeaseRef ref, bool fresh) noexcept {
-  leave_locked(endpoint, waiter);
-  endpoint.wait_time.add(clock_.now() - waiter.since);
-  waiter.slot = ref.slot;
-  waiter.generation = ref.generation;
-  waiter.fresh = fresh;
-  waiter.done = true;
-  waiter.waker->wake();
+  endpoint.queue.end(waiter, [&] {
+    forget_wait_locked(endpoint, waiter);
+    endpoint.wait_time.add(clock_.now() - waiter.since);
+    waiter.slot = ref.slot;
+    waiter.generation = ref.generation;
+    waiter.fresh = fresh;
+  });
 }
 
 void Pool::fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
-  leave_locked(endpoint, waiter);
-  waiter.fail(error);
+  endpoint.queue.end(waiter, [&] {
+    forget_wait_locked(endpoint, waiter);
+    waiter.error = error;
+  });
 }
 
 void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
-  serve_idle_locked(endpoint, actions);
-  // A sweep has the list out: what it brings back is dispatched when it ends.
-  if (!endpoint.queue.empty() && !endpoint.tombstones.sweeping()) {
-    serve_leases_locked(endpoint, actions);
-    if (!endpoint.queue.empty()) drop_vacant_locked(endpoint, actions);
-    // A bare lease that was served no longer holds up the callers behind it; once these have dials, the next one is served.
-    for (std::uint32_t bound = endpoint.bound;; bound = endpoint.bound) {
-      start_dials_locked(endpoint, actions);
-      if (endpoint.bound == bound) break;
-      serve_leases_locked(endpoint, actions);
+  const auto pop = [&] { return pop_idle(endpoint, sync::IdleList::For::waiter); };
+  const auto hand = [&](Waiter& first, const Popped& popped) {
+    if (popped.live) {
+      hand_locked(endpoint, first, {popped.slot, popped.generation}, false);
+    } else {
+      actions.closing.push_back({popped.slot, popped.reason});
     }
-  } else if (endpoint.lease_dial_waiters.size() > endpoint.bound_lease_dials) {
-    start_dials_locked(endpoint, actions);
-  }
+  };
+  const auto sweeping = [&] { return endpoint.tombstones.sweeping(); };
+  const auto serve_by_dials = [&] { serve_by_dials_locked(endpoint, actions); };
+  const bool dials = endpoint.queue.dispatch(pop, hand, sweeping, serve_by_dials);
+  if (!dials && endpoint.lease_dial_waiters.size() > endpoint.bound_lease_dials) start_dials_locked(endpoint, actions);
   actions.spared |= std::exchange(endpoint.spared, false);
 }
 
-void Pool::serve_idle_locked(Endpoint& endpoint, Actions& actions) {
-  endpoint.queue.serve([&] { return pop_idle(endpoint, sync::IdleList::For::waiter); },
-                       [&](Waiter& first, const Popped& popped) {
-                         if (popped.live) {
-                           hand_locked(endpoint, first, {popped.slot, popped.generation}, false);
-                         } else {
-                           actions.closing.push_back({popped.slot, popped.reason});
-                         }
-                       });
+void Pool::serve_by_dials_locked(Endpoint& endpoint, Actions& actions) {
+  serve_leases_locked(endpoint, actions);
+  if (!endpoint.queue.empty()) drop_vacant_locked(endpoint, actions);
+  // A bare lease that was served no longer holds up the callers behind it; once these have dials, the next one is served.
+  for (std::uint32_t bound = endpoint.bound;; bound = endpoint.bound) {
+    start_dials_locked(endpoint, actions);
+    if (endpoint.bound == bound) break;
+    serve_leases_locked(endpoint, actions);
+  }
 }
 
 // A bare lease is served once every waiter ahead of it has a dial: its slot costs them nothing.

@@ -5,6 +5,7 @@
 
 #include "pool/decisions.h"
 #include "pool/pool.h"
+#include "sync/slot_end.h"
 
 namespace fastpool::pool {
 
@@ -35,49 +36,36 @@ void Pool::finish_closing(Slot& slot, CloseReason reason) noexcept {
   if (dialing) dialer_.hurry(slot);  // before the next dial begins: descriptors and the peer's places are counted too
   if (pooled) pooled->end(reason, endpoint.name());
   pooled.reset();
-  if (slot.word.finish_emptied()) free_cell(slot);
+  sync::SlotEnd::finish(slot.word, [&] { slab_.give(slot); });
   total_limit_.give(endpoint.room);
   capacity_freed(endpoint);
 }
 
 // A closing cell that was just unlinked. \param finished whether the other parties are done with it.
 void Pool::drop_tombstone(Endpoint& endpoint, std::uint32_t index, bool finished) noexcept {
-  endpoint.tombstones.drop();
-  if (finished) free_cell(slab_[index]);
-}
-
-// Closing, and all parties are done with it.
-void Pool::free_cell(Slot& slot) noexcept {
-  slot.word.free_closed();
-  slab_.give(slot);
+  Slot& slot = slab_[index];
+  sync::SlotEnd::unlinked(endpoint.tombstones, slot.word, finished, [&] { slab_.give(slot); });
 }
 
 void Pool::capacity_freed(Endpoint& endpoint) noexcept {
-  // Those whom the total limit holds up first: this endpoint is among them, at its place, if it is held up too.
-  relieve_if_starving();
-  if (endpoint.idle.waiting() != 0) dispatch(endpoint);
+  place_freed(endpoint);
   if (worth_sweeping(endpoint.tombstones.count(), endpoint.room.places())) sweep(endpoint);
 }
 
 bool Pool::try_reap(Slot& slot, const SlotWord::View& seen) noexcept {
-  Endpoint& endpoint = *slot.endpoint.get();
-  // Before the dial's end can be reported, and this be counted down.
-  if (seen.spare()) dropped_dials_.add();
-  if (endpoint.tombstones.reap(slot.word, seen)) {
-    if (seen.state() == SlotState::idle) end_idle(slot);
-    return true;
-  }
-  if (seen.spare()) dropped_dials_.subtract();
-  return false;
+  sync::Tombstones& tombstones = slot.endpoint.get()->tombstones;
+  return sync::SlotEnd::reap(
+      seen, dropped_dials_, [&] { return tombstones.reap(slot.word, seen); }, [&] { end_idle(slot); });
 }
 
 // Closes what is idle under a limit beyond what that allows; never `parked`, which has just become idle.
 void Pool::close_surplus(KeepAliveLimit& limit, const Slot& parked) noexcept {
   const auto reap = [&](Slot& slot, const SlotWord::View& word) { return try_reap(slot, word); };
-  while (Slot* const surplus = limit.share_.take_surplus(slab_, parked, reap)) {
+  const auto close = [&](Slot& surplus) {
     tallies_.evicted.add();
-    finish_closing(*surplus, CloseReason::limit);
-  }
+    finish_closing(surplus, CloseReason::limit);
+  };
+  limit.share_.close_surplus(slab_, parked, reap, close);
 }
 
 Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
@@ -94,10 +82,7 @@ Slot* Pool::evict_longest_idle(const Endpoint* spare) noexcept {
 void Pool::sweep(Endpoint& endpoint) noexcept {
   endpoint.tombstones.sweep(
       links(), words(), [&](std::uint32_t index, bool finished) { drop_tombstone(endpoint, index, finished); },
-      [&] {
-        if (endpoint.idle.waiting() != 0) dispatch(endpoint);
-      },
-      endpoint.vacant, endpoint.idle);
+      [&] { dispatch_if_awaited(endpoint); }, endpoint.vacant, endpoint.idle);
 }
 
 // Sweeps tombstones that no sweep has met: a parked cell may be reaped after its word is idle and before it is pushed, and a
@@ -119,12 +104,11 @@ void Pool::on_hang_up(std::uint64_t token) noexcept {
   const auto seat_serial = static_cast<std::uint32_t>(token >> 32);
   Slot* slot = slab_.find(index);
   if (slot == nullptr) return;
-  const auto word = slot->word.mark_peer_closed([&] { return slot->seat_serial.get() == seat_serial; });
-  if (!word || word->state() != SlotState::idle) return;
-  if (try_reap(*slot, *word)) {
-    tallies_.peer_closed.add();
-    finish_closing(*slot, CloseReason::peer_closed);
-  }
+  const auto still_meant = [&] { return slot->seat_serial.get() == seat_serial; };
+  const auto reap = [&](const SlotWord::View& seen) { return try_reap(*slot, seen); };
+  if (!sync::SlotEnd::hang_up(slot->word, still_meant, reap)) return;
+  tallies_.peer_closed.add();
+  finish_closing(*slot, CloseReason::peer_closed);
 }
 
 }  // namespace fastpool::pool

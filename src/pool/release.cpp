@@ -5,6 +5,8 @@
 #include "pool/decisions.h"
 #include "pool/hints.h"
 #include "pool/pool.h"
+#include "sync/lease_end.h"
+#include "sync/parking.h"
 
 namespace fastpool::pool {
 
@@ -12,18 +14,46 @@ void Lease::give(Pool& pool, LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) no
   pool.release(ref, reuse, keep);
 }
 
-bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  Slot& slot = *ref.slot;
-  // Once more if something changed between the look and the step, such as a stream's end on another thread.
-  for (;;) {
-    const auto word = slot.word.load();
-    if (word.state() != SlotState::leased || word.generation() != ref.generation || word.ended()) return false;
-    if (word.streams() == 0) [[likely]] {
-      if (give_back(ref, word, reuse, keep)) return true;
-    } else if (slot.word.end_later(ref.generation, word.seated() && !reuse.reusable())) {
-      return true;
+// A lease that ends, with no stream open.
+struct Pool::EndedLease {
+  Pool& pool;
+  // Not a LeaseRef: one wide load of what was just written in pieces stalls the store buffer.
+  Slot& slot;
+  std::uint32_t generation;
+  Reuse reuse;
+  KeepAliveLimit* keep;
+
+  [[nodiscard]] LeaseRef ref() const noexcept { return {&slot, generation}; }
+
+  [[nodiscard]] bool drains() const noexcept { return !reuse.reusable(); }
+  [[nodiscard]] bool end_connection(SlotWord::View seen) noexcept {
+    if (reuse.reusable() && seen.reusable()) [[likely]] {
+      if (pool.total_limit_.has_starving() && pool.yields_to_starving(*slot.endpoint.get())) [[unlikely]] {
+        if (!pool.close_lease(ref(), CloseReason::limit)) return false;
+        pool.tallies_.evicted.add();
+        return true;
+      }
+      const auto awaited = [this] { return slot.endpoint.get()->idle.waiting() != 0; };
+      const auto close_idle = [this] { pool.cleanup(); };
+      if (pool.refusal_.park(awaited, [this] { return pool.park(ref(), reuse, keep); }, close_idle)) [[likely]]
+        return true;
     }
+    if (!pool.close_lease(ref(), pool.why_not_parked(slot, seen, reuse))) return false;
+    if (reuse.reusable()) pool.tallies_.discarded.add();
+    return true;
   }
+  [[nodiscard]] bool abandon_dial() noexcept { return pool.abandon_dial(ref()); }
+  [[nodiscard]] bool end_bare() noexcept {
+    const auto close_idle = [this] { pool.cleanup(); };
+    const auto vacate = [this] { return pool.vacate(ref()); };
+    if (reuse.reusable() && pool.refusal_.park([] { return false; }, vacate, close_idle)) return true;
+    return pool.close_lease(ref(), CloseReason::not_reusable);
+  }
+};
+
+bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
+  return sync::LeaseEnd::release(ref.slot->word, ref.generation,
+                                 EndedLease{*this, *ref.slot, ref.generation, reuse, keep});
 }
 
 void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
@@ -36,115 +66,127 @@ void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
     slot.idle_deadline.set(
         idle_deadline(clock_.coarse_now(), settings_.idle_timeout, reuse.keep_alive(), slot.retire_at.get()));
   }
-  const auto word = slot.word.end_stream(ref.generation);
-  if (!word || !word->ended() || word->streams() != 0) return;
-  // It was given back while in use: now that is done. `ended` bars everybody else from it, so nothing else can.
-  for (auto now = *word; !give_back(ref, now, reuse, nullptr); now = slot.word.load()) {
-    if (now.state() != SlotState::leased || now.generation() != ref.generation) return;
-  }
-}
-
-// Ends a lease that has no stream open. False: it is not as `word` says any more.
-bool Pool::give_back(LeaseRef ref, const SlotWord::View& word, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  const auto close_idle = [this] { cleanup(); };
-  if (word.seated()) {
-    if (reuse.reusable() && word.reusable()) [[likely]] {
-      if (total_limit_.has_starving() && yields_to_starving(*ref.slot->endpoint.get())) [[unlikely]] {
-        if (!close_lease(ref, CloseReason::limit)) return false;
-        tallies_.evicted.add();
-        return true;
-      }
-      const auto awaited = [ref] { return ref.slot->endpoint.get()->idle.waiting() != 0; };
-      if (refusal_.park(awaited, [&] { return park(ref, reuse, keep); }, close_idle)) [[likely]]
-        return true;
-    }
-    if (!close_lease(ref, why_not_parked(*ref.slot, word, reuse))) return false;
-    if (reuse.reusable()) tallies_.discarded.add();
-    return true;
-  }
-  if (word.connecting()) return abandon_dial(ref);
-  if (reuse.reusable() && refusal_.park([] { return false; }, [&] { return vacate(ref); }, close_idle)) return true;
-  return close_lease(ref, CloseReason::not_reusable);
+  sync::LeaseEnd::end_stream(slot.word, ref.generation, EndedLease{*this, slot, ref.generation, reuse, nullptr});
 }
 
 // Why a connection was not kept at the end of its lease.
-CloseReason Pool::why_not_parked(const Slot& slot, const SlotWord::View& word, Reuse reuse) const noexcept {
+CloseReason Pool::why_not_parked(const Slot& slot, SlotWord::View word, Reuse reuse) const noexcept {
   if (!reuse.reusable()) return CloseReason::not_reusable;
   if (word.peer_closed()) return CloseReason::peer_closed;
   if (refusal_.refusing()) return CloseReason::pool_closed;
   return clock_.coarse_now() < slot.retire_at.get() ? CloseReason::limit : CloseReason::lifetime;
 }
 
+// A lease whose connection becomes idle.
+struct Pool::ReturnedConnection : sync::ParkingHost {
+  Pool& pool;
+  LeaseRef ref;
+  Reuse reuse;
+  KeepAliveLimit* keep;
+  TimePoint now;
+  TimePoint retire_at;
+  Endpoint& endpoint;
+  bool too_many = false;
+
+  ReturnedConnection(Pool& its_pool, LeaseRef its_ref, Reuse its_reuse, KeepAliveLimit* its_keep, TimePoint its_now,
+                     TimePoint retires_at) noexcept
+      : pool(its_pool),
+        ref(its_ref),
+        reuse(its_reuse),
+        keep(its_keep),
+        now(its_now),
+        retire_at(retires_at),
+        endpoint(*its_ref.slot->endpoint.get()) {}
+
+  [[nodiscard]] bool count() noexcept {
+    if (pool.counts_idle_ && !pool.idle_total_.add_below(pool.settings_.max_idle_connections)) {
+      if (endpoint.idle.waiting() == 0) return false;
+      pool.idle_total_.add();  // for a moment only: a waiter takes it
+      too_many = true;
+    }
+    if (keep != nullptr) [[unlikely]]
+      pool.join_keep(*ref.slot, *keep);
+    return true;
+  }
+  void discount() noexcept {
+    if (pool.counts_idle_) pool.idle_total_.subtract();
+    if (keep != nullptr) pool.leave_keep(*ref.slot);
+  }
+  [[nodiscard]] SlotWord::Step make_ready() noexcept {
+    Slot& slot = *ref.slot;
+    slot.since.set(now);
+    TimePoint deadline = idle_deadline(now, pool.settings_.idle_timeout, reuse.keep_alive(), retire_at);
+    if (keep != nullptr) [[unlikely]]
+      deadline = std::min(deadline, keep->expires(now));
+    slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
+    return slot.word.park(ref.generation);
+  }
+  [[nodiscard]] bool list(SlotWord::Step parked) noexcept {
+    Hints::note(endpoint, ref.slot->index);
+    return endpoint.idle.put(ref.slot->index, parked, pool.links());
+  }
+  void serve() { pool.dispatch(endpoint); }
+  void note_ready() noexcept { LongestIdle::note_ready(*ref.slot, pool.none_idle_); }
+  // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
+  void relieve() {
+    if (pool.total_limit_.has_starving() && ref.slot->word.load().state() == SlotState::idle) [[unlikely]]
+      pool.relieve_starving();
+  }
+  void close_surplus() noexcept {
+    if (keep != nullptr) [[unlikely]]
+      pool.close_surplus(*keep, *ref.slot);
+    if (too_many) [[unlikely]] {
+      const auto word = ref.slot->word.load();
+      if (word.state() == SlotState::idle && pool.try_reap(*ref.slot, word))
+        pool.finish_closing(*ref.slot, CloseReason::limit);
+    }
+  }
+};
+
 // Makes the connection idle, and serves the callers that may need it or its place. A step of refusal_.park(). False: it must not
 // stay idle.
 bool Pool::park(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
   const TimePoint now = clock_.coarse_now();
-  const TimePoint retire_at = slot.retire_at.get();
+  const TimePoint retire_at = ref.slot->retire_at.get();
   if (now >= retire_at) return false;
   if (keep != nullptr && keep->keeps_none()) [[unlikely]]
     return false;
-  bool too_many = false;
-  if (counts_idle_ && !idle_total_.add_below(settings_.max_idle_connections)) {
-    if (endpoint.idle.waiting() == 0) return false;
-    idle_total_.add();  // for a moment only: a waiter takes it
-    too_many = true;
-  }
-  slot.since.set(now);
-  TimePoint deadline = idle_deadline(now, settings_.idle_timeout, reuse.keep_alive(), retire_at);
-  if (keep != nullptr) [[unlikely]]
-    deadline = std::min(deadline, join_keep(slot, *keep, now));
-  slot.idle_deadline.set(reuse.used() ? deadline : std::min(deadline, slot.idle_deadline.get()));
-  const auto parked = slot.word.park(ref.generation);
-  if (!parked) {
-    if (counts_idle_) idle_total_.subtract();
-    if (keep != nullptr) leave_keep(slot);
-    return false;
-  }
-  Hints::note(endpoint, slot.index);
-  // Parked, then looked: the other sides of this pair are in Acquisition::begin() (counted first, then looks at the list)
-  // and in Pool::reserve_or_starve_locked().
-  if (endpoint.idle.put(slot.index, parked, links())) [[unlikely]]
-    dispatch(endpoint);
-  LongestIdle::note_ready(slot, none_idle_);
-  // Also if a caller waited here: it may have given up meanwhile and left the connection idle.
-  if (total_limit_.has_starving() && slot.word.load().state() == SlotState::idle) [[unlikely]]
-    relieve_starving();
-  if (keep != nullptr && keep->share_.over()) [[unlikely]]
-    close_surplus(*keep, slot);
-  if (too_many) [[unlikely]] {
-    const auto word = slot.word.load();
-    if (word.state() == SlotState::idle && try_reap(slot, word)) finish_closing(slot, CloseReason::limit);
-  }
-  return true;
+  return sync::Parking::park(ReturnedConnection(*this, ref, reuse, keep, now, retire_at));
 }
 
-// Counts a connection that is about to be parked. \returns when it expires by its holder's wish.
-TimePoint Pool::join_keep(const Slot& slot, KeepAliveLimit& keep, TimePoint now) noexcept {
-  if (keep.counts()) {
-    keep.share_.join(slab_.kept_under(slot.index), &keep);
-    if (!any_kept_.get()) any_kept_.set();
-  }
-  return keep.expires(now);
+// Counts a connection that is about to be parked.
+void Pool::join_keep(const Slot& slot, KeepAliveLimit& keep) noexcept {
+  if (!keep.counts()) return;
+  keep.share_.join(slab_.kept_under(slot.index), &keep);
+  if (!any_kept_.get()) any_kept_.set();
 }
 
 void Pool::leave_keep(const Slot& slot) noexcept {
-  if (KeepAliveLimit* const limit = slab_.kept_under(slot.index).take()) limit->leave();
+  BasicIdleShare<Slab>::discount(slab_.kept_under(slot.index), [](KeepAliveLimit& limit) { limit.leave(); });
 }
+
+// A bare lease whose place becomes vacant.
+struct Pool::ReturnedPlace : sync::ParkingHost {
+  Pool& pool;
+  LeaseRef ref;
+  Endpoint& endpoint;
+
+  ReturnedPlace(Pool& its_pool, LeaseRef its_ref) noexcept
+      : pool(its_pool), ref(its_ref), endpoint(*its_ref.slot->endpoint.get()) {}
+
+  [[nodiscard]] bool make_ready() noexcept { return ref.slot->word.park_vacant(ref.generation); }
+  [[nodiscard]] bool list(bool) noexcept {
+    endpoint.vacant.push(ref.slot->index, pool.links());
+    return endpoint.idle.waiting() != 0;
+  }
+  void serve() { pool.dispatch(endpoint); }
+  void note_ready() noexcept { LongestIdle::note_ready(*ref.slot, pool.none_idle_); }
+  void relieve() { pool.relieve_if_starving(); }
+};
 
 // The place stays with the endpoint for its next bare lease, until another caller needs the room. A step of refusal_.park().
 bool Pool::vacate(LeaseRef ref) noexcept {
-  Slot& slot = *ref.slot;
-  Endpoint& endpoint = *slot.endpoint.get();
-  if (!slot.word.park_vacant(ref.generation)) return false;
-  endpoint.vacant.push(slot.index, links());
-  // The same pairs as in park().
-  if (endpoint.idle.waiting() != 0) [[unlikely]]
-    dispatch(endpoint);
-  LongestIdle::note_ready(slot, none_idle_);
-  relieve_if_starving();
-  return true;
+  return sync::Parking::park(ReturnedPlace(*this, ref));
 }
 
 // Ends a lease in Closing: finish_closing() comes next. False: it is not that lease any more, or in use.

@@ -32,9 +32,7 @@ struct Pool::RoomForNewcomer {
     if (evicted != nullptr) pool.finish_closing(*evicted, CloseReason::limit);
     return evicted != nullptr;
   }
-  void give_way() {
-    if (endpoint.idle.waiting() != 0) pool.dispatch(endpoint);
-  }
+  void give_way() { pool.dispatch_if_awaited(endpoint); }
 };
 
 // Serves starving endpoints.
@@ -56,6 +54,7 @@ struct Pool::Relief {
     pool.perform(actions);
     return evicted;
   }
+  void serve_waiting(Endpoint& endpoint) { pool.dispatch_if_awaited(endpoint); }
   // Leases that connect on first use have their place already: they do not queue behind callers that wait for a place.
   void stuck() {
     for (Endpoint* const endpoint : pool.total_limit_.all_starving()) {
@@ -79,7 +78,11 @@ Pool::Taken Pool::reserve_or_evict(Endpoint& endpoint) {
 }
 
 void Pool::relieve_starving() {
-  total_limit_.relieve(Relief{*this});
+  total_limit_.relieve_if_starving(Relief{*this});
+}
+
+void Pool::place_freed(Endpoint& endpoint) {
+  total_limit_.freed(endpoint, Relief{*this});
 }
 
 // Returns whether the first waiter of the first starving endpoint came before the first waiter of this endpoint. A connection

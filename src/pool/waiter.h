@@ -9,6 +9,7 @@
 
 #include "pool/dial_under_way.h"
 #include "pool/slot.h"
+#include "sync/atomics.h"
 #include "sync/waiter_queue.h"
 #include "sync/waker.h"
 
@@ -29,7 +30,7 @@ struct Waiter {
   TimePoint since;         ///< when it began to wait
   std::uint64_t turn = 0;  ///< its number at its endpoint, from 1 on; 0: it has not queued yet
 
-  bool done = false;  ///< slot or error is set; no longer queued
+  sync::Plain<bool> done;  ///< slot or error is set; no longer queued
   Slot* slot =
       nullptr;  ///< the slot that was leased for it, under `generation`; for `lease_dial`, that of its lease from the beginning
   std::uint32_t generation = 0;
@@ -43,12 +44,7 @@ struct Waiter {
   Waiter* previous = nullptr;
   Waiter* next = nullptr;
 
-  /// Tells it that its wait is over; it is in no queue any more.
-  void fail(Error reason) noexcept {
-    error = std::move(reason);
-    done = true;
-    waker->wake();
-  }
+  void wake() noexcept { waker->wake(); }
 };
 
 using WaiterQueue = sync::BasicWaiterQueue<Waiter>;

@@ -6,10 +6,24 @@
 
 namespace fastpool::sync {
 
+/// Memory without atomicity, whose accesses a lock or a hand-over orders. A model checker reports two that nothing orders.
+template <typename T>
+class Plain {
+ public:
+  explicit Plain(T value = T{}) noexcept : value_(value) {}
+  [[nodiscard]] T get() const noexcept { return value_; }
+  void set(T value) noexcept { value_ = value; }
+
+ private:
+  T value_;
+};
+
 /// The atomics and locks that the templates of this folder use; a model checker passes its own in place of these.
 struct StdAtomics {
   template <typename T>
   using Atomic = std::atomic<T>;
+  template <typename T>
+  using Plain = sync::Plain<T>;
   using Mutex = std::mutex;
   /// The calling thread's own T.
   template <typename T>

@@ -15,8 +15,8 @@ namespace fastpool::sync {
 ///
 ///   a caller that needs a place                          a thread that frees something
 ///
-///   take() --------------- a place --> done              it gives a place back (give()), parks a connection,
-///     | the total limit                                  or leaves a dial without a caller
+///   take() --------------- a place --> done              it gives a place back (give(), then freed()), parks a connection,
+///     | the total limit                                  or leaves a dial without a caller (\see Parking for both)
 ///   the member is listed   (1)                             |                    (2)
 ///     |                                                  does a member starve?   -- no --> done
 ///   take() again --------- a place --> done                | yes                (3)
@@ -31,10 +31,11 @@ namespace fastpool::sync {
 ///
 ///   a Room   `drop_spare()`: begins to end something of this member's own that no caller waits for; true if it did.
 ///            `evict()`: begins to end something idle of another member; true if it did.
-///            `give_way()`, of a newcomer only: serves the callers of this member that wait.
+///            `give_way()`, of a newcomer only: serves the callers of this member that wait, if there are any.
 ///   a Host   `lock(owner)`: the owner's lock, as a scoped object. `serve_locked(owner, actions)`: has its callers take what
 ///            they can; true if one of them got something. `perform(actions)`: does, without a lock, what that decided; true
-///            if something was evicted. `stuck()`: the first of the list got nothing.
+///            if something was evicted. `stuck()`: the first of the list got nothing. `serve_waiting(owner)`, without a lock:
+///            serves the callers of that member that wait, if there are any.
 ///
 /// Any thread may call anything. A member's lock is taken before that of the list. take() and give() take no lock.
 template <typename Owner, typename Atomics = StdAtomics>
@@ -77,7 +78,7 @@ class BasicTotalLimit {
     member.places_.subtract();
     return Taken::total_limit;
   }
-  /// Gives a place back. Call relieve() then, with no lock held.
+  /// Gives a place back. Call freed() then, with no lock held.
   void give(Member& member) noexcept {
     taken_.subtract();
     member.places_.subtract();
@@ -134,6 +135,19 @@ class BasicTotalLimit {
     for (const Member* member = list_.front(); member != nullptr; member = member->next)
       all.push_back(&member->owner_);
     return all;
+  }
+  /// After a place of that member was given back. No lock is held. The starving first: the member is among them, at its place, if
+  /// it is held up too.
+  template <typename Host>
+  void freed(Owner& owner, Host host) {
+    relieve_if_starving(host);
+    host.serve_waiting(owner);
+  }
+  /// After anything was freed. No lock is held.
+  template <typename Host>
+  void relieve_if_starving(Host host) {
+    if (has_starving()) [[unlikely]]
+      relieve(host);
   }
   /// Serves the starving, since something was freed. No lock is held.
   template <typename Host>

@@ -1,17 +1,23 @@
 // A pool drains or is closed while connections are given back and taken, and while a caller waits: nothing stays idle in it, a
 // lease that outlives the close is marked, and a queued caller is served by a pool that drains and fails in one that is closed.
 //
-// The refusal, the lists, the slot word and the queue are the shipped templates. A waiting caller does not sleep here: its
-// result is read at the end.
+// The refusal, the lists, the slot word, the queue, and the orders in which a slot is parked and ends are the shipped templates.
+// A waiting caller does not sleep here: its result is read at the end. Its threads do what a user may choose: take, give back,
+// queue, end the pool.
 
-#include <ostream>
 #include "model/relacy_atomics.h"
+
+#include <mutex>
+#include <ostream>
 
 #include "model/search.h"
 #include "sync/idle_list.h"
+#include "sync/parking.h"
 #include "sync/refusal.h"
+#include "sync/slot_end.h"
 #include "sync/slot_word.h"
 #include "sync/tagged_list.h"
+#include "sync/tombstones.h"
 #include "sync/waiter_queue.h"
 
 namespace fastpool::model {
@@ -50,11 +56,13 @@ class ModelPool {
 
   /// Like pool::Waiter. The lock guards all members.
   struct Waiter {
+    Plain<bool> done{false};
     Plain<Outcome> outcome{Outcome::waits};
     Plain<std::uint32_t> lease{none};
     std::uint64_t turn = 0;
     Waiter* previous = nullptr;
     Waiter* next = nullptr;
+    void wake() {}  // it does not sleep
   };
 
   void begin() {
@@ -99,8 +107,8 @@ class ModelPool {
     Outcome outcome{};
     {
       const std::lock_guard lock(mutex_);
+      if (patience == Patience::ends) queue_.give_up(waiter, [&] { waiter.outcome.set(Outcome::gave_up); });
       outcome = waiter.outcome.get();
-      if (outcome == Outcome::waits && patience == Patience::ends) hand(waiter, Outcome::gave_up);
     }
     if (outcome != Outcome::lease) return none;
     waiter.outcome.set(Outcome::taken);
@@ -110,10 +118,13 @@ class ModelPool {
     return lease;
   }
   void release(std::uint32_t lease) {
-    const auto parks = [&] { return gives == Gives::place ? park_vacant(lease) : park(lease); };
+    const auto parks = [&] {
+      return gives == Gives::place ? sync::Parking::park(ReturnedPlace(*this, lease))
+                                   : sync::Parking::park(ReturnedConnection(*this, lease));
+    };
     const auto awaited = [this] { return gives != Gives::place && idle_.waiting() != 0; };
     if (refusal_.park(awaited, parks, close_idle())) return;
-    RL_ASSERT(word_.begin_close(lease));
+    RL_ASSERT(tombstones_.close(word_, [&] { return word_.begin_close(lease); }));
     close_it();
   }
   void end(Ends ends) {
@@ -154,7 +165,8 @@ class ModelPool {
   auto close_idle() {
     return [this] {
       const auto seen = word_.load();
-      if (word_.try_reap(seen)) close_it();
+      const auto step = [&] { return tombstones_.reap(word_, seen); };
+      if (sync::SlotEnd::reap(seen, dropped_dials_, step, [] {})) close_it();
     };
   }
 
@@ -165,73 +177,98 @@ class ModelPool {
     }
     const auto popped = idle_.pop(
         who, link(), [this](std::uint32_t) -> Word& { return word_; },
-        [this](std::uint32_t, bool finished) {
-          if (finished) word_.free_closed();
-        });
+        [this](std::uint32_t, bool finished) { unlinked(finished); });
     return popped ? popped.word.generation() : none;
   }
   std::uint32_t pop_vacant() {
     if (vacant_.pop(link()) == sync::BasicTaggedList<Atomics>::none) return none;
     const auto change = word_.unlink();
     if (change.before.state() == Word::State::vacant) return change.after.generation();
-    if (change.after.finished()) word_.free_closed();
+    unlinked(change.after.finished());
     return none;
   }
+  void unlinked(bool finished) {
+    sync::SlotEnd::unlinked(tombstones_, word_, finished, [] {});
+  }
 
-  bool park(std::uint32_t lease) {
-    const auto parked = word_.park(lease);
-    if (!parked) return false;
-    if (idle_.put(0, parked, link())) {
-      const std::lock_guard lock(mutex_);
-      dispatch_locked();
+  /// A lease whose connection becomes idle.
+  struct ReturnedConnection : sync::ParkingHost {
+    ModelPool& pool;
+    std::uint32_t lease;
+
+    ReturnedConnection(ModelPool& its_pool, std::uint32_t its_lease) : pool(its_pool), lease(its_lease) {}
+    auto make_ready() { return pool.word_.park(lease); }
+    bool list(typename Word::Step parked) { return pool.idle_.put(0, parked, pool.link()); }
+    void serve() {
+      const std::lock_guard lock(pool.mutex_);
+      pool.dispatch_locked();
     }
-    return true;
-  }
-  bool park_vacant(std::uint32_t lease) {
-    if (!word_.park_vacant(lease)) return false;
-    vacant_.push(0, link());
-    return true;
-  }
+  };
+  /// A bare lease whose place becomes vacant. No caller waits for one.
+  struct ReturnedPlace : sync::ParkingHost {
+    ModelPool& pool;
+    std::uint32_t lease;
+
+    ReturnedPlace(ModelPool& its_pool, std::uint32_t its_lease) : pool(its_pool), lease(its_lease) {}
+    bool make_ready() { return pool.word_.park_vacant(lease); }
+    bool list(bool) {
+      pool.vacant_.push(0, pool.link());
+      return false;
+    }
+  };
+  /// The connection of a dial.
+  struct DialedConnection : sync::ParkingHost {
+    ModelPool& pool;
+
+    explicit DialedConnection(ModelPool& its_pool) : pool(its_pool) {}
+    bool awaited() { return !pool.queue_.empty(); }
+    void hand_to_first() {
+      Waiter& first = *pool.queue_.front();
+      first.lease.set(*pool.word_.lease_dialed());
+      pool.hand(first, Outcome::lease);
+    }
+    void close() {}  // there is no limit on what is idle
+    auto make_ready() { return pool.word_.park_dialed(); }
+    bool list(typename Word::Step parked) { return pool.idle_.put(0, parked, pool.link()); }
+  };
   void end_dial() {
     {
       const std::lock_guard lock(mutex_);
-      if (!queue_.empty()) {
-        queue_.front()->lease.set(*word_.lease_dialed());
-        hand(*queue_.front(), Outcome::lease);
-        return;
-      }
-      (void)idle_.put(0, word_.park_dialed(), link());
+      if (!sync::Parking::park_dialed_locked(DialedConnection(*this))) return;
     }
     refusal_.parked(close_idle());
   }
 
   void hand(Waiter& waiter, Outcome outcome) {
-    queue_.leave(waiter);
-    waiter.outcome.set(outcome);
+    queue_.end(waiter, [&] { waiter.outcome.set(outcome); });
   }
   void dispatch_locked() {
-    queue_.serve([this] { return pop(For::waiter, Takes::from_the_list); },
-                 [this](Waiter& first, std::uint32_t lease) {
-                   first.lease.set(lease);
-                   hand(first, Outcome::lease);
-                 });
-    if (queue_.empty() || !room_.get()) return;
-    RL_ASSERT(!closed_);
-    hand(*queue_.front(), Outcome::dial);  // one that always serves
+    const auto begin_dial = [this] {
+      if (!room_.get()) return;
+      RL_ASSERT(!closed_);
+      hand(*queue_.front(), Outcome::dial);  // one that always serves
+    };
+    queue_.dispatch([this] { return pop(For::waiter, Takes::from_the_list); },
+                    [this](Waiter& first, std::uint32_t lease) {
+                      first.lease.set(lease);
+                      hand(first, Outcome::lease);
+                    },
+                    [] { return false; }, begin_dial);  // no sweep
   }
+  // In any order: a caller that queues, or takes, looks at the flag.
   void end_users() {
     {
       const std::lock_guard lock(mutex_);
-      while (!queue_.empty())
-        hand(*queue_.front(), Outcome::failed);
+      queue_.fail_all([this](Waiter& waiter) { hand(waiter, Outcome::failed); });
     }
     (void)word_.mark_must_close();
   }
+  /// Empties the slot that this thread has brought to Closing, and has the caller that waits dialed for.
   void close_it() {
     RL_ASSERT(connection_.get() == (gives == Gives::place ? 0 : 1));
     connection_.set(0);
     ++ended_connections_;
-    if (word_.finish_emptied()) word_.free_closed();
+    sync::SlotEnd::finish(word_, [] {});
     const std::lock_guard lock(mutex_);
     room_.set(true);
     dispatch_locked();
@@ -242,6 +279,8 @@ class ModelPool {
   typename Atomics::template Atomic<std::uint32_t> link_;
   List idle_;
   sync::BasicTaggedList<Atomics> vacant_;
+  sync::BasicTombstones<Atomics> tombstones_;
+  sync::BasicCount<Atomics> dropped_dials_;
   Plain<int> connection_;
   std::uint32_t given_ = none;
 

@@ -2,12 +2,15 @@
 // owner at a time, each cell is in the list once or freed once, every tombstone is counted, and the thread never takes a
 // connection of another endpoint.
 //
-// The list, the words, the tombstones and the sweep are the shipped templates.
+// The list, the words, the tombstones, the sweep, and the orders in which a slot is parked and ends are the shipped templates.
+// That a thread tries its hint before it pops, and parks or closes what it has used, is the model's choice of what a user does.
 
 #include "model/relacy_atomics.h"
 #include "model/search.h"
 #include "sync/atomics.h"
 #include "sync/idle_list.h"
+#include "sync/parking.h"
+#include "sync/slot_end.h"
 #include "sync/slot_word.h"
 #include "sync/tombstones.h"
 
@@ -19,7 +22,7 @@ namespace {
 /// What a mutant replaces.
 struct AsShipped {
   using Tombstones = sync::BasicTombstones<RelacyAtomics>;
-  static constexpr bool pushes_only_what_is_unlinked = true;
+  using Parking = sync::Parking;
 };
 
 enum class Third : std::uint8_t { sweeps, reaps, closes };
@@ -35,6 +38,7 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
   Word word;
   Atomics::Atomic<std::uint32_t> cell_link;
   typename Rules::Tombstones tombstones;
+  sync::BasicCount<Atomics> dropped_dials;
   Plain<int> connection{1};
   int freed = 0;
 
@@ -45,20 +49,20 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
     RL_ASSERT(word.reserve_dial());
     RL_ASSERT(!idle.put(0, word.park_dialed(), link()));
   }
-  void free_cell() {
-    RL_ASSERT(connection.get() == 0);
-    ++freed;
-    word.free_closed();
+  auto give_cell() {
+    return [this] {
+      RL_ASSERT(connection.get() == 0);
+      ++freed;
+    };
   }
   void drop_tombstone(bool finished) {
     RL_ASSERT(tombstones.count() != 0);
-    tombstones.drop();
-    if (finished) free_cell();
+    sync::SlotEnd::unlinked(tombstones, word, finished, give_cell());
   }
   void close_connection() {
     RL_ASSERT(connection.get() == 1);
     connection.set(0);
-    if (word.finish_emptied()) free_cell();
+    sync::SlotEnd::finish(word, give_cell());
   }
   typename List::Popped take() {
     if (const auto taken = idle.take(0, word, [] { return true; })) return taken;
@@ -66,12 +70,16 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
         List::For::newcomer, link(), [this](std::uint32_t) -> Word& { return word; },
         [this](std::uint32_t, bool finished) { drop_tombstone(finished); });
   }
-  void park(std::uint32_t lease) {
-    auto parked = word.park(lease);
-    RL_ASSERT(parked);
-    if (!Rules::pushes_only_what_is_unlinked) parked.linked = false;
-    (void)idle.put(0, parked, link());
-  }
+  /// A lease whose connection becomes idle. No caller waits.
+  struct Returned : sync::ParkingHost {
+    TwoHaveTheSameHint& model;
+    std::uint32_t lease;
+
+    Returned(TwoHaveTheSameHint& its_model, std::uint32_t its_lease) : model(its_model), lease(its_lease) {}
+    auto make_ready() { return model.word.park(lease); }
+    bool list(typename Word::Step parked) { return model.idle.put(0, parked, model.link()); }
+  };
+  void park(std::uint32_t lease) { RL_ASSERT(Rules::Parking::park(Returned(*this, lease))); }
   void close(std::uint32_t lease) {
     RL_ASSERT(tombstones.close(word, [&] { return word.begin_close(lease); }));
     close_connection();
@@ -90,7 +98,8 @@ struct TwoHaveTheSameHint : rl::test_suite<TwoHaveTheSameHint<Rules, third>, 3> 
   void reap() {
     const auto seen = word.load();
     if (seen.state() != State::idle) return;
-    if (tombstones.reap(word, seen)) close_connection();
+    const auto step = [&] { return tombstones.reap(word, seen); };
+    if (sync::SlotEnd::reap(seen, dropped_dials, step, [] {})) close_connection();
   }
   void sweep() {
     tombstones.sweep(
@@ -127,8 +136,23 @@ TEST(model, a_slot_taken_by_hint_has_one_owner_and_is_listed_or_freed_once) {
   expect_holds<TwoHaveTheSameHint<AsShipped, Third::closes>>(up_to_preemptions(3));
 }
 
+/// Mutant: a cell is listed though it is linked.
+template <typename Host>
+struct ListsAlways : Host {
+  template <typename Step>
+  bool list(Step parked) {
+    parked.linked = false;
+    return Host::list(parked);
+  }
+};
+struct ParkingListsAlways : sync::Parking {
+  template <typename Host>
+  static bool park(const Host& host) {
+    return sync::Parking::park(ListsAlways<Host>{host});
+  }
+};
 struct PushesAlways : AsShipped {
-  static constexpr bool pushes_only_what_is_unlinked = false;
+  using Parking = ParkingListsAlways;
 };
 TEST(model, mutant_a_giver_that_pushes_a_cell_that_is_linked) {
   // The cell is its own successor.

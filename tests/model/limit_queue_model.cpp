@@ -1,10 +1,18 @@
 // A holder's limit: it gives no more places than it allows, no wake-up is lost, no caller is overtaken by a later one, and no
 // place is lost when a waiter gives up at the moment in which it is served.
 //
-// The word, the queue and the parker are the shipped templates. The callers are the model's.
+// The gate, its word, its queue and the parker are the shipped templates. The model's callers do what a caller's thread does:
+// poll, sleep, and give up.
 
 #include "model/relacy_atomics.h"
+
+#include <algorithm>
+#include <iterator>
+#include <mutex>
+
 #include "model/search.h"
+#include "sync/atomics.h"
+#include "sync/limit_gate.h"
 #include "sync/limit_queue.h"
 #include "sync/limit_word.h"
 #include "sync/parker.h"
@@ -12,102 +20,97 @@
 namespace fastpool::model {
 namespace {
 
-/// What the limit does. Each mutant breaks one of these.
-struct AsShipped {
-  using Atomics = RelacyAtomics;
-  template <typename A>
-  using Word = sync::BasicLimitWord<A>;
-  template <typename Waiter, typename W>
-  using Queue = sync::BasicLimitQueue<Waiter, W>;
-  static constexpr bool giver_serves_waiters = true;
-  static constexpr bool leaver_checks_whether_it_was_served = true;
+/// A caller's thread. Lives on its stack.
+struct Sleeper {
+  sync::BasicParker<RelacyAtomics, RelacyFutex> parker;
+  unsigned thread = rl::thread_index();  ///< the model's own
+  void wake() { parker.unpark(); }
 };
 
-template <typename Rules, std::uint32_t places, unsigned thread_count>
-class Limit {
-  using Word = typename Rules::template Word<typename Rules::Atomics>;
+/// Notes which threads are in the queue, for the assertions of the model.
+template <typename Waiter, typename Word, typename Queue>
+struct Noting : Queue {
+  static constexpr unsigned most_threads = 4;
+  using Queue::Queue;
+  template <typename Wake>
+  void join(Waiter& waiter, Wake&& wake) {
+    Queue::join(waiter, leaves(wake));
+    // The waiter is counted: no later caller may be served before it.
+    if (waiter.waiting.get()) ticket[waiter.waker.thread] = ++tickets;
+  }
+  void quit(Waiter& waiter) {
+    ticket[waiter.waker.thread] = 0;
+    Queue::quit(waiter);
+  }
+  template <typename Wake>
+  void serve(Wake&& wake) {
+    Queue::serve(leaves(wake));
+  }
+  template <typename Wake>
+  auto leaves(Wake& wake) {
+    return [this, &wake](Waiter& first) {
+      ticket[first.waker.thread] = 0;
+      wake(first);
+    };
+  }
+  int ticket[most_threads] = {};
+  int tickets = 0;
+};
 
+/// What a mutant replaces.
+template <typename Waiter, typename Word>
+using ShippedQueue = Noting<Waiter, Word, sync::BasicLimitQueue<Waiter, Word>>;
+template <template <typename, typename> typename Queue = ShippedQueue,
+          typename Word = sync::BasicLimitWord<RelacyAtomics>>
+using GateOf = sync::BasicLimitGate<Sleeper, RelacyAtomics, Queue, Word>;
+using ShippedGate = GateOf<>;
+
+template <typename Gate, std::uint32_t places>
+class Limit : Gate {
  public:
+  Limit() : Gate(places) {}
   /// \returns whether the caller got a place; if not, its deadline passed first (at any moment, unless it is never).
   bool enter(TimePoint deadline) {
-    const Queued ahead = queued_;
+    constexpr unsigned threads = std::size(decltype(this->places_.ticket){});
+    int ahead[threads];
+    std::copy(std::begin(this->places_.ticket), std::end(this->places_.ticket), ahead);
     if (!take(deadline)) return false;
-    for (unsigned each = 0; each < thread_count; ++each)
-      RL_ASSERT(!(ahead.ticket[each] != 0 && ahead.ticket[each] == queued_.ticket[each]));  // that caller came first
+    for (unsigned each = 0; each < threads; ++each)
+      RL_ASSERT(ahead[each] == 0 || ahead[each] != this->places_.ticket[each]);  // that caller came first
     RL_ASSERT(++inside_ <= static_cast<int>(places));
     return true;
   }
   void leave() {
     --inside_;
-    if (!places_.give() || !Rules::giver_serves_waiters) return;
-    const std::lock_guard lock(mutex_);
-    serve_locked();
+    Gate::leave();
   }
   void expect_all_free() {
-    RL_ASSERT(places_.front() == nullptr);
+    RL_ASSERT(this->places_.front() == nullptr);
     for (std::uint32_t count = 0; count < places; ++count)
-      RL_ASSERT(places_.try_take());
-    RL_ASSERT(!places_.try_take());
+      RL_ASSERT(Gate::try_enter());
+    RL_ASSERT(!Gate::try_enter());
   }
 
  private:
-  /// Like LeaseLimit::Queued: lives on its caller's stack. The lock guards all members but the parker.
-  struct Waiter {
-    Plain<bool> served{false};
-    sync::BasicParker<typename Rules::Atomics, RelacyFutex> parker;
-    Waiter* previous = nullptr;
-    Waiter* next = nullptr;
-    unsigned thread = rl::thread_index();  ///< the model's own
-  };
-  /// The threads in the queue, by index; for the assertions of the model only.
-  struct Queued {
-    int ticket[thread_count] = {};
-  };
-
   bool take(TimePoint deadline) {
-    if (places_.try_take()) return true;
-    Waiter waiter;
-    {
-      const std::lock_guard lock(mutex_);
-      if (places_.try_take()) return true;
-      places_.join(waiter, wake());
-      if (!waiter.served.get())
-        queued_.ticket[rl::thread_index()] =
-            ++tickets_;  // the waiter is counted: no later caller may be served before it
-    }
-    for (bool late = false;; late = !waiter.parker.park_until(deadline)) {
-      const std::lock_guard lock(mutex_);
-      const bool served = waiter.served.get();
-      if (late && !served) {
-        queued_.ticket[rl::thread_index()] = 0;
-        places_.quit(waiter);
-      }
-      if (late && !Rules::leaver_checks_whether_it_was_served) return false;
-      if (late || served) return served;
+    if (Gate::try_enter()) return true;
+    Sleeper sleeper;
+    typename Gate::Waiter waiter(sleeper);
+    for (bool late = false;; late = !sleeper.parker.park_until(deadline)) {
+      const auto polled = Gate::poll(waiter, [&] { return late; });
+      if (polled == Gate::Polled::waits) continue;
+      Gate::give_up(waiter);
+      return polled == Gate::Polled::entered;
     }
   }
-  auto wake() {
-    return [this](Waiter& first) {
-      queued_.ticket[first.thread] = 0;
-      first.served.set(true);
-      first.parker.unpark();
-    };
-  }
-  void serve_locked() { places_.serve(wake()); }
 
-  Mutex mutex_;
-  typename Rules::template Queue<Waiter, Word> places_{places};  // its queue is guarded by mutex_
-
-  // The model's own.
-  Queued queued_;
-  int tickets_ = 0;
-  int inside_ = 0;
+  int inside_ = 0;  // the model's own
 };
 
 /// Some threads, and fewer places. Each thread enters and leaves; the last `patient` of them wait without a deadline.
-template <typename Rules, std::uint32_t places, unsigned threads, unsigned patient = threads>
-struct AllEnter : rl::test_suite<AllEnter<Rules, places, threads, patient>, rl::thread_id_t{threads}> {
-  Limit<Rules, places, threads> limit;
+template <typename Gate, std::uint32_t places, unsigned threads, unsigned patient = threads>
+struct AllEnter : rl::test_suite<AllEnter<Gate, places, threads, patient>, rl::thread_id_t{threads}> {
+  Limit<Gate, places> limit;
 
   void thread(unsigned index) {
     const bool for_ever = index + patient >= threads;
@@ -117,22 +120,22 @@ struct AllEnter : rl::test_suite<AllEnter<Rules, places, threads, patient>, rl::
 };
 
 TEST(model, no_wake_up_is_lost_at_a_limit_and_no_caller_is_overtaken) {
-  expect_holds<AllEnter<AsShipped, 1, 2>>(up_to_preemptions(4));
-  expect_holds<AllEnter<AsShipped, 1, 3>>(up_to_preemptions(1));
-  expect_holds<AllEnter<AsShipped, 1, 3>>(random_schedules(200'000));
-  expect_holds<AllEnter<AsShipped, 2, 4>>(random_schedules(200'000));
+  expect_holds<AllEnter<ShippedGate, 1, 2>>(up_to_preemptions(4));
+  expect_holds<AllEnter<ShippedGate, 1, 3>>(up_to_preemptions(1));
+  expect_holds<AllEnter<ShippedGate, 1, 3>>(random_schedules(200'000));
+  expect_holds<AllEnter<ShippedGate, 2, 4>>(random_schedules(200'000));
 }
 
 TEST(model, no_place_is_lost_when_a_waiter_gives_up_as_it_is_served) {
-  expect_holds<AllEnter<AsShipped, 1, 2, 1>>(up_to_preemptions(3));
-  expect_holds<AllEnter<AsShipped, 1, 3, 1>>(random_schedules(200'000));
-  expect_holds<AllEnter<AsShipped, 1, 3, 2>>(random_schedules(200'000));
+  expect_holds<AllEnter<ShippedGate, 1, 2, 1>>(up_to_preemptions(3));
+  expect_holds<AllEnter<ShippedGate, 1, 3, 1>>(random_schedules(200'000));
+  expect_holds<AllEnter<ShippedGate, 1, 3, 2>>(random_schedules(200'000));
 }
 
 /// Mutant: a waiter joins and does not try again.
 template <typename Waiter, typename Word>
-struct JoinsBlindly : sync::BasicLimitQueue<Waiter, Word> {
-  using Base = sync::BasicLimitQueue<Waiter, Word>;
+struct JoinsBlindly : ShippedQueue<Waiter, Word> {
+  using Base = ShippedQueue<Waiter, Word>;
   using Base::Base;
   template <typename Wake>
   void join(Waiter& waiter, Wake) {
@@ -140,34 +143,49 @@ struct JoinsBlindly : sync::BasicLimitQueue<Waiter, Word> {
     this->word_.join();
   }
 };
-struct NeverServesItself : AsShipped {
-  template <typename Waiter, typename W>
-  using Queue = JoinsBlindly<Waiter, W>;
-};
 TEST(model, mutant_a_waiter_that_does_not_try_again_after_joining) {
-  expect_caught<AllEnter<NeverServesItself, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+  expect_caught<AllEnter<GateOf<JoinsBlindly>, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
-struct NeverServes : AsShipped {
-  static constexpr bool giver_serves_waiters = false;
+/// Mutant: a holder that leaves serves nobody.
+struct LeavesUnserved : ShippedGate {
+  using ShippedGate::ShippedGate;
+  void leave() { (void)this->places_.give(); }
 };
 TEST(model, mutant_a_giver_that_does_not_serve_waiters) {
-  expect_caught<AllEnter<NeverServes, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+  expect_caught<AllEnter<LeavesUnserved, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
-struct GivesUpBlindly : AsShipped {
-  static constexpr bool leaver_checks_whether_it_was_served = false;
+/// Mutant: a waiter that gives up does not look whether it was served.
+struct GivesUpBlindly : ShippedGate {
+  using ShippedGate::ShippedGate;
+  void give_up(Waiter& waiter) {
+    const std::lock_guard lock(this->mutex_);
+    if (waiter.waiting.get()) this->quit(waiter);
+  }
 };
 TEST(model, mutant_a_waiter_that_gives_up_its_place_without_a_check) {
   expect_caught<AllEnter<GivesUpBlindly, 1, 2, 1>>(up_to_preemptions(3), rl::test_result_user_assert_failed);
 }
 
+/// Mutant: a waiter that gives up with a place serves nobody.
+struct GivesUpUnserved : ShippedGate {
+  using ShippedGate::ShippedGate;
+  void give_up(Waiter& waiter) {
+    const std::lock_guard lock(this->mutex_);
+    if (this->pick_up(waiter)) (void)this->places_.give();
+    if (waiter.waiting.get()) this->quit(waiter);
+  }
+};
+TEST(model, mutant_a_waiter_that_gives_up_its_place_and_does_not_serve_waiters) {
+  expect_caught<AllEnter<GivesUpUnserved, 1, 3, 2>>(random_schedules(200'000), rl::test_result_deadlock);
+}
+
 /// Mutant: the giver checks for waiters before it returns the place, not in the same step.
-template <typename Atomics>
-struct LooksFirst : sync::BasicLimitWord<Atomics> {
-  using Base = sync::BasicLimitWord<Atomics>;
+struct LooksFirst : sync::BasicLimitWord<RelacyAtomics> {
+  using Base = sync::BasicLimitWord<RelacyAtomics>;
   using Base::Base;
-  sync::BasicCount<Atomics> joined;
+  sync::BasicCount<RelacyAtomics> joined;
   void join() {
     joined.add();
     Base::join();
@@ -187,18 +205,13 @@ struct LooksFirst : sync::BasicLimitWord<Atomics> {
     return awaited;
   }
 };
-struct GivesInTwoSteps : AsShipped {
-  template <typename A>
-  using Word = LooksFirst<A>;
-};
 TEST(model, mutant_a_place_returned_after_the_check_for_waiters) {
-  expect_caught<AllEnter<GivesInTwoSteps, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
+  expect_caught<AllEnter<GateOf<ShippedQueue, LooksFirst>, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
 /// Mutant: a newcomer takes a free place though other callers wait for it.
-template <typename Atomics>
-struct Barges : sync::BasicLimitWord<Atomics> {
-  using Base = sync::BasicLimitWord<Atomics>;
+struct Barges : sync::BasicLimitWord<RelacyAtomics> {
+  using Base = sync::BasicLimitWord<RelacyAtomics>;
   using Base::Base;
   bool try_take() {
     if (Base::try_take()) return true;
@@ -208,12 +221,8 @@ struct Barges : sync::BasicLimitWord<Atomics> {
     return false;
   }
 };
-struct TakesPastTheQueue : AsShipped {
-  template <typename A>
-  using Word = Barges<A>;
-};
 TEST(model, mutant_a_newcomer_that_takes_a_place_that_others_wait_for) {
-  expect_caught<AllEnter<TakesPastTheQueue, 1, 3>>(up_to_preemptions(2), rl::test_result_user_assert_failed);
+  expect_caught<AllEnter<GateOf<ShippedQueue, Barges>, 1, 3>>(up_to_preemptions(2), rl::test_result_user_assert_failed);
 }
 
 }  // namespace

@@ -137,22 +137,6 @@ class Mutex {
   rl::mutex mutex_;
 };
 
-/// Takes the place of sync::StdAtomics.
-template <Orders orders>
-struct OrderedAtomics {
-  template <typename T>
-  using Atomic = RelacyAtomic<T, orders>;
-  using Mutex = model::Mutex;
-  /// Threads are fibers here.
-  template <typename T>
-  [[nodiscard]] static T& of_thread() noexcept {
-    constexpr std::size_t most_threads = 8;
-    static T own[most_threads];
-    return own[rl::thread_index()];
-  }
-};
-using RelacyAtomics = OrderedAtomics<Orders::as_written>;
-
 /// Plain memory. The model checker reports two accesses by different threads without an order between them.
 template <typename T>
 class Plain {
@@ -164,6 +148,24 @@ class Plain {
  private:
   rl::var<T> value_;
 };
+
+/// Takes the place of sync::StdAtomics.
+template <Orders orders>
+struct OrderedAtomics {
+  template <typename T>
+  using Atomic = RelacyAtomic<T, orders>;
+  template <typename T>
+  using Plain = model::Plain<T>;
+  using Mutex = model::Mutex;
+  /// Threads are fibers here.
+  template <typename T>
+  [[nodiscard]] static T& of_thread() noexcept {
+    constexpr std::size_t most_threads = 8;
+    static T own[most_threads];
+    return own[rl::thread_index()];
+  }
+};
+using RelacyAtomics = OrderedAtomics<Orders::as_written>;
 
 /// The guarantees of the kernel's futex that sync::BasicParker relies on: compare and sleep are one step, a sleeper may wake
 /// for no reason, and a deadline may pass at any moment. It orders memory only if it wakes a sleeper.

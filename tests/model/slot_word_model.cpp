@@ -1,11 +1,19 @@
 // One slot, which threads lease, return, reap, hang up and unlink: it has one owner at a time, and one thread frees it.
+//
+// The word, and the orders in which a slot, a lease and a spare dial end, are the shipped templates. The models' threads do what
+// a user may choose: lease, use, return, reap.
 
 #include "model/relacy_atomics.h"
 
+#include <mutex>
 #include <type_traits>
 
 #include "model/search.h"
 #include "support/unlinking.h"
+#include "sync/atomics.h"
+#include "sync/dial_claim.h"
+#include "sync/lease_end.h"
+#include "sync/slot_end.h"
 #include "sync/slot_word.h"
 
 namespace fastpool::model {
@@ -90,14 +98,26 @@ TEST(model, mutant_a_lease_ended_without_its_generation) {
 
 // ---- ends ------------------------------------------------------------------------------------------------------------
 
-enum class Handshake : std::uint8_t { of_two, of_one };
+/// Mutant: the thread that has emptied a slot frees it, linked or not.
+struct SlotEndOfOneParty : sync::SlotEnd {
+  template <typename Word, typename Give>
+  static void finish(Word& word, Give give) {
+    (void)word.finish_emptied();
+    give();
+    word.free_closed();
+  }
+};
 
 /// An acquirer has just unlinked the cell and takes it; an expiry may reap it; its peer hangs up. In the end the slot is free,
 /// its connection is closed, and exactly one thread freed it.
-template <typename Atomics, Handshake handshake>
-struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
+template <typename Atomics, typename SlotEnd>
+struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, SlotEnd>, 3> {
   using Word = sync::BasicSlotWord<Atomics>;
   Word word;
+  sync::BasicCount<Atomics> dropped_dials;
+  struct {
+    static void drop() {}
+  } tombstones;  ///< uncounted here
   Plain<int> connection;
   int freed = 0;
   bool linked = false;
@@ -106,24 +126,30 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
     make_idle(word);
     connection.set(1);
   }
-  void free_it() {
-    RL_ASSERT(connection.get() == 0);
-    RL_ASSERT(word.load().state() == Word::State::closing);
-    ++freed;
-    word.free_closed();
+  auto give_cell() {
+    return [this] {
+      RL_ASSERT(connection.get() == 0);
+      ++freed;
+    };
   }
   void close_it() {
     RL_ASSERT(connection.get() == 1);
     connection.set(0);
-    const bool last = word.finish_emptied();
-    if (last || handshake == Handshake::of_one) free_it();
+    SlotEnd::finish(word, give_cell());
+  }
+  void unlinked(const typename Word::Change& change) {
+    if (change.before.state() == Word::State::closing)
+      SlotEnd::unlinked(tombstones, word, change.after.finished(), give_cell());
+  }
+  auto reap() {
+    return [this](const auto& seen) {
+      return SlotEnd::reap(seen, dropped_dials, [&] { return word.try_reap(seen); }, [] {});
+    };
   }
   void acquire() {
     const auto change = word.unlink();
-    if (change.before.state() != Word::State::idle) {
-      if (change.after.finished()) free_it();
-      return;
-    }
+    unlinked(change);
+    if (change.before.state() != Word::State::idle) return;
     RL_ASSERT(connection.get() == 1);
     if (change.after.reusable() && word.park(change.after.generation())) {
       linked = true;
@@ -134,11 +160,10 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
   }
   void expire() {
     const auto seen = word.load();
-    if (seen.state() == Word::State::idle && word.try_reap(seen)) close_it();
+    if (seen.state() == Word::State::idle && reap()(seen)) close_it();
   }
   void hang_up() {
-    const auto view = word.mark_peer_closed([] { return true; });
-    if (view && view->state() == Word::State::idle && word.try_reap(*view)) close_it();
+    if (SlotEnd::hang_up(word, [] { return true; }, reap())) close_it();
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -150,7 +175,7 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
     }
   }
   void after() {
-    if (linked && word.unlink().after.finished()) free_it();  // the next thread that pops it
+    if (linked) unlinked(word.unlink());  // the next thread that pops it
     RL_ASSERT(freed == 1);
     RL_ASSERT(connection.get() == 0);
     RL_ASSERT(word.load().state() == Word::State::free);
@@ -159,24 +184,27 @@ struct ItsPeerHangsUp : rl::test_suite<ItsPeerHangsUp<Atomics, handshake>, 3> {
 };
 
 TEST(model, a_hung_up_connection_is_closed_once_and_its_slot_freed_once) {
-  expect_holds<ItsPeerHangsUp<RelacyAtomics, Handshake::of_two>>(up_to_preemptions(5));
+  expect_holds<ItsPeerHangsUp<RelacyAtomics, sync::SlotEnd>>(up_to_preemptions(5));
 }
 
 TEST(model, mutant_a_reaper_that_frees_a_linked_slot) {
-  expect_caught<ItsPeerHangsUp<RelacyAtomics, Handshake::of_one>>(up_to_preemptions(5),
+  expect_caught<ItsPeerHangsUp<RelacyAtomics, SlotEndOfOneParty>>(up_to_preemptions(5),
                                                                   rl::test_result_user_assert_failed);
 }
 
 TEST(model, mutant_a_close_without_memory_order) {
-  expect_caught<ItsPeerHangsUp<RelaxedAtomics, Handshake::of_two>>(up_to_preemptions(5), rl::test_result_data_race);
+  expect_caught<ItsPeerHangsUp<RelaxedAtomics, sync::SlotEnd>>(up_to_preemptions(5), rl::test_result_data_race);
 }
 
-enum class Look : std::uint8_t { remembered, fresh };
+/// Mutant: the word is loaded again before it is reaped.
+struct ReloadedWord : sync::BasicSlotWord<RelacyAtomics> {
+  using Base = sync::BasicSlotWord<RelacyAtomics>;
+  bool try_reap(const View&) { return Base::try_reap(load()); }
+};
 
 /// A reaper finds the connection expired, while another thread leases it and returns it with a new deadline.
-template <Look look>
-struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
-  using Word = sync::BasicSlotWord<RelacyAtomics>;
+template <typename Word>
+struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<Word>, 2> {
   Word word;
   RelacyAtomics::Atomic<int> deadline{0};  // an Observable
 
@@ -190,7 +218,7 @@ struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
     } else {
       const auto seen = word.load();
       if (seen.state() != Word::State::idle || deadline.load(std::memory_order_relaxed) != 0) return;
-      if (word.try_reap(look == Look::remembered ? seen : word.load())) {
+      if (word.try_reap(seen)) {
         RL_ASSERT(deadline.load(std::memory_order_relaxed) == 0);
       }
     }
@@ -198,24 +226,25 @@ struct ItIsUsedMeanwhile : rl::test_suite<ItIsUsedMeanwhile<look>, 2> {
 };
 
 TEST(model, a_reaper_ends_only_the_connection_that_it_found_expired) {
-  expect_holds<ItIsUsedMeanwhile<Look::remembered>>(every_schedule());
+  expect_holds<ItIsUsedMeanwhile<sync::BasicSlotWord<RelacyAtomics>>>(every_schedule());
 }
 
 TEST(model, mutant_a_reaper_that_loads_the_word_again_before_it_reaps) {
-  expect_caught<ItIsUsedMeanwhile<Look::fresh>>(every_schedule(), rl::test_result_user_assert_failed);
+  expect_caught<ItIsUsedMeanwhile<ReloadedWord>>(every_schedule(), rl::test_result_user_assert_failed);
 }
 
 // ---- streams ---------------------------------------------------------------------------------------------------------
 
-enum class Release : std::uint8_t { leaves_a_note, gives_up };
+/// Mutant: the lease that is returned leaves no note to the stream.
+struct HeedlessWord : sync::BasicSlotWord<RelacyAtomics> {
+  static bool end_later(std::uint32_t, bool) { return true; }
+};
 
 /// One thread returns the lease while its stream ends on another: exactly one of the two parks it.
-template <Release release>
-struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
-  using Word = sync::BasicSlotWord<RelacyAtomics>;
+template <typename Word>
+struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<Word>, 2> {
   Word word;
   std::uint32_t lease = 0;
-  Plain<int> connection;
   int parked = 0;
 
   void before() {
@@ -223,21 +252,26 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
     lease = support::lease_popped(word)->generation();
     RL_ASSERT(word.begin_stream(lease));
   }
-  void park() {
-    if (!word.park(lease)) return;
-    ++parked;
-  }
+  /// The lease has its connection all the time.
+  struct Host {
+    AStreamEndsMeanwhile& model;
+    static bool drains() { return false; }
+    bool end_connection(const auto&) {
+      if (!model.word.park(model.lease)) return false;
+      ++model.parked;
+      return true;
+    }
+    static bool abandon_dial() { return end_bare(); }
+    static bool end_bare() {
+      RL_ASSERT(false);
+      return true;
+    }
+  };
   void thread(unsigned index) {
     if (index == 0) {
-      // Like Pool::release(): tries again if the stream ended between the check that found it open and the note.
-      while (word.leased_as(lease)) {
-        park();
-        if (release == Release::gives_up || word.end_later(lease, false)) return;
-      }
+      (void)sync::LeaseEnd::release(word, lease, Host{*this});
     } else {
-      const auto after = word.end_stream(lease);
-      RL_ASSERT(after);
-      if (after->ended() && after->streams() == 0) park();
+      sync::LeaseEnd::end_stream(word, lease, Host{*this});
     }
   }
   void after() {
@@ -248,11 +282,11 @@ struct AStreamEndsMeanwhile : rl::test_suite<AStreamEndsMeanwhile<release>, 2> {
 };
 
 TEST(model, a_lease_returned_while_its_stream_ends_is_parked_once) {
-  expect_holds<AStreamEndsMeanwhile<Release::leaves_a_note>>(every_schedule());
+  expect_holds<AStreamEndsMeanwhile<sync::BasicSlotWord<RelacyAtomics>>>(every_schedule());
 }
 
 TEST(model, mutant_a_lease_returned_without_a_note_to_the_stream) {
-  expect_caught<AStreamEndsMeanwhile<Release::gives_up>>(every_schedule(), rl::test_result_user_assert_failed);
+  expect_caught<AStreamEndsMeanwhile<HeedlessWord>>(every_schedule(), rl::test_result_user_assert_failed);
 }
 
 // ---- the dial of a lease ---------------------------------------------------------------------------------------------
@@ -285,38 +319,34 @@ struct ItsDialEndsMeanwhile : rl::test_suite<ItsDialEndsMeanwhile<abandon>, 2> {
     lease = *word.reserve_lease();
     RL_ASSERT(word.begin_connect(lease));
   }
-  void give_back() {
-    // Like Pool::release(): tries again if the word changed between the load and the step.
-    for (;;) {
-      const auto now = word.load();
-      if (now.state() != State::leased || now.generation() != lease) return;
-      if (now.seated()) {
-        RL_ASSERT(connection.get() == 1);
-        if (!word.park(lease)) continue;
-        ++parked;
-        return;
-      }
-      if (now.connecting() && abandon == Abandon::with_its_own_step) {
-        Lock lock(mutex);
-        if (word.abandon_dial(lease)) return;
-      } else if (word.begin_close(lease)) {
-        RL_ASSERT(word.finish_emptied());
-        word.free_closed();
-        ++closed;
-        return;
-      }
+  struct Host {
+    ItsDialEndsMeanwhile& model;
+    static bool drains() { return false; }
+    bool end_connection(const auto&) {
+      RL_ASSERT(model.connection.get() == 1);
+      if (!model.word.park(model.lease)) return false;
+      ++model.parked;
+      return true;
     }
-  }
+    bool abandon_dial() {
+      if (abandon == Abandon::as_any_lease) return end_bare();
+      Lock lock(model.mutex);
+      return model.word.abandon_dial(model.lease);
+    }
+    bool end_bare() {
+      if (!model.word.begin_close(model.lease)) return false;
+      sync::SlotEnd::finish(model.word, [this] { ++model.closed; });
+      return true;
+    }
+  };
+  void give_back() { (void)sync::LeaseEnd::release(word, lease, Host{*this}); }
   void dial_done() {
     Lock lock(mutex);
-    if (word.load().state() == State::leased) {
-      connection.set(1);
-      RL_ASSERT(word.end_connect(true));
-    } else {
-      connection.set(1);
-      RL_ASSERT(word.park_dialed());
-      ++parked;
-    }
+    RL_ASSERT(sync::DialClaim::by_report(word));
+    connection.set(1);
+    if (word.end_connect(true)) return;
+    RL_ASSERT(word.park_dialed());
+    ++parked;
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -380,17 +410,31 @@ struct APlaceIsKept : rl::test_suite<APlaceIsKept<Atomics>, 3> {
 
 // ---- a spare dial: no caller waits for it ----------------------------------------------------------------------------
 
-enum class Binding : std::uint8_t { claims_it, trusts_its_look };
-enum class Report : std::uint8_t { asks_first, frees_it };
+/// Mutant: a caller looks whether the dial is spare, and does not claim it.
+struct ClaimOfNoCaller : sync::DialClaim {
+  template <typename Word>
+  static Claimed by_caller(Word& word) {
+    return word.load().spare() ? Claimed::was_spare : Claimed::no;
+  }
+};
+/// Mutant: the thread that reports the dial's end does not ask whether it was dropped.
+struct ClaimOfNoReport : sync::DialClaim {
+  template <typename Word>
+  static bool by_report(Word&) {
+    return true;
+  }
+};
 
 /// No caller waits for a dial. A newcomer may bind to it, a caller of another endpoint may drop it for its place, and it ends.
 /// It has one owner at a time, and in the end the slot holds its connection or was freed once.
-template <typename Atomics, Binding binding, Report report>
-struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
+template <typename DialClaim>
+struct ASpareDial : rl::test_suite<ASpareDial<DialClaim>, 3> {
+  using Atomics = RelacyAtomics;
   using Word = sync::BasicSlotWord<Atomics>;
   using State = typename Word::State;
   Word word;
   rl::mutex mutex;  // the endpoint's
+  sync::BasicCount<Atomics> dropped_dials;
   Plain<bool> listed{true};
   Plain<int> connection;
   bool bound = false;
@@ -401,44 +445,39 @@ struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
     RL_ASSERT(word.reserve_dial());
     RL_ASSERT(word.spare_dial());
   }
-  void free_it() {
-    RL_ASSERT(word.load().state() == State::closing);
-    RL_ASSERT(connection.get() == 0);
-    ++freed;
-    word.free_closed();
+  auto give_cell() {
+    return [this] {
+      RL_ASSERT(connection.get() == 0);
+      ++freed;
+    };
   }
   void bind() {
     Lock lock(mutex);
-    if (!listed.get()) return;
-    if (binding == Binding::claims_it) {
-      bound = word.keep_dial();
-    } else {
-      bound = word.load().spare();
-    }
+    if (listed.get()) bound = DialClaim::by_caller(word) != DialClaim::Claimed::no;
   }
   void drop() {
     const auto seen = word.load();
-    if (!seen.spare() || !word.try_reap(seen)) return;
+    const auto step = [&] { return word.try_reap(seen); };
+    if (!seen.spare() || !sync::SlotEnd::reap(seen, dropped_dials, step, [] {})) return;
     {
       Lock lock(mutex);
       RL_ASSERT(!bound);
       listed.set(false);
     }
-    if (word.finish_emptied()) free_it();
+    sync::SlotEnd::finish(word, give_cell());
   }
   void dial_done() {
-    bool dropped = false;
     {
       Lock lock(mutex);
-      if (report == Report::asks_first) dropped = !word.keep_dial();
-      if (!dropped) {
+      if (DialClaim::by_report(word)) {
         listed.set(false);
         connection.set(1);
         parked = word.park_dialed().made;
         RL_ASSERT(parked);
+        return;
       }
     }
-    if (dropped && word.finish_dial()) free_it();
+    sync::SlotEnd::dial_ended(word, dropped_dials, give_cell());
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -452,6 +491,7 @@ struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
   void after() {
     RL_ASSERT(parked == (freed == 0));
     RL_ASSERT(!bound || parked);
+    RL_ASSERT(dropped_dials.get() == 0);
     const auto now = word.load();
     RL_ASSERT(now.state() == (parked ? State::idle : State::free));
     RL_ASSERT(!now.spare() && !now.ended());
@@ -459,17 +499,15 @@ struct ASpareDial : rl::test_suite<ASpareDial<Atomics, binding, report>, 3> {
 };
 
 TEST(model, a_spare_dial_is_bound_dropped_or_ended_by_one_thread) {
-  expect_holds<ASpareDial<RelacyAtomics, Binding::claims_it, Report::asks_first>>(up_to_preemptions(4));
+  expect_holds<ASpareDial<sync::DialClaim>>(up_to_preemptions(4));
 }
 
 TEST(model, mutant_a_newcomer_that_does_not_claim_the_dial) {
-  expect_caught<ASpareDial<RelacyAtomics, Binding::trusts_its_look, Report::asks_first>>(
-      up_to_preemptions(4), rl::test_result_user_assert_failed);
+  expect_caught<ASpareDial<ClaimOfNoCaller>>(up_to_preemptions(4), rl::test_result_user_assert_failed);
 }
 
 TEST(model, mutant_a_dial_that_ends_without_checking_whether_it_was_dropped) {
-  expect_caught<ASpareDial<RelacyAtomics, Binding::claims_it, Report::frees_it>>(up_to_preemptions(4),
-                                                                                 rl::test_result_user_assert_failed);
+  expect_caught<ASpareDial<ClaimOfNoReport>>(up_to_preemptions(4), rl::test_result_user_assert_failed);
 }
 
 TEST(model, a_vacant_place_is_leased_or_reaped_by_one_thread) {

@@ -1,13 +1,19 @@
 // A thread reaps slots below the head of the list, and a sweep unlinks them: each cell stays in the list or is freed, once. A
 // caller that finds the list empty because a sweep has taken it out is served when the sweep ends.
 //
-// The lists, the slot words, the tombstones with their sweep, the queue and the parker are the shipped templates.
+// The lists, the slot words, the tombstones with their sweep, the queue, the orders in which a slot is parked and ends, and the
+// parker are the shipped templates. The model's threads do what a user may choose: acquire and release, sweep, reap.
 
 #include "model/relacy_atomics.h"
+
+#include <mutex>
+
 #include "model/search.h"
 #include "sync/atomics.h"
 #include "sync/idle_list.h"
 #include "sync/parker.h"
+#include "sync/parking.h"
+#include "sync/slot_end.h"
 #include "sync/slot_word.h"
 #include "sync/tombstones.h"
 #include "sync/waiter_queue.h"
@@ -19,8 +25,8 @@ namespace {
 struct AsShipped {
   using Atomics = RelacyAtomics;
   using Tombstones = sync::BasicTombstones<Atomics>;
+  using SlotEnd = sync::SlotEnd;
   static constexpr bool takes_by_hint = false;
-  static constexpr bool sweeper_frees_only_what_is_emptied = true;
 };
 
 template <typename Rules>
@@ -36,6 +42,7 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   typename Rules::Tombstones tombstones;
   Word words[cell_count];
   typename Atomics::template Atomic<std::uint32_t> links[cell_count];
+  sync::BasicCount<Atomics> dropped_dials;
   Plain<int> connections[cell_count];
   int freed[cell_count] = {};
 
@@ -47,6 +54,7 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
     std::uint64_t turn = 0;
     Waiter* previous = nullptr;
     Waiter* next = nullptr;
+    void wake() { parker.unpark(); }
   } waiter;
   Mutex mutex;
   sync::BasicWaiterQueue<Waiter, Atomics> queue{idle};
@@ -61,15 +69,15 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
       RL_ASSERT(!idle.put(index, words[index].park_dialed(), link()));
     }
   }
-  void free_cell(std::uint32_t index) {
-    RL_ASSERT(connections[index].get() == 0);
-    ++freed[index];
-    words[index].free_closed();
+  auto give_cell(std::uint32_t index) {
+    return [this, index] {
+      RL_ASSERT(connections[index].get() == 0);
+      ++freed[index];
+    };
   }
   void drop_tombstone(std::uint32_t index, bool finished) {
     RL_ASSERT(tombstones.count() != 0);
-    tombstones.drop();
-    if (finished || !Rules::sweeper_frees_only_what_is_emptied) free_cell(index);
+    Rules::SlotEnd::unlinked(tombstones, words[index], finished, give_cell(index));
   }
   auto words_of() {
     return [this](std::uint32_t index) -> Word& { return words[index]; };
@@ -80,16 +88,17 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
   typename List::Popped pop_idle(typename List::For who) { return idle.pop(who, link(), words_of(), drop()); }
 
   void hand(Waiter& first, std::uint32_t index) {
-    queue.leave(first);
-    first.handed.set(index);
-    first.done.set(true);
-    first.parker.unpark();
+    queue.end(first, [&] { first.handed.set(index); });
   }
   void dispatch_locked() {
-    queue.serve([this] { return pop_idle(List::For::waiter); },
-                [this](Waiter& first, const auto& popped) { hand(first, popped.index); });
-    // The end of a sweep dispatches the cells that it puts back. Without a sweep a dial is started, which always serves.
-    if (!queue.empty() && !tombstones.sweeping()) hand(*queue.front(), none);
+    // Without a sweep a dial is started, which always serves.
+    queue.dispatch([this] { return pop_idle(List::For::waiter); },
+                   [this](Waiter& first, const auto& popped) { hand(first, popped.index); },
+                   [this] { return tombstones.sweeping(); }, [this] { hand(*queue.front(), none); });
+  }
+  void dispatch() {
+    const std::lock_guard lock(mutex);
+    dispatch_locked();
   }
   /// \returns `none` if a dial was started for the caller.
   std::uint32_t acquire() {
@@ -108,27 +117,33 @@ struct ASweepMeetsAnAcquirerAndAReaper : rl::test_suite<ASweepMeetsAnAcquirerAnd
       (void)waiter.parker.park_until(TimePoint::max());
     }
   }
-  void release(std::uint32_t index) {
-    const auto parked = words[index].park(words[index].load().generation());
-    RL_ASSERT(parked);
-    if (!idle.put(index, parked, link())) return;
-    const std::lock_guard lock(mutex);
-    dispatch_locked();
-  }
+  /// A lease whose connection becomes idle.
+  struct Returned : sync::ParkingHost {
+    ASweepMeetsAnAcquirerAndAReaper& model;
+    std::uint32_t index;
+
+    Returned(ASweepMeetsAnAcquirerAndAReaper& its_model, std::uint32_t its_index)
+        : model(its_model), index(its_index) {}
+    auto make_ready() { return model.words[index].park(model.words[index].load().generation()); }
+    bool list(typename Word::Step parked) { return model.idle.put(index, parked, model.link()); }
+    void serve() { model.dispatch(); }
+  };
+  void release(std::uint32_t index) { RL_ASSERT(sync::Parking::park(Returned(*this, index))); }
 
   void reap(std::uint32_t index) {
-    if (!tombstones.reap(words[index], words[index].load())) return;
+    Word& word = words[index];
+    const auto seen = word.load();
+    const auto step = [&] { return tombstones.reap(word, seen); };
+    if (!Rules::SlotEnd::reap(seen, dropped_dials, step, [] {})) return;
     connections[index].set(0);
-    if (words[index].finish_emptied()) free_cell(index);
+    Rules::SlotEnd::finish(word, give_cell(index));
   }
 
   void sweep() {
     tombstones.sweep(
         link(), words_of(), drop(),
         [this] {
-          if (idle.waiting() == 0) return;
-          const std::lock_guard lock(mutex);
-          dispatch_locked();
+          if (idle.waiting() != 0) dispatch();
         },
         idle);
   }
@@ -213,12 +228,19 @@ TEST(model, mutant_a_sweep_and_a_count_without_a_common_order) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<WeakOrders>>(random_schedules(300'000), rl::test_result_deadlock);
 }
 
+/// Mutant: the thread that unlinks a tombstone frees it, whether or not the other parties are done with it.
+struct SlotEndOfOneParty : sync::SlotEnd {
+  template <typename Tombstones, typename Word, typename Give>
+  static void unlinked(Tombstones& tombstones, Word& word, bool, Give give) {
+    sync::SlotEnd::unlinked(tombstones, word, true, give);
+  }
+};
 struct SweeperFreesAtOnce : AsShipped {
-  static constexpr bool sweeper_frees_only_what_is_emptied = false;
+  using SlotEnd = SlotEndOfOneParty;
 };
 TEST(model, mutant_a_sweeper_that_frees_a_slot_that_is_being_closed) {
   expect_caught<ASweepMeetsAnAcquirerAndAReaper<SweeperFreesAtOnce>>(random_schedules(300'000),
-                                                                     rl::test_result_data_race);
+                                                                     rl::test_result_user_assert_failed);
 }
 
 }  // namespace

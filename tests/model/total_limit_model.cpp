@@ -1,28 +1,31 @@
 // The limit over all endpoints: it gives no more places than it allows, and an endpoint that starves for a place gets the next
 // freed place, or the place of a connection that is parked elsewhere, or of a dial that lost its last caller.
 //
-// sync/total_limit.h and pool/longest_idle.h run here as shipped, over the shipped slot words. An endpoint is a lock and a
-// count of callers that wait; its dispatch takes places for them.
+// sync/total_limit.h, pool/longest_idle.h and the orders in which a slot is parked and ends run here as shipped, over the shipped
+// slot words. An endpoint is a lock and a count of callers that wait; its dispatch takes places for them.
 
 #include "model/model_slab.h"
 #include "model/relacy_atomics.h"
+
+#include <mutex>
+
 #include "model/search.h"
 #include "pool/longest_idle.h"
 #include "sync/parker.h"
+#include "sync/parking.h"
+#include "sync/slot_end.h"
 #include "sync/total_limit.h"
 
 namespace fastpool::model {
 namespace {
 
-/// What a mutant replaces: a shipped template, or a duty of its user.
+/// What a mutant replaces.
 struct AsShipped {
   using Atomics = RelacyAtomics;
   template <typename Owner>
   using Limit = sync::BasicTotalLimit<Owner, Atomics>;
   template <typename Slab>
   using LongestIdle = pool::BasicLongestIdle<Slab, Atomics>;
-  static constexpr bool relieves_after_freeing = true;
-  static constexpr bool newcomer_gives_way = true;
 };
 
 /// The part of the pool that the limit calls: places, idle slots, and endpoints whose callers wait for a place.
@@ -67,9 +70,7 @@ struct ModelPool {
       pool.give(*pool.owner);
       return true;
     }
-    void give_way() {
-      if (Rules::newcomer_gives_way && endpoint.waiting.get() != 0) pool.dispatch(endpoint);
-    }
+    void give_way() { pool.dispatch_if_awaited(endpoint); }
   };
   struct Host {
     using Actions = ModelPool::Actions;
@@ -85,12 +86,28 @@ struct ModelPool {
       return actions.closing != 0;
     }
     void stuck() {}
+    void serve_waiting(Endpoint& endpoint) { pool.dispatch_if_awaited(endpoint); }
+  };
+  /// A connection that is parked, or a dial that loses its last caller. No caller waits at its endpoint.
+  template <typename Step>
+  struct Freed : sync::ParkingHost {
+    ModelPool& pool;
+    std::uint32_t index;
+    Step step;
+
+    Freed(ModelPool& its_pool, std::uint32_t its_index, Step its_step)
+        : pool(its_pool), index(its_index), step(its_step) {}
+    bool make_ready() { return step(pool.slab[index].word); }
+    bool list(bool) { return false; }
+    void note_ready() { LongestIdle::note_ready(pool.slab[index], pool.none_idle); }
+    void relieve() { pool.limit.relieve_if_starving(Host{pool}); }
   };
 
   Limit limit{most_of_each, most};
   Slab slab;
   LongestIdle longest_idle;
   sync::BasicFlag<Atomics> none_idle;
+  sync::BasicCount<Atomics> dropped_dials;
   Endpoint* owner = nullptr;  ///< of all slots
   int in_use = 0;             ///< known to the model alone
 
@@ -99,19 +116,16 @@ struct ModelPool {
     return what;
   }
   bool evict(const Endpoint& endpoint) {
-    return longest_idle.take(slab, {.endpoint = &endpoint}, none_idle,
-                             [](auto& slot, const auto& word) { return slot.word.try_reap(word); }) != nullptr;
-  }
-  void note_ready(std::uint32_t index) { LongestIdle::note_ready(slab[index], none_idle); }
-  void relieve() {
-    if (Rules::relieves_after_freeing && limit.has_starving()) limit.relieve(Host{*this});
+    return longest_idle.take(slab, {.endpoint = &endpoint}, none_idle, [this](auto& slot, const auto& seen) {
+      const auto step = [&] { return slot.word.try_reap(seen); };
+      return sync::SlotEnd::reap(seen, dropped_dials, step, [] {});
+    }) != nullptr;
   }
   /// Ends a connection of that endpoint.
   void give(Endpoint& endpoint) {
     --in_use;
     limit.give(endpoint.room);
-    relieve();
-    if (endpoint.waiting.get() != 0) dispatch(endpoint);
+    limit.freed(endpoint, Host{*this});
   }
   void dispatch_locked(Endpoint& endpoint, Actions& actions) {
     while (endpoint.queued.get() != 0) {
@@ -133,6 +147,9 @@ struct ModelPool {
       dispatch_locked(endpoint, actions);
     }
     perform(actions);
+  }
+  void dispatch_if_awaited(Endpoint& endpoint) {
+    if (endpoint.waiting.get() != 0) dispatch(endpoint);
   }
   /// A caller queues for a place; one per endpoint.
   void queue(Endpoint& endpoint) {
@@ -195,9 +212,14 @@ struct OnePlaceForAll : rl::test_suite<OnePlaceForAll<Rules, ends, others>, rl::
       pool.give(endpoints[0]);
       return;
     }
-    RL_ASSERT(ends == Ends::parked ? bool(word.park(lease)) : word.spare_dial());
-    pool.note_ready(0);
-    pool.relieve();
+    if (ends == Ends::parked) {
+      typename Pool::Freed parked(pool, 0, [this](auto& its_word) { return bool(its_word.park(lease)); });
+      RL_ASSERT(sync::Parking::park(parked));
+    } else {
+      typename Pool::Freed spared(pool, 0, [](auto& its_word) { return its_word.spare_dial(); });
+      sync::Parking::spare_locked(spared);
+      spared.relieve();
+    }
   }
   void after() { RL_ASSERT(pool.limit.taken() == 0); }
 };
@@ -301,8 +323,21 @@ TEST(model, mutant_an_endpoint_that_is_listed_after_its_last_try) {
   expect_caught<OnePlaceForAll<ListsItselfLate, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
+/// Mutant: a thread that frees something does not look whether a member starves.
+template <typename Owner>
+struct LooksForNobody : sync::BasicTotalLimit<Owner, RelacyAtomics> {
+  using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
+  using Base::Base;
+  template <typename Host>
+  void relieve_if_starving(Host) {}
+  template <typename Host>
+  void freed(Owner& owner, Host host) {
+    host.serve_waiting(owner);
+  }
+};
 struct LooksAway : AsShipped {
-  static constexpr bool relieves_after_freeing = false;
+  template <typename Owner>
+  using Limit = LooksForNobody<Owner>;
 };
 TEST(model, mutant_a_closer_that_does_not_check_for_starving_endpoints) {
   expect_caught<OnePlaceForAll<LooksAway, Ends::closed, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
@@ -366,8 +401,23 @@ TEST(model, mutant_a_connection_that_becomes_idle_without_clearing_the_flag) {
   expect_caught<OnePlaceForAll<NoneIsNoted, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
+/// Mutant: a newcomer that met the total limit serves nobody.
+template <typename Room>
+struct RoomOfNoWay : Room {
+  static void give_way() {}
+};
+template <typename Owner>
+struct GivesNoWay : sync::BasicTotalLimit<Owner, RelacyAtomics> {
+  using Base = sync::BasicTotalLimit<Owner, RelacyAtomics>;
+  using Base::Base;
+  template <typename Room>
+  typename Base::Taken take_or_evict(typename Base::Member& member, const Room& room) {
+    return Base::take_or_evict(member, RoomOfNoWay<Room>{room});
+  }
+};
 struct NoWay : AsShipped {
-  static constexpr bool newcomer_gives_way = false;
+  template <typename Owner>
+  using Limit = GivesNoWay<Owner>;
 };
 TEST(model, mutant_a_newcomer_that_does_not_dispatch_the_waiters_that_it_blocked) {
   expect_caught<ANewcomerBesideAWaiter<NoWay>>(up_to_preemptions(3), rl::test_result_user_assert_failed);

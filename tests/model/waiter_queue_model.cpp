@@ -1,34 +1,64 @@
 // The list of idle cells beside the queue of waiters: no wake-up is lost, no caller is overtaken by a later one, and no cell
 // is lost when a waiter gives up at the moment in which it is served.
 //
-// The list, the queue and the parker are the shipped templates. The callers are the model's: take, wait, give up, park.
+// The list, the queue, the order of parking and the parker are the shipped templates. The model's callers do what a caller's
+// thread does: try the hint, pop, queue, sleep, and give up.
 
 #include "model/relacy_atomics.h"
+
+#include <mutex>
+#include <utility>
+
 #include "model/search.h"
 #include "sync/idle_list.h"
 #include "sync/parker.h"
+#include "sync/parking.h"
 #include "sync/waiter_queue.h"
 
 namespace fastpool::model {
 namespace {
 
-/// The rules of the pool. Each mutant breaks one of them.
+/// Like pool::Waiter: lives on its caller's stack. The lock guards all members but the parker.
+template <typename Atomics, typename Futex>
+struct ModelWaiter {
+  static constexpr std::uint32_t none = sync::BasicIdleList<Atomics>::none;
+  Plain<bool> done{false};
+  Plain<std::uint32_t> cell{none};
+  sync::BasicParker<Atomics, Futex> parker;
+  std::uint64_t turn = 0;
+  ModelWaiter* previous = nullptr;
+  ModelWaiter* next = nullptr;
+  unsigned thread = rl::thread_index();  ///< the model's own
+  void wake() { parker.unpark(); }
+};
+
+/// The shipped queue. It knows its lock only for a mutant.
+template <typename Waiter, typename Atomics>
+struct ModelQueue : sync::BasicWaiterQueue<Waiter, Atomics> {
+  ModelQueue(sync::BasicIdleList<Atomics>& list, Mutex& its_mutex)
+      : sync::BasicWaiterQueue<Waiter, Atomics>(list), mutex(its_mutex) {}
+  Mutex& mutex;
+};
+
+/// What a mutant replaces: a shipped template, or which of its ways the callers take.
 struct AsShipped {
   using Atomics = RelacyAtomics;
   using Futex = RelacyFutex;
+  using Parking = sync::Parking;
+  using Waiter = ModelWaiter<Atomics, Futex>;
+  using Queue = ModelQueue<Waiter, Atomics>;
   static constexpr bool takes_by_hint = false;
   static constexpr bool a_hint_lets_waiters_go_first = true;
-  static constexpr bool waiter_looks_after_joining = true;
-  static constexpr bool giver_looks_after_pushing = true;
   static constexpr bool newcomer_lets_waiters_go_first = true;
-  static constexpr bool leaver_checks_whether_it_was_served = true;
-  static constexpr bool wakes_under_the_lock = true;
 };
 
 template <typename Rules, std::uint32_t cell_count, unsigned thread_count>
 class Endpoint {
  public:
-  using List = sync::BasicIdleList<typename Rules::Atomics>;
+  using Atomics = typename Rules::Atomics;
+  using List = sync::BasicIdleList<Atomics>;
+  using Word = typename List::Word;
+  using Waiter = typename Rules::Waiter;
   static constexpr std::uint32_t none = List::none;
 
   void fill() {
@@ -52,12 +82,7 @@ class Endpoint {
 
   void release(std::uint32_t index) {
     owners_[index].set(0);
-    const auto parked = words_[index].park(words_[index].load().generation());
-    RL_ASSERT(parked);
-    const bool awaited = idle_.put(index, parked, link());
-    if (!awaited || !Rules::giver_looks_after_pushing) return;
-    const std::lock_guard lock(mutex_);
-    dispatch_locked();
+    RL_ASSERT(Rules::Parking::park(Returned(*this, index)));
   }
 
   void expect_all_idle() {
@@ -69,19 +94,25 @@ class Endpoint {
   }
 
  private:
-  /// Like pool::Waiter: lives on its caller's stack. The lock guards all members but the parker.
-  struct Waiter {
-    Plain<bool> done{false};
-    Plain<std::uint32_t> cell{none};
-    sync::BasicParker<typename Rules::Atomics, typename Rules::Futex> parker;
-    std::uint64_t turn = 0;
-    Waiter* previous = nullptr;
-    Waiter* next = nullptr;
-    unsigned thread = rl::thread_index();  ///< the model's own
-  };
   /// The threads in the queue, by index; for the assertions of the model only.
   struct Queued {
     int ticket[thread_count] = {};
+  };
+  /// A lease whose connection becomes idle.
+  struct Returned : sync::ParkingHost {
+    Endpoint& endpoint;
+    std::uint32_t index;
+
+    Returned(Endpoint& its_endpoint, std::uint32_t its_index) : endpoint(its_endpoint), index(its_index) {}
+    auto make_ready() {
+      Word& word = endpoint.words_[index];
+      return word.park(word.load().generation());
+    }
+    bool list(typename Word::Step parked) { return endpoint.idle_.put(index, parked, endpoint.link()); }
+    void serve() {
+      const std::lock_guard lock(endpoint.mutex_);
+      endpoint.dispatch_locked();
+    }
   };
 
   auto link() {
@@ -109,45 +140,33 @@ class Endpoint {
       const std::lock_guard lock(mutex_);
       queue_.join(waiter);
       queued_.ticket[rl::thread_index()] = ++tickets_;
-      if (Rules::waiter_looks_after_joining) dispatch_locked();
+      dispatch_locked();
     }
-    return wait(waiter, deadline);
-  }
-
-  std::uint32_t wait(Waiter& waiter, TimePoint deadline) {
     for (bool late = false;; late = !waiter.parker.park_until(deadline)) {
       const std::lock_guard lock(mutex_);
-      const bool done = waiter.done.get();
-      if (late && !done) leave_locked(waiter);
-      if (late && !Rules::leaver_checks_whether_it_was_served) return none;
-      if (late || done) return waiter.cell.get();
+      if (late) queue_.give_up(waiter, [&] { queued_.ticket[waiter.thread] = 0; });
+      if (waiter.done.get()) return waiter.cell.get();
     }
-  }
-
-  void leave_locked(Waiter& waiter) {
-    queued_.ticket[waiter.thread] = 0;
-    queue_.leave(waiter);
   }
 
   void dispatch_locked() {
-    queue_.serve([this] { return popped(List::For::waiter); },
-                 [this](Waiter& first, const auto& taken) {
-                   leave_locked(first);
-                   first.cell.set(taken.index);
-                   first.done.set(true);
-                   if (!Rules::wakes_under_the_lock) mutex_.unlock();
-                   first.parker.unpark();
-                   if (!Rules::wakes_under_the_lock) mutex_.lock();
-                 });
+    queue_.dispatch([this] { return popped(List::For::waiter); },
+                    [this](Waiter& first, const auto& taken) {
+                      queue_.end(first, [&] {
+                        queued_.ticket[first.thread] = 0;
+                        first.cell.set(taken.index);
+                      });
+                    },
+                    [] { return true; }, [] {});  // there are no dials
   }
 
   List idle_;
-  typename List::Word words_[cell_count];
-  typename Rules::Atomics::template Atomic<std::uint32_t> links_[cell_count];
+  Word words_[cell_count];
+  typename Atomics::template Atomic<std::uint32_t> links_[cell_count];
   Plain<int> owners_[cell_count];
 
   Mutex mutex_;
-  sync::BasicWaiterQueue<Waiter, typename Rules::Atomics> queue_{idle_};  // guarded by mutex_
+  typename Rules::Queue queue_{idle_, mutex_};  // guarded by mutex_
 
   // The model's own.
   Queued queued_;
@@ -201,20 +220,49 @@ TEST(model, nothing_is_lost_when_a_waiter_gives_up_as_it_is_served) {
 
 struct WeakOrders : AsShipped {
   using Atomics = OrderedAtomics<Orders::no_total_order>;
+  using Waiter = ModelWaiter<Atomics, Futex>;
+  using Queue = ModelQueue<Waiter, Atomics>;
 };
 TEST(model, mutant_a_list_and_a_count_without_a_common_order) {
   expect_caught<AllAcquire<WeakOrders, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
+/// Mutant: the queue is dispatched by givers only: a waiter that has just joined gets nothing by its own look.
+struct QueueOfNoLook : AsShipped::Queue {
+  using AsShipped::Queue::Queue;
+  void join(AsShipped::Waiter& waiter) {
+    AsShipped::Queue::join(waiter);
+    joined_ = true;
+  }
+  template <typename Pop, typename Hand, typename Sweeping, typename Otherwise>
+  void dispatch(Pop pop, Hand hand, Sweeping sweeping, Otherwise otherwise) {
+    if (std::exchange(joined_, false)) return;
+    (void)AsShipped::Queue::dispatch(pop, hand, sweeping, otherwise);
+  }
+
+ private:
+  bool joined_ = false;
+};
 struct NoLookAfterJoining : AsShipped {
-  static constexpr bool waiter_looks_after_joining = false;
+  using Queue = QueueOfNoLook;
 };
 TEST(model, mutant_a_waiter_that_does_not_check_the_list_after_joining) {
   expect_caught<AllAcquire<NoLookAfterJoining, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
+/// Mutant: the giver does not serve the waiters that it found.
+template <typename Host>
+struct ServesNobody : Host {
+  static void serve() {}
+};
+struct ParkingServesNobody : sync::Parking {
+  template <typename Host>
+  static bool park(const Host& host) {
+    return sync::Parking::park(ServesNobody<Host>{host});
+  }
+};
 struct NoLookAfterPushing : AsShipped {
-  static constexpr bool giver_looks_after_pushing = false;
+  using Parking = ParkingServesNobody;
 };
 TEST(model, mutant_a_giver_that_does_not_check_for_waiters_after_pushing) {
   expect_caught<AllAcquire<NoLookAfterPushing, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
@@ -227,15 +275,35 @@ TEST(model, mutant_a_newcomer_that_takes_a_cell_that_others_wait_for) {
   expect_caught<AllAcquire<PushesPastTheQueue, 1, 3>>(random_schedules(300'000), rl::test_result_user_assert_failed);
 }
 
+/// Mutant: a waiter that gives up does not look whether it was served: what it was handed is forgotten.
+struct QueueOfBlindLeavers : AsShipped::Queue {
+  using AsShipped::Queue::Queue;
+  template <typename Tell>
+  void give_up(AsShipped::Waiter& waiter, Tell tell) {
+    if (waiter.done.get()) waiter.cell.set(AsShipped::Waiter::none);
+    AsShipped::Queue::give_up(waiter, tell);
+  }
+};
 struct GivesUpBlindly : AsShipped {
-  static constexpr bool leaver_checks_whether_it_was_served = false;
+  using Queue = QueueOfBlindLeavers;
 };
 TEST(model, mutant_a_waiter_that_gives_up_without_a_check) {
   expect_caught<AllAcquire<GivesUpBlindly, 1, 2, 1>>(random_schedules(200'000), rl::test_result_user_assert_failed);
 }
 
+/// Mutant: the waiter is woken when the lock is free again, and may be gone by then.
+struct QueueThatWakesLate : AsShipped::Queue {
+  using AsShipped::Queue::Queue;
+  template <typename Tell>
+  void end(AsShipped::Waiter& waiter, Tell tell) {
+    leave(waiter, tell);
+    mutex.unlock();
+    waiter.wake();
+    mutex.lock();
+  }
+};
 struct WakesOutsideTheLock : AsShipped {
-  static constexpr bool wakes_under_the_lock = false;
+  using Queue = QueueThatWakesLate;
 };
 TEST(model, mutant_a_wake_outside_the_lock_that_keeps_the_waiter_alive) {
   expect_caught<AllAcquire<WakesOutsideTheLock, 1, 2>>(up_to_preemptions(3), rl::test_result_access_to_freed_memory);
@@ -251,6 +319,8 @@ struct BlindFutex : RelacyFutex {
 };
 struct SleepsBlindly : AsShipped {
   using Futex = BlindFutex;
+  using Waiter = ModelWaiter<Atomics, Futex>;
+  using Queue = ModelQueue<Waiter, Atomics>;
 };
 TEST(model, mutant_a_sleep_that_does_not_compare) {
   expect_caught<AllAcquire<SleepsBlindly, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
