@@ -51,11 +51,26 @@ inline constexpr int dead_burst = 64;
   return std::max(start, full_at) + dead_interval;
 }
 
+/// How old a dial under way may be to stand for a new caller's own, at first: RFC 8305's patience with one attempt.
+inline constexpr Duration least_dial_patience = std::chrono::milliseconds(250);
+/// And at most.
+inline constexpr Duration most_dial_patience = std::chrono::seconds(10);
+
 /// Whether a dial under way that no caller waits for may stand for a new caller's own. One that is slow, or that a caller gave
 /// up on, may hang for as long as the peer's answer got lost: behind it the new caller would never try.
-[[nodiscard]] constexpr bool stands_for_own_dial(TimePoint start, bool given_up, TimePoint now) noexcept {
-  constexpr Duration fresh = std::chrono::milliseconds(250);  // RFC 8305's patience with one attempt
-  return !given_up && start <= now + dead_interval && now - start <= fresh;
+/// \param patience the endpoint's: see patience_after_drop().
+[[nodiscard]] constexpr bool stands_for_own_dial(TimePoint start, bool given_up, TimePoint now,
+                                                 Duration patience) noexcept {
+  return !given_up && start <= now + dead_interval && now - start <= patience;
+}
+/// An endpoint's patience after a dial was dropped for its age. It grows, since where every dial takes longer than the patience, as
+/// at a busy peer, each would be dropped for the next and none would ever end.
+[[nodiscard]] constexpr Duration patience_after_drop(Duration patience) noexcept {
+  return std::min(2 * patience, most_dial_patience);
+}
+/// The same after a dial that ended well.
+[[nodiscard]] constexpr Duration patience_after_success(Duration took) noexcept {
+  return std::clamp(2 * std::min(took, most_dial_patience), least_dial_patience, most_dial_patience);
 }
 
 /// Whether a failed dial's error is that of a caller who waits for it. A dial that began before the call may have met what

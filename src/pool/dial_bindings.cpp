@@ -33,7 +33,8 @@ bool Pool::bind_to_spare_locked(Endpoint& endpoint, Waiter& waiter, TimePoint no
   while (endpoint.spare_dials > 0) {
     DialUnderWay* oldest = nullptr;
     for (auto& [slot, dial] : endpoint.dials) {
-      if (!slot->word.load().spare() || !stands_for_own_dial(dial.start, dial.given_up, now)) continue;
+      if (!slot->word.load().spare() || !stands_for_own_dial(dial.start, dial.given_up, now, endpoint.dial_patience))
+        continue;
       if (oldest == nullptr || dial.start < oldest->start) oldest = &dial;
     }
     if (oldest == nullptr) return false;
@@ -78,6 +79,7 @@ bool Pool::drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept
     }
     if (oldest == nullptr) return false;
     if (!try_reap(*oldest->slot, oldest->slot->word.load())) continue;
+    if (!oldest->given_up) endpoint.dial_patience = patience_after_drop(endpoint.dial_patience);
     actions.closing.push_back({oldest->slot, CloseReason::limit});
     return true;
   }

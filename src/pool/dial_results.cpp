@@ -185,7 +185,7 @@ struct Pool::DialedConnection : sync::ParkingHost {
     if (left != nullptr && left->waiters.empty() && !left->for_lease && !dial.waiters.empty()) {
       Waiter& other = *dial.waiters.front();
       if (!other.done.get() && other.dial == nullptr &&
-          stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start)))
+          stands_for_own_dial(left->start, left->given_up, std::max(dial.start, left->start), endpoint.dial_patience))
         (void)pool.bind_locked(endpoint, other, *left, now);
     }
   }
@@ -219,6 +219,7 @@ void Pool::note_success_locked(Endpoint& endpoint, const DialReport& report) {
   endpoint.failures = 0;
   endpoint.dead = false;
   endpoint.paced_full_at = endpoint.dial_not_before = TimePoint::min();
+  endpoint.dial_patience = patience_after_success(report.create_time);
   endpoint.create_time.add(report.create_time);
   if (report.handshake) endpoint.handshake_time.add(report.handshake_time);
 }

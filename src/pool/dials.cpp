@@ -102,7 +102,7 @@ void Pool::start_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& 
 void Pool::join_lease_dial_locked(Endpoint& endpoint, Waiter& waiter, Actions& actions) {
   const TimePoint now = clock_.now();
   DialUnderWay& dial = endpoint.dials.at(waiter.slot);
-  if (!stands_for_own_dial(dial.start, dial.given_up, now)) {
+  if (!stands_for_own_dial(dial.start, dial.given_up, now, endpoint.dial_patience)) {
     dial.restarted = true;
     actions.hurried.push_back(waiter.slot);
   }

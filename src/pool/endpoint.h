@@ -8,6 +8,7 @@
 
 #include <fastpool/stats.h>
 
+#include "pool/decisions.h"
 #include "pool/dial_under_way.h"
 #include "pool/slot.h"
 #include "pool/waiter.h"
@@ -59,6 +60,7 @@ class Endpoint {
     failures = 0;
     dead = false;
     paced_full_at = dial_not_before = TimePoint::min();
+    dial_patience = least_dial_patience;
     wait_time = create_time = handshake_time = {};
     return target;
   }
@@ -99,6 +101,7 @@ class Endpoint {
   bool dead = false;                             ///< the last of them was refused or broke: dials are paced
   TimePoint paced_full_at = TimePoint::min();    ///< \see paced_start()
   TimePoint dial_not_before = TimePoint::min();  ///< back-off of dials that no caller waits for
+  Duration dial_patience = least_dial_patience;  ///< \see stands_for_own_dial()
   Histogram wait_time;
   Histogram create_time;
   Histogram handshake_time;

@@ -101,6 +101,25 @@ TEST_F(AbandonedDials, make_room_at_the_limit_on_dials_under_way) {
   EXPECT_TRUE(caller.get().ok());
 }
 
+TEST_F(AbandonedDials, of_a_peer_that_is_slower_than_the_callers_are_not_dropped_for_ever) {
+  PoolSettings settings = limits(10);
+  settings.max_dials_per_endpoint = 1;
+  make(settings);
+  Lease busy = dialed(*a_);
+  // Each caller is served by the one connection before its dial ends, and leaves the dial to the next.
+  for (int round = 0; round < 40; ++round) {
+    auto caller = start_acquire(*a_);
+    clock_.advance(milliseconds(300));
+    busy.release(Reuse::yes());
+    auto served = caller.get();
+    ASSERT_TRUE(served.ok());
+    busy = std::move(served).value();
+  }
+  EXPECT_LE(dialer_.begun(), 8U) << "each dial that was dropped for its age was in vain";
+  complete_dial(dialer_.under_way() - 1);
+  EXPECT_EQ(describe(), "1 leased, 1 idle");
+}
+
 TEST_F(AbandonedDials, make_room_for_a_caller_that_already_waits) {
   make(limits(5, 1));
   Endpoint& b = *endpoint("b");

@@ -86,12 +86,26 @@ TEST(PacedStart, is_now_again_after_a_pause) {
 }
 
 TEST(StandsForOwnDial, only_a_recent_dial_that_no_caller_gave_up_on) {
-  EXPECT_TRUE(stands_for_own_dial(now, false, now));
-  EXPECT_TRUE(stands_for_own_dial(now - milliseconds(250), false, now));
-  EXPECT_FALSE(stands_for_own_dial(now - milliseconds(251), false, now)) << "its peer may never answer";
-  EXPECT_FALSE(stands_for_own_dial(now - milliseconds(1), true, now));
-  EXPECT_TRUE(stands_for_own_dial(now + milliseconds(5), false, now));
-  EXPECT_FALSE(stands_for_own_dial(now + milliseconds(400), false, now)) << "postponed";
+  const Duration patience = milliseconds(250);
+  EXPECT_TRUE(stands_for_own_dial(now, false, now, patience));
+  EXPECT_TRUE(stands_for_own_dial(now - milliseconds(250), false, now, patience));
+  EXPECT_FALSE(stands_for_own_dial(now - milliseconds(251), false, now, patience)) << "its peer may never answer";
+  EXPECT_FALSE(stands_for_own_dial(now - milliseconds(1), true, now, patience));
+  EXPECT_TRUE(stands_for_own_dial(now + milliseconds(5), false, now, patience));
+  EXPECT_FALSE(stands_for_own_dial(now + milliseconds(400), false, now, patience)) << "postponed";
+}
+
+TEST(DialPatience, grows_with_each_drop_up_to_a_limit) {
+  EXPECT_EQ(patience_after_drop(milliseconds(250)), milliseconds(500));
+  EXPECT_EQ(patience_after_drop(seconds(8)), seconds(10));
+  EXPECT_EQ(patience_after_drop(seconds(10)), seconds(10));
+}
+
+TEST(DialPatience, is_twice_what_the_last_dial_took_within_limits) {
+  EXPECT_EQ(patience_after_success(milliseconds(1)), milliseconds(250));
+  EXPECT_EQ(patience_after_success(milliseconds(400)), milliseconds(800));
+  EXPECT_EQ(patience_after_success(seconds(30)), seconds(10));
+  EXPECT_EQ(patience_after_success(Duration::max()), seconds(10));
 }
 
 TEST(FailureIsTheCallers, only_if_the_dial_began_during_the_call) {
