@@ -196,9 +196,16 @@ TEST_F(EndpointLife, two_objects_serve_any_number_of_targets_in_turn) {
 
 TEST_F(EndpointLife, idle_connections_are_kept_for_new_and_old_targets_alike) {
   make();
+  sync::ThreadWaker waker;
   for (int i = 0; i < 2'000; ++i) {
     const EndpointHold each = hold(std::to_string(i), AfterUse::keep);
-    park(*each, 1);
+    // As park(), but without a thread for each.
+    Acquisition acquisition(*pool_, *each, {}, waker);
+    EXPECT_FALSE(acquisition.poll().has_value());
+    complete_dial();
+    auto lease = acquisition.poll();
+    ASSERT_TRUE(lease && lease->ok());
+    lease->value().release(Reuse::yes());
     pool_->cleanup();
   }
   EXPECT_EQ(number(idle(*hold("1999", AfterUse::keep))), 2'000);
