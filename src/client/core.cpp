@@ -23,6 +23,13 @@ Duration since(TimePoint began) noexcept {
   return std::max(Clock::now() - began, Duration::zero());
 }
 
+Event event_of(Event::Kind kind, std::string_view endpoint) noexcept {
+  Event event;
+  event.kind = kind;
+  event.origin = endpoint;
+  return event;
+}
+
 }  // namespace
 
 Core::Core(const PoolSettings& settings, std::shared_ptr<const Hooks> hooks)
@@ -88,12 +95,7 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
                                   took.tls_handshake};
     pool_.dial_done(slot, connected(dialed_for, began, std::move(dialed).value()), report);
   };
-  if (reports()) {
-    Event event;
-    event.kind = Event::Kind::dial_begin;
-    event.origin = endpoint.name();
-    report(event);
-  }
+  report(event_of(Event::Kind::dial_begin, endpoint.name()));
   try {
     reactor_.dial(std::move(target), times.deadline, done, times.start, &slot);
   } catch (const std::bad_alloc&) {  // it was not begun, and its waiters must not wait for it
@@ -106,37 +108,25 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
 
 std::unique_ptr<pool::Pooled> Core::connected(const pool::Endpoint& endpoint, TimePoint began,
                                               connection::Dialed dialed) {
-  const std::uint64_t number = reports() ? connections_.next() : 0;
   auto made = std::make_unique<connection::Connection>(std::move(dialed.channel), *this, dialed.timings,
-                                                       static_cast<std::uint32_t>(number));
-  if (reports()) {
-    Event event;
-    event.kind = Event::Kind::dial_end;
-    event.origin = endpoint.name();
-    event.connection = made->number();
-    event.took = since(began);
-    report(event);
-  }
+                                                       static_cast<std::uint32_t>(connections_.next()));
+  Event event = event_of(Event::Kind::dial_end, endpoint.name());
+  event.connection = made->number();
+  event.took = since(began);
+  report(event);
   return made;
 }
 
 Error Core::not_connected(const pool::Endpoint& endpoint, TimePoint began, Error error) {
-  if (reports()) {
-    Event event;
-    event.kind = Event::Kind::dial_end;
-    event.origin = endpoint.name();
-    event.took = since(began);
-    event.error = &error;
-    report(event);
-  }
+  Event event = event_of(Event::Kind::dial_end, endpoint.name());
+  event.took = since(began);
+  event.error = &error;
+  report(event);
   return error;
 }
 
 void Core::on_close(const connection::Connection& connection, CloseReason reason, std::string_view endpoint) noexcept {
-  if (!reports()) return;
-  Event event;
-  event.kind = Event::Kind::close;
-  event.origin = endpoint;
+  Event event = event_of(Event::Kind::close, endpoint);
   event.connection = connection.number();
   event.reason = reason;
   report(event);
@@ -146,9 +136,7 @@ void Core::on_tick(TimePoint) {
   pool_.maintain();
   for (const pool::Leak& leak : pool_.find_leaks()) {
     if (leak_listener_) leak_listener_(leak);
-    Event event;
-    event.kind = Event::Kind::leak;
-    event.origin = leak.endpoint;
+    Event event = event_of(Event::Kind::leak, leak.endpoint);
     event.took = leak.age;
     report(event);
   }

@@ -27,7 +27,7 @@ class Brotli final : public Codec {
     if (result == BROTLI_DECODER_RESULT_ERROR) {
       const BrotliDecoderErrorCode code = ::BrotliDecoderGetErrorCode(state_);
       if (code <= BROTLI_DECODER_ERROR_ALLOC_CONTEXT_MODES && code >= BROTLI_DECODER_ERROR_ALLOC_BLOCK_TYPE_TREES)
-        return Error::make(ErrorCode::out_of_memory, Phase::read_body, "no memory to decode");
+        return no_memory();
       return corrupt("br", ::BrotliDecoderErrorString(code));
     }
     input.remove_prefix(input.size() - left);

@@ -31,6 +31,8 @@ class Codec {
 [[nodiscard]] std::unique_ptr<Codec> make_brotli();
 [[nodiscard]] std::unique_ptr<Codec> make_zstd();
 
+/// The error where memory has run out.
+[[nodiscard]] Error no_memory();
 /// The error of bytes that are no such coding.
 [[nodiscard]] Error corrupt(std::string_view coding, std::string_view why);
 

@@ -16,10 +16,6 @@ namespace {
 constexpr std::size_t most_codings = 5;  // as curl: each multiplies the work
 constexpr std::size_t buffer_size = 64UL * 1024;
 
-Error no_memory() {
-  return Error::make(ErrorCode::out_of_memory, Phase::read_body, "no memory to decode");
-}
-
 struct Named {
   std::string_view name;
   std::unique_ptr<Codec> (*make)();
@@ -54,6 +50,10 @@ std::string codings_of(const HeaderList& headers) {
 }
 
 }  // namespace
+
+Error no_memory() {
+  return Error::make(ErrorCode::out_of_memory, Phase::read_body, "no memory to decode");
+}
 
 Error corrupt(std::string_view coding, std::string_view why) {
   std::string detail = "the body is not valid " + std::string(coding);

@@ -39,7 +39,7 @@ class Zlib : public Codec {
     const int status = ::inflate(&stream_, Z_NO_FLUSH);
     const std::size_t taken = given - stream_.avail_in;
     const std::size_t produced = room - stream_.avail_out;
-    if (status == Z_MEM_ERROR) return Error::make(ErrorCode::out_of_memory, Phase::read_body, "no memory to decode");
+    if (status == Z_MEM_ERROR) return no_memory();
     if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR) {
       return corrupt(name_, stream_.msg != nullptr ? stream_.msg : "");
     }
@@ -82,7 +82,7 @@ class Deflate final : public Codec {
       const bool wrapped = (static_cast<unsigned char>(input.front()) & method_bits) == method_deflate;
       codec_ = std::make_unique<Zlib>("deflate", wrapped ? largest_window : -largest_window);
     }
-    if (!codec_->started()) return Error::make(ErrorCode::out_of_memory, Phase::read_body, "no memory to decode");
+    if (!codec_->started()) return no_memory();
     return codec_->decode(input, output);
   }
   [[nodiscard]] bool complete() const noexcept override { return codec_ && codec_->complete(); }

@@ -25,8 +25,7 @@ class Zstd final : public Codec {
     ZSTD_outBuffer out{output.data(), output.size(), 0};
     const std::size_t wanted = ::ZSTD_decompressStream(context_, &out, &in);
     if (::ZSTD_isError(wanted) != 0) {
-      if (::ZSTD_getErrorCode(wanted) == ZSTD_error_memory_allocation)
-        return Error::make(ErrorCode::out_of_memory, Phase::read_body, "no memory to decode");
+      if (::ZSTD_getErrorCode(wanted) == ZSTD_error_memory_allocation) return no_memory();
       return corrupt("zstd", ::ZSTD_getErrorName(wanted));
     }
     input.remove_prefix(in.pos);
