@@ -109,8 +109,8 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   }
   const CompletedHeaders completed(name, request.method, std::move(headers), size);
   const RequestView view{request.method, target, completed.headers()};
-  auto opened = lease ? Exchange::open_on(client_->core.get(), *lease, view)
-                      : Exchange::open(client_->core.get(), *std::move(endpoint), view);
+  Core& core = client_->core.get();
+  auto opened = lease ? Exchange::open_on(core, *lease, view) : Exchange::open(core, *std::move(endpoint), view);
   if (!opened) return std::move(opened).error();
   exchange_.emplace(std::move(opened).value());
 
@@ -123,7 +123,7 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   if (wants_info_) exchange_->set_timed();
   if (may_cancel()) exchange_->set_cancellation(cancellation_);
   if (call_.stop.stop_possible()) stop_.emplace(call_.stop, Cancel{*this});
-  if (!wants_lease_) events_.begin(client_->core.get(), *origin, request, target);
+  if (!wants_lease_) events_.begin(core, *origin, request, target);
   exchange_->report_retries(events_.on_retry());
   return {};
 }
