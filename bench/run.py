@@ -58,7 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--readme", action="store_true", help="put the figures of pool, async and cpp into README.md")
     parser.add_argument("--rows", default=",".join(async_part.ROWS), help="which rows of async; of: %(default)s")
     parser.add_argument(
-        "--rounds", type=int, help="rounds, whose median is told (default 5, of pool 11, of cpp 3; quick: 1)"
+        "--rounds", type=int, help="rounds; prints their medians (default 5, of pool 11, of cpp 3; quick: 1)"
     )
     parser.add_argument(
         "--seconds", type=float, help="seconds measured per process (default 0.6, of cpp 0.25; quick: 0.3, 0.1)"

@@ -149,7 +149,7 @@ class Callbacks final : public OnLoop {
   }
 };
 
-/// A coroutine that nobody awaits.
+/// A detached coroutine: it starts at once, and its caller does not await it.
 struct Detached {
   struct promise_type {
     Detached get_return_object() { return {}; }

@@ -12,7 +12,7 @@ namespace fastpool::sync {
 ///   the thread that reports it   by_report(): clears `spare`         (1)
 ///   a thread that needs room     SlotEnd::reap(): Dialing -> Closing (1)
 ///
-/// All are steps of the slot's word. Once `spare` is cleared nobody reaps the dial; once it is reaped nobody clears it. So a caller
+/// All are steps of the slot's word. Once `spare` is cleared no thread reaps the dial; once the dial is reaped no thread clears `spare`. So a caller
 /// never waits for a dial that was dropped, and a result never reaches a slot that was.
 ///
 /// by_caller() and by_report() are called under the lock of the dial's owner, which orders these two.

@@ -39,7 +39,7 @@ struct Parking {
     return true;
   }
   /// The connection of a dial goes to the first waiter; where none waits, it is parked. Called under the lock under which callers
-  /// queue: so none can join in between, and nobody is to be served. \returns whether it was parked. Then the looks come next,
+  /// queue: so none can join in between, and there is no waiter to serve. \returns whether it was parked. Then the looks come next,
   /// without the lock: that of the host, and BasicRefusal::parked().
   template <typename Host>
   [[nodiscard]] static bool park_dialed_locked(Host&& host) {

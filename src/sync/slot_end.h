@@ -19,7 +19,7 @@ namespace fastpool::sync {
 /// (SlotView::finished()); it frees the cell, and it sees what the others wrote before.
 ///
 /// A dropped dial is counted before the step to Closing, since its end may be reported, and counted down, right after it. What
-/// counts an idle slot is told after the step: by then the slot is the calling thread's.
+/// counts an idle slot is updated after the step: by then the slot is the calling thread's.
 ///
 /// What a slot holds, and where a free cell goes, is the user's. Any thread may call anything.
 struct SlotEnd {

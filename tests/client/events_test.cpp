@@ -1,4 +1,4 @@
-// Hooks::on_event: what a program is told of its requests and connections.
+// Hooks::on_event: the events of requests and connections.
 
 #include <sys/socket.h>
 

@@ -147,7 +147,7 @@ TEST(model, mutant_a_waiter_that_does_not_try_again_after_joining) {
   expect_caught<AllEnter<GateOf<JoinsBlindly>, 1, 2>>(up_to_preemptions(3), rl::test_result_deadlock);
 }
 
-/// Mutant: a holder that leaves serves nobody.
+/// Mutant: a holder that leaves does not serve the next waiter.
 struct LeavesUnserved : ShippedGate {
   using ShippedGate::ShippedGate;
   void leave() { (void)this->places_.give(); }
@@ -168,7 +168,7 @@ TEST(model, mutant_a_waiter_that_gives_up_its_place_without_a_check) {
   expect_caught<AllEnter<GivesUpBlindly, 1, 2, 1>>(up_to_preemptions(3), rl::test_result_user_assert_failed);
 }
 
-/// Mutant: a waiter that gives up with a place serves nobody.
+/// Mutant: a waiter that gives up with a place does not serve the next waiter.
 struct GivesUpUnserved : ShippedGate {
   using ShippedGate::ShippedGate;
   void give_up(Waiter& waiter) {

@@ -401,7 +401,7 @@ TEST(model, mutant_a_connection_that_becomes_idle_without_clearing_the_flag) {
   expect_caught<OnePlaceForAll<NoneIsNoted, Ends::parked, 1>>(up_to_preemptions(2), rl::test_result_deadlock);
 }
 
-/// Mutant: a newcomer that met the total limit serves nobody.
+/// Mutant: a newcomer that met the total limit does not serve the waiters.
 template <typename Room>
 struct RoomOfNoWay : Room {
   static void give_way() {}
