@@ -60,6 +60,7 @@ Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
                                               const std::shared_ptr<const InternedProfile>& profile, std::string key,
                                               pool::AfterUse after_use) {
   auto made = std::make_shared<InternedTarget>();
+  made->name = origin.to_string();
   made->origin = origin;
   made->profile = profile->profile();
   made->dns_lifetime = pool_.settings().dns_lifetime;
@@ -70,7 +71,8 @@ Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
     made->tls = std::move(tls).value();
   }
   std::shared_ptr<const connection::Target> target = std::move(made);  // as dial() looks at it
-  return pool_.add_endpoint(origin.to_string(), std::move(target), std::move(key), after_use);
+  std::string name = target->name;
+  return pool_.add_endpoint(std::move(name), std::move(target), std::move(key), after_use);
 }
 
 void Core::close() {
@@ -84,20 +86,20 @@ void Core::stop() {
 
 void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) {
   auto target = std::static_pointer_cast<const connection::Target>(endpoint.target());
-  const auto done = [this, &slot, began = times.start](Result<connection::Dialed> dialed) {
-    const pool::Endpoint& dialed_for = *slot.endpoint.get();
+  // The target's name: the endpoint may be retired if the dial was dropped.
+  const auto done = [this, &slot, target, began = times.start](Result<connection::Dialed> dialed) {
     if (!dialed) {
-      pool_.dial_done(slot, not_connected(dialed_for, began, std::move(dialed).error()), {});
+      pool_.dial_done(slot, not_connected(*target, began, std::move(dialed).error()), {.endpoint = target->name});
       return;
     }
     const connection::DialTimings& took = dialed->timings;
-    const pool::DialReport report{dialed->tls, dialed->tls_resumed, took.resolve + took.connect + took.tls_handshake,
-                                  took.tls_handshake};
-    pool_.dial_done(slot, connected(dialed_for, began, std::move(dialed).value()), report);
+    const pool::DialReport report{target->name, dialed->tls, dialed->tls_resumed,
+                                  took.resolve + took.connect + took.tls_handshake, took.tls_handshake};
+    pool_.dial_done(slot, connected(*target, began, std::move(dialed).value()), report);
   };
-  report(event_of(Event::Kind::dial_begin, endpoint.name()));
+  report(event_of(Event::Kind::dial_begin, target->name));
   try {
-    reactor_.dial(std::move(target), times.deadline, done, times.start, &slot);
+    reactor_.dial(target, times.deadline, done, times.start, &slot);
   } catch (const std::bad_alloc&) {  // it was not begun, and its waiters must not wait for it
     Error error;
     error.code = ErrorCode::out_of_memory;
@@ -106,19 +108,19 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
   }
 }
 
-std::unique_ptr<pool::Pooled> Core::connected(const pool::Endpoint& endpoint, TimePoint began,
+std::unique_ptr<pool::Pooled> Core::connected(const connection::Target& target, TimePoint began,
                                               connection::Dialed dialed) {
   auto made = std::make_unique<connection::Connection>(std::move(dialed.channel), *this, dialed.timings,
                                                        static_cast<std::uint32_t>(connections_.next()));
-  Event event = event_of(Event::Kind::dial_end, endpoint.name());
+  Event event = event_of(Event::Kind::dial_end, target.name);
   event.connection = made->number();
   event.took = since(began);
   report(event);
   return made;
 }
 
-Error Core::not_connected(const pool::Endpoint& endpoint, TimePoint began, Error error) {
-  Event event = event_of(Event::Kind::dial_end, endpoint.name());
+Error Core::not_connected(const connection::Target& target, TimePoint began, Error error) {
+  Event event = event_of(Event::Kind::dial_end, target.name);
   event.took = since(began);
   event.error = &error;
   report(event);

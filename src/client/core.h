@@ -109,9 +109,9 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
 
   static constexpr Duration tick_interval = std::chrono::seconds(1);
 
-  [[nodiscard]] std::unique_ptr<pool::Pooled> connected(const pool::Endpoint& endpoint, TimePoint began,
+  [[nodiscard]] std::unique_ptr<pool::Pooled> connected(const connection::Target& target, TimePoint began,
                                                         connection::Dialed dialed);
-  [[nodiscard]] Error not_connected(const pool::Endpoint& endpoint, TimePoint began, Error error);
+  [[nodiscard]] Error not_connected(const connection::Target& target, TimePoint began, Error error);
 
   const std::shared_ptr<const Hooks> hooks_;
   sync::Serial requests_;

@@ -26,6 +26,7 @@ namespace fastpool::connection {
 
 /// What a dial is to reach. Immutable and shared by all dials of one endpoint.
 struct Target {
+  std::string name;  ///< for people: its endpoint's
   Origin origin;
   Profile profile;
   std::shared_ptr<tls::Context> tls;  ///< null for http, and where the profile brings its own engine

@@ -70,7 +70,8 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     }
   }
   if (dropped) {
-    end_dropped(slot, std::move(result));  // NOLINT(bugprone-use-after-move): that of a dropped dial was not moved
+    end_dropped(slot, std::move(result),
+                report.endpoint);  // NOLINT(bugprone-use-after-move): that of a dropped dial was not moved
     return;
   }
   perform(actions);
@@ -96,12 +97,13 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
   }
 }
 
-// What a dial came to whose slot was reaped.
-void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexcept {
+// What a dial came to whose slot was reaped. Its endpoint may have been retired, and stand for another origin. \param endpoint the name
+// that it had.
+void Pool::end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result, std::string_view endpoint) noexcept {
   if (result) {
     tallies_.closed.add();
     const std::unique_ptr<Pooled> unwanted = std::move(result).value();
-    unwanted->end(refusal_.refusing() ? CloseReason::pool_closed : CloseReason::limit, slot.endpoint.get()->name());
+    unwanted->end(refusal_.refusing() ? CloseReason::pool_closed : CloseReason::limit, endpoint);
   }
   sync::SlotEnd::dial_ended(slot.word, dropped_dials_, [&] { slab_.give(slot); });
   relieve_if_starving();  // those who wait for a descriptor

@@ -32,8 +32,9 @@ class Pooled {
   virtual void end(CloseReason reason, std::string_view endpoint) noexcept = 0;
 };
 
-/// What a finished dial tells beside the connection; for statistics.
+/// What a finished dial tells beside the connection; for statistics, but for the name.
 struct DialReport {
+  std::string_view endpoint{};  ///< its name. The endpoint of a dropped dial may be retired, and not say it any more
   bool handshake = false;
   bool resumed = false;
   Duration create_time{};     ///< look-up, connect and handshake together

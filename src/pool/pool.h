@@ -279,7 +279,7 @@ class Pool {
   void spare_locked(Endpoint& endpoint, DialUnderWay& dial) noexcept;
   [[nodiscard]] bool drop_spare_dial_locked(Endpoint& endpoint, Actions& actions) noexcept;
   [[nodiscard]] bool drop_spare_dial(Endpoint& endpoint);
-  void end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result) noexcept;
+  void end_dropped(Slot& slot, Result<std::unique_ptr<Pooled>> result, std::string_view endpoint) noexcept;
   [[nodiscard]] static DialUnderWay take_dial_locked(Endpoint& endpoint, const Slot& slot) noexcept;
   [[nodiscard]] bool hold_up_locked(Endpoint& endpoint, const DialUnderWay& dial, Actions& actions);
   [[nodiscard]] bool others_hold_descriptors() const;

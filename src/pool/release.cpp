@@ -224,14 +224,16 @@ bool Pool::abandon_dial(LeaseRef ref) noexcept {
 
 void Pool::disconnect(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
+  Endpoint& endpoint = *slot.endpoint.get();
+  const EndpointHold kept = hold(endpoint);
   std::unique_ptr<Pooled> pooled;
   {
-    std::lock_guard lock(slot.endpoint.get()->mutex);
+    std::lock_guard lock(endpoint.mutex);
     // Not leased_as(): the stream on a lease that was given back still has its connection.
     if (!slot.word.unseat(ref.generation)) return;
     pooled = unseat_locked(slot);
   }
-  if (pooled) pooled->end(CloseReason::not_reusable, slot.endpoint.get()->name());
+  if (pooled) pooled->end(CloseReason::not_reusable, endpoint.name());
   pooled.reset();
   relieve_if_starving();  // its descriptor is free
 }

@@ -168,6 +168,27 @@ TEST_F(EndpointLife, an_endpoint_that_waits_at_the_total_limit_is_retired_when_i
   EXPECT_TRUE(retired());
 }
 
+TEST_F(EndpointLife, a_dropped_dial_that_ends_after_its_endpoint_is_reported_with_the_name_it_began_for) {
+  make(limits(5, 1));
+  {
+    const EndpointHold first = hold("p");
+    auto quitter = start_acquire(*first, patience(std::nullopt, seconds(1)));
+    ASSERT_TRUE(dials_begin(1));
+    clock_.advance(seconds(2));
+    EXPECT_FALSE(quitter.get().ok());
+  }
+  EXPECT_FALSE(retired());
+  auto caller = start_acquire(*a_);
+  ASSERT_TRUE(dials_begin(2)) << "the dial of the first endpoint was dropped";
+  EXPECT_TRUE(retired());
+  const EndpointHold next = hold("q");
+  EXPECT_EQ(complete_dial(0, {.endpoint = "p"}).endpoint, "p");
+  EXPECT_TRUE(records_[0]->closed);
+  EXPECT_EQ(next->name(), "q");
+  complete_dial();
+  EXPECT_TRUE(caller.get().ok());
+}
+
 TEST_F(EndpointLife, the_object_unused_for_longest_serves_the_next_target) {
   make();
   std::vector<const Endpoint*> order;

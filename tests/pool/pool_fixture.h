@@ -56,6 +56,7 @@ struct Record {
   std::atomic<bool> closed{false};
   std::atomic<bool> interrupted{false};
   std::atomic<CloseReason> reason{CloseReason::not_reusable};  ///< why it was closed
+  std::string endpoint{};                                      ///< the name it was closed with
   std::function<void()> during_check{};                        ///< called by the liveness check, if it is set
   std::atomic<std::uint64_t> token{0};
 };
@@ -70,7 +71,10 @@ class FakeConnection final : public Pooled {
   }
   void interrupt() noexcept override { record_->interrupted = true; }
   void on_seated(std::uint64_t token) noexcept override { record_->token = token; }
-  void end(CloseReason reason, std::string_view) noexcept override { record_->reason = reason; }
+  void end(CloseReason reason, std::string_view endpoint) noexcept override {
+    record_->reason = reason;
+    record_->endpoint = endpoint;
+  }
   [[nodiscard]] Record& record() const noexcept { return *record_; }
 
  private:
@@ -230,13 +234,13 @@ class PoolTest : public ::testing::Test {
   }
 
   /// Ends a dial under way, by default the oldest, with a connection.
-  Record& complete_dial(std::size_t which = 0) {
+  Record& complete_dial(std::size_t which = 0, const DialReport& report = {}) {
     EXPECT_TRUE(dials_begin(which + 1));
     const auto dial = dialer_.take(which);
     auto record = std::make_shared<Record>();
     record->number = static_cast<int>(records_.size()) + 1;
     records_.push_back(record);
-    pool_->dial_done(*dial.slot, std::unique_ptr<Pooled>(std::make_unique<FakeConnection>(record)), {});
+    pool_->dial_done(*dial.slot, std::unique_ptr<Pooled>(std::make_unique<FakeConnection>(record)), report);
     return *record;
   }
   void refuse_dial(const Error& error, std::size_t which = 0) {

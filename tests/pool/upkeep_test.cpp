@@ -366,7 +366,7 @@ TEST_F(Statistics, report_how_long_dials_and_handshakes_took) {
   auto record = std::make_shared<Record>();
   records_.push_back(record);
   pool_->dial_done(*dialer_.take().slot, std::unique_ptr<Pooled>(std::make_unique<FakeConnection>(record)),
-                   {true, false, milliseconds(30), milliseconds(8)});
+                   {.handshake = true, .create_time = milliseconds(30), .handshake_time = milliseconds(8)});
   EXPECT_TRUE(caller.get().ok());
   const EndpointStats stats = pool_->stats().endpoints[0];
   EXPECT_EQ(stats.create_time.counts[3], 1U);
