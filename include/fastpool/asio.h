@@ -95,8 +95,8 @@ class AsioLoop {
                          });
     }
     void stop() {
+      release();  // first: a closed descriptor's number may be another one's at once
       loop.close();
-      release();
     }
     /// The descriptor is the loop's to close.
     void release() {

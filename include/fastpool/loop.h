@@ -37,7 +37,7 @@ class FASTPOOL_EXPORT Loop {
   /// As close().
   ~Loop();
 
-  /// Readable while turn() has something to do. For poll(2) and its like; level-triggered or edge-triggered.
+  /// Readable while turn() has something to do. For poll(2) and its like; level-triggered or edge-triggered. Open until close().
   [[nodiscard]] int descriptor() const noexcept;
   /// Does what there is to do, without waiting: takes each operation as far as it goes, and calls the functions of those that
   /// have ended. May be entered again from such a function.
@@ -47,8 +47,8 @@ class FASTPOOL_EXPORT Loop {
   /// Whether operations are under way.
   [[nodiscard]] bool busy() const noexcept;
 
-  /// Ends the operations that are under way: their functions are called with `cancelled`, and those of later ones at once.
-  /// Idempotent.
+  /// Closes the descriptors, whose watching has to end before, and ends the operations that are under way: their functions are
+  /// called with `cancelled`, and those of later ones at once. Idempotent.
   void close();
 
   /// Internal.

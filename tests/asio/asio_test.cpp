@@ -5,6 +5,9 @@
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
 
+#include <fcntl.h>
+#include <sys/eventfd.h>
+
 #include <thread>
 
 #include <fastpool/asio.h>
@@ -140,6 +143,34 @@ TEST_F(AsioTest, destroying_the_loop_completes_pending_operations) {
   }
   run();
   EXPECT_EQ(code, ErrorCode::cancelled);
+}
+
+TEST_F(AsioTest, a_loop_that_ends_leaves_the_reuse_of_its_descriptor_alone) {
+  std::atomic<bool> asked{false};
+  const HttpServer server([&](ServerConnection& connection, int) {
+    asked = !read_request(connection).head.empty();
+    connection.read_to_end();
+  });
+  net::posix::stream_descriptor readable(context_, ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  auto ending = std::make_unique<AsioLoop>(context_.get_executor());
+  const int number = ending->loop().descriptor();
+  net::posix::stream_descriptor successor(context_);
+  bool told = false;
+  Client client({}, {}, {.on_event = [&](const Event& event) {
+                  if (event.kind != Event::Kind::request_end) return;
+                  successor.assign(::fcntl(readable.native_handle(), F_DUPFD_CLOEXEC, number));
+                  successor.async_wait(net::posix::descriptor_base::wait_read,
+                                       [&](const auto& error) { told = !error; });
+                }});
+  async_send(*ending, client, request("GET", server.url()), patient(), [](const Result<Response>&) {});
+  ASSERT_TRUE(support::eventually("the request is under way", [&] {
+    context_.poll();
+    return asked.load();
+  }));
+  ending.reset();
+  ASSERT_EQ(successor.native_handle(), number);
+  run();
+  EXPECT_TRUE(told);
 }
 
 TEST_F(AsioTest, a_context_that_ends_first_destroys_its_handlers) {
