@@ -39,10 +39,11 @@ enum class ErrorCode : std::uint8_t {
   out_of_memory,  ///< there is no memory for the request or its response; `bytes_sent` says whether it may be processed
   total_timeout,  ///< the request as a whole took longer than Call::total
   cancelled,      ///< the caller cancelled the request: Stream::cancel(), or its std::stop_token
-  body_too_large  ///< the response's body is larger than Call::max_body
+  body_too_large,  ///< the response's body is larger than Call::max_body
+  proxy_failed     ///< the proxy refused: `detail` has its words, such as "407 Proxy Authentication Required"
 };
 
-inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCode::body_too_large) + 1;
+inline constexpr std::size_t error_code_count = static_cast<std::size_t>(ErrorCode::proxy_failed) + 1;
 
 /// Where a request was when it failed.
 enum class Phase : std::uint8_t { none, acquire, resolve, connect, tls_handshake, write, read_head, read_body };

@@ -23,6 +23,17 @@ Duration since(TimePoint began) noexcept {
   return std::max(Clock::now() - began, Duration::zero());
 }
 
+// The target of requests that a proxy forwards: the proxy itself, with its TLS in place of the origins'.
+void point_at_proxy(connection::Target& target) {
+  const connection::ProxyRoute& proxy = *target.proxy;
+  const bool secure = proxy.kind == connection::ProxyRoute::Kind::https;
+  target.name = "http://* via " + proxy.name;
+  target.origin = {secure ? Scheme::https : Scheme::http, proxy.host, proxy.port};
+  target.tls = proxy.tls;
+  target.profile.server_name.clear();
+  target.profile.engine = proxy.engine;
+}
+
 Event event_of(Event::Kind kind, std::string_view endpoint) noexcept {
   Event event;
   event.kind = kind;
@@ -46,7 +57,10 @@ Core::~Core() {
 
 Result<pool::EndpointHold> Core::endpoint(const Origin& origin, const std::shared_ptr<const InternedProfile>& profile,
                                           pool::AfterUse after_use) {
-  std::string key = origin.to_string() + ' ' + std::to_string(profile->id());
+  auto proxy = profile->proxy();
+  if (!proxy) return std::move(proxy).error();
+  const bool forwards = *proxy != nullptr && (*proxy)->forwards(origin.scheme);
+  std::string key = (forwards ? "forwarded" : origin.to_string()) + ' ' + std::to_string(profile->id());
   if (auto found = pool_.find_endpoint(key, after_use)) return found;
   return add_endpoint(origin, profile, std::move(key), after_use);
 }
@@ -65,11 +79,18 @@ Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
   made->profile = profile->profile();
   made->dns_lifetime = pool_.settings().dns_lifetime;
   made->interned = profile;
-  if (origin.scheme == Scheme::https) {
+  auto proxy = profile->proxy();
+  if (!proxy) return std::move(proxy).error();
+  made->proxy = std::move(proxy).value();
+  made->forwards = made->proxy != nullptr && made->proxy->forwards(origin.scheme);
+  if (made->forwards) {
+    point_at_proxy(*made);
+  } else if (origin.scheme == Scheme::https) {
     auto tls = profile->tls();
     if (!tls) return std::move(tls).error();
     made->tls = std::move(tls).value();
   }
+  if (made->tunnels()) made->name += " via " + made->proxy->name;
   std::shared_ptr<const connection::Target> target = std::move(made);  // as dial() looks at it
   std::string name = target->name;
   return pool_.add_endpoint(std::move(name), std::move(target), std::move(key), after_use);

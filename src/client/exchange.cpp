@@ -4,6 +4,7 @@
 #include <new>
 
 #include "client/connection_authentication.h"
+#include "client/dialed_target.h"
 #include "client/receive_buffer.h"
 #include "driver/blocking.h"
 #include "net/descriptor.h"
@@ -76,6 +77,32 @@ Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const Reque
 }
 
 Result<void> Exchange::prepare(const RequestView& request) {
+  const connection::Target& target = dialed_target(*endpoint_);
+  if (target.proxy == nullptr) [[likely]]
+    return encode(request);
+  if (target.forwards) return prepare_forwarded(request, target);
+  if (auto encoded = encode(request); !encoded) return encoded;
+  authenticates_connection_ = authenticates_connection_ || authenticates_connection(target.proxy->merged_under({}));
+  return {};
+}
+
+// In absolute-form (RFC 9112 section 3.2.2), with the proxy's headers under the request's.
+Result<void> Exchange::prepare_forwarded(const RequestView& request, const connection::Target& target) {
+  const Origin* const origin = request.origin != nullptr ? request.origin : endpoint_.origin();
+  if (origin == nullptr) {
+    return Error::make(ErrorCode::invalid_argument, Phase::none,
+                       "a request on a lease of " + target.name + " must name its origin");
+  }
+  std::string absolute(request.target);
+  if (request.target.starts_with('/') || request.target == "*") {
+    absolute = "http://" + origin->host_header();
+    if (request.target != "*") absolute += request.target;
+  }
+  const std::vector<Header> merged = target.proxy->merged_under({request.headers.begin(), request.headers.end()});
+  return encode({request.method, absolute, merged});
+}
+
+Result<void> Exchange::encode(const RequestView& request) {
   auto encoded = h1::encode_head(head_bytes_, request.method, request.target, request.headers);
   if (!encoded) return std::move(encoded).error();
   framing_ = *encoded;

@@ -36,6 +36,7 @@ struct RequestView {
   std::string_view method;
   std::string_view target;
   std::span<const Header> headers;
+  const Origin* origin = nullptr;  ///< for a lease at a proxy that forwards; null: the endpoint's use knows it
 };
 
 using InterimListener = std::function<void(const h1::ResponseHead&)>;
@@ -237,6 +238,8 @@ class Exchange {
   Exchange(Core& core, EndpointUse endpoint) noexcept;
 
   [[nodiscard]] Result<void> prepare(const RequestView& request);
+  [[nodiscard]] Result<void> prepare_forwarded(const RequestView& request, const connection::Target& target);
+  [[nodiscard]] Result<void> encode(const RequestView& request);
   [[nodiscard]] bool may_begin(Operation operation);
   [[nodiscard]] Result<bool> run(const CallOptions& options);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "client/dialed_target.h"
+
 namespace fastpool::client {
 
 // ---- EndpointUse -----------------------------------------------------------------------------------------------------
@@ -20,7 +22,10 @@ void EndpointUse::release() noexcept {
 
 Result<bool> EndpointUse::isolate() {
   if (held_ == nullptr || held_->handle_.isolation_ == Handle::Isolation::none) return false;
-  if (held_->isolated_ || held_->handle_.isolation_ == Handle::Isolation::by_pool) return true;
+  // Those of a forwarding proxy serve other origins, too.
+  const bool only_its_own =
+      held_->handle_.isolation_ == Handle::Isolation::by_pool && !dialed_target(*endpoint_).forwards;
+  if (held_->isolated_ || only_its_own) return true;
   auto isolated = held_->handle_.isolate(*held_);
   if (!isolated) return std::move(isolated).error();
   *this = std::move(isolated).value();

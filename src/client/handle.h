@@ -66,6 +66,8 @@ class EndpointUse {
   [[nodiscard]] pool::Endpoint& operator*() const noexcept { return *endpoint_; }
   [[nodiscard]] pool::Endpoint* operator->() const noexcept { return endpoint_; }
 
+  /// Of the requests it is for; null for a use that a lease of the caller's keeps.
+  [[nodiscard]] const Origin* origin() const noexcept { return held_ != nullptr ? &held_->origin_ : nullptr; }
   /// Another use of the same.
   [[nodiscard]] EndpointUse share() const noexcept;
   /// For a request that authenticates its connection: moves the handle to an isolated endpoint of the same target, and this

@@ -10,8 +10,9 @@ namespace {
 /// Of what usually tells profiles apart; equality decides.
 std::size_t hash_of(const Profile& profile) noexcept {
   std::size_t hash = std::hash<const void*>{}(profile.engine.get());
-  for (const std::string* part : {&profile.server_name, &profile.local_address, &profile.unix_socket,
-                                  &profile.tls.ca_file, &profile.tls.certificate_file, &profile.tls.certificate})
+  for (const std::string* part :
+       {&profile.server_name, &profile.local_address, &profile.unix_socket, &profile.tls.ca_file,
+        &profile.tls.certificate_file, &profile.tls.certificate, &profile.proxy.url, &profile.proxy.username})
     hash = hash * 31 + std::hash<std::string>{}(*part);
   return hash;
 }
@@ -32,9 +33,29 @@ Result<std::shared_ptr<tls::Context>> InternedProfile::tls() const {
   return tls_;
 }
 
+Result<std::shared_ptr<const connection::ProxyRoute>> InternedProfile::proxy() const {
+  if (profile_.proxy.url.empty()) return std::shared_ptr<const connection::ProxyRoute>();
+  const std::lock_guard lock(mutex_);
+  if (!proxy_) {
+    if (!profile_.unix_socket.empty())
+      return Error::make(ErrorCode::unsupported, Phase::none,
+                         "a proxy is not reached through a Unix socket: give one of them");
+    auto route = connection::ProxyRoute::of(profile_.proxy);
+    if (!route) return std::move(route).error();
+    if (route->kind == connection::ProxyRoute::Kind::https && !route->engine) {
+      auto tls = contexts_->get(profile_.proxy.tls);
+      if (!tls) return std::move(tls).error();
+      route->tls = std::move(tls).value();
+    }
+    proxy_ = std::make_shared<const connection::ProxyRoute>(std::move(route).value());
+  }
+  return proxy_;
+}
+
 bool InternedProfile::outgrown() const {
   const std::lock_guard lock(mutex_);
-  return tls_ != nullptr && tls_->outgrown();
+  return (tls_ != nullptr && tls_->outgrown()) ||
+         (proxy_ != nullptr && proxy_->tls != nullptr && proxy_->tls->outgrown());
 }
 
 void abandon(std::shared_ptr<const InternedProfile> parents) {

@@ -8,6 +8,7 @@
 #include <fastpool/profile.h>
 #include <fastpool/result.h>
 
+#include "connection/proxy_route.h"
 #include "tls/context.h"
 #include "tls/context_cache.h"
 
@@ -30,6 +31,10 @@ class InternedProfile {
   /// OpenSSL refuses, such as an unreadable file.
   [[nodiscard]] Result<std::shared_ptr<tls::Context>> tls() const;
 
+  /// The way through its proxy, read by the first call that succeeds; null without a proxy. Errors: invalid_argument for a proxy
+  /// that cannot be read, unsupported for one together with a Unix socket; for an `https` proxy also those of tls().
+  [[nodiscard]] Result<std::shared_ptr<const connection::ProxyRoute>> proxy() const;
+
   /// Whether its context is to serve no further client (\see tls::Context::outgrown()).
   [[nodiscard]] bool outgrown() const;
 
@@ -39,7 +44,9 @@ class InternedProfile {
   const std::shared_ptr<tls::ContextCache> contexts_;
 
   mutable std::mutex mutex_;
-  mutable std::shared_ptr<tls::Context> tls_;  // guarded by mutex_
+  // Guarded by mutex_.
+  mutable std::shared_ptr<tls::Context> tls_;
+  mutable std::shared_ptr<const connection::ProxyRoute> proxy_;
 };
 
 /// Leaves a profile of the parent's core as it is, in the child of a fork: another thread of the parent may have been in

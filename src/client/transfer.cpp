@@ -10,6 +10,7 @@
 
 #include <fastpool/origin.h>
 
+#include "client/dialed_target.h"
 #include "client/errors.h"
 #include "client/expected_size.h"
 #include "client/headers.h"
@@ -95,20 +96,21 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
       request.target.empty() ? target_of(request.url, completed_target) : std::string_view(request.target);
 
   std::optional<EndpointUse> endpoint;
-  std::string_view name;
+  const pool::Endpoint* there = nullptr;
   if (lease) {
-    name = lease->slot->endpoint.get()->name();
-    if (const std::string wanted = origin->to_string(); wanted != name) {
+    there = lease->slot->endpoint.get();
+    if (!leads_to(*there, *origin)) {
       return Error::make(ErrorCode::invalid_argument, Phase::none,
-                         "this lease is of " + std::string(name) + ", and the request is for " + wanted);
+                         "this lease is of " + there->name() + ", and the request is for " + origin->to_string());
     }
   } else {
     auto found = client_->endpoint(*origin, call_.profile);
     if (!found) return std::move(found).error();
-    name = endpoint.emplace(std::move(found).value())->name();
+    there = &*endpoint.emplace(std::move(found).value());
   }
-  const CompletedHeaders completed(name, request.method, std::move(headers), size);
-  const RequestView view{request.method, target, completed.headers()};
+  std::string storage;
+  const CompletedHeaders completed(origin_text(*there, *origin, storage), request.method, std::move(headers), size);
+  const RequestView view{request.method, target, completed.headers(), &*origin};
   Core& core = client_->core.get();
   auto opened = lease ? Exchange::open_on(core, *lease, view) : Exchange::open(core, *std::move(endpoint), view);
   if (!opened) return std::move(opened).error();

@@ -7,6 +7,7 @@
 
 #include <sys/epoll.h>
 
+#include "connection/late_tunnel.h"
 #include "net/channel_factory.h"
 #include "net/socket.h"
 #include "net/tcp_channel.h"
@@ -36,11 +37,6 @@ int apply_all_options(int descriptor, int family, const Profile& profile) noexce
   return net::apply_options(descriptor, profile.socket_options);
 }
 
-/// Sessions of one origin and one verified name are offered to no other; TLS settings differ by context already.
-std::string session_key(const Target& target, const std::string& server_name) {
-  return target.origin.to_string() + '\n' + server_name + '\n' + target.profile.unix_socket;
-}
-
 std::string seconds_text(Duration duration) {
   char buffer[32];
   std::snprintf(buffer, sizeof buffer, "%.3f s", std::chrono::duration<double>(duration).count());
@@ -61,6 +57,7 @@ std::string Dial::target_text() const {
   if (!target_->profile.unix_socket.empty()) {
     text += " through unix:" + net::printable_unix_path(target_->profile.unix_socket);
   }
+  if (target_->tunnels()) text += " via " + target_->proxy->name;
   return text;
 }
 
@@ -87,29 +84,47 @@ void Dial::start(TimePoint now) {
       return refuse("the local address '" + profile.local_address + "' is not an IP address");
     }
   }
-  if (const auto address = net::SocketAddress::from_ip(target_->origin.host, 0)) {
+  if (target_->tunnels() && target_->proxy->kind == ProxyRoute::Kind::socks5) {
+    origin_address_ = net::SocketAddress::from_ip(target_->origin.host, 0);
+    if (!origin_address_) {
+      stage_ = Stage::resolving_origin;
+      host_.resolve(target_->origin.host, target_->dns_lifetime);
+      return;
+    }
+  }
+  look_up_host(now);
+}
+
+void Dial::look_up_host(TimePoint now) {
+  if (const auto address = net::SocketAddress::from_ip(target_->host(), 0)) {
     return begin_race(std::span(&*address, 1), now);
   }
   stage_ = Stage::resolving;
-  host_.resolve(target_->origin.host, target_->dns_lifetime);
+  host_.resolve(target_->host(), target_->dns_lifetime);
 }
 
 void Dial::on_resolved(Result<net::AddressList> addresses, net::CacheEntry entry, TimePoint now) {
-  if (finished() || stage_ != Stage::resolving) {
+  const bool of_origin = stage_ == Stage::resolving_origin;
+  if (finished() || (stage_ != Stage::resolving && !of_origin)) {
     return;
   }
   timings_.resolve += now - stage_started_;
-  cached_ = entry;
+  if (!of_origin) cached_ = entry;
   if (!addresses) {
     Error error = std::move(addresses).error();
     error.phase = Phase::resolve;
     error.detail = "cannot connect to " + target_text() + ": " + error.detail;
     return finish(std::move(error));
   }
+  if (of_origin) {
+    origin_address_ = addresses->front();
+    stage_started_ = now;
+    return look_up_host(now);
+  }
   net::AddressList untried = std::move(addresses).value();
   std::erase_if(untried, [this](const net::SocketAddress& address) {
     return std::any_of(failures_.begin(), failures_.end(), [&](const FailedAttempt& failure) {
-      return failure.address == address.with_port(target_->origin.port);
+      return failure.address == address.with_port(target_->port());
     });
   });
   if (untried.empty()) {
@@ -132,7 +147,7 @@ void Dial::begin_race(std::span<const net::SocketAddress> addresses, TimePoint n
     return finish(std::move(error));
   }
   for (net::SocketAddress& address : addresses_) {
-    address = address.with_port(target_->origin.port);
+    address = address.with_port(target_->port());
   }
   next_start_ = now;
   advance_race(now);
@@ -164,8 +179,8 @@ void Dial::give_up(TimePoint now) {
   stage_started_ = now;
   next_address_ = 0;
   addresses_.clear();
-  host_.forget(target_->origin.host, std::exchange(cached_, 0));
-  host_.resolve(target_->origin.host, target_->dns_lifetime);
+  host_.forget(target_->host(), std::exchange(cached_, 0));
+  host_.resolve(target_->host(), target_->dns_lifetime);
 }
 
 void Dial::start_attempt(TimePoint now) {
@@ -212,10 +227,12 @@ void Dial::on_ready(int descriptor, TimePoint now) {
   if (finished()) {
     return;
   }
-  if (stage_ == Stage::handshaking) {
-    if (tls_->descriptor() == descriptor) {
-      step_handshake(now);
-    }
+  if (tls_ != nullptr) {
+    if (tls_->descriptor() == descriptor) step_handshake(now);
+    return;
+  }
+  if (to_proxy_ != nullptr) {
+    if (to_proxy_->descriptor() == descriptor) step_tunnel(now);
     return;
   }
   const auto found = std::find_if(attempts_.begin(), attempts_.end(),
@@ -242,73 +259,108 @@ void Dial::win(Attempt attempt, TimePoint now) {
   timings_.connect += now - stage_started_;
   stage_started_ = now;
   peer_ = attempt.address;
-  const std::string& server_name =
-      target_->profile.server_name.empty() ? target_->origin.host : target_->profile.server_name;
-  if (target_->tls == nullptr) {
-    if (const int error = net::set_blocking(attempt.socket.get(), true); error != 0) {
-      return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "fcntl"}}));
-    }
-    Dialed dialed;
-    if (const net::ChannelFactory* const engine = net::engine_of(target_->profile);
-        engine != nullptr && target_->origin.scheme == Scheme::https) {
-      dialed.channel = engine->wrap(std::move(attempt.socket), server_name);
-    } else {
-      dialed.channel = std::make_unique<net::TcpChannel>(std::move(attempt.socket));
-    }
-    dialed.timings = timings_;
-    return finish(std::move(dialed));
+  auto channel = std::make_unique<net::TcpChannel>(std::move(attempt.socket));
+  if (!target_->tunnels()) return secure(std::move(channel), now);
+  if (target_->proxy->kind == ProxyRoute::Kind::https) {
+    if (const net::ChannelFactory* const engine = target_->proxy->engine_of_proxy())  // the first user does the rest
+      return hand_over(std::make_unique<LateTunnel>(target_, engine->wrap(std::move(channel), target_->proxy->host)),
+                       false, false);
+    return secure_proxy(std::move(channel), now);
   }
-  stage_ = Stage::handshaking;
-  auto channel =
-      tls::TlsChannel::create(target_->tls, std::move(attempt.socket), server_name, session_key(*target_, server_name));
-  if (!channel) {
-    Error error = std::move(channel).error();
-    error.phase = Phase::tls_handshake;
-    error.detail = "TLS handshake with " + target_text() + " (" + peer_.to_string() + "): " + error.detail;
+  open_tunnel(std::move(channel), now);
+}
+
+void Dial::secure_proxy(std::unique_ptr<net::Channel> channel, TimePoint now) {
+  const ProxyRoute& proxy = *target_->proxy;
+  stage_ = Stage::securing_proxy;
+  shake_hands(proxy.tls, std::move(channel), proxy.host, "to " + proxy.name, now);
+}
+
+void Dial::open_tunnel(std::unique_ptr<net::Channel> channel, TimePoint now) {
+  stage_ = Stage::tunneling;
+  to_proxy_ = std::move(channel);
+  const ProxyRoute& proxy = *target_->proxy;
+  tunnel_.emplace(proxy.speaks_http() ? http_tunnel(proxy, target_->origin)
+                                      : socks_tunnel(proxy, target_->origin, origin_address_));
+  step_tunnel(now);
+}
+
+void Dial::step_tunnel(TimePoint now) {
+  const net::IoStatus status = tunnel_->step(*to_proxy_, net::IoMode::dont_wait).status;
+  if (status == net::IoStatus::want_read || status == net::IoStatus::want_write) return wait_for(*to_proxy_, status);
+  if (status != net::IoStatus::ok) {
+    Error error = tunnel_->error();
+    error.final = true;
     return finish(std::move(error));
   }
-  tls_ = std::move(channel).value();
+  timings_.connect += now - stage_started_;
+  stage_started_ = now;
+  secure(std::move(to_proxy_), now);
+}
+
+// The rest of the way to the origin: TLS, if it is to be spoken.
+void Dial::secure(std::unique_ptr<net::Channel> channel, TimePoint now) {
+  if (target_->tls != nullptr) {
+    stage_ = Stage::handshaking;
+    return shake_hands(target_->tls, std::move(channel), target_->server_name(), target_->session_key(), now);
+  }
+  if (const net::ChannelFactory* const engine = net::engine_of(target_->profile);
+      engine != nullptr && target_->origin.scheme == Scheme::https) {
+    channel = engine->wrap(std::move(channel), target_->server_name());
+  }
+  hand_over(std::move(channel), false, false);
+}
+
+void Dial::shake_hands(const std::shared_ptr<tls::Context>& context, std::unique_ptr<net::Channel> channel,
+                       const std::string& server_name, std::string session_key, TimePoint now) {
+  const int descriptor = channel->descriptor();
+  auto made = tls::TlsChannel::create(context, std::move(channel), server_name, std::move(session_key));
+  if (!made) {
+    host_.drop_interest(descriptor);
+    return finish(handshake_failed(std::move(made).error()));
+  }
+  tls_ = std::move(made).value();
   step_handshake(now);
 }
 
+Error Dial::handshake_failed(Error error) const {
+  error.phase = Phase::tls_handshake;
+  const std::string whom = stage_ == Stage::securing_proxy ? "the proxy " + target_->proxy->name : target_text();
+  error.detail = "TLS handshake with " + whom + " (" + peer_.to_string() + "): " + error.detail;
+  return error;
+}
+
 void Dial::step_handshake(TimePoint now) {
-  std::uint32_t wanted = 0;
-  switch (tls_->handshake(net::IoMode::dont_wait).status) {
-    case net::IoStatus::ok: {
-      timings_.tls_handshake = now - stage_started_;
-      host_.drop_interest(tls_->descriptor());
-      if (const int error = net::set_blocking(tls_->descriptor(), true); error != 0) {
-        return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "fcntl"}}));
-      }
-      Dialed dialed;
-      dialed.tls = true;
-      dialed.tls_resumed = tls_->resumed();
-      dialed.timings = timings_;
-      dialed.channel = std::move(tls_);
-      return finish(std::move(dialed));
-    }
-    case net::IoStatus::want_read:
-      wanted = EPOLLIN;
-      break;
-    case net::IoStatus::want_write:
-      wanted = EPOLLOUT;
-      break;
-    case net::IoStatus::end:
-    case net::IoStatus::truncated:
-    case net::IoStatus::error: {
-      Error error = tls_->handshake_error();
-      error.phase = Phase::tls_handshake;
-      error.detail = "TLS handshake with " + target_text() + " (" + peer_.to_string() + "): " + error.detail;
-      return finish(std::move(error));
-    }
-  }
-  if (wanted == tls_interest_) {
-    return;
-  }
-  if (const int error = host_.set_interest(tls_->descriptor(), wanted); error != 0) {
+  const net::IoStatus status = tls_->handshake(net::IoMode::dont_wait).status;
+  if (status == net::IoStatus::want_read || status == net::IoStatus::want_write) return wait_for(*tls_, status);
+  if (status != net::IoStatus::ok) return finish(handshake_failed(tls_->handshake_error()));
+  timings_.tls_handshake += now - stage_started_;
+  stage_started_ = now;
+  if (stage_ == Stage::securing_proxy) return open_tunnel(std::move(tls_), now);
+  const bool resumed = tls_->resumed();
+  hand_over(std::move(tls_), true, resumed);
+}
+
+void Dial::wait_for(const net::Channel& channel, net::IoStatus status) {
+  const std::uint32_t wanted = status == net::IoStatus::want_read ? EPOLLIN : EPOLLOUT;
+  if (wanted == interest_) return;
+  if (const int error = host_.set_interest(channel.descriptor(), wanted); error != 0) {
     return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "epoll"}}));
   }
-  tls_interest_ = wanted;
+  interest_ = wanted;
+}
+
+void Dial::hand_over(std::unique_ptr<net::Channel> channel, bool tls, bool resumed) {
+  host_.drop_interest(channel->descriptor());
+  if (const int error = net::set_blocking(channel->descriptor(), true); error != 0) {
+    return finish(race_error(target_text(), std::vector<FailedAttempt>{{peer_, error, "fcntl"}}));
+  }
+  Dialed dialed;
+  dialed.channel = std::move(channel);
+  dialed.tls = tls;
+  dialed.tls_resumed = resumed;
+  dialed.timings = timings_;
+  finish(std::move(dialed));
 }
 
 void Dial::on_timer(TimePoint now) {
@@ -336,7 +388,8 @@ TimePoint Dial::next_timer() const noexcept {
 
 Error Dial::timeout_error(TimePoint now) const {
   Phase phase = Phase::resolve;
-  std::string doing = "resolving '" + target_->origin.host + "'";
+  std::string doing =
+      "resolving '" + (stage_ == Stage::resolving_origin ? target_->origin.host : target_->host()) + "'";
   if (!failures_.empty()) {
     doing += " again";
   }
@@ -349,11 +402,14 @@ Error Dial::timeout_error(TimePoint now) const {
     for (const Attempt& attempt : attempts_) {
       doing += (&attempt == &attempts_.front() ? "" : ", ") + attempt.address.to_string();
     }
-  } else if (stage_ == Stage::handshaking) {
+  } else if (stage_ == Stage::tunneling) {
+    phase = Phase::connect;
+    doing = "waiting for the proxy " + peer_.to_string() + " to open the tunnel";
+  } else if (stage_ == Stage::handshaking || stage_ == Stage::securing_proxy) {
     phase = Phase::tls_handshake;
     doing = "in the TLS handshake with " + peer_.to_string();
   }
-  if (!failures_.empty() && stage_ != Stage::handshaking) {
+  if (!failures_.empty() && stage_ <= Stage::connecting) {
     doing += " (failed before: " + describe(failures_) + ")";
   }
   const Duration taken = started_ == TimePoint{} ? Duration{} : now - started_;  // late before it began
@@ -364,7 +420,7 @@ Error Dial::timeout_error(TimePoint now) const {
 void Dial::finish(Result<Dialed> result) {
   close_sockets();
   if (!result && cached_ != 0) {
-    host_.forget(target_->origin.host, std::exchange(cached_, 0));
+    host_.forget(target_->host(), std::exchange(cached_, 0));
   }
   result_.emplace(std::move(result));
 }
@@ -377,6 +433,10 @@ void Dial::close_sockets() {
   if (tls_ != nullptr) {
     host_.drop_interest(tls_->descriptor());
     tls_.reset();
+  }
+  if (to_proxy_ != nullptr) {
+    host_.drop_interest(to_proxy_->descriptor());
+    to_proxy_.reset();
   }
 }
 

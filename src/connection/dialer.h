@@ -15,23 +15,15 @@
 
 #include "connection/connection.h"
 #include "connection/race.h"
+#include "connection/target.h"
+#include "connection/tunnel.h"
 #include "net/channel.h"
 #include "net/descriptor.h"
 #include "net/resolver.h"
 #include "net/socket_address.h"
-#include "tls/context.h"
 #include "tls/tls_channel.h"
 
 namespace fastpool::connection {
-
-/// What a dial is to reach. Immutable and shared by all dials of one endpoint.
-struct Target {
-  std::string name;  ///< for people: its endpoint's
-  Origin origin;
-  Profile profile;
-  std::shared_ptr<tls::Context> tls;  ///< null for http, and where the profile brings its own engine
-  Duration dns_lifetime{};            ///< of a cached look-up; zero: each dial looks up
-};
 
 /// A connected channel, ready for the first request, but for the handshake of an engine that the profile brings. The
 /// socket is back in blocking mode.
@@ -65,6 +57,12 @@ class DialHost {
 ///
 ///   start -> resolving -> connecting -> handshaking -> finished
 ///      \________(IP address, Unix socket)___^ \____(no TLS)____^      any -> finished: error, deadline, abort()
+///
+/// Through a proxy, to which it connects then:
+///
+///   connecting -> [securing_proxy] -> tunneling -> handshaking -> finished
+///
+/// A `socks5` proxy is told an address: the origin's name is looked up first.
 ///
 /// If addresses from the cache all fail, the name may have moved: it is looked up again, once, and what is new is tried.
 ///
@@ -102,7 +100,15 @@ class Dial {
   }
 
  private:
-  enum class Stage : std::uint8_t { waiting, resolving, connecting, handshaking };
+  enum class Stage : std::uint8_t {
+    waiting,
+    resolving_origin,
+    resolving,
+    connecting,
+    securing_proxy,
+    tunneling,
+    handshaking
+  };
   struct Attempt {
     net::SocketAddress address;
     net::Descriptor socket;
@@ -114,9 +120,20 @@ class Dial {
   void start_attempt(TimePoint now);
   void fail_attempt(const net::SocketAddress& address, int os_error, std::string_view step, TimePoint now);
   void win(Attempt attempt, TimePoint now);
+  void look_up_host(TimePoint now);
+  void secure_proxy(std::unique_ptr<net::Channel> channel, TimePoint now);
+  void open_tunnel(std::unique_ptr<net::Channel> channel, TimePoint now);
+  void step_tunnel(TimePoint now);
+  void secure(std::unique_ptr<net::Channel> channel, TimePoint now);
+  void shake_hands(const std::shared_ptr<tls::Context>& context, std::unique_ptr<net::Channel> channel,
+                   const std::string& server_name, std::string session_key, TimePoint now);
   void step_handshake(TimePoint now);
+  void hand_over(std::unique_ptr<net::Channel> channel, bool tls, bool resumed);
+  /// Waits for the socket of `channel`, as its step said.
+  void wait_for(const net::Channel& channel, net::IoStatus status);
   void finish(Result<Dialed> result);
   void close_sockets();
+  [[nodiscard]] Error handshake_failed(Error error) const;
   [[nodiscard]] Error timeout_error(TimePoint now) const;
   [[nodiscard]] std::string target_text() const;
 
@@ -140,10 +157,14 @@ class Dial {
   net::CacheEntry cached_ = 0;  ///< what `addresses_` are from, until it is forgotten
   bool resolved_again_ = false;
 
-  // While handshaking.
+  std::optional<net::SocketAddress> origin_address_;  ///< for a `socks5` proxy
+
+  // Once connected: the peer, and what shakes hands with it.
   net::SocketAddress peer_;
   std::unique_ptr<tls::TlsChannel> tls_;
-  std::uint32_t tls_interest_ = 0;
+  std::unique_ptr<net::Channel> to_proxy_;  ///< while tunneling
+  std::optional<Tunnel> tunnel_;
+  std::uint32_t interest_ = 0;
 
   std::optional<Result<Dialed>> result_;
 };

@@ -115,6 +115,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "cancelled";
     case ErrorCode::body_too_large:
       return "body_too_large";
+    case ErrorCode::proxy_failed:
+      return "proxy_failed";
   }
   return "unknown";
 }

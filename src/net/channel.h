@@ -11,6 +11,7 @@
 
 #include <fastpool/error.h>
 
+#include "net/descriptor.h"
 #include "net/tls_session.h"
 
 namespace fastpool::net {
@@ -81,6 +82,9 @@ class Channel {
   virtual void say_goodbye() noexcept = 0;
 
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
+  /// Gives the socket away if the channel adds nothing to it (plain TCP), and is unusable then; invalid otherwise. For a
+  /// channel that is put on top of this one.
+  [[nodiscard]] virtual Descriptor take_socket() noexcept { return {}; }
   /// Bytes already decrypted and not yet read (TLS); 0 for plain TCP.
   [[nodiscard]] virtual std::size_t pending() const noexcept { return 0; }
   /// Bytes handed to the kernel since the channel was made; under TLS those of its records, handshake included.

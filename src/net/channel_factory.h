@@ -8,7 +8,6 @@
 #include <fastpool/profile.h>
 
 #include "net/channel.h"
-#include "net/descriptor.h"
 
 namespace fastpool::net {
 
@@ -21,10 +20,12 @@ class ChannelFactory {
   ChannelFactory& operator=(const ChannelFactory&) = delete;
   virtual ~ChannelFactory() = default;
 
-  /// A channel over a connected socket, its handshake still to be done (\see Channel::established()). Called by the dial, on
+  /// A channel over a connected one, its handshake still to be done (\see Channel::established()). Called by the dial, on
   /// the reactor's thread: it neither waits nor runs code of the application.
+  /// \param below to the peer: plain TCP, or TLS to a proxy.
   /// \param server_name whom to name to the peer, and to verify.
-  [[nodiscard]] virtual std::unique_ptr<Channel> wrap(Descriptor socket, const std::string& server_name) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<Channel> wrap(std::unique_ptr<Channel> below,
+                                                      const std::string& server_name) const = 0;
 };
 
 /// The engine of a profile: it speaks TLS in place of the profile's settings, and the first user of a connection does the

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "net/channel.h"
 #include "net/descriptor.h"
@@ -19,6 +20,7 @@ class TcpChannel final : public Channel {
   void shutdown() noexcept override;
   void say_goodbye() noexcept override {}
   [[nodiscard]] int descriptor() const noexcept override { return socket_.get(); }
+  [[nodiscard]] Descriptor take_socket() noexcept override { return std::move(socket_); }
   [[nodiscard]] std::uint64_t bytes_written() const noexcept override { return written_; }
 
  private:

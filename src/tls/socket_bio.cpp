@@ -42,6 +42,33 @@ bool note_failure(SocketIo& io, BIO* bio, int retry_flag) noexcept {
   return false;
 }
 
+net::IoMode mode_below(const SocketIo& io) noexcept {
+  return io.mode == SocketIo::Mode::wait ? net::IoMode::wait : net::IoMode::dont_wait;
+}
+
+/// What a channel below said. \returns whether bytes moved.
+int note_below(SocketIo& io, BIO* bio, const net::IoResult& result, std::size_t* moved) noexcept {
+  switch (result.status) {
+    case net::IoStatus::ok:
+      *moved = result.bytes;
+      return 1;
+    case net::IoStatus::want_read:
+      BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY);
+      return 0;
+    case net::IoStatus::want_write:
+      BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY);
+      return 0;
+    case net::IoStatus::end:
+    case net::IoStatus::truncated:  // a FIN for the TLS above, which looks for its own close_notify
+      io.peer_closed = true;
+      return 0;
+    case net::IoStatus::error:
+      break;
+  }
+  io.os_error = result.os_error != 0 ? result.os_error : EPROTO;
+  return 0;
+}
+
 int bio_read(BIO* bio, char* buffer, std::size_t size, std::size_t* moved) noexcept {
   SocketIo& io = io_of(bio);
   BIO_clear_retry_flags(bio);
@@ -50,6 +77,8 @@ int bio_read(BIO* bio, char* buffer, std::size_t size, std::size_t* moved) noexc
     BIO_set_retry_read(bio);
     return 0;
   }
+  if (io.below != nullptr) [[unlikely]]
+    return note_below(io, bio, io.below->read({buffer, size}, mode_below(io)), moved);
   while (true) {
     const ssize_t got = call_system(io, [&] { return ::recv(io.descriptor, buffer, size, flags_of(io)); });
     if (got > 0) {
@@ -71,6 +100,12 @@ int bio_write(BIO* bio, const char* buffer, std::size_t size, std::size_t* moved
   if (io.mode == SocketIo::Mode::buffered_only) {
     BIO_set_retry_write(bio);
     return 0;
+  }
+  if (io.below != nullptr) [[unlikely]] {
+    const iovec piece{const_cast<char*>(buffer), size};  // NOLINT: only read
+    const int written = note_below(io, bio, io.below->write({&piece, 1}, mode_below(io)), moved);
+    io.written = io.below->bytes_written();
+    return written;
   }
   while (true) {
     const ssize_t sent = call_system(io, [&] { return ::send(io.descriptor, buffer, size, flags_of(io)); });

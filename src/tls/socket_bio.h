@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "net/channel.h"
 #include "tls/openssl.h"
 
 namespace fastpool::tls {
@@ -16,7 +17,8 @@ struct SocketIo {
   };
 
   int descriptor = -1;
-  unsigned epoch = 0;  ///< of the descriptor; in a later one (net::fork_epoch()) every call fails with EBADF
+  net::Channel* below = nullptr;  ///< reads and writes in place of the socket's own: TLS to a proxy
+  unsigned epoch = 0;             ///< of the descriptor; in a later one (net::fork_epoch()) every call fails with EBADF
   Mode mode = Mode::dont_wait;
   bool peer_closed = false;   ///< recv gave 0
   int os_error = 0;           ///< errno of the last failure since begin(), other than "would block"
@@ -28,7 +30,7 @@ struct SocketIo {
   }
 };
 
-/// A BIO that sends and receives on `io`'s socket and never raises SIGPIPE.
+/// A BIO that sends and receives on `io`'s socket, or over the channel below, and never raises SIGPIPE.
 ///
 /// It does not tell OpenSSL of the end of the stream (BIO_eof is false): OpenSSL would answer a missing close_notify with
 /// a fatal alert on the wire and forget the session. Readers look at `peer_closed` instead.

@@ -94,7 +94,8 @@ class Pieces {
 
 struct TlsChannel::State {
   std::shared_ptr<Context> context;
-  net::Descriptor socket;
+  net::Descriptor socket;               // or
+  std::unique_ptr<net::Channel> below;  // what it goes over
   SocketIo io;
   ConnectionNote note;
   std::string server_name;                         ///< as given
@@ -179,7 +180,8 @@ TlsChannel::~TlsChannel() {
   if (state_->established && !state_->broken && !ended()) SSL_set_shutdown(state_->ssl.get(), SSL_SENT_SHUTDOWN);
 }
 
-Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> context, net::Descriptor socket,
+Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> context,
+                                                       std::unique_ptr<net::Channel>&& below,
                                                        const std::string& server_name, std::string session_key) {
   const auto refuse = [](std::string detail) {
     ERR_clear_error();
@@ -199,8 +201,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   auto state = std::make_unique<State>();
   state->ssl.reset(SSL_new(context->state_->handle.get()));
   if (state->ssl == nullptr) return refuse("OpenSSL: " + reason_of(take_last_error()));
-  state->io.descriptor = socket.get();
-  state->io.epoch = socket.epoch();
+  state->io.descriptor = below->descriptor();
   BioHandle bio = make_socket_bio(state->io);
   if (bio == nullptr) return refuse("OpenSSL: " + reason_of(take_last_error()));
   SSL* ssl = state->ssl.get();
@@ -233,7 +234,14 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   ERR_clear_error();
   state->server_name = server_name;
   state->context = std::move(context);
-  state->socket = std::move(socket);
+  state->socket = below->take_socket();
+  if (state->socket.valid()) {
+    state->io.epoch = state->socket.epoch();
+  } else {
+    state->io.epoch = net::fork_epoch();
+    state->below = std::move(below);
+    state->io.below = state->below.get();
+  }
   return std::unique_ptr<TlsChannel>(new TlsChannel(std::move(state)));
 }
 
@@ -336,7 +344,7 @@ Liveness TlsChannel::peek() noexcept {
   if (!state.established || state.broken || state.read_end || ended()) return Liveness::dead;
   SSL* ssl = state.ssl.get();
   if (SSL_has_pending(ssl) == 0) {
-    const Liveness raw = net::peek(state.socket);
+    const Liveness raw = state.below ? state.below->peek() : net::peek(state.socket);
     if (raw != Liveness::unexpected) return raw;
   }
   // session tickets or key updates are taken and seen to; anything for the application stays, and is unexpected
@@ -354,13 +362,15 @@ Liveness TlsChannel::peek() noexcept {
 }
 
 void TlsChannel::shutdown() noexcept {
+  if (state_->below) return state_->below->shutdown();
   if (!state_->socket.inherited()) net::shutdown_both(state_->socket.get());
 }
 
 void TlsChannel::say_goodbye() noexcept {
   State& state = *state_;
   // not inside a half-sent record: the peer would take the alert for its rest
-  if (!state.established || state.broken || !state.unsent.empty() || state.socket.inherited() || ended()) return;
+  if (!state.established || state.broken || !state.unsent.empty() || state.io.epoch != net::fork_epoch() || ended())
+    return;
   const OpenSslSection inside;
   ERR_clear_error();
   state.io.begin(SocketIo::Mode::dont_wait);
@@ -369,12 +379,12 @@ void TlsChannel::say_goodbye() noexcept {
 }
 
 int TlsChannel::descriptor() const noexcept {
-  return state_->socket.get();
+  return state_->io.descriptor;
 }
 
 std::size_t TlsChannel::pending() const noexcept {
   const int bytes = ended() ? 0 : SSL_pending(state_->ssl.get());
-  return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+  return (bytes > 0 ? static_cast<std::size_t>(bytes) : 0) + (state_->below ? state_->below->pending() : 0);
 }
 
 std::uint64_t TlsChannel::bytes_written() const noexcept {

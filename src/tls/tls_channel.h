@@ -5,19 +5,19 @@
 #include <string>
 
 #include "net/channel.h"
-#include "net/descriptor.h"
 #include "tls/context.h"
 
 namespace fastpool::tls {
 
-/// TLS over a TCP socket: OpenSSL with a BIO of ours that passes MSG_DONTWAIT by mode. Verifies the peer as the context
+/// TLS over a TCP socket, or over TLS to a proxy: OpenSSL with a BIO of ours that passes MSG_DONTWAIT by mode. Verifies the peer as the context
 /// says, sends SNI (never for an IP address), offers and stores sessions under "host:port" of `session_key`.
 class TlsChannel final : public net::Channel {
  public:
+  /// \param below plain TCP, whose socket it takes, or an established channel. Stays the caller's if this fails.
   /// \param server_name host name or IP address that the certificate must carry.
   /// \param session_key what sessions are cached under; one origin's sessions are offered to no other.
   [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> create(std::shared_ptr<Context> context,
-                                                                  net::Descriptor socket,
+                                                                  std::unique_ptr<net::Channel>&& below,
                                                                   const std::string& server_name,
                                                                   std::string session_key);
   ~TlsChannel() override;

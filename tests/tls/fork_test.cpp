@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/tcp_channel.h"
 #include "support/child_process.h"
 #include "tls/tls_fixture.h"
 
@@ -39,7 +40,8 @@ bool begin_handshake(const TlsSettings& settings) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return false;
   const net::Descriptor peer(ends[0]);
-  auto channel = TlsChannel::create(*context, net::Descriptor(ends[1]), "localhost", "localhost:443");
+  auto channel = TlsChannel::create(*context, std::make_unique<net::TcpChannel>(net::Descriptor(ends[1])), "localhost",
+                                    "localhost:443");
   return channel.ok() && (*channel)->handshake(net::IoMode::dont_wait).status == net::IoStatus::want_read;
 }
 

@@ -8,6 +8,7 @@
 #include <openssl/pkcs12.h>
 #include <openssl/x509_vfy.h>
 
+#include "net/tcp_channel.h"
 #include "tls/openssl.h"
 #include "tls/tls_fixture.h"
 
@@ -307,7 +308,7 @@ TEST_F(Handshake, a_server_name_that_no_certificate_can_carry_is_an_invalid_argu
   const auto context = make_context(trusting());
   for (const std::string& name :
        {std::string(), std::string(".localhost"), std::string("local\0host", 10), std::string(300, 'a')}) {
-    auto made = TlsChannel::create(context, server.connect(), name, "key");
+    auto made = TlsChannel::create(context, std::make_unique<net::TcpChannel>(server.connect()), name, "key");
     ASSERT_FALSE(made.ok()) << name;
     EXPECT_EQ(made.error().code, ErrorCode::invalid_argument);
   }

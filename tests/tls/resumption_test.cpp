@@ -2,6 +2,7 @@
 
 #include <future>
 
+#include "net/tcp_channel.h"
 #include "tls/session_cache.h"
 #include "tls/tls_fixture.h"
 
@@ -63,7 +64,8 @@ TEST_F(Resumption, a_session_is_offered_to_no_other_name_and_in_no_other_context
   const support::LoopbackServer server(localhost_, support::echo);
   const auto context = make_context(trusting());
   visit(context, server);
-  auto same_key = TlsChannel::create(context, server.connect(), "127.0.0.1", "localhost:443");
+  auto same_key =
+      TlsChannel::create(context, std::make_unique<net::TcpChannel>(server.connect()), "127.0.0.1", "localhost:443");
   ASSERT_TRUE(same_key.ok());
   ASSERT_EQ(run_handshake(**same_key), net::IoStatus::ok);
   EXPECT_FALSE((*same_key)->resumed());

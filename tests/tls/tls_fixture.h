@@ -12,6 +12,7 @@
 #include "net/socket.h"
 #include "support/loopback_server.h"
 #include "support/waiting.h"
+#include "net/tcp_channel.h"
 #include "tls/tls_channel.h"
 
 namespace fastpool::tls {
@@ -34,7 +35,7 @@ class TlsTest : public ::testing::Test {
   static std::unique_ptr<TlsChannel> make_channel(const std::shared_ptr<Context>& context,
                                                   const support::LoopbackServer& server,
                                                   const std::string& name = "localhost") {
-    auto made = TlsChannel::create(context, server.connect(), name, name + ":443");
+    auto made = TlsChannel::create(context, std::make_unique<net::TcpChannel>(server.connect()), name, name + ":443");
     EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().detail);
     return std::move(made).value();
   }

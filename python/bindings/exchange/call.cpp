@@ -47,6 +47,7 @@ Opened open_call(Pool& self, nb::handle connection, nb::handle method, nb::handl
     }
     there = self.endpoint(connection);
   }
+  // A pool's own endpoints go through no proxy: their names are origins.
   const client::CompletedHeaders completed(there->name(), verb, std::move(given), body_size);
   const client::RequestView view{verb, path, completed.headers()};
   auto opened =

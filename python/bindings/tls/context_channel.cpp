@@ -25,15 +25,20 @@ std::size_t size_of(std::span<const iovec> pieces) noexcept {
   return size;
 }
 
+// TLS that ends below without close_notify is a FIN here: what it means is for this TLS to say.
+bool is_end(IoStatus status) noexcept {
+  return status == IoStatus::end || status == IoStatus::truncated;
+}
+
 bool is_want(IoStatus status) noexcept {
   return status == IoStatus::want_read || status == IoStatus::want_write;
 }
 
 }  // namespace
 
-ContextChannel::ContextChannel(std::shared_ptr<const ContextFactory> factory, net::Descriptor socket,
+ContextChannel::ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel> below,
                                std::string server_name)
-    : session_(std::move(factory), std::move(server_name)), socket_(std::move(socket)) {}
+    : session_(std::move(factory), std::move(server_name)), below_(std::move(below)) {}
 
 IoResult ContextChannel::result_of(Outcome outcome) const noexcept {
   switch (outcome) {
@@ -55,7 +60,7 @@ IoResult ContextChannel::result_of(Outcome outcome) const noexcept {
 IoResult ContextChannel::send_unsent(IoMode mode) noexcept {
   while (sent_ < unsent_.size()) {
     const iovec rest{unsent_.data() + sent_, unsent_.size() - sent_};
-    const IoResult io = socket_.write({&rest, 1}, mode);
+    const IoResult io = below_->write({&rest, 1}, mode);
     if (io.status == IoStatus::error) {
       mute_ = true;
       os_error_ = io.os_error;
@@ -101,12 +106,12 @@ IoResult ContextChannel::handshake(IoMode mode) noexcept {
       if (waited && mode == IoMode::wait) return {IoStatus::want_read, 0, 0};
       std::array<char, ContextSession::record_size>
           buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
-      const IoResult io = socket_.read(buffer, mode);
+      const IoResult io = below_->read(buffer, mode);
       if (is_want(io.status)) return io;
       if (io.status == IoStatus::error) return handshake_failed(io);
       waited = true;
       outcome = session_.in_python([&] {
-        const Outcome fed = session_.feed(std::span(buffer).first(io.bytes), io.status == IoStatus::end);
+        const Outcome fed = session_.feed(std::span(buffer).first(io.bytes), is_end(io.status));
         return fed == Outcome::done ? session_.shake_hands(unsent_) : fed;
       });
     }
@@ -157,10 +162,10 @@ IoResult ContextChannel::read(std::span<char> buffer, IoMode mode) noexcept {
     if (result.status != IoStatus::want_read) return result;
   }
   for (;;) {
-    const IoResult io = socket_.read(buffer, mode);
+    const IoResult io = below_->read(buffer, mode);
     if (is_want(io.status)) return io;
     if (io.status == IoStatus::error) return end_reading(io);
-    const IoResult result = feed_and_read(buffer, io.bytes, io.status == IoStatus::end);
+    const IoResult result = feed_and_read(buffer, io.bytes, is_end(io.status));
     if (result.status != IoStatus::want_read || mode == IoMode::wait) return result;
   }
 }
@@ -169,10 +174,10 @@ IoResult ContextChannel::read(std::span<char> buffer, IoMode mode) noexcept {
 IoResult ContextChannel::feed_more(IoMode mode) noexcept {
   std::array<char, ContextSession::record_size>
       buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
-  const IoResult io = socket_.read(buffer, mode);
-  if (io.status != IoStatus::ok && io.status != IoStatus::end) return io;
+  const IoResult io = below_->read(buffer, mode);
+  if (io.status != IoStatus::ok && !is_end(io.status)) return io;
   return result_of(
-      session_.in_python([&] { return session_.feed(std::span(buffer).first(io.bytes), io.status == IoStatus::end); }));
+      session_.in_python([&] { return session_.feed(std::span(buffer).first(io.bytes), is_end(io.status)); }));
 }
 
 std::size_t ContextChannel::newly_written() noexcept {
@@ -217,9 +222,9 @@ IoResult ContextChannel::write(std::span<const iovec> given, IoMode mode) noexce
 
 Liveness ContextChannel::peek() noexcept {
   if (end_ || mute_) return Liveness::dead;
-  if (!established_) return !session_.begun() ? socket_.peek() : Liveness::dead;
+  if (!established_) return !session_.begun() ? below_->peek() : Liveness::dead;
   if (session_.drained()) {
-    const Liveness raw = socket_.peek();
+    const Liveness raw = below_->peek();
     if (raw != Liveness::unexpected) return raw;
   }
   // Session tickets and the like are taken and seen to; anything for the application was not asked for.
@@ -232,7 +237,7 @@ Liveness ContextChannel::peek() noexcept {
       if (session_.interrupted()) return Liveness::alive;  // the next use, at once, raises that
       if (result.status != IoStatus::want_read) return Liveness::dead;
     }
-    const IoResult io = socket_.read(buffer, IoMode::dont_wait);
+    const IoResult io = below_->read(buffer, IoMode::dont_wait);
     if (io.status == IoStatus::want_read) return Liveness::alive;
     if (io.status != IoStatus::ok) return Liveness::dead;
     const IoResult result = feed_and_read(buffer, io.bytes, false);

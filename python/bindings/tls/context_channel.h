@@ -9,11 +9,10 @@
 #include "bindings/tls/context_factory.h"
 #include "bindings/tls/context_session.h"
 #include "net/channel.h"
-#include "net/tcp_channel.h"
 
 namespace fastpool::bindings {
 
-/// TLS over a TCP socket by an `ssl.SSLContext` of the application's, through two `ssl.MemoryBIO`: the context does the
+/// TLS over another channel, mostly a TCP socket, by an `ssl.SSLContext` of the application's, through two `ssl.MemoryBIO`: the context does the
 /// cryptography and decides whom to trust, the channel carries bytes. The handshake is the first user's.
 ///
 /// Its user is a thread of Python's, with the GIL or with the GIL given away by a WithoutGil: the channel takes it for
@@ -21,7 +20,8 @@ namespace fastpool::bindings {
 /// and destroyed it may be anywhere, under any lock: that runs no Python. It says no close_notify at its end, as httpcore.
 class ContextChannel final : public net::Channel {
  public:
-  ContextChannel(std::shared_ptr<const ContextFactory> factory, net::Descriptor socket, std::string server_name);
+  ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel> below,
+                 std::string server_name);
 
   [[nodiscard]] bool established() const noexcept override { return established_; }
   [[nodiscard]] net::IoResult handshake(net::IoMode mode) noexcept override;
@@ -29,11 +29,11 @@ class ContextChannel final : public net::Channel {
   [[nodiscard]] net::IoResult read(std::span<char> buffer, net::IoMode mode) noexcept override;
   [[nodiscard]] net::IoResult write(std::span<const iovec> given, net::IoMode mode) noexcept override;
   [[nodiscard]] net::Liveness peek() noexcept override;
-  void shutdown() noexcept override { socket_.shutdown(); }
+  void shutdown() noexcept override { below_->shutdown(); }
   void say_goodbye() noexcept override {}
-  [[nodiscard]] int descriptor() const noexcept override { return socket_.descriptor(); }
+  [[nodiscard]] int descriptor() const noexcept override { return below_->descriptor(); }
   [[nodiscard]] std::size_t pending() const noexcept override { return session_.drained() ? 0 : 1; }
-  [[nodiscard]] std::uint64_t bytes_written() const noexcept override { return socket_.bytes_written(); }
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept override { return below_->bytes_written(); }
   [[nodiscard]] std::string last_error() const override { return session_.last_error(); }
   [[nodiscard]] std::shared_ptr<const void> last_cause() const override { return session_.last_cause(); }
 
@@ -54,7 +54,7 @@ class ContextChannel final : public net::Channel {
   [[nodiscard]] std::size_t newly_written() noexcept;
 
   ContextSession session_;
-  net::TcpChannel socket_;
+  const std::unique_ptr<net::Channel> below_;
 
   bool shaken_ = false;  // the handshake is done but for sending its end
   bool established_ = false;

@@ -50,8 +50,9 @@ std::shared_ptr<const ContextFactory> ContextFactory::of(nb::handle context) {
   return factory;
 }
 
-std::unique_ptr<net::Channel> ContextFactory::wrap(net::Descriptor socket, const std::string& server_name) const {
-  return std::make_unique<ContextChannel>(shared_from_this(), std::move(socket), server_name);
+std::unique_ptr<net::Channel> ContextFactory::wrap(std::unique_ptr<net::Channel> below,
+                                                   const std::string& server_name) const {
+  return std::make_unique<ContextChannel>(shared_from_this(), std::move(below), server_name);
 }
 
 PyObject* ContextFactory::context() const noexcept {

@@ -1,0 +1,88 @@
+#include "connection/late_tunnel.h"
+
+#include <new>
+#include <utility>
+
+#include "net/channel_factory.h"
+#include "net/descriptor.h"
+#include "net/socket.h"
+#include "tls/tls_channel.h"
+
+namespace fastpool::connection {
+
+using net::IoMode;
+using net::IoResult;
+using net::IoStatus;
+
+LateTunnel::LateTunnel(std::shared_ptr<const Target> target, std::unique_ptr<net::Channel> to_proxy)
+    : target_(std::move(target)),
+      descriptor_(to_proxy->descriptor()),
+      epoch_(net::fork_epoch()),
+      channel_(std::move(to_proxy)) {}
+
+IoResult LateTunnel::handshake(IoMode mode) noexcept {
+  try {
+    for (;;) {
+      const IoResult io = step(mode);
+      if (io.status != IoStatus::ok || established()) return io;
+    }
+  } catch (const std::bad_alloc&) {
+    failed_.emplace();
+    failed_->code = ErrorCode::out_of_memory;
+    failed_->phase = Phase::tls_handshake;
+    return {.status = IoStatus::error};
+  }
+}
+
+// One stage, or a part of it.
+IoResult LateTunnel::step(IoMode mode) {
+  if (stage_ == Stage::tunneling) {
+    const IoResult io = tunnel_->step(*channel_, mode);
+    if (io.status == IoStatus::error) failed_ = tunnel_->error();
+    if (io.status != IoStatus::ok) return io;
+    if (auto refused = secure()) {
+      failed_ = std::move(refused);
+      return {.status = IoStatus::error};
+    }
+    return io;
+  }
+  const IoResult io = channel_->handshake(mode);
+  if (io.status == IoStatus::error) {
+    failed_ = channel_->handshake_error();
+    if (stage_ == Stage::securing_proxy) failed_->detail = "the proxy " + target_->proxy->name + ": " + failed_->detail;
+  }
+  if (io.status != IoStatus::ok) return io;
+  if (stage_ == Stage::securing_proxy) {
+    const ProxyRoute& proxy = *target_->proxy;
+    tunnel_.emplace(http_tunnel(proxy, target_->origin));
+    stage_ = Stage::tunneling;
+  } else {
+    stage_ = Stage::established;
+  }
+  return io;
+}
+
+// The tunnel is open: what is spoken inside of it.
+std::optional<Error> LateTunnel::secure() {
+  stage_ = Stage::securing_origin;
+  if (target_->tls != nullptr) {
+    auto made =
+        tls::TlsChannel::create(target_->tls, std::move(channel_), target_->server_name(), target_->session_key());
+    if (!made) return std::move(made).error();
+    channel_ = std::move(made).value();
+  } else if (const net::ChannelFactory* const engine = net::engine_of(target_->profile)) {
+    channel_ = engine->wrap(std::move(channel_), target_->server_name());
+  }
+  return std::nullopt;
+}
+
+Error LateTunnel::handshake_error() const {
+  return failed_.value_or(Error{});
+}
+
+void LateTunnel::shutdown() noexcept {
+  // Not the channel's own, which another thread may be replacing.
+  if (epoch_ == net::fork_epoch()) net::shutdown_both(descriptor_);
+}
+
+}  // namespace fastpool::connection
