@@ -45,6 +45,8 @@ missing_packages() {
   { have_header brotli/decode.h && have_header brotli/encode.h; } || echo libbrotli-dev
   have_header zstd.h || echo libzstd-dev
   { have_command nginx || [ -x /usr/sbin/nginx ]; } || echo nginx-light
+  have_command tinyproxy || echo tinyproxy
+  have_command microsocks || ! have_command apt-get || echo microsocks
   { have_command ss || [ -x /usr/sbin/ss ]; } || echo iproute2
   find_python >/dev/null || { echo python3; echo python3-venv; echo python3-dev; }
 }
@@ -102,6 +104,7 @@ zlib1g-dev       zlib-devel              zlib-dev       zlib
 libbrotli-dev    brotli-devel            brotli-dev     brotli
 libzstd-dev      libzstd-devel           zstd-dev       zstd
 nginx-light      nginx                   nginx          nginx
+tinyproxy        tinyproxy               tinyproxy      tinyproxy
 iproute2         iproute                 iproute2       iproute2
 doxygen          doxygen                 doxygen        doxygen
 libcurl4-openssl-dev libcurl-devel       curl-dev       curl

@@ -192,6 +192,22 @@ class Response:
     def text(self) -> str: ...
     def json(self) -> Any: ...
 
+class Proxy:
+    """How a handle's connections go through a proxy: `http`, `https`, `socks5` (the origin's name is looked up here) or
+    `socks5h` (by the proxy). `tls` or `ssl_context`: to an `https` proxy. The handle that gets it raises ValueError if
+    it is unusable."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: bytes = b"",
+        password: bytes = b"",
+        headers: Sequence[HeaderPair] = (),
+        tls: TlsSettings | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None: ...
+
 class Handle:
     """What a transport holds: a pool, how connections are to be made, and how errors are to be told. Counts its own
     leases; closing it ends the waits at `max_leases` (pool closed) and breaks no stream.
@@ -218,6 +234,7 @@ class Handle:
         connect_retries: int = 0,
         owns_pool: bool = False,
         error_factory: ErrorFactory | None = None,
+        proxy: Proxy | None = None,
     ) -> None: ...
     def keep_connections(self) -> None:
         """Idle connections stay for the pool's idle timeout when this handle is closed. Before the first request."""

@@ -59,6 +59,7 @@ TABLE: dict[str, type[Exception] | str] = {
     "total_timeout": "ReadTimeout",
     "cancelled": "ReadError",
     "body_too_large": "ReadError",
+    "proxy_failed": "ProxyError",
 }
 
 #: Callers take these two for "nothing was sent, try again"; once a byte was, they must not see them.
@@ -73,6 +74,8 @@ def error_factory(
     A code that the table does not know becomes a `RuntimeError`: a wrong guess could invite a replay.
     """
     kind = TABLE.get(code, RuntimeError)
+    if code == "proxy_failed":  # the proxy's words alone, as httpx has them; the endpoint's name stands in front
+        detail = detail.partition(": ")[2] or detail
     if isinstance(kind, str):
         if bytes_sent:
             kind = ONCE_BYTES_WERE_SENT.get(kind, kind)

@@ -20,7 +20,7 @@ FEATURES = {
     "litellm_sync_clients": True,
     "litellm_async_clients": True,
     "http2": False,
-    "native_proxies": False,
+    "native_proxies": True,
 }
 
 #: Asked only if they are loaded already: until then there is nothing to tell of them.

@@ -62,6 +62,7 @@ def test_the_rows_are_httpxs_exceptions() -> None:
         "total_timeout": httpx.ReadTimeout,
         "cancelled": httpx.ReadError,
         "body_too_large": httpx.ReadError,
+        "proxy_failed": httpx.ProxyError,
     }
     for code, kind in expected.items():
         assert type(error_factory(code, "none", 0, 0, "x")) is kind

@@ -7,6 +7,7 @@
 #include "bindings/interpreter/errors.h"
 #include "bindings/interpreter/gil.h"
 #include "bindings/tls/context_factory.h"
+#include "bindings/tls/proxy.h"
 #include "tls/settings_files.h"
 
 namespace nb = nanobind;
@@ -35,15 +36,15 @@ std::vector<SocketOption> options_from(nb::handle options) {
 
 }  // namespace
 
-Handle::Handle(nb::object the_pool, Profile profile, nb::object ssl_context, const HandleLimits& its_limits,
-               int retries, bool owns_pool, nb::object factory)
+Handle::Handle(nb::object the_pool, Profile profile, nb::object engines, const HandleLimits& its_limits, int retries,
+               bool owns_pool, nb::object factory)
     : pool_object(std::move(the_pool)),
       pool(nb::cast<Pool&>(pool_object)),
       error_factory(std::move(factory)),
       connect_retries(retries),
       limits(its_limits),
       profile_(std::move(profile)),
-      ssl_context_(std::move(ssl_context)),
+      engines_(std::move(engines)),
       isolation_(owns_pool ? client::Handle::Isolation::by_pool : client::Handle::Isolation::by_handle) {
   client::Core& core = pool.core();
   std::optional<Error> refused;
@@ -61,9 +62,15 @@ std::optional<Error> Handle::prepare(client::Core& core) {
     if (!read) return std::move(read).error();
     profile_.tls = std::move(read).value();
   }
+  if (!profile_.proxy.url.empty() && !profile_.proxy.engine) {
+    auto read = read_files(profile_.proxy.tls);
+    if (!read) return std::move(read).error();
+    profile_.proxy.tls = std::move(read).value();
+  }
   const auto interned = core.intern(profile_);
   profile_ = interned->profile();  // handles of equal settings share the bytes
   if (auto tls = interned->tls(); !tls) return std::move(tls).error();
+  if (auto proxy = interned->proxy(); !proxy) return std::move(proxy).error();
   native_ = make_native(core, interned);
   make_limits();
   return std::nullopt;
@@ -131,22 +138,27 @@ void bind_handle(nb::module_& module) {
           [](Handle* self, nb::object the_pool, const TlsSettings& tls, std::string local_address,
              std::string unix_socket, nb::handle socket_options, nb::object ssl_context,
              std::optional<std::uint32_t> max_leases, std::optional<std::uint32_t> max_idle, nb::handle idle_timeout,
-             int connect_retries, bool owns_pool, nb::object factory) {
+             int connect_retries, bool owns_pool, nb::object factory, nb::object proxy) {
             if (!nb::isinstance<Pool>(the_pool)) throw nb::type_error("pool must be a _core.Pool");
-            Profile profile{tls,    "", std::move(local_address), std::move(unix_socket), options_from(socket_options),
-                            nullptr};
+            Profile profile;
+            profile.tls = tls;
+            profile.local_address = std::move(local_address);
+            profile.unix_socket = std::move(unix_socket);
+            profile.socket_options = options_from(socket_options);
+            if (!proxy.is_none()) profile.proxy = nb::cast<const ProxyObject&>(proxy).proxy;
             if (!ssl_context.is_none()) {
               profile.tls = {};  // the context knows
               net::set_engine(profile, ContextFactory::of(ssl_context));
             }
-            new (self) Handle(std::move(the_pool), std::move(profile), std::move(ssl_context),
+            new (self) Handle(std::move(the_pool), std::move(profile), nb::make_tuple(ssl_context, proxy),
                               {max_leases, max_idle, duration_from(idle_timeout, "idle_timeout")}, connect_retries,
                               owns_pool, std::move(factory));
           },
           "pool"_a, nb::kw_only(), "tls"_a, "local_address"_a = "", "unix_socket"_a = "",
           "socket_options"_a = nb::make_tuple(), "ssl_context"_a.none() = nb::none(),
           "max_leases"_a.none() = nb::none(), "max_idle"_a.none() = nb::none(), "idle_timeout"_a.none() = nb::none(),
-          "connect_retries"_a = 0, "owns_pool"_a = false, "error_factory"_a.none() = nb::none())
+          "connect_retries"_a = 0, "owns_pool"_a = false, "error_factory"_a.none() = nb::none(),
+          "proxy"_a.none() = nb::none())
       .def_prop_ro("open_leases", &Handle::open_leases)
       .def("keep_connections", &Handle::keep_connections)
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })

@@ -28,8 +28,9 @@ struct HandleLimits {
 /// What a transport holds: a pool, a profile, its own limits.
 class Handle {
  public:
-  /// \param ssl_context what the profile's channels are of, or None; kept as long as the handle may dial.
-  Handle(nanobind::object pool, Profile profile, nanobind::object ssl_context, const HandleLimits& limits,
+  /// \param engines what the profile's channels are of (an ssl.SSLContext, a _core.Proxy, None); kept as long as the handle may
+  /// dial.
+  Handle(nanobind::object pool, Profile profile, nanobind::object engines, const HandleLimits& limits,
          int connect_retries, bool owns_pool, nanobind::object error_factory);
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
@@ -60,7 +61,7 @@ class Handle {
   void make_limits();
 
   Profile profile_;  // with its files read
-  const nanobind::object ssl_context_;
+  const nanobind::object engines_;
   void renew(client::Core& core);
   [[nodiscard]] std::unique_ptr<client::Handle> make_native(
       client::Core& core, std::shared_ptr<const client::InternedProfile> profile) const;

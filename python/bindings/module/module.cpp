@@ -14,6 +14,7 @@
 #include "bindings/module/bind_pool.h"
 #include "bindings/module/exit.h"
 #include "bindings/pool/leak_reports.h"
+#include "bindings/tls/proxy.h"
 #include "bindings/tls/tls_settings.h"
 #include "net/descriptor.h"
 
@@ -33,6 +34,7 @@ NB_MODULE(_core, module) {
   bind_pool(module);
   bind_response(module);
   bind_tls_settings(module);
+  bind_proxy(module);
   bind_handle(module);
   bind_exchange(module);
   bind_event_loop(module);

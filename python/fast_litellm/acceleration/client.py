@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -13,7 +12,7 @@ from ..runtime.counters import counters
 from . import shortcuts
 from .libraries import Library, of_module
 from .shortcuts.known import library_of
-from .stock_settings import HttpxSettings, settings_of
+from .stock_settings import HttpxSettings, is_proxied, limits_of, settings_of
 
 if TYPE_CHECKING:
     from ..tls.engine import Cert, Verify
@@ -36,8 +35,8 @@ def accelerate(client: Client, *, verify: Verify | None = None, cert: Cert | Non
 
     Each stock transport of it, its own and mounted ones, gives its place to one of ours with the same settings, read
     back from it: TLS, limits other than a library's own defaults (they bind this client alone), retries, local
-    address, Unix socket, socket options. The old transport's connections are closed once idle. Transports of proxies,
-    transports of other kinds and HTTP/2 stay; so does everything while a mock or a tracer is in place. What stayed and
+    address, Unix socket, socket options, proxy. The old transport's connections are closed once idle. Transports of
+    other kinds and HTTP/2 stay; so does everything while a mock or a tracer is in place. What stayed and
     why: `get_patch_status()`. The client also gets the shortcuts of `fast_litellm.acceleration.shortcuts`.
 
     TLS is done with the very `ssl.SSLContext` that the client has. The client then shares connections with nobody who
@@ -124,10 +123,10 @@ def _successor(side: _Side, transport: Any, verify: Any, cert: Any) -> Any:
         settings = settings_of(transport, side.library)
     pool: Any = getattr(transport, "_pool", None)
     reason = "transport given"
-    if getattr(pool, "_proxy", None) is not None or getattr(pool, "_proxy_url", None) is not None:
-        reason = "proxy: not yet"
-    elif settings is not None:
+    if settings is not None:
         reason = _not_served(side, settings, pool)
+    elif is_proxied(transport) and type(transport) is side.stock:
+        reason = "proxy: of an unknown kind"
     if reason or settings is None:
         counters.client_stock(reason)
         return transport
@@ -135,7 +134,7 @@ def _successor(side: _Side, transport: Any, verify: Any, cert: Any) -> Any:
         ours = side.ours(
             verify=settings.context if verify is None else verify,
             cert=None if verify is None else cert,
-            limits=_limits(side.library, pool),
+            limits=limits_of(pool, side.library),
             **settings.extras(),
             pool="default",
         )
@@ -163,17 +162,6 @@ def _not_served(side: _Side, settings: HttpxSettings, pool: Any) -> str:
     if not {"_max_connections", "_max_keepalive_connections", "_keepalive_expiry"} <= vars(pool).keys():
         return "an unknown httpcore"
     return ""
-
-
-def _limits(library: Library, pool: Any) -> Any:
-    def or_none(number: int) -> int | None:
-        return None if number == sys.maxsize else number
-
-    return library.httpx.Limits(
-        max_connections=or_none(pool._max_connections),
-        max_keepalive_connections=or_none(pool._max_keepalive_connections),
-        keepalive_expiry=pool._keepalive_expiry,
-    )
 
 
 # The old transport's connections.

@@ -1,8 +1,8 @@
 """What stands in the place of litellm's aiohttp transport.
 
-It decides with each request as that one does: whether a proxy of the environment carries it is asked of the very
-transport, which stays beside ours, and takes what goes through a proxy or under a mock. No session of aiohttp is made
-until then.
+It decides with each request as that one does: which proxy of the environment carries it is asked of the very
+transport, which stays beside ours, and takes what goes under a mock or through a proxy that ours cannot use. No session
+of aiohttp is made until then.
 """
 
 from __future__ import annotations
@@ -34,32 +34,55 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
         trust_env: bool,
         looks_for_proxies: Callable[[], bool],
         vetoes: tuple[Veto, ...],
+        make_proxied: Callable[[str], Any],
     ) -> None:
         super().__init__(library, seams, ours, lambda: stock, vetoes)
+        self._of = library
         self._aiohttp = stock
         self._trust_env = trust_env
         self._proxy_of = getattr(stock, "_get_proxy_settings", None)  # litellm before 1.74: no proxies there
         known: MutableMapping[str, str | None] | None = getattr(stock, "proxy_cache", None)
         self._known_proxies = known if known is not None else {}
         self._looks_for_proxies = looks_for_proxies if known is not None else bool
+        self._make_proxied = make_proxied
+        self._through: dict[str, Any] = {}
 
     async def handle_async_request(self, request: Any) -> Any:
-        if await self._is_proxied(request):
-            return await self._stock_for("proxy").handle_async_request(request)
-        return await super().handle_async_request(request)
+        proxy = await self._proxy_for(request)
+        if not proxy:
+            return await super().handle_async_request(request)
+        through = self._through.get(proxy)
+        if through is None:
+            through = self._through[proxy] = self._make_through(proxy)
+        return await through.handle_async_request(request)
 
-    async def _is_proxied(self, request: Any) -> bool:
-        if self._trust_env and _environment_names_a_proxy(request.url):
-            return True
-        # A host that was once found to need no proxy needs none, whatever the settings have become.
+    def _make_through(self, proxy: str) -> Any:
+        """What sends through that proxy: ours, under the same rule as this transport, or the stock one, counted."""
+        ours = self._make_proxied(proxy)
+        if ours is None:
+            return _StockOnly(self)
+        kind = of_library(AsyncAcceleratedTransport, self._of.httpx.AsyncBaseTransport)
+        transport: Any = type(self._aiohttp)
+        return kind(self._of, _seams(transport), ours, lambda: self._aiohttp, self._vetoes)
+
+    async def _proxy_for(self, request: Any) -> str | None:
+        """The proxy that the stock transport would take for a request."""
         host = request.url.host
-        if self._proxy_of is None or self._known_proxies.get(host, "?") is None:
-            return False
-        if not environment_may_name_a_proxy() and self._looks_for_proxies() and self._untouched():
-            # What it would find, and keep. To look as it does costs a client's first request 0.2 ms.
-            self._known_proxies[host] = None
-            return False
-        return bool(await self._proxy_of(request))
+        # A host that was once found to need no proxy needs none, whatever the settings have become.
+        if self._proxy_of is not None and self._known_proxies.get(host, "?") is not None:
+            if not environment_may_name_a_proxy() and self._looks_for_proxies() and self._untouched():
+                # What it would find, and keep. To look as it does costs a client's first request 0.2 ms.
+                self._known_proxies[host] = None
+            else:
+                named: str | None = await self._proxy_of(request)
+                if named:
+                    return str(named)
+        return _proxy_of_environment(request.url) if self._trust_env else None
+
+    async def aclose(self) -> None:
+        for through in self._through.values():
+            await through.close_ours()
+        await super().aclose()
 
     def __del__(self) -> None:
         # litellm's handlers dispose of a session that they find in an aiohttp transport when no loop is left to close
@@ -71,6 +94,19 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
             self._stock._close_recycled_session(session)
 
 
+class _StockOnly:
+    """In the place of ours where a proxy is for aiohttp alone."""
+
+    def __init__(self, stand_in: AiohttpStandIn) -> None:
+        self._stand_in = stand_in
+
+    async def handle_async_request(self, request: Any) -> Any:
+        return await self._stand_in._stock_for("proxy").handle_async_request(request)
+
+    async def close_ours(self) -> None:
+        pass
+
+
 def stand_in(
     library: Library,
     ours: Any,
@@ -78,11 +114,15 @@ def stand_in(
     trust_env: bool,
     looks_for_proxies: Callable[[], bool] = bool,
     vetoes: tuple[Veto, ...] = (),
+    make_proxied: Callable[[str], Any] = lambda _: None,
 ) -> AiohttpStandIn:
-    """`looks_for_proxies`: whether `stock`, asked for a proxy now, would look for one in the environment."""
+    """`looks_for_proxies`: whether `stock`, asked for a proxy now, would look for one in the environment.
+    `make_proxied`: ours through the proxy of that URL; None where `stock` is to take what goes there."""
     kind = of_library(AiohttpStandIn, library.httpx.AsyncBaseTransport)
     transport: Any = type(stock)
-    made: AiohttpStandIn = kind(library, _seams(transport), ours, stock, trust_env, looks_for_proxies, vetoes)
+    made: AiohttpStandIn = kind(
+        library, _seams(transport), ours, stock, trust_env, looks_for_proxies, vetoes, make_proxied
+    )
     return made
 
 
@@ -153,11 +193,12 @@ def default_context() -> Any:
     return found if hasattr(found, "wrap_bio") else ssl.create_default_context()
 
 
-def _environment_names_a_proxy(url: Any) -> bool:
+def _proxy_of_environment(url: Any) -> str | None:
     """As aiohttp looks for one when its session trusts the environment."""
     if not environment_may_name_a_proxy():
-        return False
-    return url.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(url.host)
+        return None
+    named = urllib.request.getproxies().get(url.scheme)
+    return named if named and not urllib.request.proxy_bypass(url.host) else None
 
 
 def environment_may_name_a_proxy() -> bool:

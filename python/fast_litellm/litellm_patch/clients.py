@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import weakref
@@ -15,12 +16,12 @@ from typing import Any, NamedTuple
 
 from ..acceleration import shortcuts
 from ..acceleration.libraries import Library
-from ..acceleration.stock_settings import settings_of
+from ..acceleration.stock_settings import is_proxied, limits_of, settings_of
 from ..acceleration.transports import AcceleratedTransport, AsyncAcceleratedTransport, accelerated, async_accelerated
 from ..acceleration.veto import Veto
 from ..runtime.counters import counters
 from . import aiohttp_transport, scope
-from .decision import Accelerate, Arguments, Stock, decide
+from .decision import Accelerate, Arguments, Stock, decide, is_context
 from .own_transport import AiohttpSettings, OwnTransports
 from .points import Function, Points
 from .rollout import stock_reason
@@ -41,19 +42,20 @@ class Application:
         self.shortcuts = shortcuts.Bearers()
         #: litellm's, once it is imported.
         self.contexts = ContextRecipes({}, "", lambda: False)
-        self._counted_proxies: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: One for each library.
+        self.client_points: list[ClientPoints] = []
+        #: Clients that litellm or an SDK is constructing, until their mounts were looked at.
+        self.under_construction: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def count_proxy(self, transport: Any) -> None:
-        if transport not in self._counted_proxies:
-            self._counted_proxies.add(transport)
-            counters.client_stock("proxy: not yet")
-
-    def count_mounted_proxies(self, client: object) -> None:
-        """For a client that was given its proxies' transports ready-made: httpx's, or litellm's own for HTTP/2."""
-        for transport in getattr(client, "_mounts", {}).values():
-            proxied = getattr(getattr(transport, "_pool", None), "_proxy_url", None)
-            if proxied or type(transport).__module__.startswith("litellm."):
-                self.count_proxy(transport)
+    def take_mounts(self, client: Any, *, its_own: bool) -> None:
+        """For a client that was constructed with its proxies' transports ready-made. `its_own`: by litellm or the SDK,
+        and not by the user, whose transports stay. A client that was there before, which may be the user's, stays as
+        it is."""
+        if client not in self.under_construction:
+            return
+        self.under_construction.discard(client)
+        for points in self.client_points:
+            points.take_mounts(client, its_own=its_own)
 
 
 class Side(NamedTuple):
@@ -85,6 +87,10 @@ def _later(original: Function, client: Any, keywords: Mapping[str, Any]) -> Call
     return make
 
 
+def _with_proxy(original: Function, proxy: Any, client: Any, **keywords: Any) -> Any:
+    return original(client, proxy, **keywords)
+
+
 class ClientPoints:
     """The points of one library, for one application. Constructed under the patch's lock; then any thread."""
 
@@ -93,11 +99,12 @@ class ClientPoints:
         self._application = application
 
     def put(self, points: Points) -> None:
+        self._application.client_points.append(self)
         for side in SIDES:
             client = getattr(self._library.httpx, side.client)
             name = f"{self._library.name}.{side.client}"
             points.wrap(f"{name}._init_transport", client, "_init_transport", self._choosing(side))
-            points.wrap(f"{name}._init_proxy_transport", client, "_init_proxy_transport", self._count_proxy)
+            points.wrap(f"{name}._init_proxy_transport", client, "_init_proxy_transport", self._proxying(side))
 
     def _choosing(self, side: Side) -> Callable[[Function], Function]:
         def wrapper(original: Function) -> Function:
@@ -105,6 +112,8 @@ class ClientPoints:
                 where = scope.current(client) if self._application.active else None
                 if where is None:
                     return original(client, *args, **keywords)
+                if where.name:
+                    self._application.under_construction.add(client)
                 try:
                     if args:  # their order is not the same in every httpx, which itself passes them by name
                         raise TypeError
@@ -121,6 +130,60 @@ class ClientPoints:
             return _init_transport
 
         return wrapper
+
+    def _proxying(self, side: Side) -> Callable[[Function], Function]:
+        """Around httpx's choice of a transport for one proxy, which the client's arguments or the environment name."""
+
+        def wrapper(original: Function) -> Function:
+            def _init_proxy_transport(client: Any, proxy: Any, **keywords: Any) -> Any:
+                where = scope.current(client) if self._application.active else None
+                if where is None or not where.name:
+                    return original(client, proxy, **keywords)
+                try:
+                    decision = self._decide(Arguments(**keywords), {"proxy": proxy})
+                except TypeError:  # an httpx that passes more than we know
+                    decision = Stock("httpx passes unknown arguments")
+                if not self._makes_the_known_transport(side):
+                    decision = Stock("httpx's transport class was replaced")
+                make_stock = _later(functools.partial(_with_proxy, original, proxy), client, keywords)
+                return self._build(side, decision, make_stock) or original(client, proxy, **keywords)
+
+            return _init_proxy_transport
+
+        return wrapper
+
+    def take_mounts(self, client: Any, *, its_own: bool) -> None:
+        side = self._side_of(client)
+        if side is None:
+            return
+        taken: dict[int, Any] = {}
+        for pattern, transport in client._mounts.items():
+            if type(transport).__module__.startswith("litellm."):
+                # litellm's own for HTTP/2, which spreads requests over several connections.
+                counters.client_stock("http2: not yet")
+            elif is_proxied(transport) and not isinstance(transport, side.kind):
+                if id(transport) not in taken:
+                    taken[id(transport)] = self._in_place_of_mounted(side, transport, its_own)
+                client._mounts[pattern] = taken[id(transport)] or transport
+
+    def _side_of(self, client: Any) -> Side | None:
+        found = (side for side in SIDES if isinstance(client, getattr(self._library.httpx, side.client)))
+        return next(found, None)
+
+    def _in_place_of_mounted(self, side: Side, transport: Any, its_own: bool) -> Any | None:
+        settings = None
+        if its_own and type(transport) is getattr(self._library.httpx, side.transport):
+            settings = settings_of(transport, self._library)
+        if settings is None:
+            counters.client_stock("transport given")
+            return None
+        arguments = Arguments(
+            True if self._is_the_librarys_default(settings.context) else settings.context,
+            http1=settings.http1,
+            http2=settings.http2,
+            limits=limits_of(transport._pool, self._library),
+        )
+        return self._build(side, self._decide(arguments, settings.extras()), lambda: transport)
 
     def _transport_for(
         self, side: Side, where: scope.Scope, arguments: Arguments, make_stock: Callable[[], Any]
@@ -175,10 +238,29 @@ class ClientPoints:
 
         def make(library: Library, ours: Any, make_stock: Callable[[], Any], vetoes: tuple[Veto, ...]) -> Any:
             return aiohttp_transport.stand_in(
-                library, ours, given, settings.trust_env, settings.looks_for_proxies, vetoes
+                library,
+                ours,
+                given,
+                settings.trust_env,
+                settings.looks_for_proxies,
+                vetoes,
+                functools.partial(self._through_proxy, side, decision, settings.verify),
             )
 
         return self._build(side._replace(make=make), decision, lambda: given)
+
+    def _through_proxy(self, side: Side, decision: Any, verify: Any, url: str) -> Any | None:
+        """Our transport through that proxy, for aiohttp's; None if aiohttp is to judge the URL, or ours refuses it."""
+        scheme = url.partition("://")[0].lower()
+        secure = scheme == "https"
+        if scheme not in ("http", "https") or not url.isascii() or (secure and not is_context(verify)):
+            return None
+        try:
+            # aiohttp verifies the proxy as it does the origin.
+            proxy = self._library.httpx.Proxy(url, ssl_context=verify if secure else None)
+            return self._make(side, decision, proxy=proxy)
+        except Exception:
+            return None
 
     def _decide(self, arguments: Arguments, extras: Mapping[str, Any] | None = None) -> Accelerate | Stock:
         return decide(arguments, self._application.contexts, self._library, extras)
@@ -188,22 +270,27 @@ class ClientPoints:
         if isinstance(decision, Stock) or reason:
             counters.client_stock(reason)
             return None
-        keywords = dict(decision.keywords)
         try:
-            from .. import _core
-            from ..transport.httpx_classes import pooled_transports_for
-
-            if "tls_settings" in keywords:
-                keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
-            ours = getattr(pooled_transports_for(self._library.httpx), side.transport)(**keywords, pool="default")
-            # litellm and the SDKs make a client for each tenant and event loop, and drop it. The next one finds the
-            # connections.
-            ours._handle.keep_connections()
+            ours = self._make(side, decision)
         except Exception as error:  # the stock one has the last word: if it cannot either, its own error is to be seen
             counters.client_stock(f"refused: {type(error).__name__}: {error}")
             return None
         counters.client_accelerated(decision.context_because)
         return side.make(self._library, ours, make_stock, (*decision.vetoes, self._application.removed))
+
+    def _make(self, side: Side, decision: Accelerate, **more: Any) -> Any:
+        """Our transport. Raises what its constructor does."""
+        from .. import _core
+        from ..transport.httpx_classes import pooled_transports_for
+
+        keywords = {**decision.keywords, **more}
+        if "tls_settings" in keywords:
+            keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
+        ours = getattr(pooled_transports_for(self._library.httpx), side.transport)(**keywords, pool="default")
+        # litellm and the SDKs make a client for each tenant and event loop, and drop it. The next one finds the
+        # connections.
+        ours._handle.keep_connections()
+        return ours
 
     def _is_the_librarys_default(self, context: Any) -> bool:
         contexts = self._application.contexts
@@ -224,12 +311,3 @@ class ClientPoints:
             and type(initializer) is FunctionType
             and os.path.dirname(initializer.__code__.co_filename) == os.path.dirname(beside.__code__.co_filename)
         )
-
-    def _count_proxy(self, original: Function) -> Function:
-        def _init_proxy_transport(client: Any, *args: Any, **keywords: Any) -> Any:
-            made = original(client, *args, **keywords)
-            if self._application.active and scope.current(client).name:
-                self._application.count_proxy(made)
-            return made
-
-        return _init_proxy_transport

@@ -168,7 +168,8 @@ def _opening_scope(name: str, application: Application) -> Wrapper:
             with scope.inside(name, makes_its_transport=constructor and keywords.get("transport") is None):
                 result = original(*args, **keywords)
             if application.active:
-                application.count_mounted_proxies(args[0] if constructor else result)
+                own = not constructor or keywords.get("mounts") is None
+                application.take_mounts(args[0] if constructor else result, its_own=own)
             return result
 
         return scoped

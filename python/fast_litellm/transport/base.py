@@ -14,6 +14,7 @@ from ..tls.engine import Cert, Engine, Verify, engine_from
 from .http_library import HTTPLibrary
 from .limits import of_own, of_shared
 from .network_stream import NetworkStream
+from .proxies import of_proxy
 
 SocketOption: TypeAlias = "tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]"
 #: scheme, host, port, method, target, headers, content (None: streamed), timeouts, server name.
@@ -42,7 +43,10 @@ class Transport:
 
     `tls_settings`: settings for the core as they are, in place of `verify`, `cert` and `trust_env`.
 
-    Refused at construction: `http1=False`, `http2=True`, `proxy` (`NotOffered`, a ValueError), a context without
+    `proxy`: a URL or the library's `Proxy`. As with httpx, `retries`, `uds` and `local_address` do not count then.
+    SOCKS needs no other package; the proxy looks the names up.
+
+    Refused at construction: `http1=False`, `http2=True` (`NotOffered`, a ValueError), a context without
     `wrap_bio`, or (blocking) with a `wrap_socket` alone of its own (TypeError), files that cannot be read (OSError) or
     used (ValueError).
 
@@ -81,8 +85,6 @@ class Transport:
             raise NotOffered("http1=False: this transport speaks HTTP/1.1 only")
         if http2:
             raise NotOffered("http2=True: this transport does not speak HTTP/2 yet")
-        if proxy is not None:
-            raise NotOffered("proxy: this transport does not use proxies yet; use httpx.HTTPTransport")
         if retries < 0:
             raise ValueError(f"retries must not be negative, not {retries}")
         if tls_settings is None:
@@ -94,6 +96,10 @@ class Transport:
             raise ValueError("tls_settings stands in place of verify and cert: give one or the other")
         else:
             engine = Engine(tls_settings, None)
+        if proxy is not None:
+            # What httpx does not pass on to a proxy's connections either.
+            uds, local_address, retries = None, None, 0
+            proxy = of_proxy(proxy, library, by_socket=self._by_socket)
         if local_address is not None:
             ipaddress.ip_address(local_address)  # a ValueError that names it, if it is none
         options = _socket_options(socket_options)
@@ -119,6 +125,7 @@ class Transport:
                 connect_retries=retries,
                 owns_pool=self._owns_pool,
                 error_factory=library.error_factory,
+                proxy=proxy,
                 **bounds,
             )
         except BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -237,11 +236,3 @@ def in_module() -> Callable[..., Any]:
         return space["made"]
 
     return run
-
-
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """A port without a listener: bound, so that no other process gets it meanwhile."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]

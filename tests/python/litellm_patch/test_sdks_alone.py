@@ -299,7 +299,7 @@ def test_after_removal_it_uses_the_stock_transport(
     sdk.do(fresh.close())
 
 
-def test_an_environments_proxy_is_left_to_the_stock_transport(
+def test_an_environments_proxy_is_reached_through_the_pool(
     sdk: Sdk, serve: Callable[..., ScriptedServer], carried: Any, counts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve(answer)
@@ -307,8 +307,8 @@ def test_an_environments_proxy_is_left_to_the_stock_transport(
     client = sdk.client("http://provider.invalid")
     assert sdk.ask(client) == "answered"
     assert proxy.requests[0].target.startswith("http://provider.invalid/")
-    assert carried.requests == 0
-    assert counts()[1] == {"proxy: not yet": 1}
+    assert carried.requests == 1
+    assert counts()[1] == {}
     sdk.do(client.close())
 
 

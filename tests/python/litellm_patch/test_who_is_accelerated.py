@@ -192,7 +192,7 @@ def test_the_proxies_of_litellms_own_http2_are_counted(
     monkeypatch.setenv("LITELLM_HTTP2", "true")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     handler = mode.handler(accelerated)
-    assert reported.fallbacks == {"http2: not yet": 1, "proxy: not yet": 1}
+    assert reported.fallbacks == {"http2: not yet": 2}
     mode.do(handler.close())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -64,3 +65,11 @@ def new_pool(certificates: Certificates) -> Iterator[Callable[..., SimpleConnect
     for pool in made:
         pool.close()
     assert leases == [0] * len(leases), "connections are still leased after the test"
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port without a listener: bound, so that no other process gets it meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

@@ -1,0 +1,47 @@
+"""From httpx's `proxy` to the core's."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from .. import _core
+from ..tls.engine import engine_from
+from .http_library import HTTPLibrary
+
+#: httpx's schemes, and what they are here: it leaves names to either kind of SOCKS proxy.
+_SCHEMES = {"http": "http", "https": "https", "socks5": "socks5h", "socks5h": "socks5h"}
+
+
+def of_proxy(proxy: Any, library: HTTPLibrary, *, by_socket: bool) -> _core.Proxy:
+    """`proxy` is a URL (a str, or the library's) or the library's `Proxy`. Raises ValueError and RuntimeError where the
+    library does, and otherwise as `tls.engine.engine_from`.
+
+    Credentials become a header here, as the library sends it: proxies that are equal to the server share connections.
+    """
+    module = library.module
+    if isinstance(proxy, (str, module.URL)):
+        proxy = module.Proxy(url=proxy)
+    url = proxy.url
+    scheme = _SCHEMES.get(url.scheme)
+    if scheme is None:
+        raise ValueError(
+            f"Proxy protocol must be either 'http', 'https', 'socks5', or 'socks5h', but got {url.scheme!r}."
+        )
+    if url.scheme == "http" and proxy.ssl_context is not None:
+        raise RuntimeError("The `proxy_ssl_context` argument is not allowed for the http scheme")
+    host = url.raw_host.decode("ascii")
+    place = f"{scheme}://{f'[{host}]' if ':' in host else host}{'' if url.port is None else f':{url.port}'}"
+    username, password = proxy.raw_auth or (b"", b"")
+    if scheme == "socks5h":
+        return _core.Proxy(place, username=username, password=password)
+    headers = list(proxy.headers.raw)
+    if proxy.raw_auth is not None:
+        headers.insert(0, (b"Proxy-Authorization", b"Basic " + base64.b64encode(username + b":" + password)))
+    if scheme == "http":
+        return _core.Proxy(place, headers=headers)
+    own = proxy.ssl_context
+    if own is None:  # the library verifies proxies by its default, whatever `verify` says of origins
+        own = library.default_context(None, False)
+    engine = engine_from(True if own is None else own, None, False, by_socket=by_socket, library=module)
+    return _core.Proxy(place, headers=headers, tls=engine.settings, ssl_context=engine.context)
