@@ -46,6 +46,8 @@ class Application:
         self.client_points: list[ClientPoints] = []
         #: Clients that litellm or an SDK is constructing, until their mounts were looked at.
         self.under_construction: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: Stock transports of proxies that were counted, with the reason, when httpx made them.
+        self.counted_proxies: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def take_mounts(self, client: Any, *, its_own: bool) -> None:
         """For a client that was constructed with its proxies' transports ready-made. `its_own`: by litellm or the SDK,
@@ -146,7 +148,11 @@ class ClientPoints:
                 if not self._makes_the_known_transport(side):
                     decision = Stock("httpx's transport class was replaced")
                 make_stock = _later(functools.partial(_with_proxy, original, proxy), client, keywords)
-                return self._build(side, decision, make_stock) or original(client, proxy, **keywords)
+                chosen = self._build(side, decision, make_stock)
+                if chosen is None:
+                    chosen = original(client, proxy, **keywords)
+                    self._application.counted_proxies.add(chosen)
+                return chosen
 
             return _init_proxy_transport
 
@@ -161,7 +167,9 @@ class ClientPoints:
             if type(transport).__module__.startswith("litellm."):
                 # litellm's own for HTTP/2, which spreads requests over several connections.
                 counters.client_stock("http2: not yet")
-            elif is_proxied(transport) and not isinstance(transport, side.kind):
+            elif isinstance(transport, side.kind) or transport in self._application.counted_proxies:
+                continue
+            elif is_proxied(transport):
                 if id(transport) not in taken:
                     taken[id(transport)] = self._in_place_of_mounted(side, transport, its_own)
                 client._mounts[pattern] = taken[id(transport)] or transport

@@ -96,10 +96,11 @@ class Transport:
             raise ValueError("tls_settings stands in place of verify and cert: give one or the other")
         else:
             engine = Engine(tls_settings, None)
+        proxy_place = None
         if proxy is not None:
             # What httpx does not pass on to a proxy's connections either.
             uds, local_address, retries = None, None, 0
-            proxy = of_proxy(proxy, library, by_socket=self._by_socket)
+            proxy, proxy_place = of_proxy(proxy, library, by_socket=self._by_socket)
         if local_address is not None:
             ipaddress.ip_address(local_address)  # a ValueError that names it, if it is none
         options = _socket_options(socket_options)
@@ -137,6 +138,7 @@ class Transport:
             "local_address": local_address,
             "unix_socket": uds,
             "socket_options": socket_options,
+            "proxy": proxy_place,
         }
         self._send = self._handle.send
         self._start = self._handle.start

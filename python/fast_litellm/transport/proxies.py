@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _core
 from ..tls.engine import engine_from
@@ -13,7 +13,19 @@ from .http_library import HTTPLibrary
 _SCHEMES = {"http": "http", "https": "https", "socks5": "socks5h", "socks5h": "socks5h"}
 
 
-def of_proxy(proxy: Any, library: HTTPLibrary, *, by_socket: bool) -> _core.Proxy:
+class ProxyPlace(NamedTuple):
+    """Where a proxy is, for the trace extension."""
+
+    host: str
+    port: int
+    socks: bool
+    tls: bool
+
+
+_PORTS = {"http": 80, "https": 443, "socks5h": 1080}
+
+
+def of_proxy(proxy: Any, library: HTTPLibrary, *, by_socket: bool) -> tuple[_core.Proxy, ProxyPlace]:
     """`proxy` is a URL (a str, or the library's) or the library's `Proxy`. Raises ValueError and RuntimeError where the
     library does, and otherwise as `tls.engine.engine_from`.
 
@@ -32,16 +44,17 @@ def of_proxy(proxy: Any, library: HTTPLibrary, *, by_socket: bool) -> _core.Prox
         raise RuntimeError("The `proxy_ssl_context` argument is not allowed for the http scheme")
     host = url.raw_host.decode("ascii")
     place = f"{scheme}://{f'[{host}]' if ':' in host else host}{'' if url.port is None else f':{url.port}'}"
+    there = ProxyPlace(host, url.port or _PORTS[scheme], scheme == "socks5h", scheme == "https")
     username, password = proxy.raw_auth or (b"", b"")
     if scheme == "socks5h":
-        return _core.Proxy(place, username=username, password=password)
+        return _core.Proxy(place, username=username, password=password), there
     headers = list(proxy.headers.raw)
     if proxy.raw_auth is not None:
         headers.insert(0, (b"Proxy-Authorization", b"Basic " + base64.b64encode(username + b":" + password)))
     if scheme == "http":
-        return _core.Proxy(place, headers=headers)
+        return _core.Proxy(place, headers=headers), there
     own = proxy.ssl_context
     if own is None:  # the library verifies proxies by its default, whatever `verify` says of origins
         own = library.default_context(None, False)
     engine = engine_from(True if own is None else own, None, False, by_socket=by_socket, library=module)
-    return _core.Proxy(place, headers=headers, tls=engine.settings, ssl_context=engine.context)
+    return _core.Proxy(place, headers=headers, tls=engine.settings, ssl_context=engine.context), there

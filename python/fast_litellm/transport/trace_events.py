@@ -32,7 +32,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from .proxies import ProxyPlace
 
 #: (http version, status, reason, headers)
 Head: TypeAlias = tuple[bytes, int, bytes, list[tuple[bytes, bytes]]]
@@ -77,6 +80,7 @@ class Place(NamedTuple):
     unix_socket: str | None = None
     socket_options: Any = None
     ssl_context: Any = None
+    proxy: ProxyPlace | None = None
 
 
 class Tell(NamedTuple):
@@ -173,34 +177,56 @@ def _exchange(steps: Steps, place: Place, request: Any) -> Plan:
 
 
 def _connecting(steps: Steps, place: Place) -> Plan:
-    name, info = _connect_event(place)
+    way = list(_way(place))
     try:
         yield steps.obtain
     except Exception as error:
         phase = getattr(error, "phase", None)
-        if phase in ("resolve", "connect"):
+        failed = {"resolve": 0, "connect": 0, "tls_handshake": len(way) - 1}.get(phase or "")
+        if failed is not None:
+            yield from _told(way[:failed], None)
+            name, info = way[failed]
             yield Tell(f"{name}.started", info)
             yield Tell(f"{name}.failed", {"exception": error})
-        elif phase == "tls_handshake":
-            yield Tell(f"{name}.started", info)
-            yield Tell(f"{name}.complete", {"return_value": None})
-            yield Tell("connection.start_tls.started", _tls_info(place))
-            yield Tell("connection.start_tls.failed", {"exception": error})
         raise
-    if not steps.fresh:
+    if steps.fresh:
+        yield from _told(way, steps.network_stream)
+
+
+def _told(way: list[tuple[str, dict[str, Any]]], stream: Any) -> Plan:
+    for name, info in way:
+        yield Tell(f"{name}.started", info)
+        yield Tell(f"{name}.complete", {"return_value": stream})
+
+
+def _way(place: Place) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The steps of a connection, as httpcore has them. The request for a tunnel is not among them."""
+    proxy = place.proxy
+    if proxy is None:
+        yield _connect_event(place)
+        if place.tls:
+            yield "connection.start_tls", _tls_info(place, place.server_hostname or place.host)
         return
-    done = {"return_value": steps.network_stream}
-    yield Tell(f"{name}.started", info)
-    yield Tell(f"{name}.complete", done)
+    there = {"host": proxy.host, "port": proxy.port, "timeout": place.connect_timeout}
+    if proxy.socks:
+        yield "socks.connect_tcp", there
+        # Without the password, which httpcore gives here.
+        yield "socks.setup_socks5_connection", {"stream": None, "host": place.host, "port": place.port, "auth": None}
+    else:
+        yield "connection.connect_tcp", {**there, "local_address": None, "socket_options": place.socket_options}
+        if proxy.tls:
+            yield "connection.start_tls", _tls_info(place, proxy.host)
     if place.tls:
-        yield Tell("connection.start_tls.started", _tls_info(place))
-        yield Tell("connection.start_tls.complete", done)
+        yield (
+            ("socks" if proxy.socks else "proxy") + ".start_tls",
+            _tls_info(place, place.server_hostname or place.host),
+        )
 
 
-def _tls_info(place: Place) -> dict[str, Any]:
+def _tls_info(place: Place, server_hostname: str) -> dict[str, Any]:
     return {
         "ssl_context": place.ssl_context,
-        "server_hostname": place.server_hostname or place.host,
+        "server_hostname": server_hostname,
         "timeout": place.connect_timeout,
     }
 

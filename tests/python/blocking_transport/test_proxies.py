@@ -324,3 +324,38 @@ def test_redirects_choose_the_proxy_anew(relaying: RelayingProxy, nginx: Nginx, 
         assert client.get("http://origin.example/x").text == "forwarded"
         assert client.get(f"{nginx.urls.tls13}/x").text == "GET /x"
     assert _targets(relaying.requests) == ["http://origin.example/x"]
+
+
+CLIENT_EVENTS = ("connection.", "proxy.", "socks.")
+
+
+@pytest.mark.parametrize("origin", ["plain", "tls13"])
+@pytest.mark.parametrize("kind", ["tinyproxy", "microsocks"])
+def test_the_trace_extension_tells_of_a_proxy_as_httpx_does(
+    kind: str,
+    origin: str,
+    client_kind: str,
+    request: pytest.FixtureRequest,
+    nginx: Nginx,
+    make_client: MakeClient,
+    stock: MakeClient,
+) -> None:
+    """The request for a tunnel alone is not told."""
+
+    def told(client: httpx.Client, asynchronous: bool) -> list[tuple[str, Any, Any]]:
+        events: list[tuple[str, Any, Any]] = []
+
+        def trace(name: str, info: dict[str, Any]) -> None:
+            if name.startswith(CLIENT_EVENTS) and name.endswith(".started"):
+                events.append((name, info.get("host") or info.get("server_hostname"), info.get("port")))
+
+        async def atrace(name: str, info: dict[str, Any]) -> None:
+            trace(name, info)
+
+        client.get(getattr(nginx.urls, origin), extensions={"trace": atrace if asynchronous else trace})
+        return events
+
+    proxy = request.getfixturevalue(kind).url_with_credentials
+    ours = told(make_client(proxy=proxy), client_kind == "async")
+    assert ours == told(stock(proxy=proxy), False)
+    assert len(ours) >= 1
