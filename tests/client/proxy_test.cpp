@@ -268,6 +268,15 @@ TEST_F(ProxyTest, a_proxy_that_cannot_be_read_is_an_invalid_argument_without_its
   EXPECT_EQ(client.send(request("GET", "http://one.example/"), patient()).error().code, ErrorCode::invalid_argument);
 }
 
+TEST_F(ProxyTest, warm_connections_are_tunnels_that_are_open) {
+  const Proxying proxy;
+  Client client({}, through(proxy.url()));
+  ASSERT_TRUE(client.warm(origin_url(), 2, patient()).ok());
+  EXPECT_EQ(proxy.asked().size(), 2U);
+  ASSERT_TRUE(client.send(request("GET", origin_url()), patient()).ok());
+  EXPECT_EQ(proxy.connections(), 2);
+}
+
 TEST_F(ProxyTest, a_loop_sends_through_a_tunnel) {
   const Proxying proxy;
   Client client({}, through(proxy.url()));

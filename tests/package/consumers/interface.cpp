@@ -98,7 +98,9 @@ std::size_t use_every_function(fastpool::Client& client, const fastpool::Origin&
 
 int main() {
   const fastpool::Request post{.method = "POST", .url = "https://example.com/", .body = "text"};
-  const fastpool::Profile profile{.tls = {.ca_file = "ca.pem"}, .server_name = "example.com"};
+  const fastpool::Profile profile{.tls = {.ca_file = "ca.pem"},
+                                  .server_name = "example.com",
+                                  .proxy = {.url = "http://proxy.example:3128", .headers = {{"X-Tenant", "one"}}}};
   std::size_t closed = 0;
   fastpool::Client client(
       {.max_connections = 10, .idle_timeout = std::chrono::seconds(30)}, profile,
