@@ -49,6 +49,7 @@ _PARTS = {
     "http": [RAW_CLIENT.name],
     "async": [RAW_LOOP.name],
     "cpp": cpp_part.TARGETS,
+    "proxy": [RAW_LOOP.name],
 }
 
 
@@ -161,10 +162,12 @@ def main() -> int:
     wanted = rounds.scenarios(arguments.placements, arguments.threads)
     if arguments.plain:
         wanted = [scenario for scenario in wanted if not scenario.tls]
+    if arguments.only == "proxy":  # one row of the asynchronous part
+        arguments.rows = ["proxy"]
     descriptors = idle.allow_descriptors()
     try:
         report.print_progress("building the server, the raw clients and the library")
-        parts = list(_PARTS) if arguments.only is None else [arguments.only]
+        parts = [part for part in _PARTS if part != "proxy"] if arguments.only is None else [arguments.only]
         build([target for part in parts for target in _PARTS[part]])
         with running_server(_SERVER_CORE) as server:
             for number, part in enumerate(parts):
@@ -174,7 +177,7 @@ def main() -> int:
                     _pool(server, arguments, descriptors)
                 elif part == "http":
                     _http(server, arguments, wanted)
-                elif part == "async":
+                elif part in ("async", "proxy"):
                     _async(server, arguments)
                 else:
                     _cpp(server, arguments)

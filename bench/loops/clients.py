@@ -25,6 +25,7 @@ from bench.common.workload import (
     Peer,
 )
 from bench.http.clients import NotAvailable, own_package
+from bench.loops import tunnel
 
 #: One call; of a paced stream it returns the nanoseconds from the sending of the first event to its being read.
 Call = Callable[[], Coroutine[Any, Any, int | None]]
@@ -224,6 +225,63 @@ async def _aiohttp(peer: Peer) -> Opened:
     return Opened({"post": call}, session.close)
 
 
+def _through_tunnel(transport: Any, peer: Peer) -> Opened:
+    import httpx
+
+    return _through_httpx(httpx.AsyncClient(transport=transport), peer)
+
+
+def _own_transport(peer: Peer, **more: Any) -> Any:
+    return own_package("AsyncHTTPTransport")(verify=peer.ca_file, limits=_limits(), **more)
+
+
+async def _tls_own(peer: Peer) -> Opened:
+    return _through_tunnel(_own_transport(peer), peer)
+
+
+async def _tunnel_own(peer: Peer) -> Opened:
+    return _through_tunnel(_own_transport(peer, proxy=tunnel.proxy_url()), peer)
+
+
+async def _tunnel_accelerated(peer: Peer, proxy: bool = True) -> Opened:
+    import httpx
+
+    proxies = {"proxy": tunnel.proxy_url()} if proxy else {}
+    stock = httpx.AsyncClient(limits=_limits(), verify=tunnel.context_of(peer.ca_file), **proxies)
+    client = own_package("accelerate")(stock, verify=peer.ca_file)
+    _check_own(client)
+    return _through_httpx(client, peer)
+
+
+async def _tls_accelerated(peer: Peer) -> Opened:
+    return await _tunnel_accelerated(peer, proxy=False)
+
+
+async def _tunnel_stock(peer: Peer) -> Opened:
+    import httpx
+
+    context = tunnel.context_of(peer.ca_file)
+    return _through_tunnel(httpx.AsyncHTTPTransport(verify=context, limits=_limits(), proxy=tunnel.proxy_url()), peer)
+
+
+async def _tunnel_aiohttp(peer: Peer) -> Opened:
+    aiohttp = importlib.import_module("aiohttp")
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=tunnel.context_of(peer.ca_file))
+    session = aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), headers=dict(REQUEST_HEADERS)
+    )
+    post, url = session.post, importlib.import_module("yarl").URL(peer.url, encoded=True)
+    proxy = tunnel.proxy_url()
+
+    async def call() -> None:
+        async with post(url, data=REQUEST_BODY, allow_redirects=False, proxy=proxy) as response:
+            content = await response.read()
+            if response.status != 200 or len(content) != _SIZE:
+                check(response.status, len(content))
+
+    return Opened({"post": call}, session.close)
+
+
 _OPENERS: dict[str, Callable[[Peer], Awaitable[Opened]]] = {
     "httpx_memory": _httpx_memory,
     "httpx_own": _httpx_own,
@@ -235,6 +293,12 @@ _OPENERS: dict[str, Callable[[Peer], Awaitable[Opened]]] = {
     "pool": _pool,
     "pyreqwest": _pyreqwest,
     "aiohttp": _aiohttp,
+    "tls_own": _tls_own,
+    "tls_accelerated": _tls_accelerated,
+    "tunnel_own": _tunnel_own,
+    "tunnel_accelerated": _tunnel_accelerated,
+    "tunnel_stock": _tunnel_stock,
+    "tunnel_aiohttp": _tunnel_aiohttp,
 }
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.common.environment import ROOT, Server, SetupError, child_environment, worker
+from bench.loops import tunnel
 from bench.loops.rounds import Client, Group, GroupResults, Place, Work
 from bench.loops.rounds import run as run_group
 
+_SERVER_CORE = 0
 _DELAYED_LINK = ROOT / "tests" / "tools" / "delayed_link.py"
 #: Milliseconds one way.
 ONE_WAY_MS = 15
@@ -117,6 +119,20 @@ def groups(effort: Effort) -> dict[str, Group]:
             ),
             tls=True,
         ),
+        Group(
+            "proxy",
+            "through a proxy, TLS",
+            (
+                Client("tls_accelerated", "`accelerate(client)`, no proxy"),
+                Client("tunnel_accelerated", "`accelerate(client)`"),
+                Client("tls_own", "httpx over our `AsyncHTTPTransport`, no proxy"),
+                Client("tunnel_own", "httpx over our `AsyncHTTPTransport`"),
+                Client("tunnel_aiohttp", "aiohttp"),
+                Client("tunnel_stock", "httpx, stock"),
+            ),
+            (timed("post", 1, 0.3), timed("post", TASKS[0], 0.6)),
+            tls=True,
+        ),
     )
     return {group.name: group for group in own}
 
@@ -179,6 +195,15 @@ def _over_link(group: Group, rounds: int) -> GroupResults:
     return GroupResults(unavailable={client.key: reason for client in group.clients})
 
 
+def _through_proxy(group: Group, place: Place, rounds: int, progress: Callable[[str], None]) -> GroupResults:
+    try:
+        with tunnel.running_tinyproxy(_SERVER_CORE) as url:
+            environment = {**place.environment, tunnel.PROXY_VARIABLE: url}
+            return run_group(group, replace(place, environment=environment), rounds, progress)
+    except SetupError as reason:
+        return GroupResults(unavailable={client.key: str(reason) for client in group.clients})
+
+
 def run(server: Server, rows: list[str], effort: Effort, progress: Callable[[str], None]) -> AsyncResults:
     """The chosen groups, one after the other."""
     results = AsyncResults()
@@ -188,6 +213,8 @@ def run(server: Server, rows: list[str], effort: Effort, progress: Callable[[str
         if name == "link":
             progress("starting the delayed link")
             results.groups[name] = _over_link(delayed(known["keys"]), min(_LITELLM_ROUNDS, effort.rounds))
+        elif name == "proxy":
+            results.groups[name] = _through_proxy(known[name], place, effort.rounds, progress)
         else:
             rounds = min(_LITELLM_ROUNDS, effort.rounds) if name in ("litellm", "keys") else effort.rounds
             results.groups[name] = run_group(known[name], place, rounds, progress)

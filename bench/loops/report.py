@@ -119,6 +119,18 @@ def _keys_table(group: Group, results: GroupResults) -> Iterator[str]:
     return table(heading, rows)
 
 
+def _proxy_table(group: Group, results: GroupResults) -> Iterator[str]:
+    rows = []
+    for client, title in _rows(group, results):
+        row = [title]
+        for work in ("post-1", FEW):
+            own = results.median(client, work, "cpu_per_call")
+            row += [us(own), per(own, results.median("tls_accelerated", work, "cpu_per_call"))]
+        rows.append(row)
+    heading = ["CPU us per request", "one task", "x no proxy", f"{TASKS[0]} tasks", "x no proxy"]
+    return table(heading, rows)
+
+
 def _empty_note(results: GroupResults) -> str:
     value = results.median("litellm_own", "empty-1", "us_per_call")
     return "" if value is None else f"`asyncio.run` of nothing takes {value:.0f} us of it."
@@ -134,6 +146,7 @@ def _tables(results: AsyncResults) -> Iterator[tuple[str, Iterator[str], str]]:
         "litellm": ("`litellm.acompletion`", _litellm_table, ""),
         "keys": ("`litellm.acompletion` over TLS: loops and keys", _keys_table, _empty_note(results.of("keys"))),
         "link": (f"The same{DELAY}", _keys_table, ""),
+        "proxy": ("A request over TLS through a proxy's tunnel", _proxy_table, ""),
     }
     for name, (title, make, remark) in made.items():
         own = results.of(name)

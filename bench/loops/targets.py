@@ -39,6 +39,7 @@ RATE_LIMIT = 0.95
 LEAST_SHARE = 0.9
 AGAIN_LIMIT = 1.1
 TENANTS_LIMIT = 1.05
+TUNNEL_LIMIT = 1.05
 
 
 def _why(results: GroupResults, *clients: str) -> str:
@@ -154,6 +155,14 @@ def _keys_verdicts(results: GroupResults, where: str) -> Iterator[str]:
         yield verdict(name, count <= TENANT_TASKS, figures)
 
 
+def _proxy_verdicts(results: GroupResults) -> Iterator[str]:
+    for own in ("accelerated", "own"):
+        for tasks in (1, TASKS[0]):
+            work = f"post-{tasks}"
+            name = f"{TITLES[f'tunnel_{own}']} through a tunnel, {tasks} tasks: at most {TUNNEL_LIMIT:g} x no proxy"
+            yield _at_most(name, results, (f"tunnel_{own}", work), (f"tls_{own}", work), TUNNEL_LIMIT, "cpu_per_call")
+
+
 def verdicts(results: AsyncResults) -> Iterator[str]:
     made = {
         "httpx": _httpx_verdicts,
@@ -162,6 +171,7 @@ def verdicts(results: AsyncResults) -> Iterator[str]:
         "litellm": _litellm_verdicts,
         "keys": lambda own: _keys_verdicts(own, ""),
         "link": lambda own: _keys_verdicts(own, DELAY),
+        "proxy": _proxy_verdicts,
     }
     for name, make in made.items():
         if name in results.groups:
