@@ -29,9 +29,10 @@ function(fastpool_add_target name sources)
   endif()
 endfunction()
 
-# fastpool_add_library(NAME [STATIC] [EXCLUDE_FROM_ALL]): a target of all sources but those of fastpool::decode.
+# fastpool_add_library(NAME [STATIC] [EXCLUDE_FROM_ALL]): a target of all sources but those of fastpool::decode, and of h2/, which
+# nothing uses yet.
 file(GLOB FASTPOOL_SOURCES CONFIGURE_DEPENDS src/*/*.cpp)
-list(FILTER FASTPOOL_SOURCES EXCLUDE REGEX "/src/codings/")
+list(FILTER FASTPOOL_SOURCES EXCLUDE REGEX "/src/(codings|h2)/")
 
 function(fastpool_add_library name)
   fastpool_add_target(${name} "${FASTPOOL_SOURCES}" ${ARGN})

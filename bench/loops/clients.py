@@ -246,8 +246,8 @@ async def _tunnel_own(peer: Peer) -> Opened:
 async def _tunnel_accelerated(peer: Peer, proxy: bool = True) -> Opened:
     import httpx
 
-    proxies = {"proxy": tunnel.proxy_url()} if proxy else {}
-    stock = httpx.AsyncClient(limits=_limits(), verify=tunnel.context_of(peer.ca_file), **proxies)
+    url = tunnel.proxy_url() if proxy else None
+    stock = httpx.AsyncClient(limits=_limits(), verify=tunnel.context_of(peer.ca_file), proxy=url)
     client = own_package("accelerate")(stock, verify=peer.ca_file)
     _check_own(client)
     return _through_httpx(client, peer)

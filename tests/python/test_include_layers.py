@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 #: From the bottom to the top. A folder that is not listed fails the test.
-CORE = ("sync", "http", "pool", "net", "h1", "tls", "connection", "driver", "client", "codings")
+CORE = ("sync", "http", "pool", "net", "h1", "h2", "tls", "connection", "driver", "client", "codings")
 BINDINGS = ("interpreter", "tls", "pool", "loop", "exchange", "module")
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
