@@ -59,7 +59,10 @@ class TlsSettings:
         security_level: int = -1,
         options: int = 0,
         files: TlsFiles | None = None,
+        ca: str = "",
     ) -> None: ...
+    @property
+    def ca(self) -> str: ...
     def read(self) -> TlsSettings:
         """The same with `files` as they are now; itself if it has them. ValueError for a file that cannot be read."""
     @property

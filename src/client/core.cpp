@@ -83,6 +83,11 @@ Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
   if (!proxy) return std::move(proxy).error();
   made->proxy = std::move(proxy).value();
   made->forwards = made->proxy != nullptr && made->proxy->forwards(origin.scheme);
+  if (made->tunnels() && made->proxy->engine_of_proxy() != nullptr && origin.scheme == Scheme::https &&
+      !made->profile.engine) {
+    return Error::make(ErrorCode::unsupported, Phase::none,
+                       "a proxy with a TLS engine of its own needs one for the origins, too");
+  }
   if (made->forwards) {
     point_at_proxy(*made);
   } else if (origin.scheme == Scheme::https) {

@@ -324,7 +324,8 @@ void Dial::shake_hands(const std::shared_ptr<tls::Context>& context, std::unique
 }
 
 Error Dial::handshake_failed(Error error) const {
-  error.phase = Phase::tls_handshake;
+  // The proxy's belongs to the way there.
+  error.phase = stage_ == Stage::securing_proxy ? Phase::connect : Phase::tls_handshake;
   const std::string whom = stage_ == Stage::securing_proxy ? "the proxy " + target_->proxy->name : target_text();
   error.detail = "TLS handshake with " + whom + " (" + peer_.to_string() + "): " + error.detail;
   return error;

@@ -6,7 +6,6 @@
 #include "net/channel_factory.h"
 #include "net/descriptor.h"
 #include "net/socket.h"
-#include "tls/tls_channel.h"
 
 namespace fastpool::connection {
 
@@ -40,16 +39,16 @@ IoResult LateTunnel::step(IoMode mode) {
     const IoResult io = tunnel_->step(*channel_, mode);
     if (io.status == IoStatus::error) failed_ = tunnel_->error();
     if (io.status != IoStatus::ok) return io;
-    if (auto refused = secure()) {
-      failed_ = std::move(refused);
-      return {.status = IoStatus::error};
-    }
+    secure();
     return io;
   }
   const IoResult io = channel_->handshake(mode);
   if (io.status == IoStatus::error) {
     failed_ = channel_->handshake_error();
-    if (stage_ == Stage::securing_proxy) failed_->detail = "the proxy " + target_->proxy->name + ": " + failed_->detail;
+    if (stage_ == Stage::securing_proxy) {
+      failed_->detail = "the proxy " + target_->proxy->name + ": " + failed_->detail;
+      failed_->phase = Phase::connect;
+    }
   }
   if (io.status != IoStatus::ok) return io;
   if (stage_ == Stage::securing_proxy) {
@@ -62,18 +61,10 @@ IoResult LateTunnel::step(IoMode mode) {
   return io;
 }
 
-// The tunnel is open: what is spoken inside of it.
-std::optional<Error> LateTunnel::secure() {
+// The tunnel is open: the origin's TLS inside of it. Its engine is the profile's, too: OpenSSL must not call one.
+void LateTunnel::secure() {
   stage_ = Stage::securing_origin;
-  if (target_->tls != nullptr) {
-    auto made =
-        tls::TlsChannel::create(target_->tls, std::move(channel_), target_->server_name(), target_->session_key());
-    if (!made) return std::move(made).error();
-    channel_ = std::move(made).value();
-  } else if (const net::ChannelFactory* const engine = net::engine_of(target_->profile)) {
-    channel_ = engine->wrap(std::move(channel_), target_->server_name());
-  }
-  return std::nullopt;
+  channel_ = net::engine_of(target_->profile)->wrap(std::move(channel_), target_->server_name());
 }
 
 Error LateTunnel::handshake_error() const {

@@ -11,9 +11,10 @@
 namespace fastpool::connection {
 
 /// A connection to an `https` proxy whose TLS engine is the profile's own: only the first user may run it, so the tunnel and the
-/// TLS inside of it are the first user's, too. All are steps of handshake():
+/// TLS inside of it are the first user's, too. That is of an engine of the profile's as well: OpenSSL calls the channel below within its
+/// own locks, where no code of an application may run. All are steps of handshake():
 ///
-///   securing_proxy -> tunneling -> [securing_origin] -> established
+///   securing_proxy -> tunneling -> securing_origin -> established
 ///
 /// Afterwards it is the channel to the origin. Rules of ownership and threads: \see net::Channel.
 class LateTunnel final : public net::Channel {
@@ -49,7 +50,7 @@ class LateTunnel final : public net::Channel {
   enum class Stage : std::uint8_t { securing_proxy, tunneling, securing_origin, established };
 
   [[nodiscard]] net::IoResult step(net::IoMode mode);
-  [[nodiscard]] std::optional<Error> secure();
+  void secure();
 
   const std::shared_ptr<const Target> target_;
   const int descriptor_;

@@ -1,6 +1,7 @@
 #include "connection/tunnel.h"
 
 #include <array>
+#include <cerrno>
 #include <span>
 #include <utility>
 
@@ -14,6 +15,14 @@ IoResult Tunnel::fail(Error error) noexcept {
   error.phase = Phase::connect;
   error_ = std::move(error);
   return {.status = IoStatus::error};
+}
+
+IoResult Tunnel::broke(ErrorCode code, const IoResult& io, const net::Channel& channel) {
+  const bool interrupted = io.os_error == ECANCELED;
+  Error error = Error::make(interrupted ? ErrorCode::interrupted : code, Phase::connect,
+                            "the connection to the proxy broke", interrupted ? 0 : io.os_error);
+  error.cause = channel.last_cause();
+  return fail(std::move(error));
 }
 
 IoResult Tunnel::step(net::Channel& channel, IoMode mode) {
@@ -31,8 +40,7 @@ IoResult Tunnel::exchange(net::Channel& channel, IoMode mode) {
     const IoResult io = channel.write({&rest, 1}, mode);
     if (io.status == IoStatus::want_read || io.status == IoStatus::want_write) return io;
     if (io.status != IoStatus::ok) {
-      return fail(
-          Error::make(ErrorCode::write_failed, Phase::connect, "the connection to the proxy broke", io.os_error));
+      return broke(ErrorCode::write_failed, io, channel);
     }
     sent_ += io.bytes;
   }
@@ -40,7 +48,7 @@ IoResult Tunnel::exchange(net::Channel& channel, IoMode mode) {
   const IoResult io = channel.read(buffer, mode);
   if (io.status == IoStatus::want_read || io.status == IoStatus::want_write) return io;
   if (io.status == IoStatus::error) {
-    return fail(Error::make(ErrorCode::read_failed, Phase::connect, "the connection to the proxy broke", io.os_error));
+    return broke(ErrorCode::read_failed, io, channel);
   }
   if (io.status != IoStatus::ok) {
     return fail(Error::make(ErrorCode::remote_protocol, Phase::connect,

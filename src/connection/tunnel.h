@@ -61,11 +61,13 @@ class Tunnel {
   /// One step: ok (it is open), error (see error()), or want_read / want_write (\see net::Channel::handshake()).
   [[nodiscard]] net::IoResult step(net::Channel& channel, net::IoMode mode);
   /// After step() said error. Errors: proxy_failed for what the proxy said; remote_protocol for what is no answer, or none;
-  /// read_failed and write_failed for a connection that broke.
+  /// read_failed and write_failed for a connection that broke; interrupted
+  /// where code of the application below raised.
   [[nodiscard]] const Error& error() const noexcept { return error_; }
 
  private:
   [[nodiscard]] net::IoResult fail(Error error) noexcept;
+  [[nodiscard]] net::IoResult broke(ErrorCode code, const net::IoResult& io, const net::Channel& channel);
   /// Sends what is unsent, then reads once and acts on it. \returns ok if there is more to do at once.
   [[nodiscard]] net::IoResult exchange(net::Channel& channel, net::IoMode mode);
 

@@ -234,6 +234,7 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   ERR_clear_error();
   state->server_name = server_name;
   state->context = std::move(context);
+  state->io.written = below->bytes_written();
   state->socket = below->take_socket();
   if (state->socket.valid()) {
     state->io.epoch = state->socket.epoch();

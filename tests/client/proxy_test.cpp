@@ -298,9 +298,9 @@ TEST_F(ProxyTest, a_loop_sends_through_a_tunnel) {
 /// Speaks no TLS, for a proxy that expects none.
 class PlainEngine final : public net::ChannelFactory {
  public:
-  [[nodiscard]] std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel> below,
+  [[nodiscard]] std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel>&& below,
                                                    const std::string&) const override {
-    return below;
+    return std::move(below);
   }
 };
 
@@ -308,6 +308,17 @@ TEST_F(ProxyTest, an_engine_of_the_profiles_speaks_to_the_proxy_and_the_first_us
   const Proxying proxy;
   Profile profile = through(proxy.url("https"));
   profile.proxy.engine = std::make_shared<const PlainEngine>();
+  {
+    Client client({}, profile);
+    const auto refused = client.send(request("GET", origin_url()), patient());
+    EXPECT_EQ(refused.error().code, ErrorCode::unsupported) << "the library's own engine would call that one";
+    EXPECT_TRUE(client.send(request("GET", "http://one.example/"), patient()).ok());
+  }
+  profile.engine = profile.proxy.engine;
+  const HttpServer plain;
+  const auto origin_url = [&](const std::string& host = "localhost") {
+    return "https" + plain.url().substr(4, 3) + host + plain.url().substr(16);
+  };
   Client client({}, profile);
   for (int i = 0; i < 2; ++i) {
     const auto response = client.send(request("POST", origin_url(), "echo"), patient());
@@ -317,7 +328,7 @@ TEST_F(ProxyTest, an_engine_of_the_profiles_speaks_to_the_proxy_and_the_first_us
     ASSERT_TRUE(forwarded.ok()) << forwarded.error().detail;
     EXPECT_EQ(forwarded->body, "forwarded text");
   }
-  EXPECT_EQ(proxy.connections(), 2);
+  EXPECT_EQ(proxy.connections(), 3);
   auto loop = Loop::make();
   ASSERT_TRUE(loop.ok());
   std::string body;

@@ -36,7 +36,7 @@ bool is_want(IoStatus status) noexcept {
 
 }  // namespace
 
-ContextChannel::ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel> below,
+ContextChannel::ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel>&& below,
                                std::string server_name)
     : session_(std::move(factory), std::move(server_name)), below_(std::move(below)) {}
 
@@ -127,11 +127,13 @@ IoResult ContextChannel::handshake(IoMode mode) noexcept {
 
 Error ContextChannel::handshake_error() const {
   std::string text = session_.last_error();
+  // Its own code raised, or that of a context that speaks to a proxy below.
+  const bool interrupted = session_.interrupted() || os_error_ == ECANCELED;
   if (text.empty()) text = os_error_ != 0 ? std::generic_category().message(os_error_) : "the TLS handshake failed";
-  Error error = Error::make(session_.interrupted() ? ErrorCode::interrupted : ErrorCode::tls_failed,
-                            Phase::tls_handshake, std::move(text), session_.interrupted() ? 0 : os_error_);
+  Error error = Error::make(interrupted ? ErrorCode::interrupted : ErrorCode::tls_failed, Phase::tls_handshake,
+                            std::move(text), interrupted ? 0 : os_error_);
   error.final = session_.certificate_refused();
-  error.cause = session_.last_cause();
+  error.cause = last_cause();
   return error;
 }
 

@@ -20,7 +20,7 @@ namespace fastpool::bindings {
 /// and destroyed it may be anywhere, under any lock: that runs no Python. It says no close_notify at its end, as httpcore.
 class ContextChannel final : public net::Channel {
  public:
-  ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel> below,
+  ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel>&& below,
                  std::string server_name);
 
   [[nodiscard]] bool established() const noexcept override { return established_; }
@@ -35,7 +35,10 @@ class ContextChannel final : public net::Channel {
   [[nodiscard]] std::size_t pending() const noexcept override { return session_.drained() ? 0 : 1; }
   [[nodiscard]] std::uint64_t bytes_written() const noexcept override { return below_->bytes_written(); }
   [[nodiscard]] std::string last_error() const override { return session_.last_error(); }
-  [[nodiscard]] std::shared_ptr<const void> last_cause() const override { return session_.last_cause(); }
+  [[nodiscard]] std::shared_ptr<const void> last_cause() const override {
+    auto own = session_.last_cause();
+    return own != nullptr ? own : below_->last_cause();
+  }
 
   /// A Reference to a tuple that begins with the SSLObject.
   [[nodiscard]] std::shared_ptr<const void> engine() const noexcept override {

@@ -50,7 +50,7 @@ std::shared_ptr<const ContextFactory> ContextFactory::of(nb::handle context) {
   return factory;
 }
 
-std::unique_ptr<net::Channel> ContextFactory::wrap(std::unique_ptr<net::Channel> below,
+std::unique_ptr<net::Channel> ContextFactory::wrap(std::unique_ptr<net::Channel>&& below,
                                                    const std::string& server_name) const {
   return std::make_unique<ContextChannel>(shared_from_this(), std::move(below), server_name);
 }

@@ -19,7 +19,7 @@ class ContextFactory final : public net::ChannelFactory, public std::enable_shar
   /// The one of that context. With the GIL.
   [[nodiscard]] static std::shared_ptr<const ContextFactory> of(nanobind::handle context);
 
-  [[nodiscard]] std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel> below,
+  [[nodiscard]] std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel>&& below,
                                                    const std::string& server_name) const override;
 
   /// The context: a new reference, null (without an error set) if it is gone. With the GIL.

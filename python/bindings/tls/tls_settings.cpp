@@ -52,7 +52,7 @@ void bind_tls_settings(nb::module_& module) {
           [](TlsSettings* self, bool verify_peer, bool verify_hostname, std::string ca_file, std::string ca_directory,
              std::string certificate_file, std::string private_key_file, std::string private_key_password,
              std::uint64_t verify_flags, int minimum_version, int maximum_version, std::string cipher_list,
-             std::string groups, int security_level, std::uint64_t options, const TlsFiles* files) {
+             std::string groups, int security_level, std::uint64_t options, const TlsFiles* files, std::string ca) {
             auto* const settings = new (self) TlsSettings;
             settings->verify_peer = verify_peer;
             settings->verify_hostname = verify_hostname;
@@ -69,11 +69,12 @@ void bind_tls_settings(nb::module_& module) {
             settings->security_level = security_level;
             settings->options = options;
             if (files != nullptr) settings->files = *files;
+            settings->ca = std::move(ca);
           },
           nb::kw_only(), "verify_peer"_a = true, "verify_hostname"_a = true, "ca_file"_a = "", "ca_directory"_a = "",
           "certificate_file"_a = "", "private_key_file"_a = "", "private_key_password"_a = "", "verify_flags"_a = 0,
           "minimum_version"_a = 0x0303, "maximum_version"_a = 0, "cipher_list"_a = "", "groups"_a = "",
-          "security_level"_a = -1, "options"_a = 0, "files"_a.none() = nb::none())
+          "security_level"_a = -1, "options"_a = 0, "files"_a.none() = nb::none(), "ca"_a = "")
       .def_ro("verify_peer", &TlsSettings::verify_peer)
       .def_ro("verify_hostname", &TlsSettings::verify_hostname)
       .def_ro("ca_file", &TlsSettings::ca_file)
@@ -89,6 +90,7 @@ void bind_tls_settings(nb::module_& module) {
       .def_ro("security_level", &TlsSettings::security_level)
       .def_ro("options", &TlsSettings::options)
       .def_prop_ro("files", [](const TlsSettings& self) { return self.files ? nb::cast(self.files) : nb::none(); })
+      .def_ro("ca", &TlsSettings::ca)
       .def("read", &read)
       .def("__eq__",
            [](const TlsSettings& self, nb::handle other) {

@@ -20,7 +20,7 @@ from .libraries import of_module
 from .seams import AsyncObeying, LibrarySeams, Obeying, SyncObeying, async_seams_of, seams_of
 
 _SIGNATURE = inspect.signature(Transport)
-_OWN_ARGUMENTS = ("pool", "tls_settings")
+_OWN_ARGUMENTS = ("pool", "tls_settings", "proxy_bind")
 
 
 class _ObeyingTransport(Obeying, Transport):

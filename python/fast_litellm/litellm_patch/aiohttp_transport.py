@@ -54,7 +54,13 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
         through = self._through.get(proxy)
         if through is None:
             through = self._through[proxy] = self._make_through(proxy)
-        return await through.handle_async_request(request)
+        try:
+            return await through.handle_async_request(request)
+        except self._of.httpx.ConnectError as error:
+            if getattr(error, "code", "") not in ("connect_failed", "resolve_failed"):
+                raise
+            # As litellm calls it where aiohttp cannot reach a proxy.
+            raise self._of.httpx.ProxyError(str(error)) from error
 
     def _make_through(self, proxy: str) -> Any:
         """What sends through that proxy: ours, under the same rule as this transport, or the stock one, counted."""

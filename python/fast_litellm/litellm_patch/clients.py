@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import urllib.parse
 import weakref
 from collections.abc import Callable, Mapping
 from types import FunctionType
@@ -252,21 +253,26 @@ class ClientPoints:
                 settings.trust_env,
                 settings.looks_for_proxies,
                 vetoes,
-                functools.partial(self._through_proxy, side, decision, settings.verify),
+                functools.partial(self._through_proxy, side, decision, settings.verify, settings.local_address),
             )
 
         return self._build(side._replace(make=make), decision, lambda: given)
 
-    def _through_proxy(self, side: Side, decision: Any, verify: Any, url: str) -> Any | None:
+    def _through_proxy(self, side: Side, decision: Any, verify: Any, local_address: str | None, url: str) -> Any | None:
         """Our transport through that proxy, for aiohttp's; None if aiohttp is to judge the URL, or ours refuses it."""
         scheme = url.partition("://")[0].lower()
         secure = scheme == "https"
-        if scheme not in ("http", "https") or not url.isascii() or (secure and not is_context(verify)):
+        if (
+            scheme not in ("http", "https")
+            or not urllib.parse.unquote(url).isascii()
+            or (secure and not is_context(verify))
+        ):
             return None
         try:
             # aiohttp verifies the proxy as it does the origin.
             proxy = self._library.httpx.Proxy(url, ssl_context=verify if secure else None)
-            return self._make(side, decision, proxy=proxy)
+            more = {"verify": verify, "cert": None} if secure else {}
+            return self._make(side, decision, proxy=proxy, proxy_bind=local_address, **more)
         except Exception:
             return None
 
@@ -292,6 +298,8 @@ class ClientPoints:
         from ..transport.httpx_classes import pooled_transports_for
 
         keywords = {**decision.keywords, **more}
+        if "verify" in more:
+            keywords.pop("tls_settings", None)
         if "tls_settings" in keywords:
             keywords["tls_settings"] = _core.TlsSettings(**keywords["tls_settings"])
         ours = getattr(pooled_transports_for(self._library.httpx), side.transport)(**keywords, pool="default")

@@ -41,17 +41,19 @@ def engine_from(
     *,
     by_socket: bool = True,
     library: ModuleType | None = None,
+    by_context: bool = False,
 ) -> Engine:
     """For httpx's arguments of the same names. A context is used where the caller gives one, and where httpx would make
     one that does more than settings can tell; then it is httpx that makes it, and loads `cert` into it.
 
     `by_socket`: httpx would call the context's `wrap_socket` (as its blocking transport does), so a context that
-    changed that alone is refused. `library`: what stands for httpx here, if it is not httpx.
+    changed that alone is refused. `library`: what stands for httpx here, if it is not httpx. `by_context`: a context is
+    needed in any case.
 
     Raises TypeError for what is no usable context, otherwise as `settings_from` and `httpx.create_ssl_context`.
     """
     given = verify is not True and verify is not False and not isinstance(verify, (str, os.PathLike))
-    if not given and (verify is False or not _needs_context()):
+    if not given and not by_context and (verify is False or not _needs_context()):
         return Engine(settings_from(verify, cert, trust_env), None)
     if given:
         _check_context(verify, by_socket)
@@ -61,6 +63,19 @@ def engine_from(
     path_or_context: Any = os.fspath(verify) if isinstance(verify, os.PathLike) else verify
     context = httpx.create_ssl_context(verify=path_or_context, cert=cert, trust_env=trust_env)
     return Engine(_core.TlsSettings(), context)
+
+
+def engine_to_proxies(library: ModuleType) -> Engine:
+    """What the library verifies an `https` proxy with that has no context of its own: httpcore's default, which is that
+    of Python (the system's store, SSL_CERT_FILE, SSL_CERT_DIR) and certifi's bundle."""
+    if library.__name__ != "httpx" or _needs_context():
+        core = import_module("httpcore" + library.__name__.removeprefix("httpx"))
+        return Engine(_core.TlsSettings(), core.default_ssl_context())
+    import certifi
+
+    paths = ssl.get_default_verify_paths()
+    bundle = Path(certifi.where()).read_text("utf-8")
+    return Engine(_settings((paths.cafile or "", paths.capath or ""), ("", "", ""), bundle), None)
 
 
 def _needs_context() -> bool:
@@ -200,7 +215,9 @@ def _check_readable(path: str, what: str) -> None:
         raise type(error)(error.errno, f"{what} cannot be read: {error.strerror}", path) from None
 
 
-def _settings(locations: tuple[str, str] | None, certificate: tuple[str, str, str]) -> _core.TlsSettings:
+def _settings(
+    locations: tuple[str, str] | None, certificate: tuple[str, str, str], bundle: str = ""
+) -> _core.TlsSettings:
     ca_file, ca_directory = locations or ("", "")
     certificate_file, private_key_file, private_key_password = certificate
     return _core.TlsSettings(
@@ -211,6 +228,7 @@ def _settings(locations: tuple[str, str] | None, certificate: tuple[str, str, st
         certificate_file=certificate_file,
         private_key_file=private_key_file,
         private_key_password=private_key_password,
+        ca=bundle,
         **_defaults(),
     ).read()
 

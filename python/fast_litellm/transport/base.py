@@ -44,7 +44,7 @@ class Transport:
     `tls_settings`: settings for the core as they are, in place of `verify`, `cert` and `trust_env`.
 
     `proxy`: a URL or the library's `Proxy`. As with httpx, `retries`, `uds` and `local_address` do not count then.
-    SOCKS needs no other package; the proxy looks the names up.
+    SOCKS needs no other package; the proxy looks the names up. `proxy_bind`: a local address for the connections to it.
 
     Refused at construction: `http1=False`, `http2=True` (`NotOffered`, a ValueError), a context without
     `wrap_bio`, or (blocking) with a `wrap_socket` alone of its own (TypeError), files that cannot be read (OSError) or
@@ -79,6 +79,7 @@ class Transport:
         *,
         pool: _core.Pool | str | None = None,
         tls_settings: _core.TlsSettings | None = None,
+        proxy_bind: str | None = None,
     ) -> None:
         library = self._library
         if not http1:
@@ -87,20 +88,26 @@ class Transport:
             raise NotOffered("http2=True: this transport does not speak HTTP/2 yet")
         if retries < 0:
             raise ValueError(f"retries must not be negative, not {retries}")
+        proxy_place = None
+        if proxy is not None:
+            # What httpx does not pass on to a proxy's connections either.
+            uds, local_address, retries = None, proxy_bind, 0
+            proxy, proxy_place = of_proxy(proxy, library, by_socket=self._by_socket)
+        # The core's own TLS does not call a context: within one, another context speaks to the origin.
+        by_context = proxy_place is not None and proxy_place.by_context
         if tls_settings is None:
             own = library.default_context(cert, trust_env) if verify is True else None
             if own is not None:
                 verify, cert = own, None
-            engine = engine_from(verify, cert, trust_env, by_socket=self._by_socket, library=library.module)
+            engine = engine_from(
+                verify, cert, trust_env, by_socket=self._by_socket, library=library.module, by_context=by_context
+            )
         elif verify is not True or cert is not None:
             raise ValueError("tls_settings stands in place of verify and cert: give one or the other")
+        elif by_context:
+            raise NotOffered("tls_settings for the origins, and an ssl.SSLContext for the proxy: use verify and cert")
         else:
             engine = Engine(tls_settings, None)
-        proxy_place = None
-        if proxy is not None:
-            # What httpx does not pass on to a proxy's connections either.
-            uds, local_address, retries = None, None, 0
-            proxy, proxy_place = of_proxy(proxy, library, by_socket=self._by_socket)
         if local_address is not None:
             ipaddress.ip_address(local_address)  # a ValueError that names it, if it is none
         options = _socket_options(socket_options)

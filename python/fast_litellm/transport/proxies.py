@@ -6,7 +6,7 @@ import base64
 from typing import Any, NamedTuple
 
 from .. import _core
-from ..tls.engine import engine_from
+from ..tls.engine import engine_from, engine_to_proxies
 from .http_library import HTTPLibrary
 
 #: httpx's schemes, and what they are here: it leaves names to either kind of SOCKS proxy.
@@ -14,12 +14,14 @@ _SCHEMES = {"http": "http", "https": "https", "socks5": "socks5h", "socks5h": "s
 
 
 class ProxyPlace(NamedTuple):
-    """Where a proxy is, for the trace extension."""
+    """Where a proxy is, and how it is reached."""
 
     host: str
     port: int
     socks: bool
     tls: bool
+    #: A context speaks TLS to it.
+    by_context: bool = False
 
 
 _PORTS = {"http": 80, "https": 443, "socks5h": 1080}
@@ -53,8 +55,9 @@ def of_proxy(proxy: Any, library: HTTPLibrary, *, by_socket: bool) -> tuple[_cor
         headers.insert(0, (b"Proxy-Authorization", b"Basic " + base64.b64encode(username + b":" + password)))
     if scheme == "http":
         return _core.Proxy(place, headers=headers), there
-    own = proxy.ssl_context
-    if own is None:  # the library verifies proxies by its default, whatever `verify` says of origins
-        own = library.default_context(None, False)
-    engine = engine_from(True if own is None else own, None, False, by_socket=by_socket, library=module)
-    return _core.Proxy(place, headers=headers, tls=engine.settings, ssl_context=engine.context), there
+    if proxy.ssl_context is None:  # whatever `verify` says of origins
+        engine = engine_to_proxies(module)
+    else:
+        engine = engine_from(proxy.ssl_context, None, False, by_socket=by_socket, library=module)
+    native = _core.Proxy(place, headers=headers, tls=engine.settings, ssl_context=engine.context)
+    return native, there._replace(by_context=engine.context is not None)

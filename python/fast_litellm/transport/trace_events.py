@@ -181,16 +181,29 @@ def _connecting(steps: Steps, place: Place) -> Plan:
     try:
         yield steps.obtain
     except Exception as error:
-        phase = getattr(error, "phase", None)
-        failed = {"resolve": 0, "connect": 0, "tls_handshake": len(way) - 1}.get(phase or "")
-        if failed is not None:
-            yield from _told(way[:failed], None)
-            name, info = way[failed]
+        done, failed = _steps_done(place, len(way), getattr(error, "phase", ""), getattr(error, "code", ""))
+        yield from _told(way[:done], None)
+        if failed:
+            name, info = way[done]
             yield Tell(f"{name}.started", info)
             yield Tell(f"{name}.failed", {"exception": error})
         raise
     if steps.fresh:
         yield from _told(way, steps.network_stream)
+
+
+def _steps_done(place: Place, steps: int, phase: str, code: str) -> tuple[int, bool]:
+    """How many steps were done before an error, and whether the next one failed. The request for a tunnel is none."""
+    if phase == "tls_handshake":
+        return steps - 1, True
+    if phase not in ("resolve", "connect"):
+        return 0, False
+    proxy = place.proxy
+    if proxy is None or code in ("resolve_failed", "connect_failed", "connect_timeout"):
+        return 0, True
+    if proxy.socks or code == "tls_failed":
+        return 1, True
+    return (2 if proxy.tls else 1), False
 
 
 def _told(way: list[tuple[str, dict[str, Any]]], stream: Any) -> Plan:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from fast_litellm import HTTPTransport
+from fast_litellm import HTTPTransport, _core
+from fast_litellm.exceptions import NotOffered
 from peers.nginx import Nginx
 from peers.proxies import Microsocks, RelayingProxy, Tinyproxy
 from peers.scripted import Connection, Request, ScriptedServer
@@ -213,14 +217,17 @@ def _trusting(certificates: Certificates) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificates.ca_file))
 
 
-@pytest.mark.parametrize("engine", ["own", "context"])
-def test_a_proxy_over_tls(
-    engine: str, relaying_tls: RelayingProxy, nginx: Nginx, certificates: Certificates, make_client: MakeClient
+@pytest.mark.parametrize("verify", ["by path", "by a context"])
+def test_a_proxy_over_tls_by_a_context(
+    verify: str, relaying_tls: RelayingProxy, nginx: Nginx, certificates: Certificates, make_client: MakeClient
 ) -> None:
-    """The proxy's TLS is a context's; the origin's is the pool's own, or a context's."""
+    """Within a context's TLS to the proxy a context speaks to the origin, whatever `verify` is."""
     proxy = httpx.Proxy(relaying_tls.url, ssl_context=_trusting(certificates))
-    verify = {} if engine == "own" else {"verify": _trusting(certificates)}
-    client = make_client(proxy=proxy, **verify)
+    more = {} if verify == "by path" else {"verify": _trusting(certificates)}
+    _through_tls(relaying_tls, nginx, make_client(proxy=proxy, **more))
+
+
+def _through_tls(proxy: RelayingProxy, nginx: Nginx, client: httpx.Client) -> None:
     for _ in range(3):
         assert client.get("http://origin.example/").text == "forwarded"
         response = client.get(f"{nginx.urls.tls13}/x")
@@ -228,27 +235,112 @@ def test_a_proxy_over_tls(
         body = b"x" * 300_000
         assert client.put(f"{nginx.urls.tls12}/uploads/tls-in-tls", content=body).status_code in (201, 204)
         assert nginx.uploaded("tls-in-tls").read_bytes() == body
-    assert relaying_tls.connections == 3, "one to each of two origins, one for what is forwarded"
+    assert proxy.connections == 3, "one to each of two origins, one for what is forwarded"
 
 
-def test_a_proxys_tls_by_the_pool_itself(
+@pytest.mark.parametrize("origin", ["own", "context"])
+def test_a_proxy_over_tls_by_the_pool_itself(
+    origin: str,
     relaying_tls: RelayingProxy,
     nginx: Nginx,
     certificates: Certificates,
     make_client: MakeClient,
+    stock: MakeClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without a context of its own a proxy is verified by httpx's default, whatever `verify` says of origins."""
-    strict = make_client(proxy=relaying_tls.url, verify=False)
-    with pytest.raises(httpx.ConnectError, match="certificate"):
-        strict.get(nginx.urls.tls13)
+    """Without a context of its own a proxy is verified by httpcore's default, whatever `verify` says of origins."""
+    refused = [_failure(make(proxy=relaying_tls.url), nginx.urls.tls13)[0] for make in (make_client, stock)]
+    assert refused == [httpx.ConnectError] * 2
     assert relaying_tls.requests == []
-    monkeypatch.setattr("certifi.where", lambda: str(certificates.ca_file))
-    client = make_client(proxy=relaying_tls.url)
-    for _ in range(2):
-        assert client.get(f"{nginx.urls.tls13}/x").text == "GET /x"
-        assert client.get("http://origin.example/").text == "forwarded"
-    assert relaying_tls.connections == 2
+    before = relaying_tls.connections
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+    assert stock(proxy=relaying_tls.url).get(f"{nginx.urls.tls13}/x").text == "GET /x"
+    more = {} if origin == "own" else {"verify": _trusting(certificates)}
+    client = make_client(proxy=relaying_tls.url, **more)
+    assert client.get(f"{nginx.urls.tls13}/x").text == "GET /x"
+    assert client.get("http://origin.example/").text == "forwarded"
+    assert client.get(f"{nginx.urls.tls13}/x").text == "GET /x"
+    assert relaying_tls.connections == before + 3
+
+
+_IDLE_CONNECTIONS_END = """
+import ssl, sys, time
+import httpx
+from fast_litellm import HTTPTransport
+
+proxy, origin, ca, how = sys.argv[1:]
+context = ssl.create_default_context(cafile=ca)
+transport = HTTPTransport(
+    verify=ca, proxy=httpx.Proxy(proxy, ssl_context=context), limits=httpx.Limits(keepalive_expiry=0.2)
+)
+client = httpx.Client(transport=transport, timeout=20)
+assert client.get(origin).status_code == 200
+if how == "idle":
+    while transport._native_pool.get_stats()["total_connections"]:
+        time.sleep(0.05)
+elif how == "closed":
+    client.close()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("how", ["idle", "closed", "left to the exit"])
+def test_connections_to_a_proxy_by_a_context_end_in_any_way(
+    how: str, relaying_tls: RelayingProxy, nginx: Nginx, certificates: Certificates
+) -> None:
+    """On the pool's thread no Python runs."""
+    arguments = [relaying_tls.url, nginx.urls.tls13, str(certificates.ca_file), how]
+    done = subprocess.run(
+        [sys.executable, "-c", _IDLE_CONNECTIONS_END, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+class _Stop(BaseException):
+    """What a signal handler raises within a context's code."""
+
+
+def _raising_context(certificates: Certificates, method: str, turn: int) -> ssl.SSLContext:
+    """A context whose object raises when that method is called for the n-th time."""
+    calls = iter(range(1, 1_000))
+
+    def raising(self: ssl.SSLObject, *arguments: Any) -> Any:
+        if next(calls) == turn:
+            raise _Stop
+        return getattr(ssl.SSLObject, method)(self, *arguments)
+
+    context = _trusting(certificates)
+    context.sslobject_class = type("Raising", (ssl.SSLObject,), {method: raising})
+    return context
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+@pytest.mark.parametrize("method", ["do_handshake", "read", "write"])
+def test_what_a_context_to_a_proxy_raises_goes_on_as_it_is(
+    method: str,
+    turn: int,
+    relaying_tls: RelayingProxy,
+    nginx: Nginx,
+    certificates: Certificates,
+    make_client: MakeClient,
+) -> None:
+    """A KeyboardInterrupt in it is not taken for a broken connection."""
+    proxy = httpx.Proxy(relaying_tls.url, ssl_context=_raising_context(certificates, method, turn))
+    client = make_client(proxy=proxy)
+    with contextlib.suppress(_Stop):  # fewer handshake steps than `turn`
+        assert client.post(f"{nginx.urls.tls13}/x", content=b"text").status_code == 200
+        assert (method, turn) == ("do_handshake", 3)
+
+
+def test_settings_for_the_origins_do_not_go_with_a_context_for_the_proxy(certificates: Certificates) -> None:
+    settings = _core.TlsSettings(ca_file=str(certificates.ca_file))
+    proxy = httpx.Proxy("https://127.0.0.1:1", ssl_context=_trusting(certificates))
+    with pytest.raises(NotOffered, match="use verify and cert"):
+        HTTPTransport(proxy=proxy, tls_settings=settings)
 
 
 def test_a_users_context_speaks_to_the_origin_through_a_tunnel(
@@ -359,3 +451,51 @@ def test_the_trace_extension_tells_of_a_proxy_as_httpx_does(
     ours = told(make_client(proxy=proxy), client_kind == "async")
     assert ours == told(stock(proxy=proxy), False)
     assert len(ours) >= 1
+
+
+@pytest.mark.parametrize(
+    "failing",
+    ["refused tunnel", "refused socks", "unreachable proxy", "the proxy's certificate", "the origin's certificate"],
+)
+def test_the_trace_extension_tells_which_step_failed_as_httpx_does(
+    failing: str,
+    client_kind: str,
+    request: pytest.FixtureRequest,
+    serve: Any,
+    nginx: Nginx,
+    certificates: Certificates,
+    make_client: MakeClient,
+    stock: MakeClient,
+    unused_port: int,
+) -> None:
+    url = nginx.urls.tls13
+    more: dict[str, Any] = {}
+    if failing == "refused tunnel":
+        proxy = request.getfixturevalue("tinyproxy").url
+    elif failing == "refused socks":
+        proxy = request.getfixturevalue("microsocks").url
+    elif failing == "unreachable proxy":
+        proxy = f"http://127.0.0.1:{unused_port}"
+    elif failing == "the proxy's certificate":
+        proxy = request.getfixturevalue("relaying_tls").url
+    else:
+        proxy = request.getfixturevalue("relaying").url
+        url = serve(lambda connection: connection.client_closed(), tls=certificates.wrong_host).url
+
+    def told(client: httpx.Client, asynchronous: bool) -> list[str]:
+        events: list[str] = []
+
+        def trace(name: str, info: dict[str, Any]) -> None:
+            if name.startswith(CLIENT_EVENTS):
+                events.append(name)
+
+        async def atrace(name: str, info: dict[str, Any]) -> None:
+            trace(name, info)
+
+        with pytest.raises(httpx.TransportError):
+            client.get(url, extensions={"trace": atrace if asynchronous else trace})
+        return events
+
+    ours = told(make_client(proxy=proxy, **more), client_kind == "async")
+    assert ours == told(stock(proxy=proxy), False)
+    assert ours
