@@ -131,13 +131,15 @@ TEST(Body, an_exception_of_the_function_does_not_cross_the_interface) {
 // The first connection dies after the first piece of a request whose replay is allowed.
 class Interrupted : public ::testing::Test {
  protected:
-  const HttpServer server_{[](ServerConnection& connection, int number) {
+  std::promise<void> reset_;
+  const HttpServer server_{[this](ServerConnection& connection, int number) {
     if (number > 0) return echo(connection, number);
     (void)read_request(connection);
     connection.write(ok("first"));
     (void)connection.read_until("\r\n\r\n");
     (void)connection.read_exactly(100);
     connection.reset();
+    reset_.set_value();
   }};
   Client client_;
   const std::string bytes_ = bytes_of(200'000);
@@ -173,12 +175,17 @@ TEST_F(Interrupted, a_function_that_cannot_start_again_is_not_sent_again) {
 TEST_F(Interrupted, a_post_is_not_sent_again_though_its_function_could_start_again) {
   ASSERT_EQ(client_.send(request("GET", server_.url()), patient())->body, "first");
   std::size_t position = 0;
-  const auto failed = client_.send(upload(server_, Body::pull(bytes_.size(), pull_from(bytes_, position),
-                                                              [&]() -> Result<void> {
-                                                                position = 0;
-                                                                return {};
-                                                              })),
-                                   patient());
+  int pieces = 0;
+  // The reset is there before the second piece: it is heard before that is sent.
+  const auto pull = [&, pull = pull_from(bytes_, position)](std::span<char> buffer) {
+    if (++pieces == 2) support::wait_for("the server has reset the connection", reset_);
+    return pull(buffer);
+  };
+  const auto rewind = [&]() -> Result<void> {
+    position = 0;
+    return {};
+  };
+  const auto failed = client_.send(upload(server_, Body::pull(bytes_.size(), pull, rewind)), patient());
   ASSERT_FALSE(failed.ok());
   EXPECT_GT(failed.error().bytes_sent, 0U);
   EXPECT_EQ(server_.connections(), 1);

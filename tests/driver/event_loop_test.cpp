@@ -175,11 +175,20 @@ TEST_F(EventLoopTest, a_deferred_operation_continues_in_the_next_turn_unless_the
 }
 
 TEST_F(EventLoopTest, an_end_after_the_last_bytes_is_noticed_although_it_is_reported_only_once) {
-  const support::LoopbackServer server([](ServerConnection& connection) { connection.write("last"); });
+  std::promise<void> go;
+  const support::LoopbackServer server([&](ServerConnection& connection) {
+    support::wait_for("the test waits for the last bytes", go);
+    connection.write("last");
+  });
   auto connection = connect(server);
   const auto loop = new_loop();
   Step first(loop, connection);
-  if (!first.begin_read()) run(*loop, first);
+  ASSERT_FALSE(first.begin_read());
+  go.set_value();
+  // Both are there before the loop looks: one event reports them.
+  ASSERT_TRUE(support::becomes_ready("the peer's end is there", connection.channel().descriptor(), POLLRDHUP,
+                                     support::wait_limit));
+  run(*loop, first);
   EXPECT_EQ(first.outcome, "last");
   Step second(loop, connection);
   if (!second.begin_read()) run(*loop, second);

@@ -437,6 +437,7 @@ struct ASpareDial : rl::test_suite<ASpareDial<DialClaim>, 3> {
   sync::BasicCount<Atomics> dropped_dials;
   Plain<bool> listed{true};
   Plain<int> connection;
+  Plain<bool> reported{false};
   bool bound = false;
   bool parked = false;
   int freed = 0;
@@ -448,6 +449,7 @@ struct ASpareDial : rl::test_suite<ASpareDial<DialClaim>, 3> {
   auto give_cell() {
     return [this] {
       RL_ASSERT(connection.get() == 0);
+      RL_ASSERT(reported.get());  // else the report would be taken for that of the cell's next dial
       ++freed;
     };
   }
@@ -467,6 +469,7 @@ struct ASpareDial : rl::test_suite<ASpareDial<DialClaim>, 3> {
     sync::SlotEnd::finish(word, give_cell());
   }
   void dial_done() {
+    reported.set(true);
     {
       Lock lock(mutex);
       if (DialClaim::by_report(word)) {
