@@ -110,9 +110,12 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   const CompletedHeaders completed(name, request.method, std::move(headers), size);
   const RequestView view{request.method, target, completed.headers()};
   Core& core = client_->core.get();
-  auto opened = lease ? Exchange::open_on(core, *lease, view) : Exchange::open(core, *std::move(endpoint), view);
-  if (!opened) return std::move(opened).error();
-  exchange_.emplace(std::move(opened).value());
+  auto prepared = lease ? exchange_.emplace(core, *lease).prepare_on(*lease, view)
+                        : exchange_.emplace(core, *std::move(endpoint)).prepare(view);
+  if (!prepared) {
+    exchange_.reset();
+    return prepared;
+  }
 
   request_ = &request;
   exchange_->configure(nullptr, nullptr, call_.connect_retries);
