@@ -37,6 +37,9 @@ void Loop::turn() {
 }
 bool Loop::wait(OptionalDuration timeout) {
   if (!timeout && !busy()) return false;
+  const auto kept = state_->loop;  // an operation's function may destroy this object
+  if (!kept->closed() && !kept->inherited()) [[likely]]
+    return kept->wait(timeout);
   constexpr Duration least{1};  // zero would be for ever
   const bool ready = net::wait_until_ready(descriptor(), POLLIN, timeout ? std::max(*timeout, least) : Duration{}) != 0;
   turn();

@@ -6,12 +6,17 @@
 #include <limits>
 
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+#include "sync/atomics.h"
 
 namespace fastpool::net {
 
 namespace {
+
+constinit sync::Flag lacks_nanoseconds;  // the kernel has no epoll_pwait2
 
 int to_milliseconds(OptionalDuration timeout) noexcept {
   if (!timeout) return -1;
@@ -53,6 +58,25 @@ std::span<epoll_event> Epoll::wait(std::span<epoll_event> events, OptionalDurati
   const auto room = static_cast<int>(std::min<std::size_t>(events.size(), std::numeric_limits<int>::max()));
   const int count = ::epoll_wait(descriptor_.get(), events.data(), room, to_milliseconds(timeout));
   return events.first(count > 0 ? static_cast<std::size_t>(count) : 0);
+}
+
+std::span<epoll_event> Epoll::wait_precisely(std::span<epoll_event> events, OptionalDuration timeout) noexcept {
+#ifdef SYS_epoll_pwait2
+  if (timeout && *timeout > Duration::zero() && !lacks_nanoseconds.get()) {
+    if (events.empty() || descriptor_.inherited()) return {};
+    const auto room = std::min<std::size_t>(events.size(), std::numeric_limits<int>::max());
+    const auto nanoseconds = timeout->count();
+    timespec limit{};
+    limit.tv_sec = static_cast<time_t>(nanoseconds / 1'000'000'000);
+    limit.tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000);
+    // The function of glibc came with 2.35.
+    const long count = ::syscall(SYS_epoll_pwait2, descriptor_.get(), events.data(), room, &limit, nullptr, 0);
+    if (count >= 0) return events.first(static_cast<std::size_t>(count));
+    if (errno == EINTR) return {};
+    lacks_nanoseconds.set();  // also where a filter of system calls refuses what it does not know
+  }
+#endif
+  return wait(events, timeout);
 }
 
 EventFd EventFd::open() noexcept {
