@@ -32,6 +32,11 @@ endfunction()
 # fastpool_add_library(NAME [STATIC] [EXCLUDE_FROM_ALL]): a target of all sources but those of fastpool::decode.
 file(GLOB FASTPOOL_SOURCES CONFIGURE_DEPENDS src/*/*.cpp)
 list(FILTER FASTPOOL_SOURCES EXCLUDE REGEX "/src/codings/")
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag(-std=c++2b FASTPOOL_CXX23)
+if(FASTPOOL_CXX23)  # for std::string::resize_and_overwrite
+  set_source_files_properties(src/client/append_unset.cpp PROPERTIES COMPILE_OPTIONS -std=c++2b)
+endif()
 
 function(fastpool_add_library name)
   fastpool_add_target(${name} "${FASTPOOL_SOURCES}" ${ARGN})

@@ -242,8 +242,9 @@ void Exchange::begin_finish() {
   if (!all_sent) prepare_part();
 }
 
-void Exchange::begin_read(std::vector<std::string_view>& pieces) {
+void Exchange::begin_read(std::vector<std::string_view>& pieces, std::string* whole) {
   pieces.clear();
+  appended_ = 0;
   if (!may_begin(Operation::read)) return;
   if (!kept_->arrived.empty()) {
     pieces.swap(kept_->arrived);
@@ -258,6 +259,7 @@ void Exchange::begin_read(std::vector<std::string_view>& pieces) {
         Error::make(ErrorCode::local_protocol, Phase::read_body, "there is no body to read: the exchange was closed");
   } else {
     taken_ = &pieces;
+    whole_ = whole;
     step_ = Step::body;
   }
 }

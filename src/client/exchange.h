@@ -122,7 +122,11 @@ class Exchange {
   /// Reads on until there is a piece of the body or its end. \param pieces gets views that last until the next read on this
   /// thread; together they are what had arrived. Its result is false at the end of the body; the connection is then back in
   /// the pool.
-  void begin_read(std::vector<std::string_view>& pieces);
+  /// \param whole the string that the caller appends the pieces to, or null. The larger part of a long body of known length is
+  /// read right into it, so that nothing is copied: there are no pieces of that, \see appended().
+  void begin_read(std::vector<std::string_view>& pieces, std::string* whole = nullptr);
+  /// How many bytes the last read has appended to `whole`.
+  [[nodiscard]] std::size_t appended() const noexcept { return appended_; }
   /// On a connection that was handed over (switched()): reads what arrives, or sends all of the bytes. The result of a read is
   /// false at the peer's end.
   void begin_receive(std::vector<std::string_view>& pieces);
@@ -270,6 +274,7 @@ class Exchange {
   [[nodiscard]] Turn await_continue(driver::Driver& driver);
   [[nodiscard]] Turn read_head(driver::Driver& driver);
   [[nodiscard]] Turn read_body(driver::Driver& driver);
+  [[nodiscard]] Turn append_body(driver::Driver& driver);
   [[nodiscard]] Turn acquire_next(driver::Driver& driver);
   [[nodiscard]] Turn prove(driver::Driver& driver);
   [[nodiscard]] Turn receive(driver::Driver& driver);
@@ -376,7 +381,9 @@ class Exchange {
   std::array<iovec, 5> pieces_{};
   std::span<iovec> unsent_;                         // of pieces_
   std::vector<std::string_view>* taken_ = nullptr;  // where read() puts the pieces
-  std::optional<Error> failed_;                     // what it failed with, while the proof is looked for
+  std::string* whole_ = nullptr;                    // where it may append long parts of the body
+  std::size_t appended_ = 0;
+  std::optional<Error> failed_;  // what it failed with, while the proof is looked for
   std::optional<UnreadWatch> watch_;
   pool::Lease next_;  // to go on with, if it was unread
   std::optional<Result<bool>> result_;

@@ -1,10 +1,16 @@
 // The steps of an exchange that read its response; see the table in exchange_steps.cpp.
 
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "client/append_unset.h"
 #include "client/exchange.h"
 #include "client/receive_buffer.h"
 
@@ -14,6 +20,10 @@ namespace {
 
 using driver::Driver;
 using Event = h1::ResponseParser::Event;
+
+// What is appended at once, at most and at least: the string is not left with its end moved far for few bytes.
+constexpr std::size_t most_appended = std::size_t{1} << 20U;
+constexpr std::size_t least_appended = receive_buffer_size;
 
 }  // namespace
 
@@ -98,6 +108,10 @@ Exchange::Turn Exchange::switch_protocols() {
 Exchange::Turn Exchange::read_body(Driver& driver) {
   std::vector<std::string_view>& pieces = *taken_;
   for (;;) {
+    if (whole_ != nullptr && kept_->pending.empty() &&
+        kept_->parser.missing() >= least_appended + receive_buffer_size) {
+      return append_body(driver);
+    }
     auto progress = take_from_peer(driver, &pieces);
     if (!progress) {
       // Bytes that arrived before the error are read before it.
@@ -110,6 +124,35 @@ Exchange::Turn Exchange::read_body(Driver& driver) {
     if (!pieces.empty()) return done(true);
     if (*progress == Progress::end) return done(false);
   }
+}
+
+// Reads a part of a long body right into the caller's string. The last part is left to take_from_peer(), which also sees bytes
+// behind the end.
+Exchange::Turn Exchange::append_body(Driver& driver) {
+  const auto room =
+      static_cast<std::size_t>(std::min<std::uint64_t>(kept_->parser.missing() - receive_buffer_size, most_appended));
+  std::optional<Result<Driver::ReadOutcome>> read;
+  std::exception_ptr raised;
+  const auto fill = [&](char* space) noexcept -> std::size_t {
+    try {
+      read.emplace(driver.read(connection(), {space, room}));
+    } catch (...) {
+      raised = std::current_exception();
+    }
+    return read && *read ? (**read).bytes : 0;
+  };
+  append_unset(*whole_, room, std::ref(fill));  // in place: no allocation
+  if (raised) std::rethrow_exception(raised);
+  if (!*read) return done(fail(std::move(*read).error()));
+  const Driver::ReadOutcome& outcome = **read;
+  if (outcome.pending) return Turn::wait;
+  if (outcome.end) {
+    peer_ended_ = true;
+    return done(fail(std::move(take_end(outcome.truncated)).error()));  // never the end of a body that misses bytes
+  }
+  kept_->parser.skip(outcome.bytes);
+  appended_ = outcome.bytes;
+  return done(true);
 }
 
 Result<Exchange::Progress> Exchange::take_from_peer(Driver& driver, std::vector<std::string_view>* pieces,

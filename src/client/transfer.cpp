@@ -275,9 +275,17 @@ std::optional<Result<bool>> Transfer::head_arrived() {
     if (length > call_.max_body) return count(length);
   }
   if (goal_ != Goal::collect) return true;
-  exchange_->begin_read(pieces_);
+  begin_part();
   step_ = Step::body;
   return std::nullopt;
+}
+
+// Of a body that is collected.
+void Transfer::begin_part() {
+  std::string& body = response_->body;
+  if (!std::exchange(sized_, true) && !exchange_->body_arrived())
+    body.reserve(std::max(expected_size(exchange_->head(), most_reserved), body.capacity()));
+  exchange_->begin_read(pieces_, &body);
 }
 
 // ---- the response ----------------------------------------------------------------------------------------------------
@@ -291,7 +299,7 @@ std::optional<Result<bool>> Transfer::count(std::uint64_t bytes) {
 }
 
 std::optional<Result<bool>> Transfer::take_pieces(bool more) {
-  std::size_t arrived = 0;
+  std::size_t arrived = exchange_->appended();
   for (const std::string_view piece : pieces_)
     arrived += piece.size();
   if (!exchange_->switched()) {
@@ -308,12 +316,9 @@ std::optional<Result<bool>> Transfer::take_pieces(bool more) {
     finish_response();
     return true;
   }
-  std::string& body = response_->body;
-  if (!std::exchange(sized_, true) && !exchange_->body_arrived())
-    body.reserve(std::max(expected_size(exchange_->head(), most_reserved), body.capacity()));
   for (const std::string_view piece : pieces_)
-    body.append(piece);
-  exchange_->begin_read(pieces_);
+    response_->body.append(piece);
+  begin_part();
   return std::nullopt;
 }
 

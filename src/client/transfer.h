@@ -114,6 +114,7 @@ class Transfer {
   [[nodiscard]] std::optional<Result<bool>> next_piece();
   [[nodiscard]] std::optional<Result<bool>> body_again();
   [[nodiscard]] std::optional<Result<bool>> head_arrived();
+  void begin_part();
   [[nodiscard]] std::optional<Result<bool>> take_pieces(bool more);
   [[nodiscard]] std::optional<Result<bool>> count(std::uint64_t bytes);
   [[nodiscard]] Error fail(Error error);

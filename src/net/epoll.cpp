@@ -5,6 +5,7 @@
 #include <chrono>
 #include <limits>
 
+#include <linux/time_types.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -66,9 +67,7 @@ std::span<epoll_event> Epoll::wait_precisely(std::span<epoll_event> events, Opti
     if (events.empty() || descriptor_.inherited()) return {};
     const auto room = std::min<std::size_t>(events.size(), std::numeric_limits<int>::max());
     const auto nanoseconds = timeout->count();
-    timespec limit{};
-    limit.tv_sec = static_cast<time_t>(nanoseconds / 1'000'000'000);
-    limit.tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000);
+    const __kernel_timespec limit{nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000};
     // The function of glibc came with 2.35.
     const long count = ::syscall(SYS_epoll_pwait2, descriptor_.get(), events.data(), room, &limit, nullptr, 0);
     if (count >= 0) return events.first(static_cast<std::size_t>(count));
