@@ -19,7 +19,11 @@ set_target_properties(fastpool_decode PROPERTIES EXPORT_NAME decode)
 target_link_libraries(fastpool_decode PUBLIC fastpool PRIVATE ZLIB::ZLIB)
 foreach(library brotlidec zstd)
   target_include_directories(fastpool_decode SYSTEM PRIVATE ${FASTPOOL_${library}_INCLUDE_DIR})
-  # Installed, the name alone: where the library lies on this machine says nothing about another.
+  # Installed, a target that fastpoolConfig.cmake defines: where the library lies on this machine says nothing about another.
   target_link_libraries(fastpool_decode PRIVATE
-    $<BUILD_INTERFACE:${FASTPOOL_${library}_LIBRARY}> $<INSTALL_INTERFACE:${library}>)
+    $<BUILD_INTERFACE:${FASTPOOL_${library}_LIBRARY}> $<INSTALL_INTERFACE:fastpool::${library}>)
 endforeach()
+if(FASTPOOL_brotlidec_LIBRARY MATCHES "[.]a$")  # a shared one brings it along
+  find_library(FASTPOOL_brotlicommon_LIBRARY brotlicommon REQUIRED)
+  target_link_libraries(fastpool_decode PRIVATE $<BUILD_INTERFACE:${FASTPOOL_brotlicommon_LIBRARY}>)
+endif()

@@ -33,6 +33,11 @@ endfunction()
 # nothing uses yet.
 file(GLOB FASTPOOL_SOURCES CONFIGURE_DEPENDS src/*/*.cpp)
 list(FILTER FASTPOOL_SOURCES EXCLUDE REGEX "/src/(codings|h2)/")
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag(-std=c++2b FASTPOOL_CXX23)
+if(FASTPOOL_CXX23)  # for std::string::resize_and_overwrite
+  set_source_files_properties(src/client/append_unset.cpp PROPERTIES COMPILE_OPTIONS -std=c++2b)
+endif()
 
 function(fastpool_add_library name)
   fastpool_add_target(${name} "${FASTPOOL_SOURCES}" ${ARGN})

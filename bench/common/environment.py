@@ -25,7 +25,7 @@ RAW_CLIENT = BUILD_DIR / "bin" / "fastpool_bench_raw"
 RAW_LOOP = BUILD_DIR / "bin" / "fastpool_bench_loop"
 POOL_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_pool"
 MEMORY_PROGRAM = BUILD_DIR / "bin" / "fastpool_bench_memory"
-_SERVER = BUILD_DIR / "bin" / "fastpool_bench_server"
+SERVER = BUILD_DIR / "bin" / "fastpool_bench_server"
 
 
 def worker(module: str, python: str = sys.executable) -> list[str]:
@@ -59,7 +59,7 @@ def build(targets: Iterable[str]) -> None:
             "--parallel",
             str(os.cpu_count() or 1),
             "--target",
-            _SERVER.name,
+            SERVER.name,
             *targets,
         ],
     ):
@@ -128,12 +128,12 @@ def _make_certificate(folder: Path, host: str) -> tuple[Path, Path, Path]:
 
 
 @contextmanager
-def running_server(core: int, host: str = HOST, within: Iterable[str] = ()) -> Iterator[Server]:
+def running_server(core: int, host: str = HOST, within: Iterable[str] = (), program: Path = SERVER) -> Iterator[Server]:
     """Starts the server pinned to `core` on free ports of `host`; stops it at the end. `within` is put before its
     command: `ip netns exec ...`."""
     with tempfile.TemporaryDirectory(prefix="fastpool-bench-") as folder:
         certificate, key, ca = _make_certificate(Path(folder), host)
-        command = [*within, str(_SERVER), str(core), str(certificate), str(key), host, str(EVENTS), str(INTERVAL_US)]
+        command = [*within, str(program), str(core), str(certificate), str(key), host, str(EVENTS), str(INTERVAL_US)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             assert process.stdin is not None

@@ -77,7 +77,7 @@ def command(client: Client, peer: Peer, scenario: Scenario, effort: Effort) -> l
     """The command of one process; the request comes on its standard input."""
     timing = [str(effort.warm), str(effort.seconds * scenario.share)]
     authority = [peer.ca_file] if peer.ca_file is not None else []
-    if client.program in (RAW_CLIENT, RAW_LOOP):
+    if client.program.name in (RAW_CLIENT.name, RAW_LOOP.name):
         wire = str(scenario.work.wire_size)
         return [str(client.program), str(peer.port), str(scenario.width), *timing, wire, *authority]
     url = peer.origin + scenario.work.target
@@ -85,10 +85,9 @@ def command(client: Client, peer: Peer, scenario: Scenario, effort: Effort) -> l
     return [str(client.program), client.name, url, *sizes, *timing, *authority]
 
 
-def measure_once(server: Server, client: Client, scenario: Scenario, effort: Effort) -> Sample:
-    """One fresh process, with the server's counters taken around it. RuntimeError if it fails."""
+def run_once(server: Server, client: Client, scenario: Scenario, effort: Effort) -> dict[str, Any]:
+    """One fresh process: what it prints. RuntimeError if it fails, as on an answer that is not the server's."""
     peer = server.tls if scenario.tls else server.plain
-    before = server.counts()
     done = subprocess.run(
         command(client, peer, scenario, effort),
         input=request_bytes(peer.port, scenario.work.target),
@@ -101,7 +100,14 @@ def measure_once(server: Server, client: Client, scenario: Scenario, effort: Eff
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
         raise RuntimeError(lines[-1])
-    figures = json.loads(done.stdout)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def measure_once(server: Server, client: Client, scenario: Scenario, effort: Effort) -> Sample:
+    """The same, with the server's counters taken around it."""
+    before = server.counts()
+    figures = run_once(server, client, scenario, effort)
     if figures["requests"] == 0:
         raise RuntimeError("no request was answered in the time of the measurement")
     return Sample(

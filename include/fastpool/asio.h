@@ -131,7 +131,12 @@ class AsioOperation {
                     Cancel cancel) {
     auto* const self = new AsioOperation(loop, std::move(handler), std::move(take), std::move(cancel));
     loop->enter();
-    self->started_ = begin(Completion{&end, self});
+#ifdef FASTPOOL_ASIO_HAS_CANCELLATION
+    const bool cancels = net::get_associated_cancellation_slot(self->handler_).is_connected();
+#else
+    const bool cancels = false;
+#endif
+    self->started_ = begin(Completion{&end, self, cancels});
     if (!self->is_under_way()) {
       complete(std::unique_ptr<AsioOperation>(self), true);
       return;
@@ -195,8 +200,7 @@ class AsioOperation {
 };
 
 /// \tparam What a Request, or a URL. \tparam begin, take: of Operation.
-template <typename Value, typename What, Operation (*begin)(Loop&, Client&, What, Call, Completion),
-          Result<Value> (Operation::*take)(), typename Token>
+template <typename Value, typename What, auto begin, Result<Value> (Operation::*take)(), typename Token>
 auto async_request(AsioLoop& loop, Client& client, What request, Call call, Token&& token) {
   return net::async_initiate<Token, void(Result<Value>)>(
       [](auto handler, const std::shared_ptr<AsioLoop::Shared>& shared, Client& sender, What sent, Call observed) {

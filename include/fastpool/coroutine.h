@@ -38,9 +38,8 @@ struct Resumption {
   }
 };
 
-/// \tparam What a Request, or a URL.
-template <typename Value, typename What, Operation (*begin)(Loop&, Client&, What, Call, Completion),
-          Result<Value> (Operation::*take)()>
+/// \tparam What a Request, or a URL. \tparam begin, take: of Operation.
+template <typename Value, typename What, auto begin, Result<Value> (Operation::*take)()>
 class [[nodiscard]] AwaitedRequest {
  public:
   AwaitedRequest(Loop& loop, Client& client, What request, Call call)

@@ -16,8 +16,8 @@ class FastpoolConan(ConanFile):
     license = "Apache-2.0"
     package_type = "library"
     settings = "os", "arch", "compiler", "build_type"
-    options = {"shared": [True, False], "fPIC": [True, False]}
-    default_options = {"shared": False, "fPIC": True}
+    options = {"shared": [True, False], "fPIC": [True, False], "decode": [True, False]}
+    default_options = {"shared": False, "fPIC": True, "decode": False}
     implements = ["auto_shared_fpic"]
 
     @property
@@ -39,6 +39,10 @@ class FastpoolConan(ConanFile):
         self.requires("openssl/[>=3.0 <4]")
         # Headers that only the library's own sources include.
         self.requires("boost/[>=1.74]", headers=True, libs=False, transitive_headers=False, transitive_libs=False)
+        if self.options.decode:
+            self.requires("brotli/[>=1.0 <2]")
+            self.requires("zlib/[>=1.2.11 <2]")
+            self.requires("zstd/[>=1.4 <2]")
 
     def layout(self):
         cmake_layout(self)
@@ -47,6 +51,7 @@ class FastpoolConan(ConanFile):
         CMakeDeps(self).generate()
         toolchain = CMakeToolchain(self)
         toolchain.user_presets_path = False  # leaves the checkout as it is
+        toolchain.cache_variables["FASTPOOL_DECODE"] = bool(self.options.decode)
         toolchain.generate()
 
     def build(self):
@@ -63,7 +68,7 @@ class FastpoolConan(ConanFile):
         self.cpp_info.set_property("cmake_find_mode", "none")
         self.cpp_info.builddirs = [os.path.join("lib", "cmake", "fastpool")]
         self.cpp_info.set_property("pkg_config_name", "fastpool")
-        self.cpp_info.libs = ["fastpool"]
+        self.cpp_info.libs = ["fastpool_decode", "fastpool"] if self.options.decode else ["fastpool"]
         self.cpp_info.system_libs = ["pthread", "dl"] if self.settings.os == "Linux" else []
         if self.options.shared:
             self.cpp_info.defines = ["FASTPOOL_SHARED"]

@@ -18,12 +18,16 @@ namespace fastpool::client {
 /// Whether one of the credentials in a field's value is of such a scheme. A scheme is the word at the beginning of the value,
 /// or after a comma (proxies join repeated fields that way); inside a quoted string there is none.
 [[nodiscard]] inline bool names_connection_scheme(std::string_view value) noexcept {
-  constexpr std::string_view blank = " \t";
-  while (!value.empty()) {
-    const std::size_t begin = value.find_first_not_of(blank);
-    if (begin == std::string_view::npos) return false;
-    value.remove_prefix(begin);
-    if (is_connection_scheme(value.substr(0, value.find_first_of(" \t,")))) return true;
+  // find_first_of() calls memchr() for each byte.
+  const auto is_blank = [](char byte) { return byte == ' ' || byte == '\t'; };
+  while (true) {
+    while (!value.empty() && is_blank(value.front()))
+      value.remove_prefix(1);
+    std::size_t end = 0;
+    while (end < value.size() && !is_blank(value[end]) && value[end] != ',')
+      ++end;
+    if (is_connection_scheme(value.substr(0, end))) return true;
+    if (value.find(',', end) == std::string_view::npos) return false;
     bool quoted = false;
     std::size_t next = 0;
     for (; next < value.size() && (quoted || value[next] != ','); ++next) {
@@ -33,7 +37,6 @@ namespace fastpool::client {
     if (next >= value.size()) return false;
     value.remove_prefix(next + 1);
   }
-  return false;
 }
 
 /// Whether a request with these headers authenticates its connection, to the origin or to a proxy.

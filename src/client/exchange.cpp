@@ -15,27 +15,8 @@ namespace fastpool::client {
 namespace {
 
 constexpr std::size_t drain_limit = 64UL * 1024;
-constexpr std::size_t parsers_kept = 64;  // as many exchanges as an event loop may well have at once
-
-using ParserCache = std::vector<std::unique_ptr<h1::ResponseParser>>;
-
-ParserCache& parser_cache() {
-  struct Tag {};
-  return sync::ThreadOwned<ParserCache, Tag>::get();
-}
-
-std::unique_ptr<h1::ResponseParser> take_parser() {
-  auto& cache = parser_cache();
-  if (cache.empty()) return std::make_unique<h1::ResponseParser>();
-  auto parser = std::move(cache.back());
-  cache.pop_back();
-  return parser;
-}
-
-void give_parser(std::unique_ptr<h1::ResponseParser> parser) {
-  auto& cache = parser_cache();
-  if (parser && cache.size() < parsers_kept) cache.push_back(std::move(parser));
-}
+constexpr std::size_t most_kept = 64;              // as many exchanges as an event loop may well have at once
+constexpr std::size_t most_capacity = 4UL * 1024;  // of a buffer that is kept
 
 Result<void> without_value(Result<bool> result) {
   if (!result) return std::move(result).error();
@@ -47,9 +28,42 @@ Result<void> without_value(Result<bool> result) {
 Exchange::Exchange(Core& core, EndpointUse endpoint) noexcept
     : core_(&core), endpoint_(std::move(endpoint)), epoch_(net::fork_epoch()) {}
 
+Exchange::Exchange(Core& core, pool::LeaseRef lease) noexcept
+    : Exchange(core, EndpointUse(*lease.slot->endpoint.get())) {}  // the lease keeps it
+
 Exchange::~Exchange() {
   abandon();
-  give_parser(std::move(parser_));
+  give_kept(std::move(kept_));
+}
+
+// ---- what is kept of it ----------------------------------------------------------------------------------------------
+
+Exchange::KeptList& Exchange::kept_by_thread() {
+  struct Tag {};
+  return sync::ThreadOwned<KeptList, Tag>::get();
+}
+
+std::unique_ptr<Exchange::Kept> Exchange::take_kept() {
+  KeptList& list = kept_by_thread();
+  if (list.empty()) return std::make_unique<Kept>();
+  auto kept = std::move(list.back());
+  list.pop_back();
+  return kept;
+}
+
+void Exchange::give_kept(std::unique_ptr<Kept> kept) {
+  if (!kept) return;
+  KeptList& list = kept_by_thread();
+  if (list.size() >= most_kept) return;
+  for (std::string* const buffer : {&kept->head, &kept->pending, &kept->current}) {
+    buffer->clear();
+    if (buffer->capacity() > most_capacity) [[unlikely]]
+      *buffer = std::string();
+  }
+  kept->arrived.clear();
+  if (kept->arrived.capacity() * sizeof(std::string_view) > most_capacity) [[unlikely]]
+    kept->arrived = std::vector<std::string_view>();
+  list.push_back(std::move(kept));
 }
 
 // ---- opening ---------------------------------------------------------------------------------------------------------
@@ -57,37 +71,47 @@ Exchange::~Exchange() {
 Result<Exchange> Exchange::open(Core& core, EndpointUse endpoint, const RequestView& request) {
   Exchange exchange(core, std::move(endpoint));
   if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
-  if (exchange.authenticates_connection_) [[unlikely]] {
-    auto isolated = exchange.endpoint_.isolate();
-    if (!isolated) return std::move(isolated).error();
-    if (!*isolated) exchange.close_asked_ = true;  // callers that know nothing of each other share the endpoint
-  }
   return exchange;
 }
 
 Result<Exchange> Exchange::open_on(Core& core, pool::LeaseRef lease, const RequestView& request) {
-  Exchange exchange(core, EndpointUse(*lease.slot->endpoint.get()));  // the lease keeps it
-  if (auto prepared = exchange.prepare(request); !prepared) return std::move(prepared).error();
-  if (!core.pool().begin_stream(lease)) {
-    return Error::make(ErrorCode::stale_lease, Phase::acquire,
-                       "this connection id was returned already, or another thread is using it");
-  }
-  exchange.stream_.ref = lease;
+  Exchange exchange(core, lease);
+  if (auto prepared = exchange.prepare_on(lease, request); !prepared) return std::move(prepared).error();
   return exchange;
 }
 
 Result<void> Exchange::prepare(const RequestView& request) {
+  if (auto encoded = encode_for_target(request); !encoded) return encoded;
+  if (authenticates_connection_) [[unlikely]] {
+    auto isolated = endpoint_.isolate();
+    if (!isolated) return std::move(isolated).error();
+    if (!*isolated) close_asked_ = true;  // callers that know nothing of each other share the endpoint
+  }
+  return {};
+}
+
+Result<void> Exchange::prepare_on(pool::LeaseRef lease, const RequestView& request) {
+  if (auto encoded = encode_for_target(request); !encoded) return encoded;
+  if (!core_->pool().begin_stream(lease)) {
+    return Error::make(ErrorCode::stale_lease, Phase::acquire,
+                       "this connection id was returned already, or another thread is using it");
+  }
+  stream_.ref = lease;
+  return {};
+}
+
+Result<void> Exchange::encode_for_target(const RequestView& request) {
   const connection::Target& target = dialed_target(*endpoint_);
   if (target.proxy == nullptr) [[likely]]
     return encode(request);
-  if (target.forwards) return prepare_forwarded(request, target);
+  if (target.forwards) return encode_forwarded(request, target);
   if (auto encoded = encode(request); !encoded) return encoded;
   authenticates_connection_ = authenticates_connection_ || authenticates_connection(target.proxy->merged_under({}));
   return {};
 }
 
 // In absolute-form (RFC 9112 section 3.2.2), with the proxy's headers under the request's.
-Result<void> Exchange::prepare_forwarded(const RequestView& request, const connection::Target& target) {
+Result<void> Exchange::encode_forwarded(const RequestView& request, const connection::Target& target) {
   const Origin* const origin = request.origin != nullptr ? request.origin : endpoint_.origin();
   if (origin == nullptr) {
     return Error::make(ErrorCode::invalid_argument, Phase::none,
@@ -103,7 +127,8 @@ Result<void> Exchange::prepare_forwarded(const RequestView& request, const conne
 }
 
 Result<void> Exchange::encode(const RequestView& request) {
-  auto encoded = h1::encode_head(head_bytes_, request.method, request.target, request.headers);
+  kept_ = take_kept();
+  auto encoded = h1::encode_head(kept_->head, request.method, request.target, request.headers);
   if (!encoded) return std::move(encoded).error();
   framing_ = *encoded;
   close_asked_ = framing_.close;
@@ -118,8 +143,7 @@ Result<void> Exchange::encode(const RequestView& request) {
         replayable_ = true;
     }
   }
-  parser_ = take_parser();
-  parser_->start(head_request_);
+  kept_->parser.start(head_request_);
   return {};
 }
 
@@ -245,11 +269,12 @@ void Exchange::begin_finish() {
   if (!all_sent) prepare_part();
 }
 
-void Exchange::begin_read(std::vector<std::string_view>& pieces) {
+void Exchange::begin_read(std::vector<std::string_view>& pieces, std::string* whole) {
   pieces.clear();
+  appended_ = 0;
   if (!may_begin(Operation::read)) return;
-  if (!arrived_.empty()) {
-    pieces.swap(arrived_);
+  if (!kept_->arrived.empty()) {
+    pieces.swap(kept_->arrived);
     if (state_ == State::body_arrived) complete();
     result_ = true;
   } else if (auto error = std::exchange(body_error_, std::nullopt)) {
@@ -261,6 +286,7 @@ void Exchange::begin_read(std::vector<std::string_view>& pieces) {
         Error::make(ErrorCode::local_protocol, Phase::read_body, "there is no body to read: the exchange was closed");
   } else {
     taken_ = &pieces;
+    whole_ = whole;
     step_ = Step::body;
   }
 }
@@ -328,12 +354,12 @@ Result<net::IoResult> Exchange::receive(std::span<char> buffer) {
   if (!switched() || !holds() || check_process()) {
     return Error::make(ErrorCode::read_failed, Phase::read_body, "the connection was closed", EBADF);
   }
-  if (pending_.empty()) {
+  if (kept_->pending.empty()) {
     return handed_over(ErrorCode::read_failed, Phase::read_body,
                        connection().channel().read(buffer, net::IoMode::dont_wait));
   }
-  const std::size_t size = pending_.copy(buffer.data(), buffer.size());
-  pending_.erase(0, size);
+  const std::size_t size = kept_->pending.copy(buffer.data(), buffer.size());
+  kept_->pending.erase(0, size);
   return net::IoResult{.bytes = size};
 }
 
@@ -355,9 +381,9 @@ Result<net::IoResult> Exchange::handed_over(ErrorCode code, Phase phase, const n
 
 void Exchange::complete() noexcept {
   state_ = State::complete;
-  const bool reusable = parser_->reusable() && !spent_ && !close_asked_ && parser_->keep_alive_max() != 0;
+  const bool reusable = kept_->parser.reusable() && !spent_ && !close_asked_ && kept_->parser.keep_alive_max() != 0;
   OptionalDuration keep_alive;
-  if (const long seconds = parser_->keep_alive_timeout(); seconds >= 0) keep_alive = std::chrono::seconds(seconds);
+  if (const long seconds = kept_->parser.keep_alive_timeout(); seconds >= 0) keep_alive = std::chrono::seconds(seconds);
   release(reusable ? pool::Reuse::yes(keep_alive) : pool::Reuse::no());
 }
 
@@ -381,8 +407,8 @@ void Exchange::drop_connection() noexcept {
   peer_ended_ = false;
   heeds_ = true;
   early_head_ = false;
-  pending_.clear();
-  arrived_.clear();
+  kept_->pending.clear();
+  kept_->arrived.clear();
   body_error_.reset();
   spent_ = false;
   continue_seen_ = false;
@@ -393,7 +419,7 @@ void Exchange::drop_connection() noexcept {
     piece_taken_ = false;
     body_sent_ = 0;
   }
-  parser_->start(head_request_, reports_interim_);
+  kept_->parser.start(head_request_, reports_interim_);
 }
 
 void Exchange::close() noexcept {
@@ -401,12 +427,12 @@ void Exchange::close() noexcept {
     std::size_t budget = drain_limit;
     bool more = !body_error_;
     while (more && budget > 0) {
-      ReceiveBuffer buffer(pending_);
+      ReceiveBuffer buffer(kept_->pending);
       const auto io = connection().channel().read(buffer.space(), net::IoMode::dont_wait);
       const std::string_view input = buffer.put_back(io.bytes);
       if (io.status != net::IoStatus::ok) break;
       budget -= std::min(budget, io.bytes);
-      pending_.clear();
+      kept_->pending.clear();
       const auto progress = take_events(input, nullptr);
       more = progress && *progress == Progress::more;
     }

@@ -59,13 +59,21 @@ struct CallOptions {
 /// is the state machine). One operation at a time; used by one thread at a time, not always the same.
 class Exchange {
  public:
+  /// With an endpoint of that core. prepare() comes before all else.
+  Exchange(Core& core, EndpointUse endpoint) noexcept;
+  /// With the endpoint of a lease that the caller keeps. prepare_on() comes before all else.
+  Exchange(Core& core, pool::LeaseRef lease) noexcept;
   Exchange(Exchange&&) noexcept = default;
   Exchange& operator=(Exchange&&) = delete;
   ~Exchange();
 
-  /// Encodes the request for an endpoint; no I/O, no wait, and the request's views are not kept.
+  /// Encodes the request for the endpoint; no I/O, no wait, and the request's views are not kept. After an error the exchange
+  /// can only be destroyed.
+  [[nodiscard]] Result<void> prepare(const RequestView& request);
+  /// The same on the lease. stale_lease if it ended or is in use.
+  [[nodiscard]] Result<void> prepare_on(pool::LeaseRef lease, const RequestView& request);
+  /// An exchange that is prepared.
   [[nodiscard]] static Result<Exchange> open(Core& core, EndpointUse endpoint, const RequestView& request);
-  /// The same on a lease that the caller keeps. stale_lease if it ended or is in use.
   [[nodiscard]] static Result<Exchange> open_on(Core& core, pool::LeaseRef lease, const RequestView& request);
   /// Puts it under a transport's own limits, on leases and on what they leave idle (null: none), and says how often a failed
   /// dial is tried again. Before the first operation.
@@ -89,7 +97,7 @@ class Exchange {
   void report_interim(const InterimListener* listener) {
     interim_ = listener;
     reports_interim_ = true;
-    parser_->start(head_request_, true);
+    kept_->parser.start(head_request_, true);
   }
 
   /// Calls `listener` (or none) before the request begins again on another connection, with the error of the last one. The
@@ -115,7 +123,11 @@ class Exchange {
   /// Reads on until there is a piece of the body or its end. \param pieces gets views that last until the next read on this
   /// thread; together they are what had arrived. Its result is false at the end of the body; the connection is then back in
   /// the pool.
-  void begin_read(std::vector<std::string_view>& pieces);
+  /// \param whole the string that the caller appends the pieces to, or null. The larger part of a long body of known length is
+  /// read right into it, so that nothing is copied: there are no pieces of that, \see appended().
+  void begin_read(std::vector<std::string_view>& pieces, std::string* whole = nullptr);
+  /// How many bytes the last read has appended to `whole`.
+  [[nodiscard]] std::size_t appended() const noexcept { return appended_; }
   /// On a connection that was handed over (switched()): reads what arrives, or sends all of the bytes. The result of a read is
   /// false at the peer's end.
   void begin_receive(std::vector<std::string_view>& pieces);
@@ -134,10 +146,10 @@ class Exchange {
   [[nodiscard]] Result<void> finish(const CallOptions& options);
   [[nodiscard]] Result<bool> read(std::vector<std::string_view>& pieces, const CallOptions& options);
 
-  [[nodiscard]] const h1::ResponseHead& head() const noexcept { return parser_->head(); }
-  [[nodiscard]] h1::ResponseHead& head() noexcept { return parser_->head(); }
+  [[nodiscard]] const h1::ResponseHead& head() const noexcept { return kept_->parser.head(); }
+  [[nodiscard]] h1::ResponseHead& head() noexcept { return kept_->parser.head(); }
   /// Complete at the end of the body.
-  [[nodiscard]] HeaderList& trailers() noexcept { return parser_->trailers(); }
+  [[nodiscard]] HeaderList& trailers() noexcept { return kept_->parser.trailers(); }
   /// How it got the connection in use, or used last; with set_timed().
   struct Obtained {
     TimePoint at{};
@@ -152,7 +164,7 @@ class Exchange {
   }
   /// Whether the next read() needs no I/O.
   [[nodiscard]] bool read_is_ready() const noexcept {
-    return !arrived_.empty() || state_ == State::complete || state_ == State::switched;
+    return !kept_->arrived.empty() || state_ == State::complete || state_ == State::switched;
   }
 
   // ---- after a switch of protocols ----
@@ -235,10 +247,21 @@ class Exchange {
   enum class Turn : std::uint8_t { go_on, wait, done };
   enum class Progress : std::uint8_t { more, head, end, pending };
 
-  Exchange(Core& core, EndpointUse endpoint) noexcept;
+  /// What a thread keeps of an exchange that has ended, for its next one: the parser and the buffers with their capacity.
+  struct Kept {
+    h1::ResponseParser parser;
+    std::string head;                       ///< of the request: unsent until the first write
+    std::string pending;                    ///< bytes behind the last event, to be presented again
+    std::string current;                    ///< what `arrived` looks into
+    std::vector<std::string_view> arrived;  ///< of the body, with the head
+  };
+  using KeptList = std::vector<std::unique_ptr<Kept>>;
+  [[nodiscard]] static KeptList& kept_by_thread();
+  [[nodiscard]] static std::unique_ptr<Kept> take_kept();
+  static void give_kept(std::unique_ptr<Kept> kept);
 
-  [[nodiscard]] Result<void> prepare(const RequestView& request);
-  [[nodiscard]] Result<void> prepare_forwarded(const RequestView& request, const connection::Target& target);
+  [[nodiscard]] Result<void> encode_for_target(const RequestView& request);
+  [[nodiscard]] Result<void> encode_forwarded(const RequestView& request, const connection::Target& target);
   [[nodiscard]] Result<void> encode(const RequestView& request);
   [[nodiscard]] bool may_begin(Operation operation);
   [[nodiscard]] Result<bool> run(const CallOptions& options);
@@ -254,6 +277,7 @@ class Exchange {
   [[nodiscard]] Turn await_continue(driver::Driver& driver);
   [[nodiscard]] Turn read_head(driver::Driver& driver);
   [[nodiscard]] Turn read_body(driver::Driver& driver);
+  [[nodiscard]] Turn append_body(driver::Driver& driver);
   [[nodiscard]] Turn acquire_next(driver::Driver& driver);
   [[nodiscard]] Turn prove(driver::Driver& driver);
   [[nodiscard]] Turn receive(driver::Driver& driver);
@@ -324,23 +348,19 @@ class Exchange {
   h1::EncodedHead framing_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t body_sent_ = 0;
-  std::uint64_t written_before_ = 0;       // to the kernel, on this connection, before this request
-  bool obtained_ = false;                  // a connection, once
-  bool peer_ended_ = false;                // reading has met the peer's end
-  bool piece_taken_ = false;               // of a streamed body, in whole or in part: it cannot be had again
-  bool heeds_ = true;                      // looks for an early answer while it sends
-  int heard_error_ = 0;                    // of the socket, fetched while sending
-  bool early_head_ = false;                // the head of the response came before all was sent
-  bool refused_ = false;                   // and is an error: nothing more is to be sent
-  bool continue_seen_ = false;             // a 100 (Continue)
-  bool rewinds_ = false;                   // the body is to be produced again
-  std::string head_bytes_;                 // unsent until the first write
-  std::string pending_;                    // bytes behind the last event, to be presented again
-  std::string current_;                    // what arrived_ looks into
-  std::vector<std::string_view> arrived_;  // of the body, with the head
-  std::optional<Error> body_error_;        // met behind what was handed out
+  std::uint64_t written_before_ = 0;  // to the kernel, on this connection, before this request
+  bool obtained_ = false;             // a connection, once
+  bool peer_ended_ = false;           // reading has met the peer's end
+  bool piece_taken_ = false;          // of a streamed body, in whole or in part: it cannot be had again
+  bool heeds_ = true;                 // looks for an early answer while it sends
+  int heard_error_ = 0;               // of the socket, fetched while sending
+  bool early_head_ = false;           // the head of the response came before all was sent
+  bool refused_ = false;              // and is an error: nothing more is to be sent
+  bool continue_seen_ = false;        // a 100 (Continue)
+  bool rewinds_ = false;              // the body is to be produced again
+  std::optional<Error> body_error_;   // met behind what was handed out
   std::optional<Error> write_error_;
-  std::unique_ptr<h1::ResponseParser> parser_;
+  std::unique_ptr<Kept> kept_;
   std::optional<connection::Addresses> addresses_;
   std::uint32_t connection_number_ = 0;
   std::shared_ptr<const void> engine_;
@@ -364,7 +384,9 @@ class Exchange {
   std::array<iovec, 5> pieces_{};
   std::span<iovec> unsent_;                         // of pieces_
   std::vector<std::string_view>* taken_ = nullptr;  // where read() puts the pieces
-  std::optional<Error> failed_;                     // what it failed with, while the proof is looked for
+  std::string* whole_ = nullptr;                    // where it may append long parts of the body
+  std::size_t appended_ = 0;
+  std::optional<Error> failed_;  // what it failed with, while the proof is looked for
   std::optional<UnreadWatch> watch_;
   pool::Lease next_;  // to go on with, if it was unread
   std::optional<Result<bool>> result_;

@@ -1,10 +1,16 @@
 // The steps of an exchange that read its response; see the table in exchange_steps.cpp.
 
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "client/append_unset.h"
 #include "client/exchange.h"
 #include "client/receive_buffer.h"
 
@@ -14,6 +20,10 @@ namespace {
 
 using driver::Driver;
 using Event = h1::ResponseParser::Event;
+
+// What is appended at once, at most and at least: the string is not left with its end moved far for few bytes.
+constexpr std::size_t most_appended = std::size_t{1} << 20U;
+constexpr std::size_t least_appended = receive_buffer_size;
 
 }  // namespace
 
@@ -29,11 +39,10 @@ Exchange::Turn Exchange::read_head(Driver& driver) {
 // ---- after a switch of protocols -------------------------------------------------------------------------------------
 
 Exchange::Turn Exchange::receive(Driver& driver) {
-  if (!pending_.empty()) {  // bytes that arrived with the head
-    current_.swap(pending_);
-    pending_.clear();
-    current_.reserve(64);
-    taken_->push_back(current_);
+  if (!kept_->pending.empty()) {  // bytes that arrived with the head
+    kept_->current.swap(kept_->pending);
+    kept_->pending.clear();
+    taken_->push_back(kept_->current);
     return done(true);
   }
   ReceiveBuffer buffer({});
@@ -73,20 +82,18 @@ Exchange::Turn Exchange::head_read() {
   const int status = head().status;
   if (status == 101 || (connect_request_ && status / 100 == 2)) return switch_protocols();
   state_ = State::reading_body;
-  current_.swap(pending_);
-  pending_.clear();
-  if (!current_.empty())
-    current_.reserve(64);  // on the heap, however short: arrived_ looks into it, and exchanges move
-  auto progress = take_events(current_, &arrived_);
+  kept_->current.swap(kept_->pending);
+  kept_->pending.clear();
+  auto progress = take_events(kept_->current, &kept_->arrived);
   if (!progress) {
     body_error_ = std::move(progress).error();
-  } else if (*progress == Progress::end && arrived_.empty()) {
+  } else if (*progress == Progress::end && kept_->arrived.empty()) {
     complete();
   }
   return done(true);
 }
 
-// The connection speaks another protocol from here on: the bytes behind the head (pending_) are that protocol's.
+// The connection speaks another protocol from here on: the bytes behind the head (kept_->pending) are that protocol's.
 Exchange::Turn Exchange::switch_protocols() {
   spent_ = true;
   if (head().status == 101 && !framing_.upgrade) {
@@ -101,6 +108,10 @@ Exchange::Turn Exchange::switch_protocols() {
 Exchange::Turn Exchange::read_body(Driver& driver) {
   std::vector<std::string_view>& pieces = *taken_;
   for (;;) {
+    if (whole_ != nullptr && kept_->pending.empty() &&
+        kept_->parser.missing() >= least_appended + receive_buffer_size) {
+      return append_body(driver);
+    }
     auto progress = take_from_peer(driver, &pieces);
     if (!progress) {
       // Bytes that arrived before the error are read before it.
@@ -115,9 +126,38 @@ Exchange::Turn Exchange::read_body(Driver& driver) {
   }
 }
 
+// Reads a part of a long body right into the caller's string. The last part is left to take_from_peer(), which also sees bytes
+// behind the end.
+Exchange::Turn Exchange::append_body(Driver& driver) {
+  const auto room =
+      static_cast<std::size_t>(std::min<std::uint64_t>(kept_->parser.missing() - receive_buffer_size, most_appended));
+  std::optional<Result<Driver::ReadOutcome>> read;
+  std::exception_ptr raised;
+  const auto fill = [&](char* space) noexcept -> std::size_t {
+    try {
+      read.emplace(driver.read(connection(), {space, room}));
+    } catch (...) {
+      raised = std::current_exception();
+    }
+    return read && *read ? (**read).bytes : 0;
+  };
+  append_unset(*whole_, room, std::ref(fill));  // in place: no allocation
+  if (raised) std::rethrow_exception(raised);
+  if (!*read) return done(fail(std::move(*read).error()));
+  const Driver::ReadOutcome& outcome = **read;
+  if (outcome.pending) return Turn::wait;
+  if (outcome.end) {
+    peer_ended_ = true;
+    return done(fail(std::move(take_end(outcome.truncated)).error()));  // never the end of a body that misses bytes
+  }
+  kept_->parser.skip(outcome.bytes);
+  appended_ = outcome.bytes;
+  return done(true);
+}
+
 Result<Exchange::Progress> Exchange::take_from_peer(Driver& driver, std::vector<std::string_view>* pieces,
                                                     bool only_arrived) {
-  ReceiveBuffer buffer(pending_);
+  ReceiveBuffer buffer(kept_->pending);
   auto read =
       only_arrived ? driver.read_arrived(connection(), buffer.space()) : driver.read(connection(), buffer.space());
   const std::string_view input = buffer.put_back(read ? read->bytes : 0);
@@ -128,24 +168,24 @@ Result<Exchange::Progress> Exchange::take_from_peer(Driver& driver, std::vector<
     if (only_arrived) return Progress::end;  // the end of its side: not yet of the exchange
     return take_end(read->truncated);
   }
-  pending_.clear();
+  kept_->pending.clear();
   return take_events(input, pieces);
 }
 
 Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::vector<std::string_view>* pieces) {
   for (;;) {
-    const auto step = parser_->parse(input);
+    const auto step = kept_->parser.parse(input);
     input.remove_prefix(step.consumed);
     switch (step.event) {
       case Event::need_more:
-        pending_.assign(input);
+        kept_->pending.assign(input);
         return Progress::more;
       case Event::interim:
         continue_seen_ = continue_seen_ || head().status == 100;
         if (interim_ != nullptr && *interim_) (*interim_)(head());
         break;
       case Event::head:
-        pending_.assign(input);
+        kept_->pending.assign(input);
         return Progress::head;
       case Event::body:
         if (pieces != nullptr && !step.body.empty()) pieces->push_back(step.body);
@@ -158,7 +198,7 @@ Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::ve
       case Event::error:
         return Error::make(ErrorCode::remote_protocol,
                            state_ == State::reading_body ? Phase::read_body : Phase::read_head,
-                           parser_->error_detail());
+                           kept_->parser.error_detail());
     }
   }
 }
@@ -166,7 +206,7 @@ Result<Exchange::Progress> Exchange::take_events(std::string_view input, std::ve
 Result<Exchange::Progress> Exchange::take_end(bool truncated) {
   const Phase phase = state_ == State::reading_body ? Phase::read_body : Phase::read_head;
   if (cancelled()) return cancelled_error();  // the end is that of its own shutdown
-  const auto step = parser_->finish();
+  const auto step = kept_->parser.finish();
   if (step.event == Event::end && !truncated) {
     spent_ = true;  // the connection is at its end
     state_ = State::body_arrived;
@@ -174,7 +214,7 @@ Result<Exchange::Progress> Exchange::take_end(bool truncated) {
   }
   if (step.event == Event::end)
     return Error::make(ErrorCode::read_failed, phase, "the TLS connection was cut off: the body may not be whole");
-  if (!parser_->ended_early()) return Error::make(ErrorCode::remote_protocol, phase, parser_->error_detail());
+  if (!kept_->parser.ended_early()) return Error::make(ErrorCode::remote_protocol, phase, kept_->parser.error_detail());
   return phase == Phase::read_head
              ? lost_before_answer()
              : Error::make(ErrorCode::read_failed, phase, "the server closed the connection before the body was whole");

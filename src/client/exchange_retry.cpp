@@ -18,7 +18,7 @@ Retry Exchange::retry_after(const Error& error) const noexcept {
   failed.error = error.code;
   failed.fresh = fresh();
   failed.bytes_sent = bytes_sent_;
-  failed.response_began = parser_->saw_bytes();
+  failed.response_began = kept_->parser.saw_bytes();
   failed.peer_ended = peer_ended_;
   failed.replayable = replayable_;
   failed.rewindable = !piece_taken_ || rewindable_;

@@ -175,7 +175,7 @@ Exchange::Turn Exchange::shake_hands(Driver& driver) {
 void Exchange::prepare_part() {
   std::size_t count = 0;
   const bool chunked = framing_.framing == h1::Framing::chunked;
-  if (bytes_sent_ == 0) pieces_[count++] = piece_of(head_bytes_);
+  if (bytes_sent_ == 0) pieces_[count++] = piece_of(kept_->head);
   if (!part_.empty()) {
     if (chunked) {
       chunk_head_.clear();
@@ -253,7 +253,7 @@ Exchange::Turn Exchange::listen(Driver& driver) {
   heeds_ = false;
   if (*progress == Progress::end) return Turn::go_on;
   early_head_ = true;
-  if (parser_->head().status < 400) return Turn::go_on;
+  if (kept_->parser.head().status < 400) return Turn::go_on;
   refused_ = true;
   spent_ = true;
   if (operation_ != Operation::write) return head_read();

@@ -1,6 +1,7 @@
 #include <fastpool/loop.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include <poll.h>
@@ -36,6 +37,9 @@ void Loop::turn() {
 }
 bool Loop::wait(OptionalDuration timeout) {
   if (!timeout && !busy()) return false;
+  const auto kept = state_->loop;  // an operation's function may destroy this object
+  if (!kept->closed() && !kept->inherited()) [[likely]]
+    return kept->wait(timeout);
   constexpr Duration least{1};  // zero would be for ever
   const bool ready = net::wait_until_ready(descriptor(), POLLIN, timeout ? std::max(*timeout, least) : Duration{}) != 0;
   turn();
@@ -55,26 +59,39 @@ namespace detail {
 
 /// A request and what drives it. `task` ends first.
 struct Operation::State {
-  State(const std::shared_ptr<driver::EventLoop>& loop, const std::shared_ptr<Client::State>& client, Request&& given,
-        Call&& call, Completion completion)
-      : request(std::move(given)),
-        stream(std::make_unique<Stream::State>(client, std::move(call))),
-        task(loop, stream->transfer, completion) {}
+  /// \param given of open(): what the caller gets in the end. Null: the transfer is the operation's own.
+  State(const std::shared_ptr<driver::EventLoop>& loop, const std::shared_ptr<Client::State>& client, Request&& asked,
+        Call&& call, Completion completion, std::unique_ptr<Stream::State> given = nullptr)
+      : request(std::move(asked)),
+        stream(std::move(given)),
+        transfer(stream ? stream->transfer : own.emplace(client, std::move(call)).transfer),
+        task(loop, transfer, completion) {
+    if (completion.cancels) transfer.enable_cancel();
+  }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() = default;
 
   template <typename Begin>
   [[nodiscard]] bool start(Begin begin) {
-    if (auto prepared = stream->transfer.prepare(request); !prepared)
-      return task.start_failed(std::move(prepared).error());
-    begin(stream->transfer);
+    if (auto prepared = transfer.prepare(request); !prepared) return task.start_failed(std::move(prepared).error());
+    begin();
     return task.start();
   }
 
+  /// A transfer and the call that it observes.
+  struct Own {
+    Own(const std::shared_ptr<Client::State>& client, Call&& given) noexcept
+        : call(std::move(given)), transfer(client, call) {}
+    const Call call;
+    client::Transfer transfer;
+  };
+
   Request request;
   Response response;
+  std::optional<Own> own;
   std::unique_ptr<Stream::State> stream;
+  client::Transfer& transfer;
   client::LoopTask task;
 };
 
@@ -85,32 +102,35 @@ Operation::Operation(Operation&&) noexcept = default;
 Operation& Operation::operator=(Operation&&) noexcept = default;
 Operation::~Operation() = default;
 
-Operation Operation::send(Loop& loop, Client& client, Request request, Call call, Completion completion) {
+Operation Operation::send(Loop& loop, Client& client, Request&& request, Call&& call, Completion completion) {
   auto state =
       std::make_unique<State>(loop.state().loop, client.state(), std::move(request), std::move(call), completion);
   State& begun = *state;
-  const bool under_way = begun.start([&](client::Transfer& transfer) { transfer.begin_collect(begun.response); });
+  const bool under_way = begun.start([&begun] { begun.transfer.begin_collect(begun.response); });
   return {std::move(state), under_way};
 }
 
-Operation Operation::open(Loop& loop, Client& client, Request request, Call call, Completion completion) {
-  auto state =
-      std::make_unique<State>(loop.state().loop, client.state(), std::move(request), std::move(call), completion);
-  state->stream->transfer.enable_info();
-  const bool under_way = state->start([](client::Transfer& transfer) { transfer.begin_open(); });
+Operation Operation::open(Loop& loop, Client& client, Request&& request, Call&& call, Completion completion) {
+  auto stream = std::make_unique<Stream::State>(client.state(), std::move(call));
+  auto state = std::make_unique<State>(loop.state().loop, client.state(), std::move(request), Call{}, completion,
+                                       std::move(stream));
+  State& begun = *state;
+  begun.transfer.enable_info();
+  const bool under_way = begun.start([&begun] { begun.transfer.begin_open(); });
   return {std::move(state), under_way};
 }
 
-Operation Operation::lease(Loop& loop, Client& client, std::string_view url, Call call, Completion completion) {
+Operation Operation::lease(Loop& loop, Client& client, std::string_view url, Call&& call, Completion completion) {
   auto state = std::make_unique<State>(loop.state().loop, client.state(), Request{.url = std::string(url)},
                                        std::move(call), completion);
-  state->stream->transfer.enable_lease();
-  const bool under_way = state->start([](client::Transfer& transfer) { transfer.begin_lease(); });
+  State& begun = *state;
+  begun.transfer.enable_lease();
+  const bool under_way = begun.start([&begun] { begun.transfer.begin_lease(); });
   return {std::move(state), under_way};
 }
 
 void Operation::cancel() noexcept {
-  if (state_) state_->stream->transfer.cancellation().cancel();
+  if (state_ && state_->transfer.may_cancel()) state_->transfer.cancellation().cancel();
 }
 
 Result<Response> Operation::take_response() {
@@ -129,7 +149,7 @@ Result<Stream> Operation::take_stream() {
 Result<Lease> Operation::take_lease() {
   auto result = state_->task.take_result();
   if (!result) return std::move(result).error();
-  return state_->stream->transfer.take_lease();
+  return state_->transfer.take_lease();
 }
 
 // ---- operations of a stream ------------------------------------------------------------------------------------------

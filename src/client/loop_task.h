@@ -27,7 +27,10 @@ class LoopTask final : public driver::LoopOperation {
   /// \returns false if the loop is closed: the result is there, and the completion is not called.
   [[nodiscard]] bool start() {
     set_deadline(transfer_->deadline());
-    transfer_->cancellation().wake(&external_waker());
+    if (transfer_->may_cancel()) {
+      wakes_ = true;
+      transfer_->cancellation().wake(&external_waker());
+    }
     result_ = transfer_->advance(*this);
     return !result_ || tell_later();
   }
@@ -43,7 +46,8 @@ class LoopTask final : public driver::LoopOperation {
   /// Refers to the transfer no more. After the result, or to end without one.
   void part() noexcept {
     // Before forget(): no cancel() posts it from then on.
-    if (transfer_ != nullptr) std::exchange(transfer_, nullptr)->cancellation().wake(nullptr);
+    if (std::exchange(wakes_, false)) transfer_->cancellation().wake(nullptr);
+    transfer_ = nullptr;
     forget();
   }
 
@@ -68,6 +72,7 @@ class LoopTask final : public driver::LoopOperation {
 
   Transfer* transfer_;
   const detail::Completion completion_;
+  bool wakes_ = false;  // the transfer's cancel() wakes it
   std::optional<Result<bool>> result_;
 };
 

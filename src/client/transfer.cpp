@@ -112,9 +112,12 @@ Result<void> Transfer::prepare(const Request& request, std::optional<pool::Lease
   const CompletedHeaders completed(origin_text(*there, *origin, storage), request.method, std::move(headers), size);
   const RequestView view{request.method, target, completed.headers(), &*origin};
   Core& core = client_->core.get();
-  auto opened = lease ? Exchange::open_on(core, *lease, view) : Exchange::open(core, *std::move(endpoint), view);
-  if (!opened) return std::move(opened).error();
-  exchange_.emplace(std::move(opened).value());
+  auto prepared = lease ? exchange_.emplace(core, *lease).prepare_on(*lease, view)
+                        : exchange_.emplace(core, *std::move(endpoint)).prepare(view);
+  if (!prepared) {
+    exchange_.reset();
+    return prepared;
+  }
 
   request_ = &request;
   exchange_->configure(nullptr, nullptr, call_.connect_retries);
@@ -274,9 +277,17 @@ std::optional<Result<bool>> Transfer::head_arrived() {
     if (length > call_.max_body) return count(length);
   }
   if (goal_ != Goal::collect) return true;
-  exchange_->begin_read(pieces_);
+  begin_part();
   step_ = Step::body;
   return std::nullopt;
+}
+
+// Of a body that is collected.
+void Transfer::begin_part() {
+  std::string& body = response_->body;
+  if (!std::exchange(sized_, true) && !exchange_->body_arrived())
+    body.reserve(std::max(expected_size(exchange_->head(), most_reserved), body.capacity()));
+  exchange_->begin_read(pieces_, &body);
 }
 
 // ---- the response ----------------------------------------------------------------------------------------------------
@@ -290,7 +301,7 @@ std::optional<Result<bool>> Transfer::count(std::uint64_t bytes) {
 }
 
 std::optional<Result<bool>> Transfer::take_pieces(bool more) {
-  std::size_t arrived = 0;
+  std::size_t arrived = exchange_->appended();
   for (const std::string_view piece : pieces_)
     arrived += piece.size();
   if (!exchange_->switched()) {
@@ -307,12 +318,9 @@ std::optional<Result<bool>> Transfer::take_pieces(bool more) {
     finish_response();
     return true;
   }
-  std::string& body = response_->body;
-  if (!std::exchange(sized_, true) && !exchange_->body_arrived())
-    body.reserve(std::max(expected_size(exchange_->head(), most_reserved), body.capacity()));
   for (const std::string_view piece : pieces_)
-    body.append(piece);
-  exchange_->begin_read(pieces_);
+    response_->body.append(piece);
+  begin_part();
   return std::nullopt;
 }
 

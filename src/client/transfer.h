@@ -94,6 +94,8 @@ class Transfer {
   /// Wants a lease alone, which is no request and has no events. Before prepare().
   void enable_lease() noexcept { wants_lease_ = true; }
   [[nodiscard]] driver::Cancellation& cancellation() noexcept { return cancellation_; }
+  /// Whether cancel() or the call's stop token can end it. After prepare().
+  [[nodiscard]] bool may_cancel() const noexcept { return cancellable_ || call_.stop.stop_possible(); }
 
  private:
   enum class Goal : std::uint8_t { none, lease, open, write, finish, read, collect };
@@ -106,13 +108,13 @@ class Transfer {
 
   [[nodiscard]] static const ResponseHead& no_head() noexcept;
   void report_end(const Error* error) noexcept;
-  [[nodiscard]] bool may_cancel() const noexcept { return cancellable_ || call_.stop.stop_possible(); }
   [[nodiscard]] std::optional<Result<bool>> take_steps(driver::Driver& driver);
   [[nodiscard]] std::optional<Result<bool>> after_step(bool result);
   [[nodiscard]] std::optional<Result<bool>> begin_body();
   [[nodiscard]] std::optional<Result<bool>> next_piece();
   [[nodiscard]] std::optional<Result<bool>> body_again();
   [[nodiscard]] std::optional<Result<bool>> head_arrived();
+  void begin_part();
   [[nodiscard]] std::optional<Result<bool>> take_pieces(bool more);
   [[nodiscard]] std::optional<Result<bool>> count(std::uint64_t bytes);
   [[nodiscard]] Error fail(Error error);

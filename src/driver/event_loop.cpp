@@ -121,6 +121,19 @@ void EventLoop::turn() {
   if (closed_) return;
   std::array<epoll_event, 256> events;  // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
   take_events(epoll_.wait(events, Duration::zero()));
+  step_ready();
+}
+
+bool EventLoop::wait(OptionalDuration timeout) {
+  std::array<epoll_event, 256> events;  // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
+  const auto taken = epoll_.wait_precisely(events, timeout);
+  const bool any = !taken.empty();
+  take_events(taken);
+  step_ready();
+  return any;
+}
+
+void EventLoop::step_ready() {
   while (LoopOperation* const operation = ready_.pop_front())
     operation->step();
 }

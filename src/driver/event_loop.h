@@ -41,6 +41,9 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   [[nodiscard]] int descriptor() const noexcept { return epoll_.descriptor(); }
   /// Does what there is to do, without waiting: steps each operation that may go on.
   void turn();
+  /// The same after a wait for something to do, at most that long; absent: for ever. One system call where turn() after a poll
+  /// of descriptor() needs two. \returns whether there was something. Neither closed() nor inherited().
+  bool wait(OptionalDuration timeout);
   /// The loop is gone: closes the descriptors. Operations that still wait are ended by LoopOperation::orphaned(); none may
   /// begin. Idempotent.
   void close();
@@ -91,6 +94,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   [[nodiscard]] Registration* registration_of(connection::Connection& connection);
   void post(LoopOperation& operation) noexcept;
   void take_events(std::span<const epoll_event> events);
+  void step_ready();
   void take_mail();
   void take_due();
   void ring_at(TimePoint when) noexcept;

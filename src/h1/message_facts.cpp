@@ -20,17 +20,16 @@ constexpr const char* bad_length = "a Content-Length that is not one number";
 constexpr const char* repeated_coding = "repeated Transfer-Encoding";
 constexpr const char* bad_coding = "a Transfer-Encoding other than \"chunked\"";
 
-/// Connection options and the hop-by-hop fields that a Connection header names (RFC 9110 section 7.6.1).
-constexpr std::array<std::string_view, 10> known_options = {"close",
-                                                            "keep-alive",
-                                                            "upgrade",
-                                                            "te",
-                                                            "trailer",
-                                                            "transfer-encoding",
-                                                            "http2-settings",
-                                                            "proxy-authenticate",
-                                                            "proxy-authorization",
-                                                            "proxy-connection"};
+/// Connection options besides "close" and "keep-alive", and the hop-by-hop fields that a Connection header names (RFC 9110
+/// section 7.6.1).
+constexpr std::array<std::string_view, 8> known_options = {"upgrade",
+                                                           "te",
+                                                           "trailer",
+                                                           "transfer-encoding",
+                                                           "http2-settings",
+                                                           "proxy-authenticate",
+                                                           "proxy-authorization",
+                                                           "proxy-connection"};
 
 /// Seconds or a count; -1 for what is no number or too large to be meant.
 long read_count(std::string_view text) noexcept {
@@ -101,11 +100,15 @@ const char* MessageFacts::note_coding(std::string_view value) {
 
 void MessageFacts::note_connection(std::string_view value) {
   for_each_element(value, [this](std::string_view option) {
-    if (equals_ignoring_case(option, "close")) close = true;
-    if (equals_ignoring_case(option, "keep-alive")) keep_alive = true;
-    // An option that is not known may be a misspelt "close".
     const auto is = [option](std::string_view known) { return equals_ignoring_case(option, known); };
-    doubtful = doubtful || std::none_of(known_options.begin(), known_options.end(), is);
+    if (is("keep-alive")) {
+      keep_alive = true;
+    } else if (is("close")) {
+      close = true;
+    } else {
+      // An option that is not known may be a misspelt "close".
+      doubtful = doubtful || std::none_of(known_options.begin(), known_options.end(), is);
+    }
   });
 }
 

@@ -57,6 +57,12 @@ class Writer {
     next_ = std::copy(text.begin(), text.end(), next_);
     return *this;
   }
+  /// Of a literal: its size is known when it is compiled, so that no call is needed.
+  template <std::size_t size>
+  Writer& put(const char (&literal)[size]) noexcept {  // NOLINT(modernize-avoid-c-arrays)
+    next_ = std::copy_n(static_cast<const char*>(literal), size - 1, next_);
+    return *this;
+  }
   [[nodiscard]] const char* next() const noexcept { return next_; }
   void put(const Header& header) noexcept { put(header.name).put(": ").put(header.value).put("\r\n"); }
 
@@ -143,8 +149,8 @@ Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::
   if (!is_token(method)) return refuse("the method " + printable(method) + " is not a token");
   if (!is_target(target)) return refuse("the request target is empty or contains a space or a control byte");
 
-  constexpr std::string_view version = " HTTP/1.1\r\n";
-  std::size_t size = method.size() + 1 + target.size() + version.size() + 2;
+  constexpr std::size_t version_size = std::string_view(" HTTP/1.1\r\n").size();
+  std::size_t size = method.size() + 1 + target.size() + version_size + 2;
   FramingReader framing;
   const Header* host = nullptr;
   for (const Header& header : headers) {
@@ -160,7 +166,7 @@ Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::
   const std::size_t before = out.size();
   out.resize(before + size);
   Writer writer(out.data() + before);
-  writer.put(method).put(" ").put(target).put(version);
+  writer.put(method).put(" ").put(target).put(" HTTP/1.1\r\n");
   if (host != nullptr) writer.put(*host);
   std::optional<std::string_view> length = framing.length();
   for (const Header& header : headers) {

@@ -91,6 +91,9 @@ class ResponseParser::Impl {
     return {Event::end, 0, {}};
   }
 
+  [[nodiscard]] std::uint64_t missing() const noexcept { return stage_ == Stage::sized ? missing_bytes_ : 0; }
+  void skip(std::size_t bytes) noexcept { missing_bytes_ -= bytes; }
+
   [[nodiscard]] ResponseHead& head() noexcept { return head_; }
   [[nodiscard]] HeaderList& trailers() noexcept { return trailers_; }
   [[nodiscard]] bool saw_bytes() const noexcept { return saw_bytes_; }
@@ -264,6 +267,12 @@ void ResponseParser::start(bool head_request, bool report_interim) {
 }
 ResponseParser::Step ResponseParser::parse(std::string_view input) {
   return impl_->parse(input);
+}
+std::uint64_t ResponseParser::missing() const noexcept {
+  return impl_->missing();
+}
+void ResponseParser::skip(std::size_t bytes) noexcept {
+  impl_->skip(bytes);
 }
 ResponseParser::Step ResponseParser::finish() {
   return impl_->finish();

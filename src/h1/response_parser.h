@@ -45,6 +45,10 @@ class ResponseParser {
   void start(bool head_request, bool report_interim = false);
   /// One event's worth of `input`. Call again with the rest until need_more, end or error.
   [[nodiscard]] Step parse(std::string_view input);
+  /// Of a body of known length whose head has been read: how many bytes have still to come. 0 for all else.
+  [[nodiscard]] std::uint64_t missing() const noexcept;
+  /// So many of the missing bytes were read past the parser; fewer than all.
+  void skip(std::size_t bytes) noexcept;
   /// The peer closed in order: completes an until-close body (end), else error (an early end).
   [[nodiscard]] Step finish();
 

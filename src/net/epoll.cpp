@@ -5,13 +5,19 @@
 #include <chrono>
 #include <limits>
 
+#include <linux/time_types.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+#include "sync/atomics.h"
 
 namespace fastpool::net {
 
 namespace {
+
+constinit sync::Flag lacks_nanoseconds;  // the kernel has no epoll_pwait2
 
 int to_milliseconds(OptionalDuration timeout) noexcept {
   if (!timeout) return -1;
@@ -53,6 +59,23 @@ std::span<epoll_event> Epoll::wait(std::span<epoll_event> events, OptionalDurati
   const auto room = static_cast<int>(std::min<std::size_t>(events.size(), std::numeric_limits<int>::max()));
   const int count = ::epoll_wait(descriptor_.get(), events.data(), room, to_milliseconds(timeout));
   return events.first(count > 0 ? static_cast<std::size_t>(count) : 0);
+}
+
+std::span<epoll_event> Epoll::wait_precisely(std::span<epoll_event> events, OptionalDuration timeout) noexcept {
+#ifdef SYS_epoll_pwait2
+  if (timeout && *timeout > Duration::zero() && !lacks_nanoseconds.get()) {
+    if (events.empty() || descriptor_.inherited()) return {};
+    const auto room = std::min<std::size_t>(events.size(), std::numeric_limits<int>::max());
+    const auto nanoseconds = timeout->count();
+    const __kernel_timespec limit{nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000};
+    // The function of glibc came with 2.35.
+    const long count = ::syscall(SYS_epoll_pwait2, descriptor_.get(), events.data(), room, &limit, nullptr, 0);
+    if (count >= 0) return events.first(static_cast<std::size_t>(count));
+    if (errno == EINTR) return {};
+    lacks_nanoseconds.set();  // also where a filter of system calls refuses what it does not know
+  }
+#endif
+  return wait(events, timeout);
 }
 
 EventFd EventFd::open() noexcept {

@@ -35,6 +35,8 @@ class Epoll {
   /// Waits at most `timeout` (absent: for ever; rounded up to whole milliseconds) and fills the front of `events`.
   /// \returns that front part; empty after the timeout or a signal.
   [[nodiscard]] std::span<epoll_event> wait(std::span<epoll_event> events, OptionalDuration timeout) noexcept;
+  /// The same to the nanosecond. Rounded up on Linux before 5.11.
+  [[nodiscard]] std::span<epoll_event> wait_precisely(std::span<epoll_event> events, OptionalDuration timeout) noexcept;
 
  private:
   [[nodiscard]] int control(int operation, int descriptor, std::uint32_t events, std::uint64_t token) noexcept;

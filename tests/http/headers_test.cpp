@@ -97,6 +97,27 @@ TEST(AHeaderList, HoldsManyHeaders) {
   EXPECT_EQ(headers[500].name, "N500");
 }
 
+// The comparison looks at several bytes at once: every size up to three words, every byte, at every position.
+TEST(HeaderNames, DifferInOneByteOnlyWhereThatIsALetterOfTheOtherCase) {
+  for (std::size_t size = 0; size <= 24; ++size) {
+    const std::string zeros(size, '\0');
+    EXPECT_TRUE(equals_ignoring_case(zeros, zeros)) << size;
+    for (std::size_t position = 0; position < size; ++position) {
+      for (int code = 0; code < 256; ++code) {
+        std::string one = zeros;
+        std::string other = zeros;
+        one[position] = static_cast<char>(code);
+        other[position] = static_cast<char>(code ^ 0x20);
+        const int lower = code | 0x20;
+        const bool letter = lower >= 'a' && lower <= 'z';
+        ASSERT_EQ(equals_ignoring_case(one, other), letter) << size << " bytes, byte " << code << " at " << position;
+        ASSERT_EQ(equals_ignoring_case(one, zeros), code == 0) << size << " bytes, byte " << code << " at " << position;
+        ASSERT_TRUE(equals_ignoring_case(one, one)) << size << " bytes, byte " << code << " at " << position;
+      }
+    }
+  }
+}
+
 TEST(HeaderNames, CompareAsAsciiWithoutCase) {
   EXPECT_TRUE(equals_ignoring_case("Content-Length", "cONTENT-lENGTH"));
   EXPECT_TRUE(equals_ignoring_case("", ""));

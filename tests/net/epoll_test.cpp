@@ -59,6 +59,22 @@ TEST(Epoll, a_hang_up_is_seen_without_asking_for_data_and_data_is_not) {
   EXPECT_NE(ready[0].events & EPOLLRDHUP, 0U);
 }
 
+TEST(Epoll, a_precise_wait_ends_with_an_event_or_after_its_time) {
+  Epoll set = Epoll::open();
+  EventFd bell = EventFd::open();
+  ASSERT_EQ(set.add(bell.descriptor(), EPOLLIN, 7), 0);
+  std::array<epoll_event, 4> room{};
+  for (const Duration none : {Duration{-1}, Duration::zero(), Duration{1}, Duration{1'500'000}})
+    EXPECT_TRUE(set.wait_precisely(room, none).empty()) << none.count();
+  bell.signal();
+  for (const OptionalDuration limit :
+       {OptionalDuration(), OptionalDuration(Duration::zero()), OptionalDuration(support::wait_limit)}) {
+    const auto events = set.wait_precisely(room, limit);
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(events.front().data.u64, 7U);
+  }
+}
+
 TEST(EventFd, signals_add_up_and_are_drained_together) {
   EventFd event = EventFd::open();
   EXPECT_FALSE(event.drain());

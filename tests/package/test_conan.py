@@ -12,7 +12,7 @@ from building import DEBUG_FLAGS, ROOT, run, version_of_the_headers
 
 RECIPE = ROOT / "packaging" / "conan"
 
-#: No remote is asked: OpenSSL and Boost are the system's. The flags are those of the other builds.
+#: No remote is asked: all libraries are the system's. The flags are those of the other builds.
 PROFILE = """
 include(default)
 
@@ -23,6 +23,9 @@ build_type=Debug
 [platform_requires]
 openssl/3.0.0
 boost/1.74.0
+brotli/1.0.9
+zlib/1.2.13
+zstd/1.5.4
 
 [conf]
 tools.cmake.cmaketoolchain:generator=Ninja
@@ -55,4 +58,12 @@ def test_conan_creates_a_package_that_a_program_finds_and_runs_with(conan: Conan
     said = conan.run("create", RECIPE, "--profile:all", "system", "--options", shared, "--no-remote")
     assert f"fastpool {'.'.join(version_of_the_headers())}\n" in said
     library = "libfastpool.so" if kind == "shared" else "libfastpool.a"
+    (package,) = {found.parent for found in conan.home.glob(f"p/b/*/p/lib/{library}")}
+    assert not list(package.glob("libfastpool_decode.*"))
+
+
+def test_conan_creates_a_package_whose_decode_a_program_finds_and_runs_with(conan: Conan, kind: str) -> None:
+    options = ("--options", f"shared={kind == 'shared'}", "--options", "decode=True")
+    conan.run("create", RECIPE, "--profile:all", "system", *options, "--no-remote")
+    library = "libfastpool_decode.so" if kind == "shared" else "libfastpool_decode.a"
     assert list(conan.home.glob(f"p/b/*/p/lib/{library}"))

@@ -21,6 +21,7 @@ namespace fastpool::inline v1::detail {
 struct Completion {
   void (*done)(void* context) noexcept = nullptr;
   void* context = nullptr;
+  bool cancels = false;  ///< Operation::cancel() may be called: it costs locks
 };
 
 /// A request under way in a loop. Move-only; destroying it ends the request without a call. One thread, the loop's.
@@ -31,14 +32,16 @@ class FASTPOOL_EXPORT Operation {
   Operation& operator=(Operation&&) noexcept;
   ~Operation();
 
-  [[nodiscard]] static Operation send(Loop& loop, Client& client, Request request, Call call, Completion completion);
-  [[nodiscard]] static Operation lease(Loop& loop, Client& client, std::string_view url, Call call,
+  [[nodiscard]] static Operation send(Loop& loop, Client& client, Request&& request, Call&& call,
+                                      Completion completion);
+  [[nodiscard]] static Operation lease(Loop& loop, Client& client, std::string_view url, Call&& call,
                                        Completion completion);
-  [[nodiscard]] static Operation open(Loop& loop, Client& client, Request request, Call call, Completion completion);
+  [[nodiscard]] static Operation open(Loop& loop, Client& client, Request&& request, Call&& call,
+                                      Completion completion);
 
   /// Whether it is under way: its completion will be called. Else the result is there already.
   [[nodiscard]] bool under_way() const noexcept { return under_way_; }
-  /// Ends it with `cancelled`. Any thread, before its completion has been called.
+  /// Ends it with `cancelled`, where Completion::cancels says so. Any thread, before its completion has been called.
   void cancel() noexcept;
   /// The result, once it has completed; one of these, as it was begun.
   [[nodiscard]] Result<Response> take_response();

@@ -8,6 +8,10 @@ from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
 class FastpoolTestConan(ConanFile):
     settings = "os", "arch", "compiler", "build_type"
 
+    @property
+    def _decode(self):
+        return bool(self.dependencies["fastpool"].options.decode)
+
     def requirements(self):
         self.requires(self.tested_reference_str)
 
@@ -18,6 +22,7 @@ class FastpoolTestConan(ConanFile):
         CMakeDeps(self).generate()
         toolchain = CMakeToolchain(self)
         toolchain.user_presets_path = False  # leaves the checkout as it is
+        toolchain.cache_variables["DECODE"] = self._decode
         toolchain.generate()
 
     def build(self):
@@ -27,4 +32,5 @@ class FastpoolTestConan(ConanFile):
 
     def test(self):
         if can_run(self):
-            self.run(os.path.join(self.cpp.build.bindir, "test_package"), env="conanrun")
+            for program in ("test_package", "test_decode") if self._decode else ("test_package",):
+                self.run(os.path.join(self.cpp.build.bindir, program), env="conanrun")
