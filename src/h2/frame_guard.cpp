@@ -13,23 +13,27 @@ constexpr unsigned char continuation = 9;
 
 }  // namespace
 
-const char* FrameGuard::take(std::string_view bytes) noexcept {
-  while (!bytes.empty()) {
+const char* FrameGuard::take(std::string_view& bytes) noexcept {
+  std::string_view rest = bytes;
+  while (!rest.empty()) {
     if (payload_left_ > 0) {
-      const std::size_t step = std::min(payload_left_, bytes.size());
+      const std::size_t step = std::min(payload_left_, rest.size());
       payload_left_ -= step;
-      bytes.remove_prefix(step);
+      rest.remove_prefix(step);
       continue;
     }
-    const std::size_t step = std::min(header_size - header_bytes_, bytes.size());
-    std::copy_n(bytes.begin(), step, header_.begin() + static_cast<std::ptrdiff_t>(header_bytes_));
+    const std::size_t step = std::min(header_size - header_bytes_, rest.size());
+    std::copy_n(rest.begin(), step, header_.begin() + static_cast<std::ptrdiff_t>(header_bytes_));
     header_bytes_ += step;
-    bytes.remove_prefix(step);
+    rest.remove_prefix(step);
     if (header_bytes_ < header_size) break;
     header_bytes_ = 0;
     payload_left_ =
         static_cast<std::size_t>(header_[0]) << 16U | static_cast<std::size_t>(header_[1]) << 8U | header_[2];
-    if (const char* const complaint = count()) return complaint;
+    if (const char* const complaint = count()) {
+      bytes.remove_suffix(rest.size());
+      return complaint;
+    }
   }
   return nullptr;
 }

@@ -17,11 +17,15 @@ class FrameGuard {
   /// CONTINUATION frames behind one HEADERS frame.
   static constexpr unsigned most_continuations = 64;
 
-  /// Reads on in the bytes of the peer, in pieces of any size. \returns what is wrong, for people; null: nothing.
-  [[nodiscard]] const char* take(std::string_view bytes) noexcept;
+  /// Reads on in the bytes of the peer, in pieces of any size. \returns what is wrong, for people; null: nothing. Then `bytes` is
+  /// cut: behind it is the payload of the frame that was one too many.
+  [[nodiscard]] const char* take(std::string_view& bytes) noexcept;
+  /// How many of the bytes that were taken last are the begin of a frame header, whose rest is to come.
+  [[nodiscard]] std::size_t partial_header() const noexcept { return header_bytes_; }
+
+  static constexpr std::size_t header_size = 9;
 
  private:
-  static constexpr std::size_t header_size = 9;
   [[nodiscard]] const char* count() noexcept;
 
   std::array<unsigned char, header_size> header_{};

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+
+#include "h1/lexical.h"
 
 namespace fastpool::h2 {
 
@@ -10,15 +11,6 @@ namespace {
 
 Error refuse(std::string what) {
   return Error::make(ErrorCode::local_protocol, Phase::write, std::move(what));
-}
-
-// A token (RFC 9110 section 5.6.2).
-bool is_token(std::string_view text) noexcept {
-  constexpr std::string_view marks = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::all_of(text.begin(), text.end(), [&](char byte) {
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
-           marks.find(byte) != std::string_view::npos;
-  });
 }
 
 bool is_field_value(std::string_view text) noexcept {
@@ -38,23 +30,14 @@ bool is_connection_specific(std::string_view name) noexcept {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-std::string_view trimmed(std::string_view text) noexcept {
-  const auto is_blank = [](char byte) { return byte == ' ' || byte == '\t'; };
-  while (!text.empty() && is_blank(text.front()))
-    text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back()))
-    text.remove_suffix(1);
-  return text;
-}
-
 }  // namespace
 
 Result<RequestFields> RequestFields::of(const RequestHead& head) {
-  if (!is_token(head.method)) return refuse("the method is no token");
+  if (!h1::is_token(head.method)) return refuse("the method is no token");
   if (!is_target(head.target)) return refuse("the target is empty, or has a space or a control byte in it");
   std::size_t bytes = 0;
   for (const Header& header : head.headers) {
-    if (!is_token(header.name)) return refuse("the header name \"" + std::string(header.name) + "\" is no token");
+    if (!h1::is_token(header.name)) return refuse("the header name \"" + std::string(header.name) + "\" is no token");
     if (!is_field_value(header.value))
       return refuse("the value of the header " + std::string(header.name) + " has a CR, LF or NUL in it");
     bytes += header.name.size();
@@ -72,7 +55,7 @@ Result<RequestFields> RequestFields::of(const RequestHead& head) {
     for (const char byte : header.name)
       made.lower_.push_back(byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + ('a' - 'A')) : byte);
     const std::string_view name(made.lower_.data() + at, header.name.size());
-    const std::string_view value = trimmed(header.value);
+    const std::string_view value = h1::trim(header.value);
     if (name == "host") {
       if (std::exchange(has_host, true)) return refuse("several Host headers");
       made.fields_[2].value = value;
@@ -81,15 +64,14 @@ Result<RequestFields> RequestFields::of(const RequestHead& head) {
     } else if (name == "cookie") {
       for (std::string_view rest = value; !rest.empty();) {
         const std::size_t end = rest.find(';');
-        made.fields_.push_back({name, trimmed(rest.substr(0, end))});
-        rest = end == std::string_view::npos ? std::string_view() : trimmed(rest.substr(end + 1));
+        made.fields_.push_back({name, h1::trim(rest.substr(0, end))});
+        rest = end == std::string_view::npos ? std::string_view() : h1::trim(rest.substr(end + 1));
       }
     } else {
       if (name == "content-length") {
-        std::uint64_t length = 0;
-        const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), length);
-        if (error != std::errc{} || stop != value.data() + value.size()) return refuse("Content-Length is no number");
-        if (made.content_length_ && *made.content_length_ != length) return refuse("conflicting Content-Lengths");
+        const auto length = h1::parse_decimal(value);
+        if (!length) return refuse("Content-Length is no number");
+        if (made.content_length_ && made.content_length_ != length) return refuse("conflicting Content-Lengths");
         if (std::exchange(made.content_length_, length)) continue;  // once
       }
       made.fields_.push_back({name, value});

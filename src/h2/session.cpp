@@ -381,22 +381,46 @@ int Session::take_head(Stream& stream) noexcept {
 
 Result<void> Session::feed(std::string_view bytes) {
   if (failed_) return Error::make(ErrorCode::remote_protocol, Phase::read_head, "the connection has failed before");
-  if (const char* const flood = guard_.take(bytes)) {
-    (void)nghttp2_session_terminate_session(session_.get(), NGHTTP2_ENHANCE_YOUR_CALM);
-    (void)flush(outbox_, most_at_once);
-    return end(flood);
+  const char* const flood = guard_.take(bytes);
+  int taken = 0;
+  try {
+    taken = receive_headers_whole(bytes);
+  } catch (const std::bad_alloc&) {
+    no_memory_ = true;
   }
-  const ssize_t taken =
-      nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   if (no_memory_ || taken == NGHTTP2_ERR_NOMEM) {
     (void)end("no memory");
     return no_memory();
   }
-  if (taken < 0) return end(nghttp2_strerror(static_cast<int>(taken)));
+  const char* const broken = taken < 0 ? nghttp2_strerror(taken) : flood;
+  if (broken != nullptr) (void)nghttp2_session_terminate_session(session_.get(), NGHTTP2_ENHANCE_YOUR_CALM);
   // What nghttp2 found wrong with the connection it says in a GOAWAY, which goes before any DATA.
   if (auto flushed = flush(outbox_, most_at_once); !flushed) return flushed;
+  if (broken != nullptr) return end(broken);
   if (failed_) return end(complaint_.empty() ? "the peer broke the protocol" : complaint_);
   return {};
+}
+
+// nghttp2 counts a CONTINUATION frame once for each piece that its header comes in.
+int Session::receive_headers_whole(std::string_view bytes) {
+  if (!held_.empty()) {
+    const std::string_view rest = bytes.substr(0, FrameGuard::header_size - held_.size());
+    held_ += rest;
+    bytes.remove_prefix(rest.size());
+    if (held_.size() < FrameGuard::header_size) return 0;
+    const int taken = receive(held_);
+    held_.clear();
+    if (taken < 0) return taken;
+  }
+  held_ = bytes.substr(bytes.size() - std::min(bytes.size(), guard_.partial_header()));
+  bytes.remove_suffix(held_.size());
+  return receive(bytes);
+}
+
+int Session::receive(std::string_view bytes) noexcept {
+  const ssize_t taken =
+      nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  return taken < 0 ? static_cast<int>(taken) : 0;
 }
 
 Result<void> Session::flush(std::string& out, std::size_t most) {

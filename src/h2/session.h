@@ -92,6 +92,8 @@ class Session {
   void fail(Stream& stream, StreamFailure failure, const char* detail = nullptr) noexcept;
   [[nodiscard]] int take_head(Stream& stream) noexcept;
   [[nodiscard]] Result<void> flush(std::string& out, std::size_t most);
+  [[nodiscard]] int receive(std::string_view bytes) noexcept;
+  [[nodiscard]] int receive_headers_whole(std::string_view bytes);
   [[nodiscard]] Error end(std::string detail);
 
   static constexpr std::size_t most_at_once = 64UL * 1024;
@@ -105,6 +107,7 @@ class Session {
   std::vector<Stream*> streams_;  // open
   std::vector<Stream*> changed_;
   std::string outbox_;  // what feed() found to send
+  std::string held_;    // the begin of a frame header
   std::uint32_t resets_ = 0;
   unsigned pings_unanswered_ = 0;
   bool settled_ = false;  // the peer's SETTINGS came

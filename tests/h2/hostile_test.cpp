@@ -19,14 +19,10 @@ struct Hostile {
 class HostileTest : public ::testing::TestWithParam<Hostile> {};
 
 TEST_P(HostileTest, ends_what_it_broke_and_nothing_else) {
-  const auto client = Session::create();
-  Server server;
   Stream first;
   Stream second;
-  const std::vector<Header> host{{"Host", "one.example"}};
-  ASSERT_TRUE(client->open(first, {"GET", "https", "/", host}, true));
-  ASSERT_TRUE(client->open(second, {"GET", "https", "/", host}, true));
-  server.converse(*client);
+  Begun begun(first, second);
+  auto& [client, server] = begun;
   const auto fed = client->feed(GetParam().bytes);
   std::string out;
   ASSERT_TRUE(client->pull(out));
@@ -113,14 +109,10 @@ INSTANTIATE_TEST_SUITE_P(Peers, HostileTest, ::testing::ValuesIn(hostile),
                          [](const auto& each) { return std::string(each.param.name); });
 
 TEST(Hostile, a_header_block_over_the_limit_ends_its_stream) {
-  const auto client = Session::create({.max_header_bytes = 10'000});
-  Server server;
   Stream stream;
   Stream other;
-  const std::vector<Header> host{{"Host", "one.example"}};
-  ASSERT_TRUE(client->open(stream, {"GET", "https", "/", host}, true));
-  ASSERT_TRUE(client->open(other, {"GET", "https", "/", host}, true));
-  server.converse(*client);
+  Begun begun(stream, other, {.max_header_bytes = 10'000});
+  auto& client = begun.client;
   std::vector<std::pair<std::string, std::string>> fields{{":status", "200"}};
   fields.resize(100, {"x-field", std::string(93, 'v')});  // 132 bytes each, as the limit counts
   ASSERT_TRUE(client->feed(head(fields, end_stream)).ok());
@@ -131,12 +123,9 @@ TEST(Hostile, a_header_block_over_the_limit_ends_its_stream) {
 }
 
 TEST(Hostile, data_behind_the_end_of_a_stream_changes_no_response) {
-  const auto client = Session::create();
-  Server server;
   Stream stream;
-  const std::vector<Header> host{{"Host", "one.example"}};
-  ASSERT_TRUE(client->open(stream, {"GET", "https", "/", host}, true));
-  server.converse(*client);
+  Begun begun(stream);
+  auto& client = begun.client;
   ASSERT_TRUE(client->feed(head({{":status", "200"}}) + frame(data, end_stream, 1, "all")).ok());
   (void)client->feed(frame(data, 0, 1, "more"));
   EXPECT_EQ(stream.body, "all");
@@ -145,14 +134,10 @@ TEST(Hostile, data_behind_the_end_of_a_stream_changes_no_response) {
 }
 
 TEST(Hostile, settings_that_shrink_windows_below_zero_hold_bodies_back) {
-  const auto client = Session::create();
-  Server server;
   Stream stream;
-  const std::vector<Header> host{{"Host", "one.example"}};
-  ASSERT_TRUE(client->open(stream, {"POST", "https", "/", host}, false));
+  Begun begun(stream, {}, "POST");
+  auto& client = begun.client;
   const std::string large(60'000, 'x');
-  client->write(stream, large.substr(0, 0), false);
-  server.converse(*client);
   client->write(stream, large, true);
   std::string out;
   ASSERT_TRUE(client->pull(out, 16'000));
@@ -168,12 +153,9 @@ TEST(Hostile, settings_that_shrink_windows_below_zero_hold_bodies_back) {
 }
 
 TEST(Hostile, bytes_in_pieces_of_one_are_as_good_as_any) {
-  const auto client = Session::create();
-  Server server;
   Stream stream;
-  const std::vector<Header> host{{"Host", "one.example"}};
-  ASSERT_TRUE(client->open(stream, {"GET", "https", "/", host}, true));
-  server.converse(*client);
+  Begun begun(stream);
+  auto& client = begun.client;
   for (const char byte : head({{":status", "200"}}) + frame(data, 0, 1, "a") + frame(ping, 0, 0, "12345678") +
                              frame(data, end_stream, 1, "b"))
     ASSERT_TRUE(client->feed({&byte, 1}).ok());

@@ -157,4 +157,27 @@ class Server {
   std::map<std::int32_t, std::string> bodies_;
 };
 
+/// A client with a request or two under way, whose server has seen them.
+struct Begun {
+  explicit Begun(Stream& first, const SessionSettings& its_settings = {}, std::string_view method = "GET")
+      : client(Session::create(its_settings)) {
+    open(first, method);
+    server.converse(*client);
+  }
+  Begun(Stream& first, Stream& second, const SessionSettings& its_settings = {}) : client(Session::create(its_settings)) {
+    open(first, "GET");
+    open(second, "GET");
+    server.converse(*client);
+  }
+  /// A GET ends at once; a POST has its body to come.
+  void open(Stream& stream, std::string_view method) const {
+    const std::vector<Header> host{{"Host", "one.example"}};
+    const auto opened = client->open(stream, {method, "https", "/", host}, method == "GET");
+    ASSERT_TRUE(opened.ok()) << opened.error().detail;
+  }
+
+  std::unique_ptr<Session> client;
+  Server server;
+};
+
 }  // namespace fastpool::h2::test
