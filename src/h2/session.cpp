@@ -254,10 +254,7 @@ std::unique_ptr<Session> Session::create(const SessionSettings& settings) {
   return made;
 }
 
-Session::~Session() {
-  for (Stream* const stream : streams_)
-    stream->open_ = false;
-}
+Session::~Session() = default;
 
 // ---- streams ---------------------------------------------------------------------------------------------------------
 

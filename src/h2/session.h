@@ -38,6 +38,7 @@ class Session {
   [[nodiscard]] static std::unique_ptr<Session> create(const SessionSettings& settings = {});
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
+  /// Touches no stream. Those that are open stay so: disconnect() ends them.
   ~Session();
 
   // ---- streams ----

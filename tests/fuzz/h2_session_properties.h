@@ -32,8 +32,8 @@ inline std::string describe(const Stream& stream) {
 
 /// \param piece how many bytes at a time.
 inline Outcome outcome_of(std::string_view bytes, std::size_t piece) {
-  const auto client = Session::create();
   std::array<Stream, 2> streams;
+  const auto client = Session::create();
   const std::vector<Header> headers{{"Host", "one.example"}};
   (void)client->open(streams[0], {"GET", "https", "/", headers}, true);
   (void)client->open(streams[1], {"POST", "https", "/", headers}, false);
