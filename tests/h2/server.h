@@ -164,7 +164,8 @@ struct Begun {
     open(first, method);
     server.converse(*client);
   }
-  Begun(Stream& first, Stream& second, const SessionSettings& its_settings = {}) : client(Session::create(its_settings)) {
+  Begun(Stream& first, Stream& second, const SessionSettings& its_settings = {})
+      : client(Session::create(its_settings)) {
     open(first, "GET");
     open(second, "GET");
     server.converse(*client);

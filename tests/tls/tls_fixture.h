@@ -10,9 +10,9 @@
 #include <poll.h>
 
 #include "net/socket.h"
+#include "net/tcp_channel.h"
 #include "support/loopback_server.h"
 #include "support/waiting.h"
-#include "net/tcp_channel.h"
 #include "tls/tls_channel.h"
 
 namespace fastpool::tls {
