@@ -35,7 +35,6 @@ def test_the_arguments_are_httpxs_own_in_httpxs_order() -> None:
         ({"http1": False}, ValueError, "http1=False"),
         ({"http2": True}, NotImplementedError, "http2=True.*yet"),
         ({"http2": True}, ValueError, "http2=True.*yet"),
-        ({"proxy": "http://localhost:1"}, NotImplementedError, "prox.*yet"),
         ({"retries": -1}, ValueError, "retries.*-1"),
         ({"limits": httpx.Limits(max_connections=-1)}, ValueError, "max_connections.*-1"),
         ({"limits": httpx.Limits(max_connections=0)}, ValueError, "max_connections.*0"),
