@@ -25,6 +25,8 @@ INCLUDE = re.compile(rb'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 # Where an #include of the project's own may point to; all others are the system's.
 INCLUDE_DIRECTORIES = [ROOT / name for name in ("include", "src", "tests", "python", "bench")]
 PLAIN_FLAGS = ["-std=c++20", *(f"-I{directory}" for directory in INCLUDE_DIRECTORIES)]
+#: What clang does not know.
+FLAGS_OF_GCC = ("-fno-gnu-unique", "-Wno-restrict")
 #: What cannot be checked with plain flags, and why a database may lack it.
 NEEDS_DATABASE = {
     ROOT / "python" / "bindings": "the extension was not built",
@@ -70,10 +72,15 @@ def main() -> int:
     options = parser.parse_args()
 
     commands: dict[Path, tuple[Path, str]] = {}
-    for database in options.databases:
-        for entry in json.loads((database / "compile_commands.json").read_text()):
+    for number, given in enumerate(options.databases):
+        entries = json.loads((given / "compile_commands.json").read_text())
+        database = STAMPS / f"database-{number}"
+        database.mkdir(parents=True, exist_ok=True)
+        for entry in entries:
+            entry["command"] = " ".join(flag for flag in entry["command"].split(" ") if flag not in FLAGS_OF_GCC)
             file = (Path(entry["directory"]) / entry["file"]).resolve()
             commands.setdefault(file, (database, entry["command"]))
+        (database / "compile_commands.json").write_text(json.dumps(entries))
     version = subprocess.run([CLANG_TIDY, "--version"], check=True, capture_output=True).stdout
     checks = version + b"".join((ROOT / name).read_bytes() for name in (".clang-tidy", "tests/.clang-tidy"))
     STAMPS.mkdir(parents=True, exist_ok=True)

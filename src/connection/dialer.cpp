@@ -286,10 +286,11 @@ void Dial::open_tunnel(std::unique_ptr<net::Channel> channel, TimePoint now) {
 }
 
 void Dial::step_tunnel(TimePoint now) {
-  const net::IoStatus status = tunnel_->step(*to_proxy_, net::IoMode::dont_wait).status;
+  Tunnel& tunnel = *tunnel_;  // NOLINT(bugprone-unchecked-optional-access): there since open_tunnel()
+  const net::IoStatus status = tunnel.step(*to_proxy_, net::IoMode::dont_wait).status;
   if (status == net::IoStatus::want_read || status == net::IoStatus::want_write) return wait_for(*to_proxy_, status);
   if (status != net::IoStatus::ok) {
-    Error error = tunnel_->error();
+    Error error = tunnel.error();
     error.final = true;
     return finish(std::move(error));
   }

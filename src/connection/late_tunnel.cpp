@@ -26,9 +26,9 @@ IoResult LateTunnel::handshake(IoMode mode) noexcept {
       if (io.status != IoStatus::ok || established()) return io;
     }
   } catch (const std::bad_alloc&) {
-    failed_.emplace();
-    failed_->code = ErrorCode::out_of_memory;
-    failed_->phase = Phase::tls_handshake;
+    Error& error = failed_.emplace();
+    error.code = ErrorCode::out_of_memory;
+    error.phase = Phase::tls_handshake;
     return {.status = IoStatus::error};
   }
 }
@@ -36,18 +36,19 @@ IoResult LateTunnel::handshake(IoMode mode) noexcept {
 // One stage, or a part of it.
 IoResult LateTunnel::step(IoMode mode) {
   if (stage_ == Stage::tunneling) {
-    const IoResult io = tunnel_->step(*channel_, mode);
-    if (io.status == IoStatus::error) failed_ = tunnel_->error();
+    Tunnel& tunnel = *tunnel_;  // NOLINT(bugprone-unchecked-optional-access): there since the stage began
+    const IoResult io = tunnel.step(*channel_, mode);
+    if (io.status == IoStatus::error) failed_ = tunnel.error();
     if (io.status != IoStatus::ok) return io;
     secure();
     return io;
   }
   const IoResult io = channel_->handshake(mode);
   if (io.status == IoStatus::error) {
-    failed_ = channel_->handshake_error();
+    Error& error = failed_.emplace(channel_->handshake_error());
     if (stage_ == Stage::securing_proxy) {
-      failed_->detail = "the proxy " + target_->proxy->name + ": " + failed_->detail;
-      failed_->phase = Phase::connect;
+      error.detail = "the proxy " + target_->proxy->name + ": " + error.detail;
+      error.phase = Phase::connect;
     }
   }
   if (io.status != IoStatus::ok) return io;

@@ -27,6 +27,15 @@ std::uint8_t* bytes_of(std::string_view text) noexcept {
   return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));  // NOLINT
 }
 
+// For people: none where there is no memory for them.
+std::string words_of(std::string_view text) noexcept {
+  try {
+    return std::string(text);
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
+}
+
 Error no_memory() {
   Error error;
   error.code = ErrorCode::out_of_memory;
@@ -341,10 +350,7 @@ void Session::finish(Stream& stream) noexcept {
 
 void Session::fail(Stream& stream, StreamFailure failure, const char* detail) noexcept {
   if (!stream.is_open()) return;
-  try {
-    if (detail != nullptr) failure.detail = detail;
-  } catch (const std::bad_alloc&) {  // then without words
-  }
+  if (detail != nullptr) failure.detail = words_of(detail);
   stream.failure = std::move(failure);
   ++resets_;
   finish(stream);
@@ -457,11 +463,7 @@ void Session::disconnect(std::string_view detail) noexcept {
   failed_ = true;
   while (!streams_.empty()) {
     Stream& stream = *streams_.back();
-    fail(stream, {.code = NGHTTP2_CONNECT_ERROR, .by_peer = true});
-    try {
-      stream.failure->detail = detail;
-    } catch (const std::bad_alloc&) {  // then without words
-    }
+    fail(stream, {.code = NGHTTP2_CONNECT_ERROR, .by_peer = true, .detail = words_of(detail)});
   }
 }
 

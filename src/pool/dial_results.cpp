@@ -70,8 +70,8 @@ void Pool::dial_done(Slot& slot, Result<std::unique_ptr<Pooled>> result, DialRep
     }
   }
   if (dropped) {
-    end_dropped(slot, std::move(result),
-                report.endpoint);  // NOLINT(bugprone-use-after-move): that of a dropped dial was not moved
+    // That of a dropped dial was not moved.
+    end_dropped(slot, std::move(result), report.endpoint);  // NOLINT(bugprone-use-after-move)
     return;
   }
   perform(actions);

@@ -43,9 +43,10 @@ TEST(EveryPeer, gives_one_outcome_with_its_bytes_changed) {
         case 0:
           one[random() % std::min<std::size_t>(one.size(), 12)] = static_cast<char>(random());
           break;
-        case 1:
-          one[random() % one.size()] ^= static_cast<char>(1U << random() % 8);
-          break;
+        case 1: {
+          char& byte = one[random() % one.size()];
+          byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << random() % 8));
+        } break;
         case 2:
           one.erase(random() % one.size() + (one.size() > 1 ? 0 : 1), 1);
           if (one.empty()) one = "x";
