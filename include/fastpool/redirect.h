@@ -30,7 +30,7 @@ namespace fastpool::inline v1 {
 /// A redirect that is not to be followed is the result, as any other response: one without a Location; from https to http, unless
 /// `downgrade`; one that would send a body again that cannot start again; an answer to CONNECT; what `follow` refuses.
 struct Redirects {
-  /// How many are followed, as in browsers and httpx; curl's 50 and Go's 10 are as good. One more is an error. 0: any is.
+  /// How many are followed, as in browsers; curl's 50 and Go's 10 are as good. One more is an error. 0: any is.
   int most = 20;
   /// Follows from https to http too: anybody on the way can read the next request, and forge its response.
   bool downgrade = false;
