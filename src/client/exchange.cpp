@@ -106,7 +106,7 @@ Result<void> Exchange::encode_for_target(const RequestView& request) {
     return encode(request);
   if (target.forwards) return encode_forwarded(request, target);
   if (auto encoded = encode(request); !encoded) return encoded;
-  authenticates_connection_ = authenticates_connection_ || authenticates_connection(target.proxy->merged_under({}));
+  authenticates_connection_ = authenticates_connection_ || target.proxy->authenticates_connections;
   return {};
 }
 

@@ -3,6 +3,8 @@
 #include <functional>
 #include <utility>
 
+#include "client/connection_authentication.h"
+
 namespace fastpool::client {
 
 namespace {
@@ -42,6 +44,7 @@ Result<std::shared_ptr<const connection::ProxyRoute>> InternedProfile::proxy() c
                          "a proxy is not reached through a Unix socket: give one of them");
     auto route = connection::ProxyRoute::of(profile_.proxy);
     if (!route) return std::move(route).error();
+    route->authenticates_connections = authenticates_connection(route->merged_under({}));
     if (route->kind == connection::ProxyRoute::Kind::https && !route->engine) {
       auto tls = contexts_->get(profile_.proxy.tls);
       if (!tls) return std::move(tls).error();

@@ -62,7 +62,7 @@ class DialHost {
 ///
 ///   connecting -> [securing_proxy] -> tunneling -> handshaking -> finished
 ///
-/// A `socks5` proxy is told an address: the origin's name is looked up first.
+/// For a `socks5` proxy the dial resolves the origin's name first, and sends the address.
 ///
 /// If addresses from the cache all fail, the name may have moved: it is looked up again, once, and what is new is tried.
 ///

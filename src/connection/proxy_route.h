@@ -17,8 +17,7 @@
 
 namespace fastpool::connection {
 
-/// A profile's proxy, read: where it is, what it speaks, and what it is to be told. Immutable, and shared by the targets of a
-/// profile.
+/// A profile's proxy as its dials use it: address, protocol, credentials and headers. Immutable; shared by the targets of a profile.
 struct ProxyRoute {
   enum class Kind : std::uint8_t { http, https, socks5, socks5h };
 
@@ -31,6 +30,7 @@ struct ProxyRoute {
   std::vector<std::pair<std::string, std::string>> headers;  ///< to an HTTP proxy, its credentials first
   std::shared_ptr<tls::Context> tls;  ///< to an `https` proxy; null where the engine is the profile's
   std::shared_ptr<const void> engine;
+  bool authenticates_connections = false;  ///< its headers have credentials of NTLM, Negotiate or Kerberos
 
   /// Errors: invalid_argument, which quotes no credentials. The result has no TLS context yet.
   [[nodiscard]] static Result<ProxyRoute> of(const Proxy& proxy);

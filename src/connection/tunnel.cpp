@@ -70,7 +70,7 @@ IoResult Tunnel::exchange(net::Channel& channel, IoMode mode) {
         return fail(
             Error::make(ErrorCode::remote_protocol, Phase::connect, "the proxy answered what it was not asked"));
       case TunnelProtocol::Step::Kind::open:
-        // The origin speaks second in every protocol that goes through here: these bytes belong to nobody.
+        // The client speaks first in every protocol that goes through here: these bytes belong to no response.
         if (!received_.empty()) {
           return fail(Error::make(ErrorCode::remote_protocol, Phase::connect,
                                   "the proxy sent bytes behind its answer, before any request"));

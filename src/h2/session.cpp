@@ -132,7 +132,7 @@ struct Session::Callbacks {
   static int on_data(nghttp2_session* session, std::uint8_t /*flags*/, std::int32_t id, const std::uint8_t* data,
                      std::size_t size, void* user_data) noexcept {
     Session& self = session_of(user_data);
-    // The connection's credit at once, whoever reads: one slow reader must not stop the others.
+    // Gives the connection's credit on receipt: one slow reader must not stop the other streams.
     (void)nghttp2_session_consume_connection(session, size);
     Stream* const stream = stream_of(session, id);
     if (stream == nullptr) {

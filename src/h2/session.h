@@ -20,7 +20,7 @@ namespace fastpool::h2 {
 
 /// How much the peer may send ahead, and at once.
 struct SessionSettings {
-  std::uint32_t stream_window = 1U << 20U;       ///< bytes of a response that nobody has read
+  std::uint32_t stream_window = 1U << 20U;       ///< unread bytes of a response
   std::uint32_t connection_window = 16U << 20U;  ///< bytes on their way for all streams together
   std::size_t max_header_bytes =
       256UL * 1024;  ///< of a header block, as RFC 9113 section 6.5.2 counts: 32 more for each field

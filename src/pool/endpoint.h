@@ -42,7 +42,7 @@ class Endpoint {
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
 
-  /// For people: the origin. Constant while the caller has a hold, a lease or a dial that nobody dropped.
+  /// For people: the origin. Constant while the caller has a hold, a lease, or a dial that was not dropped.
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   /// What the dialer needs; the pool never looks into it. As constant as the name.
   [[nodiscard]] const std::shared_ptr<const void>& target() const noexcept { return target_; }

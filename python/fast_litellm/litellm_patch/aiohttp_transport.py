@@ -51,9 +51,11 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
         proxy = await self._proxy_for(request)
         if not proxy:
             return await super().handle_async_request(request)
-        through = self._through.get(proxy)
+        if proxy not in self._through:
+            self._through[proxy] = self._make_through(proxy)
+        through = self._through[proxy]
         if through is None:
-            through = self._through[proxy] = self._make_through(proxy)
+            return await self._stock_for("proxy").handle_async_request(request)
         try:
             return await through.handle_async_request(request)
         except self._of.httpx.ConnectError as error:
@@ -63,10 +65,10 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
             raise self._of.httpx.ProxyError(str(error)) from error
 
     def _make_through(self, proxy: str) -> Any:
-        """What sends through that proxy: ours, under the same rule as this transport, or the stock one, counted."""
+        """Ours through that proxy, under the same rule as this transport; None if the stock one is to take it."""
         ours = self._make_proxied(proxy)
         if ours is None:
-            return _StockOnly(self)
+            return None
         kind = of_library(AsyncAcceleratedTransport, self._of.httpx.AsyncBaseTransport)
         transport: Any = type(self._aiohttp)
         return kind(self._of, _seams(transport), ours, lambda: self._aiohttp, self._vetoes)
@@ -86,7 +88,7 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
         return _proxy_of_environment(request.url) if self._trust_env else None
 
     async def aclose(self) -> None:
-        for through in self._through.values():
+        for through in filter(None, self._through.values()):
             await through.close_ours()
         await super().aclose()
 
@@ -98,19 +100,6 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
             return
         with suppress(Exception):
             self._stock._close_recycled_session(session)
-
-
-class _StockOnly:
-    """In the place of ours where a proxy is for aiohttp alone."""
-
-    def __init__(self, stand_in: AiohttpStandIn) -> None:
-        self._stand_in = stand_in
-
-    async def handle_async_request(self, request: Any) -> Any:
-        return await self._stand_in._stock_for("proxy").handle_async_request(request)
-
-    async def close_ours(self) -> None:
-        pass
 
 
 def stand_in(

@@ -90,10 +90,6 @@ def _later(original: Function, client: Any, keywords: Mapping[str, Any]) -> Call
     return make
 
 
-def _with_proxy(original: Function, proxy: Any, client: Any, **keywords: Any) -> Any:
-    return original(client, proxy, **keywords)
-
-
 class ClientPoints:
     """The points of one library, for one application. Constructed under the patch's lock; then any thread."""
 
@@ -148,7 +144,7 @@ class ClientPoints:
                     decision = Stock("httpx passes unknown arguments")
                 if not self._makes_the_known_transport(side):
                     decision = Stock("httpx's transport class was replaced")
-                make_stock = _later(functools.partial(_with_proxy, original, proxy), client, keywords)
+                make_stock = _later(original, client, {**keywords, "proxy": proxy})
                 chosen = self._build(side, decision, make_stock)
                 if chosen is None:
                     chosen = original(client, proxy, **keywords)
