@@ -23,6 +23,7 @@ configure_package_config_file(cmake/fastpoolConfig.cmake.in ${CMAKE_CURRENT_BINA
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/fastpool)
 write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/fastpoolConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/fastpoolConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/fastpoolConfigVersion.cmake
+  cmake/Findnghttp2.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/fastpool)
 
 # The prefix is found from the place of the file: `cmake --install --prefix` and a moved tree keep it right.
@@ -39,11 +40,11 @@ else()
   set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
 if(type STREQUAL "SHARED_LIBRARY")
-  set(pc_requires "Requires.private: openssl >= 3.0")
+  set(pc_requires "Requires.private: openssl >= 3.0, libnghttp2 >= 1.52")
   set(pc_cflags "-DFASTPOOL_SHARED")
   set(pc_libs "")
 else()
-  set(pc_requires "Requires: openssl >= 3.0")
+  set(pc_requires "Requires: openssl >= 3.0, libnghttp2 >= 1.52")
   set(pc_cflags "")
   set(pc_libs "${CMAKE_THREAD_LIBS_INIT}")
   foreach(library ${CMAKE_DL_LIBS})

@@ -29,10 +29,9 @@ function(fastpool_add_target name sources)
   endif()
 endfunction()
 
-# fastpool_add_library(NAME [STATIC] [EXCLUDE_FROM_ALL]): a target of all sources but those of fastpool::decode, and of h2/, which
-# nothing uses yet.
+# fastpool_add_library(NAME [STATIC] [EXCLUDE_FROM_ALL]): a target of all sources but those of fastpool::decode.
 file(GLOB FASTPOOL_SOURCES CONFIGURE_DEPENDS src/*/*.cpp)
-list(FILTER FASTPOOL_SOURCES EXCLUDE REGEX "/src/(codings|h2)/")
+list(FILTER FASTPOOL_SOURCES EXCLUDE REGEX "/src/codings/")
 include(CheckCXXCompilerFlag)
 check_cxx_compiler_flag(-std=c++2b FASTPOOL_CXX23)
 if(FASTPOOL_CXX23)  # for std::string::resize_and_overwrite
@@ -42,5 +41,5 @@ endif()
 function(fastpool_add_library name)
   fastpool_add_target(${name} "${FASTPOOL_SOURCES}" ${ARGN})
   target_link_libraries(${name} PRIVATE
-    $<BUILD_INTERFACE:Boost::headers> OpenSSL::SSL OpenSSL::Crypto Threads::Threads ${CMAKE_DL_LIBS})
+    $<BUILD_INTERFACE:Boost::headers> OpenSSL::SSL OpenSSL::Crypto nghttp2::nghttp2 Threads::Threads ${CMAKE_DL_LIBS})
 endfunction()

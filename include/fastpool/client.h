@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include <fastpool/call.h>
@@ -22,13 +23,22 @@ namespace fastpool::inline v1 {
 
 /// What a client has done and does. Counters grow from the client's making on.
 struct ClientStats : PoolStats {
-  std::uint64_t retries = 0;         ///< requests begun again on another connection
-  std::uint64_t retries_unread = 0;  ///< of these, such as only the proof allowed that the server had not read them
+  std::uint64_t retries = 0;            ///< requests begun again on another connection
+  std::uint64_t retries_unread = 0;     ///< of these, such as only the proof allowed that the server had not read them
+  std::uint64_t http2_connections = 0;  ///< of those that are open, how many speak HTTP/2
+  std::uint64_t open_streams = 0;       ///< on these
+  std::uint64_t streams = 0;            ///< opened, in all
   /// How requests ended that failed.
   std::array<std::uint64_t, error_code_count> errors{};
   [[nodiscard]] std::uint64_t error_count(ErrorCode code) const noexcept {
     return errors[static_cast<std::size_t>(code)];
   }
+};
+
+/// What counts under the limit of an origin, at one moment: \see Client::set_max_leases().
+struct OriginUsage {
+  std::uint32_t leased = 0;   ///< requests and leases under way
+  std::uint32_t waiting = 0;  ///< callers that wait for one of them to end
 };
 
 /// An HTTP client over one connection pool. Connections are verified, kept, watched and reused; a request that the server may
@@ -65,6 +75,20 @@ class FASTPOOL_EXPORT Client {
 
   /// Dials until `count` connections to the URL's origin are idle, and keeps so many from then on. Returns how many are idle.
   [[nodiscard]] Result<std::uint32_t> warm(std::string_view url, std::uint32_t count, const Call& call = {});
+  /// Limits how many requests and leases to the URL's origin may be under way at once, over all profiles and protocols (over
+  /// HTTP/2 each stream counts); absent: no limit any more. Those under way go on when the limit falls below their number, and
+  /// new ones wait, first come, first served, for at most `Timeouts::pool`. With 0 all of them wait. What begins before the
+  /// first call is not counted. May be called at any time, and as often as needed.
+  /// \param valid_for how long the limit holds (absent: until the next call). After that nothing begins until the next call:
+  ///        for a share of a limit that other processes use as well.
+  /// In the child of a fork, an origin that had a limit begins with 0. Errors: invalid_argument.
+  Result<void> set_max_leases(std::string_view url, std::optional<std::uint32_t> most, OptionalDuration valid_for = {});
+  /// The same. \param until the time on CLOCK_BOOTTIME from which nothing begins until the next call: a process that is stopped
+  ///        before this call does not make the share last longer.
+  Result<void> set_max_leases_until(std::string_view url, std::optional<std::uint32_t> most, Duration until);
+  /// How many requests and leases to the URL's origin are under way, and how many wait, under its limit: zeros without one.
+  [[nodiscard]] Result<OriginUsage> usage(std::string_view url) const;
+
   /// Ends gracefully: refuses new requests, lets those under way finish for at most `timeout` (absent: as long as they take),
   /// then close(). Returns whether all had finished.
   [[nodiscard]] Result<bool> drain(OptionalDuration timeout = {});

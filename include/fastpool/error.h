@@ -59,8 +59,10 @@ enum class Phase : std::uint8_t { none, acquire, resolve, connect, tls_handshake
 struct Error {
   ErrorCode code = ErrorCode::invalid_argument;
   Phase phase = Phase::none;
-  std::uint64_t bytes_sent = 0;  ///< bytes of this request handed to the kernel before the failure
-  int os_error = 0;              ///< errno where the system said something, else 0
+  /// Bytes of this request handed to the kernel before the failure; over HTTP/2 at most so many: what waits for room at the
+  /// server counts.
+  std::uint64_t bytes_sent = 0;
+  int os_error = 0;  ///< errno where the system said something, else 0
   bool final =
       false;  ///< a dial's error that another try at once would meet again (certificate, unknown host, refused everywhere)
   std::string detail{};  ///< for people: names the origin and what to do

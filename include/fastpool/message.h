@@ -110,6 +110,7 @@ struct ResponseHead {
   int version_minor = 1;  ///< of HTTP/1.x, 0 to 9
   std::string reason = {};
   HeaderList headers = {};
+  int version_major = 1;  ///< 2: HTTP/2, which has no reason phrase
 };
 
 /// A whole response.

@@ -17,6 +17,14 @@ struct SocketOption {
   friend bool operator==(const SocketOption&, const SocketOption&) = default;
 };
 
+/// The versions of HTTP that connections may speak. Over TLS the server chooses (ALPN, RFC 7301; HTTP/2 is offered first). Without TLS,
+/// HTTP/2 is spoken only where HTTP/1.1 is not allowed (prior knowledge, RFC 9113 section 3.3).
+struct Protocols {
+  bool http1 = true;   ///< HTTP/1.1
+  bool http2 = false;  ///< HTTP/2
+  friend bool operator==(const Protocols&, const Protocols&) = default;
+};
+
 /// What else must match, beside the origin, to share a connection.
 struct Profile {
   TlsSettings tls{};
@@ -24,7 +32,8 @@ struct Profile {
   std::string local_address{};  ///< an IP address to bind to (its family restricts the dial); empty: any
   std::string unix_socket{};    ///< a path, or "\0" and an abstract name: connect there instead of to host and port
   std::vector<SocketOption> socket_options{};
-  Proxy proxy{};  ///< connects through it; not together with `unix_socket`
+  Proxy proxy{};          ///< connects through it; not together with `unix_socket`
+  Protocols protocols{};  ///< at least one of them
   /// Internal: a TLS engine that a binding brings. Null: the library's own.
   std::shared_ptr<const void> engine{};
 

@@ -37,6 +37,7 @@ class FastpoolConan(ConanFile):
 
     def requirements(self):
         self.requires("openssl/[>=3.0 <4]")
+        self.requires("libnghttp2/[>=1.52 <2]")
         # Headers that only the library's own sources include.
         self.requires("boost/[>=1.74]", headers=True, libs=False, transitive_headers=False, transitive_libs=False)
         if self.options.decode:

@@ -93,6 +93,29 @@ Result<std::uint32_t> Client::warm(std::string_view url, std::uint32_t count, co
   }
 }
 
+Result<void> Client::set_max_leases(std::string_view url, std::optional<std::uint32_t> most,
+                                    OptionalDuration valid_for) {
+  return set_max_leases_until(url, most, pool::boot_time_after(valid_for));
+}
+
+Result<void> Client::set_max_leases_until(std::string_view url, std::optional<std::uint32_t> most, Duration until) {
+  try {
+    auto origin = Origin::parse(url);
+    if (!origin) return std::move(origin).error();
+    state_->core.get().origin_limits().allot(*origin, most, until);
+    return {};
+  } catch (const std::bad_alloc&) {
+    return client::no_memory();
+  }
+}
+
+Result<OriginUsage> Client::usage(std::string_view url) const {
+  auto origin = Origin::parse(url);
+  if (!origin) return std::move(origin).error();
+  const pool::LeaseLimit::Usage usage = state_->core.get().origin_limits().usage(*origin);
+  return OriginUsage{usage.leased, usage.waiting};
+}
+
 Result<bool> Client::drain(OptionalDuration timeout) {
   return state_->core.get().pool().drain(timeout, {});
 }
@@ -103,6 +126,10 @@ ClientStats Client::stats() const {
   static_cast<PoolStats&>(stats) = core.pool().stats();
   stats.retries = core.retried();
   stats.retries_unread = core.retried_unread();
+  const client::Core::Http2Counts http2 = core.http2_counts();
+  stats.http2_connections = http2.connections;
+  stats.open_streams = http2.open_streams;
+  stats.streams = http2.streams;
   for (std::size_t code = 0; code < error_code_count; ++code)
     stats.errors[code] = core.error_count(static_cast<ErrorCode>(code));
   return stats;

@@ -32,7 +32,7 @@ std::unique_ptr<Client::State::Handles> Client::State::make_handles() {
 }
 
 client::Handle& Client::State::handle_of(const Profile* profile) {
-  Handles& handles = handles_.get(net::fork_epoch(), [this] { return make_handles(); });
+  Handles& handles = handles_.get(net::fork_epoch(), [this](const Handles*) { return make_handles(); });
   if (profile == nullptr) [[likely]]
     return *handles.own;
   auto interned = core.get().intern(*profile);

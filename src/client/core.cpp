@@ -32,6 +32,7 @@ void point_at_proxy(connection::Target& target) {
   target.tls = proxy.tls;
   target.profile.server_name.clear();
   target.profile.engine = proxy.engine;
+  target.profile.protocols = {};
 }
 
 Event event_of(Event::Kind kind, std::string_view endpoint) noexcept {
@@ -88,6 +89,8 @@ Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
     return Error::make(ErrorCode::unsupported, Phase::none,
                        "a proxy with a TLS engine of its own needs one for the origins, too");
   }
+  if (!made->profile.protocols.http1 && !made->profile.protocols.http2)
+    return Error::make(ErrorCode::invalid_argument, Phase::none, "a profile allows HTTP/1.1, HTTP/2, or both");
   if (made->forwards) {
     point_at_proxy(*made);
   } else if (origin.scheme == Scheme::https) {
@@ -96,6 +99,9 @@ Result<pool::EndpointHold> Core::add_endpoint(const Origin& origin,
     made->tls = std::move(tls).value();
   }
   if (made->tunnels()) made->name += " via " + made->proxy->name;
+  const Protocols protocols = made->profile.protocols;
+  if (protocols.http2 && (!protocols.http1 || made->origin.scheme == Scheme::https))
+    made->homes = std::make_shared<connection::Homes>(pool_);
   std::shared_ptr<const connection::Target> target = std::move(made);  // as dial() looks at it
   std::string name = target->name;
   return pool_.add_endpoint(std::move(name), std::move(target), std::move(key), after_use);
@@ -137,12 +143,23 @@ void Core::dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes time
 std::unique_ptr<pool::Pooled> Core::connected(const connection::Target& target, TimePoint began,
                                               connection::Dialed dialed) {
   auto made = std::make_unique<connection::Connection>(std::move(dialed.channel), *this, dialed.timings,
-                                                       static_cast<std::uint32_t>(connections_.next()));
+                                                       static_cast<std::uint32_t>(connections_.next()),
+                                                       target.profile.protocols, std::move(dialed.tunnel_answer));
+  if (made->channel().established()) settle(*made);
   Event event = event_of(Event::Kind::dial_end, target.name);
   event.connection = made->number();
   event.took = since(began);
   report(event);
   return made;
+}
+
+// Without memory it is discarded by its first user, as a connection that is not alive.
+void Core::settle(connection::Connection& connection) noexcept {
+  if (auto settled = connection.settle_protocol(); !settled) return connection.interrupt();
+  if (!connection.multiplexer()) return;
+  const std::lock_guard lock(multiplexers_mutex_);
+  std::erase_if(multiplexers_, [](const auto& each) { return each.expired(); });
+  multiplexers_.push_back(connection.multiplexer());
 }
 
 Error Core::not_connected(const connection::Target& target, TimePoint began, Error error) {
@@ -160,8 +177,33 @@ void Core::on_close(const connection::Connection& connection, CloseReason reason
   report(event);
 }
 
-void Core::on_tick(TimePoint) {
+std::vector<std::shared_ptr<connection::Multiplexer>> Core::living_multiplexers() {
+  std::vector<std::shared_ptr<connection::Multiplexer>> living;
+  const std::lock_guard lock(multiplexers_mutex_);
+  for (const auto& each : multiplexers_)
+    if (auto multiplexer = each.lock()) living.push_back(std::move(multiplexer));
+  return living;
+}
+
+// Pumps HTTP/2 connections without a reader: a peer may send PING, SETTINGS or GOAWAY at any time, and expects answers.
+void Core::stand_by(TimePoint now) {
+  for (const auto& multiplexer : living_multiplexers())
+    multiplexer->stand_by(now);
+}
+
+Core::Http2Counts Core::http2_counts() {
+  Http2Counts counts;
+  counts.streams = streams_.get();
+  for (const auto& multiplexer : living_multiplexers()) {
+    ++counts.connections;
+    counts.open_streams += multiplexer->open_streams();
+  }
+  return counts;
+}
+
+void Core::on_tick(TimePoint now) {
   pool_.maintain();
+  stand_by(now);
   for (const pool::Leak& leak : pool_.find_leaks()) {
     if (leak_listener_) leak_listener_(leak);
     Event event = event_of(Event::Kind::leak, leak.endpoint);

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fastpool/error.h>
 #include <fastpool/hooks.h>
@@ -14,6 +16,7 @@
 #include <fastpool/result.h>
 #include <fastpool/settings.h>
 
+#include "client/origin_limits.h"
 #include "client/profiles.h"
 #include "connection/connection.h"
 #include "connection/dialer.h"
@@ -48,6 +51,10 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   [[nodiscard]] Result<pool::EndpointHold> isolated_endpoint(const Origin& origin,
                                                              const std::shared_ptr<const InternedProfile>& profile);
 
+  /// The limits on single origins.
+  [[nodiscard]] OriginLimits& origin_limits() noexcept { return origin_limits_; }
+  [[nodiscard]] const OriginLimits& origin_limits() const noexcept { return origin_limits_; }
+
   /// Ends everything: waits, dials, idle connections; interrupts the users of leased ones.
   void close();
   /// close(), and the reactor's thread is gone when it returns.
@@ -81,6 +88,17 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   /// Those of them that only the proof allowed.
   [[nodiscard]] std::uint64_t retried_unread() const noexcept { return retried_unread_.get(); }
 
+  /// The channel of this connection is established: it knows its protocol from here on. By its user.
+  void settle(connection::Connection& connection) noexcept;
+
+  struct Http2Counts {
+    std::uint64_t connections = 0;   ///< open
+    std::uint64_t open_streams = 0;  ///< on these
+    std::uint64_t streams = 0;       ///< opened, in all
+  };
+  [[nodiscard]] Http2Counts http2_counts();
+  void count_stream() noexcept { streams_.add(); }
+
   // pool::Dialer
   void dial(pool::Endpoint& endpoint, pool::Slot& slot, pool::DialTimes times) override;
   void maintain_at(TimePoint when) override { reactor_.tick_at(when); }
@@ -107,6 +125,9 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
                                                         const std::shared_ptr<const InternedProfile>& profile,
                                                         std::string key, pool::AfterUse after_use);
 
+  void stand_by(TimePoint now);
+  [[nodiscard]] std::vector<std::shared_ptr<connection::Multiplexer>> living_multiplexers();
+
   static constexpr Duration tick_interval = std::chrono::seconds(1);
 
   [[nodiscard]] std::unique_ptr<pool::Pooled> connected(const connection::Target& target, TimePoint began,
@@ -124,8 +145,14 @@ class Core final : public pool::Dialer, public driver::Reactor::Listener, public
   std::function<void(const pool::Leak&)> leak_listener_;
   sync::Tally retried_;
   sync::Tally retried_unread_;
+  sync::Tally streams_;
 
-  Profiles profiles_;  // has a lock of its own
+  Profiles profiles_;           // has a lock of its own
+  OriginLimits origin_limits_;  // so has this
+
+  // Guarded by multiplexers_mutex_.
+  std::mutex multiplexers_mutex_;
+  std::vector<std::weak_ptr<connection::Multiplexer>> multiplexers_;  // of living connections
 };
 
 }  // namespace fastpool::client

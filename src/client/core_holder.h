@@ -13,7 +13,8 @@
 namespace fastpool::client {
 
 /// Holds the core of this process. In the child of a fork the first use makes a new one; the parent's is abandoned there,
-/// neither locked nor destroyed, since its locks may have been held at the fork. get() takes no lock.
+/// neither locked nor destroyed, since its locks may have been held at the fork. Origins that had a limit there begin with 0
+/// places. get() takes no lock.
 class CoreHolder {
  public:
   explicit CoreHolder(const PoolSettings& settings, std::shared_ptr<const Hooks> hooks = nullptr)
@@ -27,7 +28,11 @@ class CoreHolder {
   }
 
   [[nodiscard]] Core& get() {
-    return core_.get(net::fork_epoch(), [this] { return std::make_unique<Core>(settings_, hooks_); });
+    return core_.get(net::fork_epoch(), [this](const Core* parents) {
+      auto core = std::make_unique<Core>(settings_, hooks_);
+      if (parents != nullptr) core->origin_limits().begin_child_of(parents->origin_limits());
+      return core;
+    });
   }
   [[nodiscard]] const PoolSettings& settings() const noexcept { return settings_; }
   /// At the exit of a process whose other threads may still be inside: the destructor is to destroy nothing.

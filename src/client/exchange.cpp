@@ -60,6 +60,10 @@ void Exchange::give_kept(std::unique_ptr<Kept> kept) {
     if (buffer->capacity() > most_capacity) [[unlikely]]
       *buffer = std::string();
   }
+  if (kept->stream_head.status != 0) [[unlikely]] {
+    kept->stream_head = {};
+    kept->stream_trailers = {};
+  }
   kept->arrived.clear();
   if (kept->arrived.capacity() * sizeof(std::string_view) > most_capacity) [[unlikely]]
     kept->arrived = std::vector<std::string_view>();
@@ -85,8 +89,10 @@ Result<void> Exchange::prepare(const RequestView& request) {
   if (authenticates_connection_) [[unlikely]] {
     auto isolated = endpoint_.isolate();
     if (!isolated) return std::move(isolated).error();
-    if (!*isolated) close_asked_ = true;  // callers that know nothing of each other share the endpoint
+    if (!*isolated) close_asked_ = unshared_ = true;  // callers that know nothing of each other share the endpoint
   }
+  homes_ = dialed_target(*endpoint_).homes.get();
+  origin_limit_ = endpoint_.limit(core_->origin_limits());
   return {};
 }
 
@@ -148,11 +154,17 @@ Result<void> Exchange::encode(const RequestView& request) {
 }
 
 void Exchange::note_connection() {
-  if (cancellation_ != nullptr) cancellation_->attach(connection());
+  if (cancellation_ != nullptr) {
+    if (!over_http2_) {
+      cancellation_->attach(connection());
+    } else {
+      (void)cancellation_->detach();  // others use the connection
+    }
+  }
   if (timed_) obtained_how_ = {Clock::now(), fresh(), connection().dial_timings()};
   addresses_ = connection().addresses();
   connection_number_ = connection().number();
-  written_before_ = connection().channel().bytes_written();
+  if (!over_http2_) written_before_ = connection().channel().bytes_written();  // else others may be writing
   engine_ = connection().channel().engine();
   tls_session_ = connection().channel().tls_session();
   // The caller's lease may go on with the connection that is authenticated now, but no other caller.
@@ -161,8 +173,13 @@ void Exchange::note_connection() {
 }
 
 connection::Connection& Exchange::connection() const noexcept {
+  if (shared_) return shared_.connection();
   pool::Slot* slot = lease_ ? lease_.ref().slot : stream_.ref.slot;
   return static_cast<connection::Connection&>(*slot->pooled);
+}
+
+std::shared_ptr<const h1::ResponseHead> Exchange::tunnel_answer() const noexcept {
+  return holds() ? connection().tunnel_answer() : nullptr;
 }
 
 int Exchange::descriptor() const noexcept {
@@ -200,7 +217,8 @@ bool Exchange::may_begin(Operation operation) {
 
 void Exchange::start_connecting() noexcept {
   tries_left_ = connect_retries_;
-  step_ = stream_ ? Step::look : limit_ != nullptr ? Step::enter : Step::acquire;
+  enters_limit_ = limit_ != nullptr && !shares_connections();
+  step_ = stream_ ? Step::look : enters_limit_ || origin_limit_ != nullptr ? Step::enter : Step::acquire;
 }
 
 void Exchange::begin_obtain() {
@@ -241,7 +259,7 @@ void Exchange::begin_write(std::string_view piece) {
     result_ = fail(Error::make(
         ErrorCode::local_protocol, Phase::write,
         "more body than the " + std::to_string(framing_.content_length) + " bytes announced by Content-Length"));
-  } else if (chunked && piece.empty()) {
+  } else if (chunked && piece.empty() && (!over_http2_ || stream_at_peer_)) {
     result_ = true;  // an empty chunk would end the body
   } else {
     part_ = piece;
@@ -264,7 +282,7 @@ void Exchange::begin_finish() {
   }
   part_ = {};
   last_part_ = true;
-  const bool all_sent = cut_short || (!chunked && bytes_sent_ > 0);
+  const bool all_sent = cut_short || (!over_http2_ && !chunked && bytes_sent_ > 0);  // HTTP/2 marks the end
   step_ = all_sent ? Step::head : Step::write;
   if (!all_sent) prepare_part();
 }
@@ -381,6 +399,7 @@ Result<net::IoResult> Exchange::handed_over(ErrorCode code, Phase phase, const n
 
 void Exchange::complete() noexcept {
   state_ = State::complete;
+  if (over_http2_) return release(pool::Reuse::yes());
   const bool reusable = kept_->parser.reusable() && !spent_ && !close_asked_ && kept_->parser.keep_alive_max() != 0;
   OptionalDuration keep_alive;
   if (const long seconds = kept_->parser.keep_alive_timeout(); seconds >= 0) keep_alive = std::chrono::seconds(seconds);
@@ -390,17 +409,27 @@ void Exchange::complete() noexcept {
 void Exchange::release(pool::Reuse reuse) noexcept {
   // Detached before the connection goes to another request. One that a cancel() has shut down goes to none.
   if (cancellation_ != nullptr && epoch_ == net::fork_epoch() && cancellation_->detach()) reuse = pool::Reuse::no();
+  if (over_http2_ && holds()) {
+    leave_stream();
+    if (!shared_) reuse = reuse_after_stream(reuse);
+  }
+  shared_.leave(keep_);
+  connecting_.end();
   if (lease_) lease_.release(reuse, keep_);
   if (stream_) {
     core_->pool().end_stream(stream_.take(), reuse);
   }
   next_.release(pool::Reuse::unused(), keep_);  // nothing went over it
   place_.leave();
+  origin_place_.leave();
   endpoint_.release();
 }
 
 void Exchange::drop_connection() noexcept {
   if (cancellation_ != nullptr) (void)cancellation_->detach();
+  if (over_http2_) leave_stream();
+  shared_.leave(keep_);
+  connecting_.end();
   if (lease_) lease_.release(pool::Reuse::no());
   if (stream_) core_->pool().disconnect(stream_.ref);
   bytes_sent_ = 0;
@@ -411,6 +440,7 @@ void Exchange::drop_connection() noexcept {
   kept_->arrived.clear();
   body_error_.reset();
   spent_ = false;
+  refused_ = false;
   continue_seen_ = false;
   heard_error_ = 0;
   if (piece_taken_) {
@@ -423,7 +453,7 @@ void Exchange::drop_connection() noexcept {
 }
 
 void Exchange::close() noexcept {
-  if (state_ == State::reading_body && epoch_ == net::fork_epoch() && holds()) {
+  if (state_ == State::reading_body && epoch_ == net::fork_epoch() && holds() && !over_http2_) {
     std::size_t budget = drain_limit;
     bool more = !body_error_;
     while (more && budget > 0) {
@@ -455,6 +485,10 @@ void Exchange::abandon() noexcept {
     endpoint_.detach();
     (void)stream_.take();
     place_.detach();
+    origin_place_.detach();
+    shared_.detach();
+    connecting_.detach();
+    stream_at_peer_.reset();
   }
   if (state_ == State::body_arrived && holds())
     complete();  // all of it is here, so nothing is broken by not reading it

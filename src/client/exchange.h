@@ -83,6 +83,9 @@ class Exchange {
     connect_retries_ = connect_retries;
   }
 
+  /// Gets a connection that no other exchange shares, whatever protocol it speaks. Before the first operation.
+  void set_unshared() noexcept { unshared_ = true; }
+
   // ---- what a call asks for besides; before the first operation ----
 
   /// Lets another thread end it; outlives the exchange. Every operation fails with `cancelled` from then on.
@@ -146,10 +149,18 @@ class Exchange {
   [[nodiscard]] Result<void> finish(const CallOptions& options);
   [[nodiscard]] Result<bool> read(std::vector<std::string_view>& pieces, const CallOptions& options);
 
-  [[nodiscard]] const h1::ResponseHead& head() const noexcept { return kept_->parser.head(); }
-  [[nodiscard]] h1::ResponseHead& head() noexcept { return kept_->parser.head(); }
+  [[nodiscard]] const h1::ResponseHead& head() const noexcept {
+    return over_http2_ ? kept_->stream_head : kept_->parser.head();
+  }
+  [[nodiscard]] h1::ResponseHead& head() noexcept { return over_http2_ ? kept_->stream_head : kept_->parser.head(); }
   /// Complete at the end of the body.
-  [[nodiscard]] HeaderList& trailers() noexcept { return kept_->parser.trailers(); }
+  [[nodiscard]] HeaderList& trailers() noexcept {
+    return over_http2_ ? kept_->stream_trailers : kept_->parser.trailers();
+  }
+  /// Whether the connection in use, or used last, speaks HTTP/2. After obtain.
+  [[nodiscard]] bool over_http2() const noexcept { return over_http2_; }
+  /// Over HTTP/2: the id of its stream, or of the last one; 0 otherwise.
+  [[nodiscard]] std::int32_t stream_id() const noexcept { return stream_id_; }
   /// How it got the connection in use, or used last; with set_timed().
   struct Obtained {
     TimePoint at{};
@@ -180,15 +191,21 @@ class Exchange {
 
   /// Ends it after obtain, and returns the connection that it got: the caller's from now on.
   [[nodiscard]] pool::Lease take_lease() noexcept;
+  /// Its place under the origin's limit, if it has one, which goes along with that connection. Before take_lease().
+  [[nodiscard]] pool::LeaseLimit::Place take_origin_place() noexcept { return std::move(origin_place_); }
   /// Ends it: a rest of the body that has already arrived (at most 64 KiB) is drained without waiting and the connection
   /// kept, else it is closed. Idempotent.
   void close() noexcept;
   /// Ends it without reading: for finalizers. Idempotent.
   void abandon() noexcept;
   /// Whether it still has its connection: not after the end of the body, an error, or close().
-  [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(lease_) || static_cast<bool>(stream_); }
+  [[nodiscard]] bool holds() const noexcept {
+    return static_cast<bool>(lease_) || static_cast<bool>(stream_) || static_cast<bool>(shared_);
+  }
   /// Whether the connection in use was dialed for this exchange.
-  [[nodiscard]] bool fresh() const noexcept { return lease_ ? lease_.fresh() : stream_fresh_; }
+  [[nodiscard]] bool fresh() const noexcept {
+    return shared_ ? shared_.fresh() : lease_ ? lease_.fresh() : stream_fresh_;
+  }
   /// Which connection that is, if the lease is its own.
   [[nodiscard]] std::optional<pool::ConnectionId> connection_id() const noexcept {
     return lease_ ? std::optional(lease_.ref().id()) : std::nullopt;
@@ -202,6 +219,8 @@ class Exchange {
   [[nodiscard]] const std::shared_ptr<const void>& engine() const noexcept { return engine_; }
   /// Of the same; \see net::Channel::tls_session().
   [[nodiscard]] const std::shared_ptr<const net::TlsSession>& tls_session() const noexcept { return tls_session_; }
+  /// Of the connection in use, after obtain(); null if it has none. \see connection::Connection::tunnel_answer().
+  [[nodiscard]] std::shared_ptr<const h1::ResponseHead> tunnel_answer() const noexcept;
   [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
  private:
@@ -232,6 +251,7 @@ class Exchange {
     enter,
     look,
     acquire,
+    connected,
     handshake,
     listen,
     write,
@@ -254,6 +274,8 @@ class Exchange {
     std::string pending;                    ///< bytes behind the last event, to be presented again
     std::string current;                    ///< what `arrived` looks into
     std::vector<std::string_view> arrived;  ///< of the body, with the head
+    h1::ResponseHead stream_head;           ///< over HTTP/2, in place of the parser's
+    HeaderList stream_trailers;
   };
   using KeptList = std::vector<std::unique_ptr<Kept>>;
   [[nodiscard]] static KeptList& kept_by_thread();
@@ -269,7 +291,7 @@ class Exchange {
   // Steps (exchange_steps.cpp).
   [[nodiscard]] std::optional<Result<bool>> take_steps(driver::Driver& driver);
   [[nodiscard]] Turn enter(driver::Driver& driver);
-  [[nodiscard]] Turn look();
+  [[nodiscard]] Turn look(driver::Driver& driver);
   [[nodiscard]] Turn acquire(driver::Driver& driver);
   [[nodiscard]] Turn shake_hands(driver::Driver& driver);
   [[nodiscard]] Turn listen(driver::Driver& driver);
@@ -283,15 +305,33 @@ class Exchange {
   [[nodiscard]] Turn receive(driver::Driver& driver);
   [[nodiscard]] Turn transmit(driver::Driver& driver);
 
+  // Over HTTP/2 (exchange_multiplexed.cpp).
+  [[nodiscard]] connection::Multiplexer& multiplexer() const noexcept;
+  [[nodiscard]] Turn send_on_stream(driver::Driver& driver);
+  [[nodiscard]] std::optional<Turn> open_stream();
+  [[nodiscard]] Turn await_sent(driver::Driver& driver);
+  [[nodiscard]] Turn await_continue_on_stream(driver::Driver& driver);
+  [[nodiscard]] Turn read_head_on_stream(driver::Driver& driver);
+  [[nodiscard]] Turn read_body_on_stream(driver::Driver& driver);
+  [[nodiscard]] Turn stream_failed();
+  void report_interim_heads(const std::vector<ResponseHead>& heads);
+  void note_taken(driver::Driver& driver, const connection::Multiplexer::Taken& taken,
+                  std::vector<std::string_view>& pieces);
+  void leave_stream() noexcept;
+  [[nodiscard]] pool::Reuse reuse_after_stream(pool::Reuse reuse) const noexcept;
+
   [[nodiscard]] Turn go_to(Step step) noexcept {
     step_ = step;
     return Turn::go_on;
   }
+  /// Gets another connection.
+  [[nodiscard]] Turn reconnect() noexcept { return go_to(stream_ ? Step::look : Step::acquire); }
   [[nodiscard]] Turn done(Result<bool> result) noexcept {
     result_ = std::move(result);
     return Turn::done;
   }
-  [[nodiscard]] Turn connected();
+  [[nodiscard]] Turn connected(driver::Driver& driver);
+  [[nodiscard]] Turn connected_by_http1();
   [[nodiscard]] Turn not_connected(Error error);
   [[nodiscard]] std::uint32_t failed_tries() const noexcept {
     return static_cast<std::uint32_t>(connect_retries_ - tries_left_);
@@ -304,7 +344,7 @@ class Exchange {
   [[nodiscard]] Result<net::IoResult> handed_over(ErrorCode code, Phase phase, const net::IoResult& io);
   [[nodiscard]] Turn begin_again(Error error);
   [[nodiscard]] Turn judge_unread(Unread verdict);
-  void note_retry(const Error& error, bool proved_unread);
+  void start_over(const Error& error, bool proved_unread);
   void prepare_part();
   [[nodiscard]] Result<Progress> take_events(std::string_view input, std::vector<std::string_view>* pieces);
   [[nodiscard]] Result<Progress> take_from_peer(driver::Driver& driver, std::vector<std::string_view>* pieces,
@@ -315,6 +355,10 @@ class Exchange {
   [[nodiscard]] static Error cancelled_error();
   [[nodiscard]] Error fail(Error error) noexcept;
   [[nodiscard]] Retry retry_after(const Error& error) const noexcept;
+  /// Whether it takes a stream of a connection, where HTTP/2 may be spoken.
+  [[nodiscard]] bool shares_connections() const noexcept {
+    return homes_ != nullptr && !unshared_ && !homes_->speaks_http1();
+  }
   void start_connecting() noexcept;
   void note_connection();
   [[nodiscard]] std::optional<Error> check_process() const;
@@ -330,10 +374,25 @@ class Exchange {
   pool::LeaseLimit* limit_ = nullptr;
   pool::KeepAliveLimit* keep_ = nullptr;
   int connect_retries_ = 0;
+  bool enters_limit_ = false;                 // its connection counts under `limit_`
+  pool::LeaseLimit* origin_limit_ = nullptr;  // of all requests and leases to the origin
   pool::LeaseLimit::Place place_;
+  pool::LeaseLimit::Place origin_place_;
   pool::Lease lease_;  // of our own, or
   StreamHold stream_;  // on the caller's
   bool stream_fresh_ = false;
+  connection::Homes* homes_ = nullptr;       // the endpoint's connections may speak HTTP/2
+  bool unshared_ = false;                    // wants a connection of its own all the same
+  connection::Home::Place shared_;           // one stream of a connection that others use, too
+  connection::Home::Connecting connecting_;  // others wait for the protocol of the connection in use
+  bool over_http2_ = false;                  // the connection in use, or used last
+  std::shared_ptr<connection::MultiplexedStream> stream_at_peer_;
+  std::int32_t stream_id_ = 0;
+  bool stream_closed_ = false;  // the connection knows it no more
+  bool part_given_ = false;     // to the stream
+  bool part_unsent_ = false;    // the stream may still look into it
+  int unread_tries_ = 0;        // that the peer proved to have left unread
+  int goodbyes_ = 0;            // the same, by a GOAWAY after it had served others
   unsigned epoch_;
   State state_ = State::ready;
   bool head_request_ = false;

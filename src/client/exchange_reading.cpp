@@ -28,6 +28,7 @@ constexpr std::size_t least_appended = receive_buffer_size;
 }  // namespace
 
 Exchange::Turn Exchange::read_head(Driver& driver) {
+  if (over_http2_) return read_head_on_stream(driver);
   if (early_head_) return head_read();
   state_ = State::reading_head;
   auto progress = take_from_peer(driver, nullptr);
@@ -106,6 +107,7 @@ Exchange::Turn Exchange::switch_protocols() {
 }
 
 Exchange::Turn Exchange::read_body(Driver& driver) {
+  if (over_http2_) return read_body_on_stream(driver);
   std::vector<std::string_view>& pieces = *taken_;
   for (;;) {
     if (whole_ != nullptr && kept_->pending.empty() &&

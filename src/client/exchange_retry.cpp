@@ -18,16 +18,19 @@ Retry Exchange::retry_after(const Error& error) const noexcept {
   failed.error = error.code;
   failed.fresh = fresh();
   failed.bytes_sent = bytes_sent_;
-  failed.response_began = kept_->parser.saw_bytes();
+  failed.response_began = !over_http2_ && kept_->parser.saw_bytes();  // a stream that fails has no head
   failed.peer_ended = peer_ended_;
   failed.replayable = replayable_;
   failed.rewindable = !piece_taken_ || rewindable_;
   return decide_retry(failed);
 }
 
-void Exchange::note_retry(const Error& error, bool proved_unread) {
+// The request is to be sent again: without its connection, as if it had not begun.
+void Exchange::start_over(const Error& error, bool proved_unread) {
   core_->count_retry(proved_unread);
   if (retry_listener_ != nullptr) (*retry_listener_)(error);
+  drop_connection();
+  tries_left_ = connect_retries_;
 }
 
 // After an error: goes to another connection if the table allows it, so that the request can be sent from its beginning,
@@ -40,11 +43,10 @@ Exchange::Turn Exchange::begin_again(Error error) {
     case Retry::if_unread:
       break;
     case Retry::yes:
-      note_retry(error, false);
-      drop_connection();
-      tries_left_ = connect_retries_;
-      return go_to(stream_ ? Step::look : Step::acquire);
+      start_over(error, false);
+      return reconnect();
   }
+  if (over_http2_) return done(fail(std::move(error)));  // a stream's failure says itself whether it was unread
   // The table asks for it only after a read or write has failed.
   watch_.emplace(connection().channel().descriptor(), written_before_,
                  heard_error_ != 0 ? heard_error_ : error.os_error, read_timeout_);
@@ -80,12 +82,10 @@ Exchange::Turn Exchange::judge_unread(Unread verdict) {
   watch_.reset();
   Error error = *std::exchange(failed_, std::nullopt);  // NOLINT(bugprone-unchecked-optional-access)
   if (verdict != Unread::proved) return done(fail(std::move(error)));
-  note_retry(error, true);
-  drop_connection();
-  tries_left_ = connect_retries_;
-  if (!next_) return go_to(stream_ ? Step::look : Step::acquire);
+  start_over(error, true);
+  if (!next_) return reconnect();
   lease_ = std::move(next_);
-  return connected();
+  return go_to(Step::connected);
 }
 
 }  // namespace fastpool::client

@@ -53,10 +53,13 @@ std::optional<Result<bool>> Exchange::take_steps(Driver& driver) {
         turn = enter(driver);
         break;
       case Step::look:
-        turn = look();
+        turn = look(driver);
         break;
       case Step::acquire:
         turn = acquire(driver);
+        break;
+      case Step::connected:
+        turn = connected(driver);
         break;
       case Step::handshake:
         turn = shake_hands(driver);
@@ -105,19 +108,22 @@ std::optional<Result<bool>> Exchange::take_steps(Driver& driver) {
 
 // ---- connecting ------------------------------------------------------------------------------------------------------
 
+// The transport's own limit first: a caller that waits there takes nothing from other transports of the origin.
 Exchange::Turn Exchange::enter(Driver& driver) {
-  auto entered = driver.enter(*limit_, core_->pool());
+  const bool own = enters_limit_ && !place_;
+  if (!own && (origin_limit_ == nullptr || origin_place_)) return go_to(Step::acquire);
+  auto entered = driver.enter(own ? *limit_ : *origin_limit_, core_->pool());
   if (!entered) return Turn::wait;
   if (!*entered) return done(fail(std::move(*entered).error()));
-  place_ = std::move(*entered).value();
-  return go_to(Step::acquire);
+  (own ? place_ : origin_place_) = std::move(*entered).value();
+  return Turn::go_on;
 }
 
 // A lease of the caller's may have been idle for long.
-Exchange::Turn Exchange::look() {
-  if (stream_.ref.slot->connected() && !connection().check_alive()) core_->pool().disconnect(stream_.ref);
+Exchange::Turn Exchange::look(Driver& driver) {
+  if (stream_.ref.slot->connected() && !connection().check_alive()) core_->pool().discard(stream_.ref);
   stream_fresh_ = !stream_.ref.slot->connected();
-  return stream_fresh_ ? go_to(Step::acquire) : connected();
+  return stream_fresh_ ? go_to(Step::acquire) : connected(driver);
 }
 
 Exchange::Turn Exchange::acquire(Driver& driver) {
@@ -125,13 +131,22 @@ Exchange::Turn Exchange::acquire(Driver& driver) {
     auto seated = driver.connect(core_->pool(), stream_.ref, {.failed_tries = failed_tries()});
     if (!seated) return Turn::wait;
     if (!*seated) return not_connected(std::move(*seated).error());
+  } else if (shares_connections()) {
+    auto admitted = driver.admit(*homes_, core_->pool(), *endpoint_,
+                                 {.failed_tries = failed_tries(), .keep = keep_, .limit = limit_});
+    if (!admitted) return Turn::wait;
+    if (!*admitted) return not_connected(std::move(*admitted).error());
+    connection::Home::Admission& got = admitted->value();
+    shared_ = std::move(got.place);
+    lease_ = std::move(got.lease);
+    connecting_ = std::move(got.connecting);
   } else {
     auto leased = driver.acquire(core_->pool(), *endpoint_, {.failed_tries = failed_tries(), .keep = keep_});
     if (!leased) return Turn::wait;
     if (!*leased) return not_connected(std::move(*leased).error());
     lease_ = std::move(*leased).value();
   }
-  return connected();
+  return connected(driver);
 }
 
 Exchange::Turn Exchange::not_connected(Error error) {
@@ -139,16 +154,38 @@ Exchange::Turn Exchange::not_connected(Error error) {
                      (error.code == ErrorCode::tls_failed && !error.final);
   if (!again || tries_left_ == 0) return done(fail(std::move(error)));
   --tries_left_;
-  return go_to(stream_ ? Step::look : Step::acquire);
+  return reconnect();
 }
 
-Exchange::Turn Exchange::connected() {
+Exchange::Turn Exchange::connected(Driver& driver) {
+  if (connection().channel().established()) {
+    over_http2_ = connection().multiplexer() != nullptr;
+    if (!over_http2_ && homes_ != nullptr) {
+      if (const Turn turn = connected_by_http1(); turn != Turn::done) return turn;
+    } else if (over_http2_ && lease_ && homes_ != nullptr && !unshared_) {
+      shared_ = driver.home_in(*homes_).adopt(std::move(lease_), std::move(connecting_));
+    }
+  }
   note_connection();
   if (!connection().channel().established()) return go_to(Step::handshake);
   obtained_ = true;
   if (operation_ == Operation::obtain || rewinds_) return done(true);
   prepare_part();
   return go_to(Step::write);
+}
+
+// Its connection counts under the transport's own limit, which one of HTTP/2 does not. \returns done: it is under it.
+Exchange::Turn Exchange::connected_by_http1() {
+  connecting_.found_http1();
+  if (limit_ == nullptr || place_ || stream_) return Turn::done;
+  if (auto place = limit_->try_enter()) {
+    place_ = *std::move(place);
+    return Turn::done;
+  }
+  lease_.release(pool::Reuse::unused(), keep_);
+  origin_place_.leave();  // callers inside the transport's limit may wait for this place
+  enters_limit_ = true;
+  return go_to(Step::enter);
 }
 
 // With an engine of the caller's, the TLS handshake is the first user's to do.
@@ -159,13 +196,14 @@ Exchange::Turn Exchange::shake_hands(Driver& driver) {
   const Duration took = Clock::now() - std::exchange(handshake_began_, TimePoint{});
   if (*shaken) {
     core_->pool().note_handshake(*endpoint_, took);
-    return connected();
+    core_->settle(connection());
+    return connected(driver);
   }
   Error error = std::move(*shaken).error();
   // One that lay idle without it may have been closed by its server in that very moment.
   const bool stale = error.code == ErrorCode::tls_failed && !error.final && !fresh();
   drop_connection();
-  if (stale) return go_to(stream_ ? Step::look : Step::acquire);
+  if (stale) return reconnect();
   return not_connected(std::move(error));
 }
 
@@ -188,9 +226,11 @@ void Exchange::prepare_part() {
   if (last_part_ && chunked) pieces_[count++] = piece_of(h1::last_chunk);
   unsent_ = std::span(pieces_).first(count);
   state_ = State::sending;
+  part_given_ = false;
 }
 
 Exchange::Turn Exchange::write_out(Driver& driver) {
+  if (over_http2_) return send_on_stream(driver);
   auto written = driver.write(connection(), unsent_, bytes_sent_, heeds_);
   if (!written) return write_failed(std::move(written).error());
   switch (*written) {
@@ -217,6 +257,7 @@ Exchange::Turn Exchange::part_written() {
 
 // Waits for a 100 (Continue), a final response, or the end of patience. What the peer says before it is asked is read first.
 Exchange::Turn Exchange::await_continue(Driver& driver) {
+  if (over_http2_) return await_continue_on_stream(driver);
   auto progress = take_from_peer(driver, nullptr, true);
   if (!progress) return head_failed(std::move(progress).error());
   if (*progress == Progress::end) return head_failed(lost_before_answer());
@@ -241,6 +282,7 @@ Exchange::Turn Exchange::await_continue(Driver& driver) {
 // wait for the rest of the request, and is read when that is sent.
 Exchange::Turn Exchange::listen(Driver& driver) {
   step_ = Step::write;
+  if (over_http2_) return Turn::go_on;
   auto progress = take_from_peer(driver, nullptr, true);
   if (!progress) {
     heeds_ = false;

@@ -1,7 +1,6 @@
 #include "client/handle.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "client/dialed_target.h"
 
@@ -42,13 +41,8 @@ Handle::~Handle() {
   close();
 }
 
-std::size_t Handle::hash_of(const Origin& origin) noexcept {
-  return std::hash<std::string_view>{}(origin.host) ^ (static_cast<std::size_t>(origin.port) * 31U) ^
-         static_cast<std::size_t>(origin.scheme);
-}
-
 Result<EndpointUse> Handle::use(const Origin& origin, std::string_view server_name) {
-  HeldEndpoint* const recent = recent_[hash_of(origin) % recent_places].get();
+  HeldEndpoint* const recent = recent_[OriginHash{}(origin) % recent_places].get();
   if (recent != nullptr && recent->uses_.add_unless_zero()) [[likely]] {
     // Pinned: what it stands for cannot change now.
     EndpointUse use(*recent);
@@ -74,7 +68,7 @@ Result<EndpointUse> Handle::look_up(const Origin& origin, std::string_view serve
       held = &list_locked(key, std::move(hold).value(), false);
     }
     held->uses_.add();
-    recent_[hash_of(origin) % recent_places].set(held);
+    recent_[OriginHash{}(origin) % recent_places].set(held);
     use.emplace(EndpointUse(*held));
   }
   for (HeldEndpoint* each : dropped)
@@ -95,6 +89,7 @@ HeldEndpoint& Handle::list_locked(const Key& key, pool::EndpointHold hold, bool 
   held.origin_ = key.origin;
   held.server_name_ = key.server_name;
   held.isolated_ = isolated;
+  held.limit_.forget();
   held.hold_ = std::move(hold);
   listed_[key] = &held;
   free_.pop_back();
@@ -119,7 +114,7 @@ Result<EndpointUse> Handle::isolate(const HeldEndpoint& shared) {
       held = &list_locked(key, std::move(hold).value(), true);
     }
     held->uses_.add();
-    recent_[hash_of(key.origin) % recent_places].set(held);
+    recent_[OriginHash{}(key.origin) % recent_places].set(held);
     use.emplace(EndpointUse(*held));
   }
   if (replaced != nullptr) drop(*replaced);

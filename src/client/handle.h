@@ -16,6 +16,7 @@
 #include <fastpool/result.h>
 
 #include "client/core.h"
+#include "client/origin_hash.h"
 #include "pool/endpoint_hold.h"
 #include "sync/atomics.h"
 
@@ -42,6 +43,7 @@ class HeldEndpoint {
   std::string server_name_;
   bool isolated_ = false;
   pool::EndpointHold hold_;
+  OriginLimits::Remembered limit_;
 };
 
 /// The right of one exchange to use an endpoint, which lives at least as long. Move-only. Must not outlive its handle. Not
@@ -68,6 +70,10 @@ class EndpointUse {
 
   /// Of the requests it is for; null for a use that a lease of the caller's keeps.
   [[nodiscard]] const Origin* origin() const noexcept { return held_ != nullptr ? &held_->origin_ : nullptr; }
+  /// The limit of that origin; null: it has none, or a lease of the caller's keeps the endpoint.
+  [[nodiscard]] pool::LeaseLimit* limit(const OriginLimits& limits) const noexcept {
+    return held_ != nullptr ? limits.find(held_->origin_, held_->limit_) : nullptr;
+  }
   /// Another use of the same.
   [[nodiscard]] EndpointUse share() const noexcept;
   /// For a request that authenticates its connection: moves the handle to an isolated endpoint of the same target, and this
@@ -127,12 +133,11 @@ class Handle {
     friend bool operator==(const Key&, const Key&) = default;
   };
   struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept { return hash_of(key.origin) ^ key.server_name.size(); }
+    std::size_t operator()(const Key& key) const noexcept { return OriginHash{}(key.origin) ^ key.server_name.size(); }
   };
   static constexpr std::size_t recent_places = 16;
   static constexpr std::size_t first_sweep = 64;
 
-  [[nodiscard]] static std::size_t hash_of(const Origin& origin) noexcept;
   [[nodiscard]] Result<EndpointUse> look_up(const Origin& origin, std::string_view server_name);
   [[nodiscard]] std::shared_ptr<const InternedProfile> profile_for(std::string_view server_name);
   [[nodiscard]] HeldEndpoint& list_locked(const Key& key, pool::EndpointHold hold, bool isolated);

@@ -11,7 +11,11 @@ namespace fastpool::inline v1 {
 
 Lease::State::~State() {
   // In the child of a fork the connection is the parent's.
-  if (epoch == net::fork_epoch()) client->core.get().pool().release(lease, reuse);
+  if (epoch == net::fork_epoch()) {
+    client->core.get().pool().release(lease, reuse);
+  } else {
+    place.detach();
+  }
 }
 
 Lease::Lease(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}

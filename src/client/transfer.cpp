@@ -147,13 +147,15 @@ void Transfer::begin_open() {
 void Transfer::begin_lease() {
   goal_ = Goal::lease;
   step_ = Step::obtain;
+  exchange_->set_unshared();
   exchange_->begin_obtain();
 }
 
 Result<Lease> Transfer::take_lease() {
+  pool::LeaseLimit::Place place = exchange_->take_origin_place();
   auto lease = exchange_->take_lease();
   if (!lease) return Error::make(ErrorCode::cancelled, Phase::acquire, "cancelled by the caller");
-  auto state = std::make_unique<Lease::State>(client_, lease.ref(), net::fork_epoch());
+  auto state = std::make_unique<Lease::State>(client_, lease.ref(), std::move(place), net::fork_epoch());
   (void)lease.detach();
   return Lease(std::move(state));
 }

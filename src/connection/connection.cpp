@@ -18,12 +18,26 @@ std::uint32_t microseconds(Duration duration) noexcept {
 }  // namespace
 
 Connection::Connection(std::unique_ptr<net::Channel> channel, HangUpWatch& watch, const DialTimings& dialed,
-                       std::uint32_t number)
+                       std::uint32_t number, Protocols protocols, std::shared_ptr<const h1::ResponseHead> tunnel_answer)
     : channel_(std::move(channel)),
       watch_(watch),
       addresses_{net::local_address(channel_->descriptor()), net::peer_address(channel_->descriptor())},
       dialed_{microseconds(dialed.resolve), microseconds(dialed.connect), microseconds(dialed.tls_handshake)},
-      number_(number) {}
+      number_(number),
+      protocols_(protocols),
+      tunnel_answer_(tunnel_answer
+                         ? std::make_unique<const std::shared_ptr<const h1::ResponseHead>>(std::move(tunnel_answer))
+                         : nullptr) {}
+
+Result<void> Connection::settle_protocol() {
+  // An engine of the application's may have offered HTTP/2 on behalf of another transport, which shares it.
+  const bool http2 = !protocols_.http1 || channel_->chose_http2();
+  if (!http2 || multiplexer_) return {};
+  auto made = Multiplexer::create(*channel_);
+  if (!made) return std::move(made).error();
+  multiplexer_ = std::move(made).value();
+  return {};
+}
 
 DialTimings Connection::dial_timings() const noexcept {
   using std::chrono::microseconds;
@@ -32,13 +46,20 @@ DialTimings Connection::dial_timings() const noexcept {
 
 void Connection::end(CloseReason reason, std::string_view endpoint) noexcept {
   // A farewell goes out where nothing is half-said and the peer may still be there.
-  if (reason != CloseReason::not_reusable && reason != CloseReason::peer_closed) channel_->say_goodbye();
+  if (reason != CloseReason::not_reusable && reason != CloseReason::peer_closed) {
+    if (multiplexer_) {
+      multiplexer_->say_goodbye();
+    } else {
+      channel_->say_goodbye();
+    }
+  }
   watch_.on_close(*this, reason, endpoint);
 }
 
 Connection::~Connection() {
   loop_registration_.reset();
   watch_.unwatch(channel_->descriptor());
+  if (multiplexer_) multiplexer_->detach();
   // The child of a fork may hold a copy of the socket, which would keep the connection open after our close.
   channel_->shutdown();
 }

@@ -85,12 +85,13 @@ void Dial::start(TimePoint now) {
     }
   }
   if (target_->tunnels() && target_->proxy->kind == ProxyRoute::Kind::socks5) {
-    origin_address_ = net::SocketAddress::from_ip(target_->origin.host, 0);
-    if (!origin_address_) {
+    const auto address = net::SocketAddress::from_ip(target_->origin.host, 0);
+    if (!address) {
       stage_ = Stage::resolving_origin;
       host_.resolve(target_->origin.host, target_->dns_lifetime);
       return;
     }
+    origin_addresses_ = {*address};
   }
   look_up_host(now);
 }
@@ -117,7 +118,7 @@ void Dial::on_resolved(Result<net::AddressList> addresses, net::CacheEntry entry
     return finish(std::move(error));
   }
   if (of_origin) {
-    origin_address_ = addresses->front();
+    origin_addresses_ = interleave(*addresses, AF_UNSPEC);
     stage_started_ = now;
     return look_up_host(now);
   }
@@ -262,9 +263,11 @@ void Dial::win(Attempt attempt, TimePoint now) {
   auto channel = std::make_unique<net::TcpChannel>(std::move(attempt.socket));
   if (!target_->tunnels()) return secure(std::move(channel), now);
   if (target_->proxy->kind == ProxyRoute::Kind::https) {
-    if (const net::ChannelFactory* const engine = target_->proxy->engine_of_proxy())  // the first user does the rest
-      return hand_over(std::make_unique<LateTunnel>(target_, engine->wrap(std::move(channel), target_->proxy->host)),
-                       false, false);
+    if (const net::ChannelFactory* const engine = target_->proxy->engine_of_proxy()) {  // the first user does the rest
+      tunnel_answer_ = std::make_shared<h1::ResponseHead>();
+      auto to_proxy = engine->wrap(std::move(channel), target_->proxy->host, {});
+      return hand_over(std::make_unique<LateTunnel>(target_, std::move(to_proxy), tunnel_answer_), false, false);
+    }
     return secure_proxy(std::move(channel), now);
   }
   open_tunnel(std::move(channel), now);
@@ -273,15 +276,21 @@ void Dial::win(Attempt attempt, TimePoint now) {
 void Dial::secure_proxy(std::unique_ptr<net::Channel> channel, TimePoint now) {
   const ProxyRoute& proxy = *target_->proxy;
   stage_ = Stage::securing_proxy;
-  shake_hands(proxy.tls, std::move(channel), proxy.host, "to " + proxy.name, now);
+  shake_hands(proxy.tls, std::move(channel), {proxy.host, "to " + proxy.name, {}}, now);
 }
 
 void Dial::open_tunnel(std::unique_ptr<net::Channel> channel, TimePoint now) {
   stage_ = Stage::tunneling;
   to_proxy_ = std::move(channel);
   const ProxyRoute& proxy = *target_->proxy;
-  tunnel_.emplace(proxy.speaks_http() ? http_tunnel(proxy, target_->origin)
-                                      : socks_tunnel(proxy, target_->origin, origin_address_));
+  if (proxy.speaks_http()) {
+    tunnel_answer_ = std::make_shared<h1::ResponseHead>();
+    tunnel_.emplace(http_tunnel(proxy, target_->origin, tunnel_answer_));
+  } else {
+    std::optional<net::SocketAddress> address;
+    if (!origin_addresses_.empty()) address = origin_addresses_[origin_address_];
+    tunnel_.emplace(socks_tunnel(proxy, target_->origin, address));
+  }
   step_tunnel(now);
 }
 
@@ -289,33 +298,50 @@ void Dial::step_tunnel(TimePoint now) {
   Tunnel& tunnel = *tunnel_;  // NOLINT(bugprone-unchecked-optional-access): there since open_tunnel()
   const net::IoStatus status = tunnel.step(*to_proxy_, net::IoMode::dont_wait).status;
   if (status == net::IoStatus::want_read || status == net::IoStatus::want_write) return wait_for(*to_proxy_, status);
-  if (status != net::IoStatus::ok) {
-    Error error = tunnel.error();
-    error.final = true;
-    return finish(std::move(error));
-  }
+  if (status != net::IoStatus::ok) return tunnel_failed(tunnel, now);
   timings_.connect += now - stage_started_;
   stage_started_ = now;
   secure(std::move(to_proxy_), now);
+}
+
+void Dial::tunnel_failed(const Tunnel& tunnel, TimePoint now) {
+  if (tunnel.address_unreachable() && origin_address_ + 1 < origin_addresses_.size()) {
+    // The proxy ends a connection after a refusal (RFC 1928 section 6), so the next address needs another.
+    ++origin_address_;
+    close_sockets();
+    interest_ = 0;
+    timings_.connect += now - stage_started_;
+    const net::SocketAddress proxy = peer_;
+    next_address_ = 0;
+    return begin_race(std::span(&proxy, 1), now);
+  }
+  Error error = tunnel.error();
+  error.final = true;
+  if (tunnel.address_unreachable() && origin_addresses_.size() > 1) {
+    error.detail += " (the last of " + std::to_string(origin_addresses_.size()) + " addresses)";
+  }
+  finish(std::move(error));
 }
 
 // The rest of the way to the origin: TLS, if it is to be spoken.
 void Dial::secure(std::unique_ptr<net::Channel> channel, TimePoint now) {
   if (target_->tls != nullptr) {
     stage_ = Stage::handshaking;
-    return shake_hands(target_->tls, std::move(channel), target_->server_name(), target_->session_key(), now);
+    return shake_hands(target_->tls, std::move(channel),
+                       {target_->server_name(), target_->session_key(), target_->profile.protocols}, now);
   }
   if (const net::ChannelFactory* const engine = net::engine_of(target_->profile);
       engine != nullptr && target_->origin.scheme == Scheme::https) {
-    channel = engine->wrap(std::move(channel), target_->server_name());
+    channel = engine->wrap(std::move(channel), target_->server_name(), target_->profile.protocols);
   }
   hand_over(std::move(channel), false, false);
 }
 
 void Dial::shake_hands(const std::shared_ptr<tls::Context>& context, std::unique_ptr<net::Channel> channel,
-                       const std::string& server_name, std::string session_key, TimePoint now) {
+                       TlsPeer peer, TimePoint now) {
   const int descriptor = channel->descriptor();
-  auto made = tls::TlsChannel::create(context, std::move(channel), server_name, std::move(session_key));
+  auto made = tls::TlsChannel::create(context, std::move(channel), peer.server_name, std::move(peer.session_key),
+                                      peer.protocols);
   if (!made) {
     host_.drop_interest(descriptor);
     return finish(handshake_failed(std::move(made).error()));
@@ -362,6 +388,7 @@ void Dial::hand_over(std::unique_ptr<net::Channel> channel, bool tls, bool resum
   dialed.tls = tls;
   dialed.tls_resumed = resumed;
   dialed.timings = timings_;
+  dialed.tunnel_answer = std::move(tunnel_answer_);
   finish(std::move(dialed));
 }
 

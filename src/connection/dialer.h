@@ -32,6 +32,8 @@ struct Dialed {
   bool tls = false;
   bool tls_resumed = false;
   DialTimings timings;
+  /// Of an HTTP proxy, to the request for a tunnel; complete once the channel is established. Null: no such request.
+  std::shared_ptr<const h1::ResponseHead> tunnel_answer;
 };
 
 /// Called exactly once per dial, on the reactor's thread, with no lock held.
@@ -62,7 +64,8 @@ class DialHost {
 ///
 ///   connecting -> [securing_proxy] -> tunneling -> handshaking -> finished
 ///
-/// For a `socks5` proxy the dial resolves the origin's name first, and sends the address.
+/// For a `socks5` proxy the dial resolves the origin's name first, and sends an address. If the proxy cannot reach it, the
+/// dial connects to the proxy anew for the next one: tunneling -> connecting, until an address is reached or none is left.
 ///
 /// If addresses from the cache all fail, the name may have moved: it is looked up again, once, and what is new is tried.
 ///
@@ -124,9 +127,16 @@ class Dial {
   void secure_proxy(std::unique_ptr<net::Channel> channel, TimePoint now);
   void open_tunnel(std::unique_ptr<net::Channel> channel, TimePoint now);
   void step_tunnel(TimePoint now);
+  void tunnel_failed(const Tunnel& tunnel, TimePoint now);
   void secure(std::unique_ptr<net::Channel> channel, TimePoint now);
-  void shake_hands(const std::shared_ptr<tls::Context>& context, std::unique_ptr<net::Channel> channel,
-                   const std::string& server_name, std::string session_key, TimePoint now);
+  /// The peer of a handshake, and the protocols offered to it; \see tls::TlsChannel::create().
+  struct TlsPeer {
+    const std::string& server_name;
+    std::string session_key;
+    Protocols protocols;
+  };
+  void shake_hands(const std::shared_ptr<tls::Context>& context, std::unique_ptr<net::Channel> channel, TlsPeer peer,
+                   TimePoint now);
   void step_handshake(TimePoint now);
   void hand_over(std::unique_ptr<net::Channel> channel, bool tls, bool resumed);
   /// Waits for the socket of `channel`, as its step said.
@@ -157,13 +167,16 @@ class Dial {
   net::CacheEntry cached_ = 0;  ///< what `addresses_` are from, until it is forgotten
   bool resolved_again_ = false;
 
-  std::optional<net::SocketAddress> origin_address_;  ///< for a `socks5` proxy
+  // For a `socks5` proxy: the origin's addresses in the order of the race, and which the proxy is asked for.
+  std::vector<net::SocketAddress> origin_addresses_;
+  std::size_t origin_address_ = 0;
 
   // Once connected: the peer, and what shakes hands with it.
   net::SocketAddress peer_;
   std::unique_ptr<tls::TlsChannel> tls_;
   std::unique_ptr<net::Channel> to_proxy_;  ///< while tunneling
   std::optional<Tunnel> tunnel_;
+  std::shared_ptr<h1::ResponseHead> tunnel_answer_;
   std::uint32_t interest_ = 0;
 
   std::optional<Result<Dialed>> result_;

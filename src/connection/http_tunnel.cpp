@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "connection/tunnel.h"
@@ -10,10 +11,12 @@ namespace fastpool::connection {
 namespace {
 
 constexpr std::size_t most_head_bytes = 64UL * 1024;
+constexpr std::size_t most_kept_bytes = 4096;
 
 class HttpTunnel final : public TunnelProtocol {
  public:
-  HttpTunnel(const ProxyRoute& route, const Origin& origin) {
+  HttpTunnel(const ProxyRoute& route, const Origin& origin, std::shared_ptr<h1::ResponseHead> answer)
+      : answer_(std::move(answer)) {
     const bool ipv6 = origin.host.find(':') != std::string::npos;
     // Authority-form (RFC 9112 section 3.2.3): the port always, brackets around IPv6.
     const std::string authority = (ipv6 ? "[" + origin.host + "]" : origin.host) + ":" + std::to_string(origin.port);
@@ -48,6 +51,7 @@ class HttpTunnel final : public TunnelProtocol {
           break;
         case h1::ResponseParser::Event::end:
           step.kind = Step::Kind::open;
+          keep_answer();
           break;
         case h1::ResponseParser::Event::error:
           return failed(ErrorCode::remote_protocol, "the proxy's answer is no HTTP: " + parser_.error_detail());
@@ -75,6 +79,16 @@ class HttpTunnel final : public TunnelProtocol {
     return failed(ErrorCode::proxy_failed, std::to_string(parser_.head().status) + " " + reason);
   }
 
+  void keep_answer() {
+    if (total_ <= most_kept_bytes) {
+      *answer_ = parser_.head();
+      return;
+    }
+    answer_->version_minor = parser_.head().version_minor;
+    answer_->status = parser_.head().status;
+  }
+
+  const std::shared_ptr<h1::ResponseHead> answer_;
   std::string head_;
   h1::ResponseParser parser_;
   std::size_t total_ = 0;  // consumed
@@ -82,8 +96,9 @@ class HttpTunnel final : public TunnelProtocol {
 
 }  // namespace
 
-std::unique_ptr<TunnelProtocol> http_tunnel(const ProxyRoute& route, const Origin& origin) {
-  return std::make_unique<HttpTunnel>(route, origin);
+std::unique_ptr<TunnelProtocol> http_tunnel(const ProxyRoute& route, const Origin& origin,
+                                            std::shared_ptr<h1::ResponseHead> answer) {
+  return std::make_unique<HttpTunnel>(route, origin, std::move(answer));
 }
 
 }  // namespace fastpool::connection

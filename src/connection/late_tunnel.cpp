@@ -13,8 +13,10 @@ using net::IoMode;
 using net::IoResult;
 using net::IoStatus;
 
-LateTunnel::LateTunnel(std::shared_ptr<const Target> target, std::unique_ptr<net::Channel> to_proxy)
+LateTunnel::LateTunnel(std::shared_ptr<const Target> target, std::unique_ptr<net::Channel> to_proxy,
+                       std::shared_ptr<h1::ResponseHead> answer)
     : target_(std::move(target)),
+      answer_(std::move(answer)),
       descriptor_(to_proxy->descriptor()),
       epoch_(net::fork_epoch()),
       channel_(std::move(to_proxy)) {}
@@ -54,7 +56,7 @@ IoResult LateTunnel::step(IoMode mode) {
   if (io.status != IoStatus::ok) return io;
   if (stage_ == Stage::securing_proxy) {
     const ProxyRoute& proxy = *target_->proxy;
-    tunnel_.emplace(http_tunnel(proxy, target_->origin));
+    tunnel_.emplace(http_tunnel(proxy, target_->origin, answer_));
     stage_ = Stage::tunneling;
   } else {
     stage_ = Stage::established;
@@ -65,7 +67,8 @@ IoResult LateTunnel::step(IoMode mode) {
 // The tunnel is open: the origin's TLS inside of it. Its engine is the profile's, too: OpenSSL must not call one.
 void LateTunnel::secure() {
   stage_ = Stage::securing_origin;
-  channel_ = net::engine_of(target_->profile)->wrap(std::move(channel_), target_->server_name());
+  channel_ =
+      net::engine_of(target_->profile)->wrap(std::move(channel_), target_->server_name(), target_->profile.protocols);
 }
 
 Error LateTunnel::handshake_error() const {

@@ -19,8 +19,9 @@ namespace fastpool::connection {
 /// Afterwards it is the channel to the origin. Rules of ownership and threads: \see net::Channel.
 class LateTunnel final : public net::Channel {
  public:
-  /// \param to_proxy made by the engine, its handshake still to be done.
-  LateTunnel(std::shared_ptr<const Target> target, std::unique_ptr<net::Channel> to_proxy);
+  /// \param to_proxy made by the engine, its handshake still to be done. \param answer \see http_tunnel()
+  LateTunnel(std::shared_ptr<const Target> target, std::unique_ptr<net::Channel> to_proxy,
+             std::shared_ptr<h1::ResponseHead> answer);
 
   [[nodiscard]] bool established() const noexcept override { return stage_ == Stage::established; }
   [[nodiscard]] net::IoResult handshake(net::IoMode mode) noexcept override;
@@ -45,6 +46,8 @@ class LateTunnel final : public net::Channel {
   [[nodiscard]] std::shared_ptr<const net::TlsSession> tls_session() const noexcept override {
     return channel_->tls_session();
   }
+  [[nodiscard]] Locker locker() const noexcept override { return channel_->locker(); }
+  [[nodiscard]] bool chose_http2() const noexcept override { return channel_->chose_http2(); }
 
  private:
   enum class Stage : std::uint8_t { securing_proxy, tunneling, securing_origin, established };
@@ -53,6 +56,7 @@ class LateTunnel final : public net::Channel {
   void secure();
 
   const std::shared_ptr<const Target> target_;
+  const std::shared_ptr<h1::ResponseHead> answer_;
   const int descriptor_;
   const unsigned epoch_;                   // of the descriptor
   std::unique_ptr<net::Channel> channel_;  // to the proxy, and later to the origin

@@ -42,6 +42,11 @@ std::string_view reply_name(unsigned char reply) noexcept {
   return reply < names.size() ? names[reply] : "UNKNOWN";
 }
 
+/// Whether a reply is about the address alone: network or host unreachable, connection refused, address type not supported.
+bool is_of_address(unsigned char reply) noexcept {
+  return (reply >= 3 && reply <= 5) || reply == 8;
+}
+
 // The negotiation: method -> [password] -> connect -> open.
 class SocksTunnel final : public TunnelProtocol {
  public:
@@ -144,9 +149,11 @@ class SocksTunnel final : public TunnelProtocol {
     if (received[0] != version) return no_socks();
     if (received.size() < 2) return {};
     if (received[1] != 0) {
-      return refused(
-          ErrorCode::proxy_failed,
-          "Proxy Server could not connect: " + std::string(reply_name(static_cast<unsigned char>(received[1]))) + ".");
+      const auto reply = static_cast<unsigned char>(received[1]);
+      Step step =
+          refused(ErrorCode::proxy_failed, "Proxy Server could not connect: " + std::string(reply_name(reply)) + ".");
+      step.of_address = is_of_address(reply);
+      return step;
     }
     if (received.size() < 5) return {};
     // The address that the proxy bound; nothing here needs it.

@@ -8,6 +8,7 @@
 #include <fastpool/profile.h>
 #include <fastpool/timeouts.h>
 
+#include "connection/home.h"
 #include "connection/proxy_route.h"
 #include "tls/context.h"
 
@@ -22,6 +23,7 @@ struct Target {
   Duration dns_lifetime{};                  ///< of a cached look-up; zero: each dial looks up
   std::shared_ptr<const ProxyRoute> proxy;  ///< null: connections go to the origin directly
   bool forwards = false;                    ///< the proxy gets the requests of many origins, and no tunnel is opened
+  std::shared_ptr<Homes> homes;             ///< null: its connections never speak HTTP/2
 
   [[nodiscard]] bool tunnels() const noexcept { return proxy != nullptr && !forwards; }
   [[nodiscard]] const std::string& host() const noexcept { return tunnels() ? proxy->host : origin.host; }

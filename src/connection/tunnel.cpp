@@ -62,6 +62,7 @@ IoResult Tunnel::exchange(net::Channel& channel, IoMode mode) {
       case TunnelProtocol::Step::Kind::more:
         return {};
       case TunnelProtocol::Step::Kind::refused:
+        address_unreachable_ = next.of_address;
         return fail(std::move(next.error));
       case TunnelProtocol::Step::Kind::send:
         unsent_ = std::move(next.bytes);

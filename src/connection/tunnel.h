@@ -12,6 +12,7 @@
 #include <fastpool/origin.h>
 
 #include "connection/proxy_route.h"
+#include "h1/response_parser.h"
 #include "net/channel.h"
 #include "net/socket_address.h"
 
@@ -31,6 +32,7 @@ class TunnelProtocol {
     std::size_t consumed = 0;
     std::string bytes{};
     Error error{};
+    bool of_address = false;  ///< `refused` for this address of the origin: another one may be reached
   };
 
   TunnelProtocol() = default;
@@ -45,7 +47,10 @@ class TunnelProtocol {
 
 /// CONNECT (RFC 9110 section 9.3.6). Any 2xx opens the tunnel; the answer's head is at most 64 KiB long, interim ones included.
 /// A refusal is proxy_failed with "407 Proxy Authentication Required": status and reason phrase alone.
-[[nodiscard]] std::unique_ptr<TunnelProtocol> http_tunnel(const ProxyRoute& route, const Origin& origin);
+/// \param answer becomes the head that opens the tunnel, without reason and headers if the answer is longer than 4 KiB: a
+/// connection keeps it.
+[[nodiscard]] std::unique_ptr<TunnelProtocol> http_tunnel(const ProxyRoute& route, const Origin& origin,
+                                                          std::shared_ptr<h1::ResponseHead> answer);
 
 /// SOCKS version 5 (RFC 1928), with a user name and a password (RFC 1929) if the route has them.
 /// \param address of the origin, looked up here; without it the proxy looks the host up. Errors: proxy_failed.
@@ -64,6 +69,8 @@ class Tunnel {
   /// read_failed and write_failed for a connection that broke; interrupted
   /// where code of the application below raised.
   [[nodiscard]] const Error& error() const noexcept { return error_; }
+  /// After step() said error: whether the proxy could not reach this address of the origin. A new tunnel to another one may open.
+  [[nodiscard]] bool address_unreachable() const noexcept { return address_unreachable_; }
 
  private:
   [[nodiscard]] net::IoResult fail(Error error) noexcept;
@@ -76,6 +83,7 @@ class Tunnel {
   std::size_t sent_ = 0;
   std::string received_;
   bool open_ = false;
+  bool address_unreachable_ = false;
   Error error_;
 };
 

@@ -5,8 +5,10 @@
 
 #include <poll.h>
 
+#include "connection/multiplexed_wait.h"
 #include "net/socket.h"
 #include "net/tcp_state.h"
+#include "pool/decisions.h"
 #include "pool/pool.h"
 
 namespace fastpool::driver {
@@ -70,7 +72,7 @@ std::optional<Result<pool::LeaseLimit::Place>> Blocking::enter(pool::LeaseLimit&
   if (auto place = limit.try_enter()) [[likely]]
     return *std::move(place);
   sync::ThreadWaker waker;
-  pool::LeaseLimit::Entry entry(limit, pool, timeouts_.pool, waker);
+  pool::LeaseLimit::Entry entry(limit, pool, patience_for_place(), waker);
   const Interrupt gives_up = while_acquiring();
   for (;;) {
     if (auto entered = entry.poll()) return entered;
@@ -95,12 +97,12 @@ pool::AcquireOptions Blocking::options(OptionalDuration pool_timeout, Attempt at
 }
 
 std::optional<Result<pool::Lease>> Blocking::acquire(pool::Pool& pool, pool::Endpoint& endpoint, Attempt attempt) {
-  const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
-  return pool.acquire(endpoint, options(patience, attempt));
+  const OptionalDuration patience = patience_for_connection();
+  return pool.acquire(endpoint, options(attempt.at_once ? Duration::zero() : patience, attempt));
 }
 
 std::optional<Result<void>> Blocking::connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) {
-  return pool.connect(lease, options(timeouts_.pool, attempt));
+  return pool.connect(lease, options(patience_for_connection(), attempt));
 }
 
 std::optional<Result<void>> Blocking::handshake(Connection& connection) {
@@ -179,6 +181,66 @@ std::optional<bool> Blocking::wait_for_hang_up(Connection& connection, bool or_r
   if (interrupt_()) return false;
   (void)net::wait_for_hang_up(connection.channel().descriptor(), or_readable, at_most);
   return true;
+}
+
+// ---- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+std::optional<Result<connection::Home::Admission>> Blocking::admit(connection::Homes& homes, pool::Pool&,
+                                                                   pool::Endpoint& endpoint, Attempt attempt) {
+  connection::Home& home = home_in(homes);
+  const OptionalDuration patience = patience_for_connection();
+  connection::Home::Admission admission;
+  admission.place = home.try_enter(endpoint);
+  if (admission.place) return admission;
+  sync::ThreadWaker waker;
+  connection::Home::Entry entry(home, endpoint, {options(patience, attempt), attempt.limit}, waker);
+  const Interrupt gives_up = while_acquiring();
+  for (;;) {
+    if (auto admitted = entry.poll()) return admitted;
+    if (gives_up()) return interrupted(Phase::acquire, "waiting for a connection");
+    const TimePoint look = gives_up.active() ? Clock::now() + Interrupt::poll_interval : TimePoint::max();
+    (void)waker.park_until(std::min(entry.deadline(), look));
+  }
+}
+
+namespace {
+
+// Lets a Cancellation end the waits of this thread.
+class WokenByCancel {
+ public:
+  WokenByCancel(Cancellation* cancellation, sync::Waker& waker) noexcept : cancellation_(cancellation) {
+    if (cancellation_ != nullptr) cancellation_->wake(&waker);
+  }
+  WokenByCancel(const WokenByCancel&) = delete;
+  WokenByCancel& operator=(const WokenByCancel&) = delete;
+  ~WokenByCancel() {
+    if (cancellation_ != nullptr) cancellation_->wake(nullptr);
+  }
+  [[nodiscard]] bool cancelled() const noexcept { return cancellation_ != nullptr && cancellation_->requested(); }
+
+ private:
+  Cancellation* const cancellation_;
+};
+
+}  // namespace
+
+Result<bool> Blocking::await(Connection& connection, const std::shared_ptr<connection::MultiplexedStream>& stream,
+                             connection::Awaited awaited, const OptionalDuration& patience) {
+  connection::Multiplexer& multiplexer = *connection.multiplexer();
+  if (overdue()) return total_timed_out(Phase::read_head);
+  connection::MultiplexedWait wait(multiplexer, *stream, awaited);
+  if (wait.look()) return true;
+  const WokenByCancel woken(cancellation_, wait.waker());
+  const TimePoint due = std::min(deadline(), patience ? pool::later(Clock::now(), *patience) : TimePoint::max());
+  for (;;) {
+    wait.pause(interrupt_.active() ? std::min(due, Clock::now() + Interrupt::poll_interval) : due);
+    if (wait.look() || woken.cancelled()) return true;
+    if (interrupt_()) return interrupted(Phase::read_head, "waiting for the response");
+    if (due == TimePoint::max() || Clock::now() < due) continue;
+    // What arrived while this thread was not running counts: the clock is looked at last.
+    (void)multiplexer.pump();
+    return wait.look() ? Result<bool>(true) : late(await_timed_out(awaited));
+  }
 }
 
 }  // namespace fastpool::driver

@@ -21,7 +21,7 @@ class Blocking final : public Driver {
  public:
   /// \param cancellation ends the wait for a connection within Interrupt::poll_interval; what waits on a connection is ended
   ///        at once, by that connection's shutdown. Null: none.
-  Blocking(const Timeouts& timeouts, const Interrupt& interrupt, const Cancellation* cancellation = nullptr) noexcept
+  Blocking(const Timeouts& timeouts, const Interrupt& interrupt, Cancellation* cancellation = nullptr) noexcept
       : timeouts_(timeouts), interrupt_(interrupt), cancellation_(cancellation) {}
 
   [[nodiscard]] const Timeouts& timeouts() const noexcept override { return timeouts_; }
@@ -37,6 +37,14 @@ class Blocking final : public Driver {
   [[nodiscard]] Result<ReadOutcome> read_arrived(connection::Connection& connection, std::span<char> buffer) override;
   [[nodiscard]] std::optional<bool> wait_for_hang_up(connection::Connection& connection, bool or_readable,
                                                      Duration at_most) override;
+  [[nodiscard]] std::optional<Result<connection::Home::Admission>> admit(connection::Homes& homes, pool::Pool& pool,
+                                                                         pool::Endpoint& endpoint,
+                                                                         Attempt attempt) override;
+  [[nodiscard]] connection::Home& home_in(connection::Homes& homes) override { return homes.of_threads(); }
+  void flush(connection::Connection& connection) override { connection.multiplexer()->flush(); }
+  [[nodiscard]] Result<bool> await(connection::Connection& connection,
+                                   const std::shared_ptr<connection::MultiplexedStream>& stream,
+                                   connection::Awaited awaited, const OptionalDuration& patience) override;
 
  private:
   /// Whether to give up the wait for a connection.
@@ -45,7 +53,7 @@ class Blocking final : public Driver {
 
   const Timeouts& timeouts_;
   const Interrupt& interrupt_;
-  const Cancellation* const cancellation_;
+  Cancellation* const cancellation_;
 };
 
 }  // namespace fastpool::driver

@@ -65,6 +65,11 @@ Error write_timed_out() {
   return Error::make(ErrorCode::write_timeout, Phase::write, "the peer took no bytes within the write timeout");
 }
 
+Error await_timed_out(connection::Awaited awaited) {
+  const bool sends = awaited == connection::Awaited::sent || awaited == connection::Awaited::rest_sent;
+  return sends ? write_timed_out() : read_timed_out();
+}
+
 Error handshake_timed_out() {
   return Error::make(ErrorCode::connect_timeout, Phase::tls_handshake,
                      "the TLS handshake was not done within the connect timeout");

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -12,6 +14,7 @@
 #include <fastpool/timeouts.h>
 
 #include "connection/connection.h"
+#include "connection/home.h"
 #include "pool/lease.h"
 #include "pool/lease_limit.h"
 
@@ -41,6 +44,7 @@ class Driver {
     bool at_once = false;                  ///< without a wait at a limit: pool_timeout if there is no room
     std::uint32_t failed_tries = 0;        ///< how many tries of this exchange failed to connect just before
     pool::KeepAliveLimit* keep = nullptr;  ///< \see pool::AcquireOptions
+    pool::LeaseLimit* limit = nullptr;     ///< \see connection::Home::Options
   };
 
   virtual ~Driver() = default;
@@ -52,7 +56,8 @@ class Driver {
   [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
   void set_deadline(TimePoint deadline) noexcept { deadline_ = deadline; }
 
-  /// A place under a transport's own limit. Errors: pool_timeout, pool_closed, interrupted.
+  /// A place under a transport's own limit, or an origin's. What it waits counts for the connection that is asked for next: the pool
+  /// timeout is one for all. Errors: pool_timeout, pool_closed, interrupted.
   [[nodiscard]] virtual std::optional<Result<pool::LeaseLimit::Place>> enter(pool::LeaseLimit& limit,
                                                                              pool::Pool& pool) = 0;
   /// A lease of a live connection; \see pool::Pool::acquire.
@@ -80,14 +85,52 @@ class Driver {
   [[nodiscard]] virtual std::optional<bool> wait_for_hang_up(connection::Connection& connection, bool or_readable,
                                                              Duration at_most) = 0;
 
+  // ---- HTTP/2 ----
+
+  /// A stream in this driver's home, or a connection whose protocol is to be found out; \see connection::Home.
+  [[nodiscard]] virtual std::optional<Result<connection::Home::Admission>> admit(connection::Homes& homes,
+                                                                                 pool::Pool& pool,
+                                                                                 pool::Endpoint& endpoint,
+                                                                                 Attempt attempt) = 0;
+  /// This driver's home.
+  [[nodiscard]] virtual connection::Home& home_in(connection::Homes& homes) = 0;
+  /// Sends what the connection's multiplexer has to send, at the end of the loop's turn at the latest.
+  virtual void flush(connection::Connection& connection) = 0;
+  /// Waits until what is awaited of the stream has come, at most for `patience`. \returns true if it may have; false: pending.
+  /// Errors: write_timeout (Awaited::sent) or read_timeout, total_timeout, interrupted.
+  [[nodiscard]] virtual Result<bool> await(connection::Connection& connection,
+                                           const std::shared_ptr<connection::MultiplexedStream>& stream,
+                                           connection::Awaited awaited, const OptionalDuration& patience) = 0;
+
  protected:
   /// Whether the deadline has passed. Reads the clock only where there is a deadline.
   [[nodiscard]] bool overdue() const noexcept { return deadline_ != TimePoint::max() && Clock::now() >= deadline_; }
   /// The error of a wait that ended without news: total_timeout after the deadline, else `timed_out`.
   [[nodiscard]] Error late(Error timed_out) const;
 
+  /// How long a caller may wait for a place from now on, which begins to wait if it does not yet.
+  [[nodiscard]] OptionalDuration patience_for_place() noexcept {
+    if (waits_since_ == TimePoint{}) waits_since_ = Clock::now();
+    return rest_of_patience();
+  }
+  /// The same for a connection, which ends the wait for places.
+  [[nodiscard]] OptionalDuration patience_for_connection() noexcept {
+    if (waits_since_ == TimePoint{}) [[likely]]
+      return timeouts().pool;
+    const OptionalDuration rest = rest_of_patience();
+    waits_since_ = {};
+    return rest;
+  }
+
  private:
+  [[nodiscard]] OptionalDuration rest_of_patience() const noexcept {
+    OptionalDuration rest = timeouts().pool;
+    if (rest) *rest -= std::min(*rest, Clock::now() - waits_since_);
+    return rest;
+  }
+
   TimePoint deadline_ = TimePoint::max();
+  TimePoint waits_since_{};  // for a place
 };
 
 /// What reading a channel came to, as a driver tells it; nothing for want_*.
@@ -98,6 +141,7 @@ class Driver {
 /// Takes what went out off the front of the pieces.
 void drop_written(std::span<iovec>& pieces, std::size_t bytes) noexcept;
 /// The errors of waits that took too long.
+[[nodiscard]] Error await_timed_out(connection::Awaited awaited);
 [[nodiscard]] Error read_timed_out();
 [[nodiscard]] Error write_timed_out();
 [[nodiscard]] Error handshake_timed_out();

@@ -1,5 +1,6 @@
 #include "driver/event_loop.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
@@ -75,9 +76,20 @@ void EventLoop::close() {
 
 EventLoop::Registration* EventLoop::registration_of(connection::Connection& connection) {
   if (auto* const registration = static_cast<Registration*>(connection.loop_registration());
-      registration != nullptr && registration->is_of(*this)) [[likely]]
+      registration != nullptr && registration->is_of(this)) [[likely]] {
+    if (connection.multiplexer() && !registration->multiplexes()) [[unlikely]]
+      multiplex(*registration, connection);
     return registration;
+  }
   connection.leave_event_loop();
+  auto registration = make_registration(connection, connection.channel().descriptor());
+  Registration* const result = registration.get();
+  connection.set_loop_registration(std::move(registration));
+  return result;
+}
+
+std::unique_ptr<EventLoop::Registration> EventLoop::make_registration(connection::Connection& connection,
+                                                                      int descriptor) {
   const std::lock_guard lock(mutex_);
   if (closed_) {
     errno = EBADF;
@@ -93,17 +105,34 @@ EventLoop::Registration* EventLoop::registration_of(connection::Connection& conn
     free_entries_.pop_back();
   }
   Entry& entry = entries_[index];
-  entry = Entry{.generation = entry.generation};
-  const int descriptor = connection.channel().descriptor();
+  entry = Entry{.generation = entry.generation, .multiplexer = connection.multiplexer()};
   if (const int error = epoll_.add(descriptor, both_ways, token_of(index, entry.generation)); error != 0) {
     free_entries_.push_back(index);
     errno = error;
     return nullptr;
   }
   auto registration = std::make_unique<Registration>(shared_from_this(), descriptor, index, entry);
-  Registration* const result = registration.get();
-  connection.set_loop_registration(std::move(registration));
-  return result;
+  if (connection.multiplexer()) registration->set_multiplexes();
+  return registration;
+}
+
+// By a descriptor of its own: the set may have the connection's already, and it may outlive the connection.
+std::unique_ptr<connection::LoopRegistration> EventLoop::registration_beside(connection::Connection& connection) {
+  net::Descriptor own = net::duplicate(connection.channel().descriptor());
+  if (!own.valid()) return nullptr;
+  auto made = make_registration(connection, own.get());
+  if (made) made->own(std::move(own));
+  return made;
+}
+
+// The protocol of a connection that shook hands in this loop is known now. What came with the end of the handshake is not reported again.
+void EventLoop::multiplex(Registration& registration, connection::Connection& connection) {
+  {
+    const std::lock_guard lock(mutex_);
+    registration.set_multiplexes();
+    registration.entry().multiplexer = connection.multiplexer();
+  }
+  (void)connection.multiplexer()->pump();
 }
 
 EventLoop::Registration::~Registration() {
@@ -111,20 +140,37 @@ EventLoop::Registration::~Registration() {
   const std::lock_guard lock(loop_->mutex_);
   if (!loop_->closed_) (void)loop_->epoll_.remove(descriptor_);
   entry_.waiting = nullptr;
+  entry_.multiplexer.reset();
   entry_.generation = (entry_.generation + 1) & generation_mask;
   loop_->free_entries_.push_back(index_);
 }
 
 // ---- turns -----------------------------------------------------------------------------------------------------------
 
+// While it lives, this thread is in a turn of the loop.
+class EventLoop::Turn {
+ public:
+  explicit Turn(EventLoop& loop) noexcept : outer_(std::exchange(current, &loop)) {}
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() { current = outer_; }
+  [[nodiscard]] static bool is_in(const EventLoop& loop) noexcept { return current == &loop; }
+
+ private:
+  inline static constinit thread_local EventLoop* current = nullptr;
+  EventLoop* const outer_;
+};
+
 void EventLoop::turn() {
   if (closed_) return;
+  const Turn turn(*this);
   std::array<epoll_event, 256> events;  // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
   take_events(epoll_.wait(events, Duration::zero()));
   step_ready();
 }
 
 bool EventLoop::wait(OptionalDuration timeout) {
+  const Turn turn(*this);
   std::array<epoll_event, 256> events;  // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
   const auto taken = epoll_.wait_precisely(events, timeout);
   const bool any = !taken.empty();
@@ -134,8 +180,31 @@ bool EventLoop::wait(OptionalDuration timeout) {
 }
 
 void EventLoop::step_ready() {
-  while (LoopOperation* const operation = ready_.pop_front())
-    operation->step();
+  do {
+    while (LoopOperation* const operation = ready_.pop_front())
+      operation->step();
+    for (const auto& multiplexer : std::exchange(unsent_, {}))
+      multiplexer->flush();
+  } while (!ready_.empty());
+}
+
+void EventLoop::pump_ready() {
+  using Until = connection::Multiplexer::ReadUntil;
+  for (auto& [multiplexer, hung_up] : std::exchange(pumped_, {})) {
+    // An end is reported only once.
+    if (!multiplexer->pump(hung_up ? Until::blocked : Until::emptied)) continue;
+    pumped_.push_back({std::move(multiplexer), hung_up});
+    if (pumped_.size() == 1) call_again();
+  }
+}
+
+void EventLoop::flush(const std::shared_ptr<connection::Multiplexer>& multiplexer) {
+  const bool in_turn = Turn::is_in(*this);
+  // The first stream waits for no others.
+  if (!in_turn && multiplexer->open_streams() <= 1) return multiplexer->flush();
+  if (std::find(unsent_.rbegin(), unsent_.rend(), multiplexer) != unsent_.rend()) return;
+  unsent_.push_back(multiplexer);
+  if (!in_turn && unsent_.size() == 1) call_again();
 }
 
 // Only notes what has happened: what an operation then does may end others, whose events must not be lost or misread.
@@ -160,9 +229,11 @@ void EventLoop::take_events(std::span<const epoll_event> events) {
       if ((event.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) entry.writable = true;
       if ((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) entry.hung_up = true;
       if (entry.waiting != nullptr) make_ready(*entry.waiting);
+      if (entry.multiplexer != nullptr) pumped_.push_back({entry.multiplexer, entry.hung_up});
     }
   }
-  if (mail) take_mail();
+  if (mail) take_mail();  // before pump_ready(), which may ring the bell that this drains
+  if (!pumped_.empty()) pump_ready();
   if (due) take_due();
 }
 
@@ -195,6 +266,7 @@ void EventLoop::ring_at(TimePoint when) noexcept {
 }
 
 void EventLoop::post(LoopOperation& operation) noexcept {
+  if (Turn::is_in(*this)) return make_ready(operation);
   const std::lock_guard lock(mutex_);
   if (closed_ || operation.mailed_) return;
   operation.mailed_ = true;

@@ -59,6 +59,8 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
     lingers_ = true;
     return !waiting_.empty();
   }
+  /// Sends what a multiplexer has to send at the end of this turn, or soon: what else is begun until then goes out with it.
+  void flush(const std::shared_ptr<connection::Multiplexer>& multiplexer);
   /// Lets descriptor() be readable once more. Any thread.
   void call_again() noexcept;
 
@@ -66,6 +68,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   class Registration;
 
  private:
+  class Turn;
   friend class LoopOperation;
 
   struct Entry {
@@ -75,6 +78,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
     bool writable = true;
     bool hung_up = false;
     LoopOperation* waiting = nullptr;
+    std::shared_ptr<connection::Multiplexer> multiplexer{};  ///< of an HTTP/2 connection, which the turn pumps
   };
   /// Operations in the order in which they came; any leaves at once.
   class Queue {
@@ -82,6 +86,7 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
     void push_back(LoopOperation& operation) noexcept;
     void remove(LoopOperation& operation) noexcept;
     [[nodiscard]] LoopOperation* pop_front() noexcept;
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
 
    private:
     LoopOperation* first_ = nullptr;
@@ -92,8 +97,13 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
 
   /// Null if the kernel refuses, with errno set.
   [[nodiscard]] Registration* registration_of(connection::Connection& connection);
+  [[nodiscard]] std::unique_ptr<Registration> make_registration(connection::Connection& connection, int descriptor);
+  /// Of a connection that another loop watches, too. Null as registration_of().
+  [[nodiscard]] std::unique_ptr<connection::LoopRegistration> registration_beside(connection::Connection& connection);
+  void multiplex(Registration& registration, connection::Connection& connection);
   void post(LoopOperation& operation) noexcept;
   void take_events(std::span<const epoll_event> events);
+  void pump_ready();
   void step_ready();
   void take_mail();
   void take_due();
@@ -116,6 +126,12 @@ class EventLoop : public std::enable_shared_from_this<EventLoop> {
   TimePoint alarm_ = TimePoint::max();
   std::vector<LoopOperation*> waiting_;  // all who wait, each knowing its place
   bool lingers_ = false;
+  struct Pumped {
+    std::shared_ptr<connection::Multiplexer> multiplexer;
+    bool hung_up = false;  // the peer's end may be behind what is to be read
+  };
+  std::vector<Pumped> pumped_;                                    // have news
+  std::vector<std::shared_ptr<connection::Multiplexer>> unsent_;  // have something to send
 
   // Guarded by mutex_.
   std::mutex mutex_;

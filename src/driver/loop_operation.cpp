@@ -59,6 +59,8 @@ bool LoopOperation::wait_for(EventLoop::Entry& entry, const OptionalDuration& ti
 void LoopOperation::rest() noexcept {
   expired_ = false;
   pausing_ = false;
+  if (awaited_) [[unlikely]]
+    forget_stream();
   if (!std::exchange(waiting_, false)) return;
   loop_->strike_off(*this);
   // Of a connection that is gone by now the entry may be another's.
@@ -66,19 +68,34 @@ void LoopOperation::rest() noexcept {
     entry->waiting = nullptr;
 }
 
+// Of the wait: nobody wakes this for its news any more.
+void LoopOperation::forget_stream() noexcept {
+  const auto stream = std::exchange(awaited_, nullptr);
+  std::exchange(multiplexer_, nullptr)->forget_waker(*stream);
+}
+
 void LoopOperation::leak() noexcept {
   acquisition_.leak();
   entry_.leak();
+  (void)admission_.release();
+  // The multiplexer's mutex may be locked for ever: its references are leaked, too.
+  if (awaited_) {
+    (void)new auto(std::move(awaited_));
+    (void)new auto(std::move(multiplexer_));
+  }
+  if (beside_) (void)new auto(std::move(beside_));
   woken_before_ = false;
 }
 
 void LoopOperation::leave_queues() noexcept {
   acquisition_.reset();
   entry_.reset();
+  admission_.reset();
 }
 
 void LoopOperation::forget() noexcept {
   if (loop_->epoch_ != net::fork_epoch()) leak();  // queues and locks are the parent's
+  beside_.reset();
   leave_queues();
   rest();
   if (!std::exchange(woken_before_, false)) return;
@@ -92,7 +109,7 @@ std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseL
   if (!entry_) {
     if (auto place = limit.try_enter()) [[likely]]
       return *std::move(place);
-    entry_.emplace(limit, pool, timeouts_.pool, waker());
+    entry_.emplace(limit, pool, patience_for_place(), waker());
     woken_before_ = true;
   }
   expired_ = false;
@@ -113,11 +130,11 @@ std::optional<Result<pool::LeaseLimit::Place>> LoopOperation::enter(pool::LeaseL
 
 std::optional<Result<pool::Lease>> LoopOperation::acquire(pool::Pool& pool, pool::Endpoint& endpoint, Attempt attempt) {
   if (!acquisition_) {
+    const OptionalDuration patience = patience_for_connection();
     if (pool::Lease lease = pool.try_acquire(endpoint, true)) [[likely]]
       return lease;
-    const OptionalDuration patience = attempt.at_once ? OptionalDuration(Duration::zero()) : timeouts_.pool;
     woken_before_ = true;
-    acquisition_.emplace(pool, endpoint, options(patience, attempt), waker());
+    acquisition_.emplace(pool, endpoint, options(attempt.at_once ? Duration::zero() : patience, attempt), waker());
   }
   return poll_acquisition();
 }
@@ -128,9 +145,10 @@ pool::AcquireOptions LoopOperation::options(OptionalDuration pool_timeout, Attem
 
 std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, pool::Endpoint& endpoint) {
   if (!acquisition_) {
+    const OptionalDuration patience = patience_for_connection();
     if (const auto ref = pool.try_lease(endpoint)) return *ref;
     woken_before_ = true;
-    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{timeouts_.pool, std::nullopt, false, {}}, waker(),
+    acquisition_.emplace(pool, endpoint, pool::AcquireOptions{patience, std::nullopt, false, {}}, waker(),
                          pool::Waiter::Wants::lease);
   }
   auto leased = poll_acquisition();
@@ -142,7 +160,7 @@ std::optional<Result<pool::LeaseRef>> LoopOperation::lease(pool::Pool& pool, poo
 std::optional<Result<void>> LoopOperation::connect(pool::Pool& pool, pool::LeaseRef lease, Attempt attempt) {
   if (!acquisition_) {
     woken_before_ = true;
-    acquisition_.emplace(pool, lease, options(timeouts_.pool, attempt), waker());
+    acquisition_.emplace(pool, lease, options(patience_for_connection(), attempt), waker());
   }
   auto seated = poll_acquisition();
   if (!seated) return std::nullopt;
@@ -261,6 +279,81 @@ std::optional<bool> LoopOperation::wait_for_hang_up(Connection& connection, bool
   pausing_ = true;
   wait_until(Clock::now() + at_most);
   return std::nullopt;
+}
+
+// ---- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+std::optional<Result<connection::Home::Admission>> LoopOperation::admit(connection::Homes& homes, pool::Pool&,
+                                                                        pool::Endpoint& endpoint, Attempt attempt) {
+  if (!admission_) {
+    connection::Home& home = home_in(homes);
+    const OptionalDuration patience = patience_for_connection();
+    connection::Home::Admission admission;
+    admission.place = home.try_enter(endpoint);
+    if (admission.place) return admission;
+    woken_before_ = true;
+    admission_ = std::make_unique<connection::Home::Entry>(
+        home, endpoint, connection::Home::Options{options(patience, attempt), attempt.limit}, waker());
+  }
+  expired_ = false;
+  auto admitted = admission_->poll();
+  if (!admitted) {
+    wait_until(admission_->deadline());
+    return std::nullopt;
+  }
+  admission_.reset();
+  rest();
+  return admitted;
+}
+
+void LoopOperation::flush(Connection& connection) {
+  loop_->flush(connection.multiplexer());
+}
+
+// A connection that a home has lent to this loop stays with the home's, whose threads may be in the middle of the same.
+// \returns false if the kernel refuses, with errno set.
+bool LoopOperation::watch_shared(Connection& connection) {
+  if (connection.multiplexer()->belongs_to(loop_.get())) return loop_->registration_of(connection) != nullptr;
+  const auto* const known = static_cast<const EventLoop::Registration*>(beside_.get());
+  if (known == nullptr || known->entry().multiplexer != connection.multiplexer())
+    beside_ = loop_->registration_beside(connection);
+  return beside_ != nullptr;
+}
+
+Result<bool> LoopOperation::await(Connection& connection, const std::shared_ptr<connection::MultiplexedStream>& stream,
+                                  connection::Awaited awaited, const OptionalDuration& patience) {
+  if (!watch_shared(connection)) {
+    if (loop_->closed()) return false;  // until it goes on in another loop
+    return no_registration(ErrorCode::read_failed, Phase::read_head);
+  }
+  connection::Multiplexer& multiplexer = *connection.multiplexer();
+  woken_before_ = true;
+  if (overdue() && !expired_) {
+    rest();
+    return total_timed_out(Phase::read_head);
+  }
+  if (awaited_ != nullptr && awaited_ != stream) rest();
+  const auto has_come = [&] {
+    if (!multiplexer.look(*stream, awaited, waker())) return false;
+    awaited_ = nullptr;
+    rest();
+    return true;
+  };
+  if (has_come()) return true;
+  const bool waited = waiting_ && awaited_ == stream;
+  if (waited && !expired_) return false;
+  // A turn takes a bounded number of events: what has arrived counts.
+  if (waited && (multiplexer.pump(), has_come())) return true;
+  awaited_ = nullptr;
+  rest();  // from another wait
+  awaited_ = stream;
+  multiplexer_ = connection.multiplexer();
+  if (waited) {
+    rest();
+    return late(await_timed_out(awaited));
+  }
+  wait_until(std::min(deadline(), patience ? pool::later(Clock::now(), *patience) : TimePoint::max()));
+  return false;
 }
 
 }  // namespace fastpool::driver

@@ -57,6 +57,14 @@ class LoopOperation : public Driver, private sync::Waker {
   [[nodiscard]] Result<ReadOutcome> read_arrived(connection::Connection& connection, std::span<char> buffer) override;
   [[nodiscard]] std::optional<bool> wait_for_hang_up(connection::Connection& connection, bool or_readable,
                                                      Duration at_most) override;
+  [[nodiscard]] std::optional<Result<connection::Home::Admission>> admit(connection::Homes& homes, pool::Pool& pool,
+                                                                         pool::Endpoint& endpoint,
+                                                                         Attempt attempt) override;
+  [[nodiscard]] connection::Home& home_in(connection::Homes& homes) override { return homes.of_loop(loop_); }
+  void flush(connection::Connection& connection) override;
+  [[nodiscard]] Result<bool> await(connection::Connection& connection,
+                                   const std::shared_ptr<connection::MultiplexedStream>& stream,
+                                   connection::Awaited awaited, const OptionalDuration& patience) override;
 
  protected:
   /// For other threads to wake it by, until forget() or its end; by then no thread may use it any more.
@@ -81,6 +89,8 @@ class LoopOperation : public Driver, private sync::Waker {
 
   void wake() noexcept override { loop_->post(*this); }
   void leave_queues() noexcept;
+  void forget_stream() noexcept;
+  [[nodiscard]] bool watch_shared(connection::Connection& connection);
   [[nodiscard]] pool::AcquireOptions options(OptionalDuration pool_timeout, Attempt attempt) const noexcept;
   [[nodiscard]] sync::Waker& waker() noexcept { return *this; }
   [[nodiscard]] std::optional<Result<pool::Lease>> poll_acquisition();
@@ -91,12 +101,17 @@ class LoopOperation : public Driver, private sync::Waker {
   const Timeouts timeouts_;
   Leakable<pool::Acquisition> acquisition_;
   Leakable<pool::LeaseLimit::Entry> entry_;
+  std::unique_ptr<connection::Home::Entry> admission_;
 
   // The wait.
   bool waiting_ = false;
   bool expired_ = false;  // its deadline has passed
   bool pausing_ = false;  // it is that of wait_for_hang_up(), which no repeated call ends
   EventLoop::Entry* watched_ = nullptr;
+  std::shared_ptr<connection::MultiplexedStream> awaited_;  // whose waker this is
+  std::shared_ptr<connection::Multiplexer> multiplexer_;    // of that stream
+  // Of a connection that another loop watches.
+  std::unique_ptr<connection::LoopRegistration> beside_;
   Alarm alarm_;
   std::size_t place_ = 0;  // in the loop's waiting_, from 1 on
   // In the loop's queue of those that may go on.

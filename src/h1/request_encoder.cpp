@@ -183,6 +183,24 @@ Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::
   return framing.result();
 }
 
+HeadParts parts_of(std::string_view encoded) {
+  const auto take_until = [&encoded](std::string_view mark) {
+    const std::size_t end = encoded.find(mark);
+    const std::string_view taken = encoded.substr(0, end);
+    encoded.remove_prefix(end + mark.size());
+    return taken;
+  };
+  HeadParts parts;
+  parts.method = take_until(" ");
+  parts.target = take_until(" ");
+  (void)take_until("\r\n");  // the version
+  while (!encoded.starts_with("\r\n")) {
+    const std::string_view name = take_until(": ");
+    parts.headers.push_back({name, take_until("\r\n")});
+  }
+  return parts;
+}
+
 void encode_chunk_size(std::string& out, std::uint64_t size) {
   std::array<char, 16> digits{};
   const std::to_chars_result result = std::to_chars(digits.data(), digits.data() + digits.size(), size, 16);

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fastpool/headers.h>
 #include <fastpool/result.h>
@@ -31,6 +32,14 @@ struct EncodedHead {
 /// a repeated Host, conflicting Content-Lengths, a repeated Transfer-Encoding or one other than chunked.
 [[nodiscard]] Result<EncodedHead> encode_head(std::string& out, std::string_view method, std::string_view target,
                                               std::span<const Header> headers);
+
+/// The parts of a head that encode_head() made. Views of it.
+struct HeadParts {
+  std::string_view method;
+  std::string_view target;
+  std::vector<Header> headers;
+};
+[[nodiscard]] HeadParts parts_of(std::string_view encoded);
 
 /// Appends the size line of a chunk ("1a\r\n"); the chunk's bytes and "\r\n" follow.
 void encode_chunk_size(std::string& out, std::uint64_t size);

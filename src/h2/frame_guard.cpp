@@ -9,6 +9,7 @@ namespace {
 // Frame types (RFC 9113 section 6).
 constexpr unsigned char data = 0;
 constexpr unsigned char headers = 1;
+constexpr unsigned char window_update = 8;
 constexpr unsigned char continuation = 9;
 
 }  // namespace
@@ -46,6 +47,10 @@ const char* FrameGuard::count() noexcept {
   continuations_ = 0;
   if (type == headers || (type == data && payload_left_ > 0)) {
     idle_frames_ = 0;
+    return nullptr;
+  }
+  if (type == window_update && window_updates_due_ > 0) {
+    --window_updates_due_;
     return nullptr;
   }
   return ++idle_frames_ > most_idle_frames ? "more than 1000 frames in a row without any content" : nullptr;

@@ -20,6 +20,8 @@ class FrameGuard {
   /// Reads on in the bytes of the peer, in pieces of any size. \returns what is wrong, for people; null: nothing. Then `bytes` is
   /// cut: behind it is the payload of the frame that was one too many.
   [[nodiscard]] const char* take(std::string_view& bytes) noexcept;
+  /// A DATA frame was sent, which a peer may answer with a WINDOW_UPDATE of the stream and one of the connection, as nginx does.
+  void note_data_sent() noexcept { window_updates_due_ += 2; }
   /// How many of the bytes that were taken last are the begin of a frame header, whose rest is to come.
   [[nodiscard]] std::size_t partial_header() const noexcept { return header_bytes_; }
 
@@ -32,6 +34,7 @@ class FrameGuard {
   std::size_t header_bytes_ = 0;  // of header_ that are there
   std::size_t payload_left_ = 0;  // of the frame under way
   unsigned idle_frames_ = 0;
+  std::size_t window_updates_due_ = 0;
   unsigned continuations_ = 0;
 };
 

@@ -104,13 +104,15 @@ struct Session::Callbacks {
     Session& self = session_of(user_data);
     switch (frame->hd.type) {
       case NGHTTP2_SETTINGS:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) self.settled_ = true;
-        return 0;
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) return 0;
+        self.settled_ = true;
+        return self.refuse_unsent_beyond_limit();
       case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) self.pings_unanswered_ = 0;
         return 0;
       case NGHTTP2_GOAWAY:
         self.draining_ = true;
+        self.last_served_ = frame->goaway.last_stream_id;
         return 0;
       case NGHTTP2_HEADERS:
       case NGHTTP2_DATA:
@@ -159,7 +161,8 @@ struct Session::Callbacks {
       return 0;
     }
     const bool unread = code == NGHTTP2_REFUSED_STREAM;
-    self.fail(*stream, {.code = code, .unread = unread, .by_peer = true});
+    const bool goodbye = unread && self.draining_ && self.last_served_ > 0 && id > self.last_served_;
+    self.fail(*stream, {.code = code, .unread = unread, .goodbye = goodbye, .by_peer = true});
     return 0;
   }
 
@@ -174,12 +177,24 @@ struct Session::Callbacks {
   static int on_not_sent(nghttp2_session* session, const nghttp2_frame* frame, int code, void* user_data) noexcept {
     if (frame->hd.type != NGHTTP2_HEADERS) return 0;
     if (Stream* const stream = stream_of(session, frame->hd.stream_id))
-      session_of(user_data).fail(*stream, {.code = NGHTTP2_REFUSED_STREAM, .unread = true}, nghttp2_strerror(code));
+      session_of(user_data).fail(*stream, {.code = NGHTTP2_REFUSED_STREAM, .unread = true, .unsent = true},
+                                 nghttp2_strerror(code));
+    return 0;
+  }
+
+  // A long head goes out in pieces, and on_sent() comes with the last: from its first on it is not unsent.
+  static int before_send(nghttp2_session* session, const nghttp2_frame* frame, void* /*user_data*/) noexcept {
+    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+    if (Stream* const stream = stream_of(session, frame->hd.stream_id)) stream->head_pulled_ = true;
     return 0;
   }
 
   static int on_sent(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* user_data) noexcept {
     Session& self = session_of(user_data);
+    if (frame->hd.type == NGHTTP2_DATA) {
+      self.guard_.note_data_sent();
+      return 0;
+    }
     // nghttp2's own: the peer broke the protocol. It says in the frame what was wrong.
     if (frame->hd.type != NGHTTP2_GOAWAY || frame->goaway.error_code == NGHTTP2_NO_ERROR) return 0;
     self.failed_ = true;
@@ -202,10 +217,8 @@ struct Session::Callbacks {
     }
     if (size > 0) std::memcpy(buffer, stream->unsent_.data(), size);
     stream->unsent_.remove_prefix(size);
-    if (stream->unsent_.empty()) {
-      if (stream->last_) *flags |= NGHTTP2_DATA_FLAG_EOF;
-      session_of(user_data).note(*stream);
-    }
+    if (stream->unsent_.empty() && stream->last_) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    session_of(user_data).note(*stream);
     return static_cast<ssize_t>(size);
   }
 
@@ -225,6 +238,7 @@ struct Session::Callbacks {
     nghttp2_session_callbacks_set_on_stream_close_callback(made, on_close);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(made, on_not_sent);
+    nghttp2_session_callbacks_set_before_frame_send_callback(made, before_send);
     nghttp2_session_callbacks_set_on_frame_send_callback(made, on_sent);
     return std::unique_ptr<nghttp2_session_callbacks, Free>(made);
   }
@@ -315,6 +329,12 @@ void Session::write(Stream& stream, std::string_view bytes, bool last) noexcept 
   if (std::exchange(stream.deferred_, false)) (void)nghttp2_session_resume_data(session_.get(), stream.id_);
 }
 
+void Session::stop_sending(Stream& stream) noexcept {
+  if (!stream.is_open()) return;
+  stream.unsent_ = {};
+  stream.last_ = false;
+}
+
 void Session::credit(Stream& stream, std::size_t bytes) noexcept {
   if (stream.is_open() && bytes > 0) (void)nghttp2_session_consume_stream(session_.get(), stream.id_, bytes);
 }
@@ -356,9 +376,29 @@ void Session::fail(Stream& stream, StreamFailure failure, const char* detail) no
   finish(stream);
 }
 
+// The peer's limit has fallen below the number of streams that are open: nghttp2 would keep the requests that were not sent until
+// others end, for as long as these take. They may go over another connection. \returns what the callback is to return.
+int Session::refuse_unsent_beyond_limit() noexcept {
+  const std::size_t most = max_streams();
+  while (streams_.size() > most) {
+    const auto last =
+        std::find_if(streams_.rbegin(), streams_.rend(), [](const Stream* each) { return !each->head_pulled_; });
+    if (last == streams_.rend()) return 0;
+    Stream& stream = **last;
+    const std::int32_t id = stream.id_;
+    fail(stream, {.code = NGHTTP2_REFUSED_STREAM, .unread = true, .unsent = true}, "the server allows fewer streams");
+    --resets_;  // the peer does not hear of it
+    if (const int failed = nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+        failed != 0)
+      return failed;
+  }
+  return 0;
+}
+
 // \returns what the callback is to return.
 int Session::take_head(Stream& stream) noexcept {
   const int status = stream.pending_.status;
+  stream.pending_.version_major = 2;
   stream.pending_.version_minor = 0;
   if (status >= 200) {
     stream.head = std::move(stream.pending_);
@@ -449,7 +489,13 @@ Result<void> Session::pull(std::string& out, std::size_t most) {
     return no_memory();
   }
   if (failed_) return {};
-  return flush(out, most);
+  auto flushed = flush(out, most);
+  if (failed_) (void)end(complaint_.empty() ? "the peer broke the protocol" : complaint_);
+  return flushed;
+}
+
+bool Session::has_output() const noexcept {
+  return !outbox_.empty() || (!failed_ && nghttp2_session_want_write(session_.get()) != 0);
 }
 
 Error Session::end(std::string detail) {
@@ -463,8 +509,18 @@ void Session::disconnect(std::string_view detail) noexcept {
   failed_ = true;
   while (!streams_.empty()) {
     Stream& stream = *streams_.back();
-    fail(stream, {.code = NGHTTP2_CONNECT_ERROR, .by_peer = true, .detail = words_of(detail)});
+    fail(stream, {.code = NGHTTP2_CONNECT_ERROR,
+                  .unread = !stream.head_pulled_,
+                  .unsent = !stream.head_pulled_,
+                  .by_peer = true,
+                  .disconnected = true,
+                  .detail = words_of(detail)});
   }
+}
+
+std::string_view error_name(std::uint32_t code) noexcept {
+  const std::string_view name = nghttp2_http2_strerror(code);
+  return name == "unknown" ? std::string_view("unknown error") : name;
 }
 
 // ---- the connection --------------------------------------------------------------------------------------------------

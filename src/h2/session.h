@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,8 @@ class Session {
   [[nodiscard]] Result<void> open(Stream& stream, const RequestHead& request, bool end);
   /// More of the request's body, of which nothing may be unsent. \param bytes stay until they are sent (Stream::unsent()).
   void write(Stream& stream, std::string_view bytes, bool last) noexcept;
+  /// Forgets what is unsent of the body: the rest of the request never comes. The response may still arrive.
+  void stop_sending(Stream& stream) noexcept;
   /// The exchange has taken so many bytes of Stream::body: the peer may send as many more.
   void credit(Stream& stream, std::size_t bytes) noexcept;
   /// Gives a stream up, if it is open, and forgets it: to be called before it is destroyed. \param code of RFC 9113 section 7;
@@ -66,6 +69,8 @@ class Session {
   void disconnect(std::string_view detail) noexcept;
   /// Appends what is to be sent, until `out` has `most` bytes or more. Errors: out_of_memory.
   [[nodiscard]] Result<void> pull(std::string& out, std::size_t most = most_at_once);
+  /// Whether pull() may give something.
+  [[nodiscard]] bool has_output() const noexcept;
 
   // ---- the connection ----
 
@@ -78,6 +83,7 @@ class Session {
   /// Whether a GOAWAY came, or the stream ids are used up: the streams that are open end as they do, and none follows.
   [[nodiscard]] bool draining() const noexcept;
   [[nodiscard]] bool failed() const noexcept { return failed_; }
+  [[nodiscard]] std::span<Stream* const> streams() const noexcept { return streams_; }
   [[nodiscard]] std::uint32_t open_streams() const noexcept { return static_cast<std::uint32_t>(streams_.size()); }
   /// What the peer allows; before its SETTINGS 100.
   [[nodiscard]] std::uint32_t max_streams() const noexcept;
@@ -92,6 +98,7 @@ class Session {
   void finish(Stream& stream) noexcept;
   void fail(Stream& stream, StreamFailure failure, const char* detail = nullptr) noexcept;
   [[nodiscard]] int take_head(Stream& stream) noexcept;
+  [[nodiscard]] int refuse_unsent_beyond_limit() noexcept;
   [[nodiscard]] Result<void> flush(std::string& out, std::size_t most);
   [[nodiscard]] int receive(std::string_view bytes) noexcept;
   [[nodiscard]] int receive_headers_whole(std::string_view bytes);
@@ -110,6 +117,7 @@ class Session {
   std::string outbox_;  // what feed() found to send
   std::string held_;    // the begin of a frame header
   std::uint32_t resets_ = 0;
+  std::int32_t last_served_ = 0;  // of the last GOAWAY
   unsigned pings_unanswered_ = 0;
   bool settled_ = false;  // the peer's SETTINGS came
   bool draining_ = false;
@@ -117,5 +125,8 @@ class Session {
   bool no_memory_ = false;
   std::string complaint_;  // what broke the connection
 };
+
+/// The name of an error code (RFC 9113 section 7), "CANCEL"; "unknown error" for others.
+[[nodiscard]] std::string_view error_name(std::uint32_t code) noexcept;
 
 }  // namespace fastpool::h2

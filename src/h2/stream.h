@@ -13,10 +13,13 @@ namespace fastpool::h2 {
 
 /// Why a stream ended without its response.
 struct StreamFailure {
-  std::uint32_t code = 0;  ///< of RFC 9113 section 7
-  bool unread = false;     ///< the peer has proved that it did nothing with the request: it may be sent again
-  bool by_peer = false;    ///< a RST_STREAM, GOAWAY or broken connection of its; else it broke the protocol
-  std::string detail{};    ///< for people
+  std::uint32_t code = 0;     ///< of RFC 9113 section 7
+  bool unread = false;        ///< the peer has proved that it did nothing with the request: it may be sent again
+  bool unsent = false;        ///< nothing of it was sent; `unread` too
+  bool goodbye = false;       ///< a GOAWAY after the peer had served other streams says so; `unread` too
+  bool by_peer = false;       ///< a RST_STREAM, GOAWAY or broken connection of its; else it broke the protocol
+  bool disconnected = false;  ///< the connection was lost
+  std::string detail{};       ///< for people
 };
 
 /// One stream as the exchange sees it that owns it. It stays where it is while the session knows it (is_open()), and is read and
@@ -54,6 +57,7 @@ class Stream {
   std::int32_t id_ = 0;
   bool changed_ = false;   // listed
   bool deferred_ = false;  // the session waits for more of the body
+  bool head_pulled_ = false;
   bool last_ = false;
   bool stopped_ = false;
   std::string_view unsent_{};

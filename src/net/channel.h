@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -85,6 +86,10 @@ class Channel {
   /// Gives the socket away if the channel adds nothing to it (plain TCP), and is unusable then; invalid otherwise. For a
   /// channel that is put on top of this one.
   [[nodiscard]] virtual Descriptor take_socket() noexcept { return {}; }
+  /// Locks a mutex under which this channel is used by others, too. Null: by waiting. For a channel whose calls run code that needs a
+  /// lock of its own (Python's): gives that away to wait, since the mutex's holder may want it.
+  using Locker = void (*)(std::mutex& mutex) noexcept;
+  [[nodiscard]] virtual Locker locker() const noexcept { return nullptr; }
   /// Bytes already decrypted and not yet read (TLS); 0 for plain TCP.
   [[nodiscard]] virtual std::size_t pending() const noexcept { return 0; }
   /// Bytes handed to the kernel since the channel was made; under TLS those of its records, handshake included.
@@ -97,6 +102,8 @@ class Channel {
   [[nodiscard]] virtual std::shared_ptr<const void> engine() const noexcept { return {}; }
   /// Once it is established: what TLS settled on, where an engine of ours speaks it; null otherwise.
   [[nodiscard]] virtual std::shared_ptr<const TlsSession> tls_session() const noexcept { return {}; }
+  /// Once it is established: whether the peer has chosen HTTP/2 (ALPN "h2", RFC 7301).
+  [[nodiscard]] virtual bool chose_http2() const noexcept { return false; }
 };
 
 }  // namespace fastpool::net

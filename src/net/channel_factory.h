@@ -23,9 +23,9 @@ class ChannelFactory {
   /// A channel over a connected one, its handshake still to be done (\see Channel::established()). Called by the dial, on
   /// the reactor's thread: it neither waits nor runs code of the application.
   /// \param below to the peer: plain TCP, or TLS to a proxy. Stays the caller's if memory runs out (std::bad_alloc).
-  /// \param server_name whom to name to the peer, and to verify.
-  [[nodiscard]] virtual std::unique_ptr<Channel> wrap(std::unique_ptr<Channel>&& below,
-                                                      const std::string& server_name) const = 0;
+  /// \param server_name whom to name to the peer, and to verify. \param protocols offered by ALPN.
+  [[nodiscard]] virtual std::unique_ptr<Channel> wrap(std::unique_ptr<Channel>&& below, const std::string& server_name,
+                                                      Protocols protocols) const = 0;
 };
 
 /// The engine of a profile: it speaks TLS in place of the profile's settings, and the first user of a connection does the

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <limits>
 
+#include <fcntl.h>
 #include <linux/time_types.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -76,6 +77,10 @@ std::span<epoll_event> Epoll::wait_precisely(std::span<epoll_event> events, Opti
   }
 #endif
   return wait(events, timeout);
+}
+
+Descriptor duplicate(int descriptor) noexcept {
+  return Descriptor(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
 }
 
 EventFd EventFd::open() noexcept {

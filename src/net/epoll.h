@@ -44,6 +44,9 @@ class Epoll {
   Descriptor descriptor_;
 };
 
+/// Another descriptor of the same open file, close-on-exec, so that a set has it once more; invalid on failure, with errno set.
+[[nodiscard]] Descriptor duplicate(int descriptor) noexcept;
+
 /// A counter in the kernel that one thread raises to wake another which waits for its descriptor to be readable.
 /// Non-blocking, close-on-exec. Any thread may signal; the waiting thread drains.
 class EventFd {

@@ -1,5 +1,7 @@
 #include "net/socket.h"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 
@@ -30,6 +32,11 @@ int set_timeout(int descriptor, int name, Duration timeout) noexcept {
     value.tv_usec = static_cast<decltype(value.tv_usec)>(whole % 1'000'000);
   }
   return set_option(descriptor, SOL_SOCKET, name, &value, sizeof(value));
+}
+
+timespec timespec_of(Duration duration) noexcept {
+  const auto count = duration.count();
+  return {static_cast<time_t>(count / 1'000'000'000), static_cast<long>(count % 1'000'000'000)};
 }
 
 template <typename Ask>
@@ -112,9 +119,16 @@ void shutdown_both(int descriptor) noexcept {
 
 short wait_until_ready(int descriptor, short events, Duration at_most) noexcept {
   pollfd waiting{descriptor, events, 0};
-  const auto count = at_most.count();
-  const timespec limit{static_cast<time_t>(count / 1'000'000'000), static_cast<long>(count % 1'000'000'000)};
-  return ::ppoll(&waiting, 1, count > 0 ? &limit : nullptr, nullptr) > 0 ? waiting.revents : short{0};
+  const timespec limit = timespec_of(at_most);
+  return ::ppoll(&waiting, 1, at_most.count() > 0 ? &limit : nullptr, nullptr) > 0 ? waiting.revents : short{0};
+}
+
+bool wait_until_ready(int descriptor, short events, int bell, TimePoint until) noexcept {
+  std::array<pollfd, 2> waiting{pollfd{descriptor, events, 0}, pollfd{bell, POLLIN, 0}};
+  const bool bounded = until != TimePoint::max();
+  const timespec limit = bounded ? timespec_of(std::max(until - Clock::now(), Duration::zero())) : timespec{};
+  const int ready = ::ppoll(waiting.data(), waiting.size(), bounded ? &limit : nullptr, nullptr);
+  return ready > 0 && waiting[0].revents != 0;
 }
 
 Liveness peek(const Descriptor& socket) noexcept {

@@ -63,6 +63,9 @@ void shutdown_both(int descriptor) noexcept;
 /// Waits until one of the poll() events (POLLIN, POLLOUT) or an error is there, at most that long (zero or less: for ever).
 /// \returns the events that are; 0 after the time or a signal.
 [[nodiscard]] short wait_until_ready(int descriptor, short events, Duration at_most) noexcept;
+/// The same, until a point in time (max(): for ever), or until `bell` is readable (-1: there is none). \returns whether the descriptor is
+/// ready.
+[[nodiscard]] bool wait_until_ready(int descriptor, short events, int bell, TimePoint until) noexcept;
 
 /// A look at received bytes, without waiting and without taking them: one system call.
 [[nodiscard]] Liveness peek(const Descriptor& socket) noexcept;

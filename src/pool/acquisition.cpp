@@ -208,7 +208,7 @@ Result<Lease> Acquisition::settle(Result<Lease> result) noexcept {
 // Unless its wait has ended: what it was handed in that very moment is its own.
 void Acquisition::give_up_locked(Error error) noexcept {
   const auto tell = [&] {
-    if (waiter_.dial != nullptr) waiter_.dial->given_up = true;
+    if (waiter_.dial != nullptr && !withdrawn_) waiter_.dial->given_up = true;
     pool_.forget_wait_locked(endpoint_, waiter_);
     left_ = true;
     if (error.code == ErrorCode::pool_timeout) pool_.tallies_.pool_timeouts.add();

@@ -56,6 +56,8 @@ class Acquisition {
   [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
   /// Whether a dial is under way for it.
   [[nodiscard]] bool covered() const;
+  /// The caller has what it needs from elsewhere, and is about to destroy this: that says nothing against its dial.
+  void withdraw() noexcept { withdrawn_ = true; }
   /// Gives up with this error, unless a lease or another error came before; poll() tells.
   void stop(Error error);
 
@@ -82,6 +84,7 @@ class Acquisition {
   const std::uint32_t failed_tries_;
   const TimePoint last_moment_;  // of the request as a whole
   State state_ = State::fresh;
+  bool withdrawn_ = false;
   bool left_ = false;  // it left the queue unserved: those behind it moved up
   Lease dead_;         // what it was handed when its turn came, until it has queued again
   TimePoint rests_until_ = TimePoint::min();

@@ -18,4 +18,14 @@ TimePoint SystemClock::coarse_now() const noexcept {
 #endif
 }
 
+Duration time_since_boot() noexcept {
+#ifdef CLOCK_BOOTTIME
+  timespec t{};
+  ::clock_gettime(CLOCK_BOOTTIME, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+#else
+  return Clock::now().time_since_epoch();
+#endif
+}
+
 }  // namespace fastpool::pool

@@ -77,4 +77,7 @@ class SystemClock final : public PoolClock {
   [[nodiscard]] TimePoint coarse_now() const noexcept override;
 };
 
+/// How long ago the machine was started, the time in which it was suspended included (CLOCK_BOOTTIME).
+[[nodiscard]] Duration time_since_boot() noexcept;
+
 }  // namespace fastpool::pool

@@ -76,16 +76,37 @@ class Pool {
   [[nodiscard]] Result<LeaseRef> lease(Endpoint& endpoint, const AcquireOptions& options);
   /// Gives a lease its connection if it has none yet (or lost it). Errors as of acquire(), and stale_lease.
   [[nodiscard]] Result<void> connect(LeaseRef ref, const AcquireOptions& options);
-  /// Takes a broken connection from a lease and closes it; the lease goes on without one.
-  void disconnect(LeaseRef ref) noexcept;
+  /// Takes a broken connection from a lease and closes it; the lease goes on without one. \returns whether it had one.
+  bool disconnect(LeaseRef ref) noexcept;
+  /// The same of a connection that a look before its next use found unusable.
+  void discard(LeaseRef ref) noexcept;
   /// Ends a lease: parks or closes its connection, or hands it to the first waiter. With a stream open, the stream's end
   /// does it. False: no such lease any more, nothing changed.
   /// \param keep what the lease's holder may leave idle; null: as much as the pool may, and if a stream is open.
   bool release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep = nullptr) noexcept;
 
+  /// Whether callers, more than `but`, wait in the endpoint's queue for a connection that its users give back: none is being dialed for
+  /// them.
+  [[nodiscard]] bool awaits_return(const Endpoint& endpoint, std::uint32_t but) const noexcept;
+  /// Whether the total limit holds up callers of another endpoint, so that a connection of this one is to be given back.
+  [[nodiscard]] bool starves_others(const Endpoint& endpoint) noexcept {
+    if (!total_limit_.has_starving()) [[likely]]
+      return false;
+    const Endpoint* const first = total_limit_.first_starving();
+    return first != nullptr && first != &endpoint;
+  }
+  /// Whether the connection of that lease has reached its maximum lifetime.
+  [[nodiscard]] bool past_lifetime(LeaseRef ref) const noexcept {
+    return clock_.coarse_now() >= ref.slot->retire_at.get();
+  }
+  /// The lease is in use, for one more purpose: it is no leak.
+  void note_used(LeaseRef ref) const noexcept { note_leased(*ref.slot); }
+
   /// From now on the connection of that lease is closed when the lease ends, and serves no other.
   static void close_after_lease(LeaseRef ref) noexcept { ref.slot->retire_at.set(TimePoint::min()); }
 
+  /// Beside the slot of a lease. \see end_lease()
+  [[nodiscard]] LeasePlace& place_of(LeaseRef ref) const noexcept { return slab_.place_of(ref.slot->index); }
   /// The lease of that id; nothing if it ended.
   [[nodiscard]] std::optional<LeaseRef> find(ConnectionId id) const noexcept;
   /// Takes the lease for one exchange; false if it ended or is in use by another thread.

@@ -34,6 +34,12 @@ void Pool::fail_locked(Endpoint& endpoint, Waiter& waiter, const Error& error) {
   });
 }
 
+bool Pool::awaits_return(const Endpoint& endpoint, std::uint32_t but) const noexcept {
+  if (endpoint.idle.waiting() <= but) return false;
+  const std::lock_guard lock(endpoint.mutex);
+  return endpoint.queue.size() > endpoint.bound + but;
+}
+
 void Pool::dispatch_locked(Endpoint& endpoint, Actions& actions) {
   const auto pop = [&] { return pop_idle(endpoint, sync::IdleList::For::waiter); };
   const auto hand = [&](Waiter& first, const Popped& popped) {

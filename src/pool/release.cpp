@@ -59,8 +59,10 @@ bool Pool::release(LeaseRef ref, Reuse reuse, KeepAliveLimit* keep) noexcept {
 void Pool::end_stream(LeaseRef ref, Reuse reuse) noexcept {
   Slot& slot = *ref.slot;
   // The lease goes on; a connection that must not be used again does not. Taken away while the stream still bars others.
-  if (!reuse.reusable() || !slot.word.load().reusable()) {
+  if (!reuse.reusable()) {
     disconnect(ref);
+  } else if (!slot.word.load().reusable()) {
+    discard(ref);
   } else if (reuse.used()) {
     // What the server promised counts from now on, whenever the lease ends.
     slot.idle_deadline.set(
@@ -222,7 +224,11 @@ bool Pool::abandon_dial(LeaseRef ref) noexcept {
   return true;
 }
 
-void Pool::disconnect(LeaseRef ref) noexcept {
+void Pool::discard(LeaseRef ref) noexcept {
+  if (disconnect(ref)) tallies_.discarded.add();
+}
+
+bool Pool::disconnect(LeaseRef ref) noexcept {
   Slot& slot = *ref.slot;
   Endpoint& endpoint = *slot.endpoint.get();
   const EndpointHold kept = hold(endpoint);
@@ -230,12 +236,13 @@ void Pool::disconnect(LeaseRef ref) noexcept {
   {
     std::lock_guard lock(endpoint.mutex);
     // Not leased_as(): the stream on a lease that was given back still has its connection.
-    if (!slot.word.unseat(ref.generation)) return;
+    if (!slot.word.unseat(ref.generation)) return false;
     pooled = unseat_locked(slot);
   }
   if (pooled) pooled->end(CloseReason::not_reusable, endpoint.name());
   pooled.reset();
   relieve_if_starving();  // its descriptor is free
+  return true;
 }
 
 }  // namespace fastpool::pool

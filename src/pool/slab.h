@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "pool/lease_place.h"
 #include "pool/slot.h"
 
 namespace fastpool::pool {
@@ -39,6 +40,9 @@ class Slab {
   [[nodiscard]] sync::LeftPointer<KeepAliveLimit>& kept_under(std::uint32_t index) const noexcept {
     return chunks_[index / chunk_size]->kept_under[index % chunk_size];
   }
+  [[nodiscard]] LeasePlace& place_of(std::uint32_t index) const noexcept {
+    return chunks_[index / chunk_size]->places[index % chunk_size];
+  }
   /// A free slot; null only if the slab cannot grow.
   [[nodiscard]] Slot* take();
   void give(Slot& slot) noexcept;
@@ -56,8 +60,9 @@ class Slab {
  private:
   struct Chunk {
     std::array<Slot, chunk_size> slots;
-    std::array<sync::LeftPointer<KeepAliveLimit>, chunk_size>
-        kept_under;  // beside them: a slot is one cache line, and full
+    // Beside them: a slot is one cache line, and full.
+    std::array<sync::LeftPointer<KeepAliveLimit>, chunk_size> kept_under;
+    std::array<LeasePlace, chunk_size> places;
   };
   struct Links {
     const Slab& slab;

@@ -16,12 +16,14 @@ class EpochPointer {
   EpochPointer& operator=(const EpochPointer&) = delete;
   ~EpochPointer() { delete held_.load(); }
 
+  /// \param make makes the object of a new epoch; called with the one of the last, which may be locked by threads that are gone
+  ///        (null: it was abandoned).
   template <typename Make>
   [[nodiscard]] T& get(unsigned epoch, Make make) {
     Held* held = held_.load();
     if (held->epoch == epoch) [[likely]]
       return *held->object;
-    auto fresh = std::make_unique<Held>(Held{epoch, make()});
+    auto fresh = std::make_unique<Held>(Held{epoch, make(held->object.get())});
     if (held_.compare_exchange_strong(held, fresh.get())) return *fresh.release()->object;
     return *held->object;  // another thread was first
   }  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): another epoch's object is left as it is, see above

@@ -14,7 +14,7 @@ namespace fastpool::sync {
 ///                 was served
 ///   a holder      give(); if that says so, serve()
 ///
-/// The user locks join(), quit() and serve(). A `Waiter` has `previous` and `next`. `wake` is called, under that lock, with each
+/// The user locks join(), quit(), serve() and resize(). A `Waiter` has `previous` and `next`. `wake` is called, under that lock, with each
 /// waiter that has a place now and is in the queue no more.
 template <typename Waiter, typename Word = LimitWord>
 class BasicLimitQueue {
@@ -25,9 +25,10 @@ class BasicLimitQueue {
   /// Gives a place back. \returns whether callers wait: then serve them.
   [[nodiscard]] bool give() noexcept { return word_.give(); }
 
+  /// \param before who comes after it; null: at the end.
   template <typename Wake>
-  void join(Waiter& waiter, Wake&& wake) noexcept {
-    queue_.push_back(waiter);
+  void join(Waiter& waiter, Waiter* before, Wake&& wake) noexcept {
+    queue_.insert_before(before, waiter);
     word_.join();
     serve(wake);
   }
@@ -43,7 +44,15 @@ class BasicLimitQueue {
       wake(first);
     }
   }
-  [[nodiscard]] const Waiter* front() const noexcept { return queue_.front(); }
+  /// Adds `by` places, or takes away as many (\see BasicLimitWord::resize()), and serves.
+  template <typename Wake>
+  void resize(std::int64_t by, Wake&& wake) noexcept {
+    word_.resize(by);
+    serve(wake);
+  }
+  [[nodiscard]] std::int64_t free() const noexcept { return word_.free(); }
+  [[nodiscard]] std::uint32_t waiting() const noexcept { return word_.waiting(); }
+  [[nodiscard]] Waiter* front() const noexcept { return queue_.front(); }
 
   void close() noexcept { word_.close(); }
   [[nodiscard]] bool closed() const noexcept { return word_.closed(); }

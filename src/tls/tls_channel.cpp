@@ -32,6 +32,10 @@ constexpr std::size_t record_size = SSL3_RT_MAX_PLAIN_LENGTH;
 /// One write() ends after about this much, so that a caller with a long body looks at its clock and signals in between.
 constexpr std::size_t write_stride = 4 * record_size;
 
+/// As RFC 7301 has them, in place of the context's, which offers HTTP/1.1 alone.
+constexpr std::string_view alpn_both = "\x02h2\x08http/1.1";
+constexpr std::string_view alpn_http2 = "\x02h2";
+
 SocketIo::Mode mode_of(IoMode mode) noexcept {
   return mode == IoMode::wait ? SocketIo::Mode::wait : SocketIo::Mode::dont_wait;
 }
@@ -182,7 +186,8 @@ TlsChannel::~TlsChannel() {
 
 Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> context,
                                                        std::unique_ptr<net::Channel>&& below,
-                                                       const std::string& server_name, std::string session_key) {
+                                                       const std::string& server_name, std::string session_key,
+                                                       Protocols protocols) {
   const auto refuse = [](std::string detail) {
     ERR_clear_error();
     return Error::make(ErrorCode::invalid_argument, Phase::tls_handshake, std::move(detail));
@@ -207,6 +212,13 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::shared_ptr<Context> 
   SSL* ssl = state->ssl.get();
   BIO* const both_ways = bio.release();
   SSL_set_bio(ssl, both_ways, both_ways);  // takes one reference when they are the same
+
+  if (protocols.http2) {
+    const std::string_view offer = protocols.http1 ? alpn_both : alpn_http2;
+    if (SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(offer.data()),
+                            static_cast<unsigned>(offer.size())) != 0)
+      return refuse("OpenSSL: no memory for ALPN");
+  }
 
   const bool address = net::is_ip_address(name);
   const std::string bare_address = address ? name.substr(0, name.find('%')) : std::string();
@@ -398,6 +410,10 @@ std::string TlsChannel::last_error() const {
 
 std::shared_ptr<const net::TlsSession> TlsChannel::tls_session() const noexcept {
   return state_->session;
+}
+
+bool TlsChannel::chose_http2() const noexcept {
+  return state_->session != nullptr && state_->session->alpn_protocol == "h2";
 }
 
 }  // namespace fastpool::tls

@@ -16,10 +16,11 @@ class TlsChannel final : public net::Channel {
   /// \param below plain TCP, whose socket it takes, or an established channel. Stays the caller's if this fails.
   /// \param server_name host name or IP address that the certificate must carry.
   /// \param session_key what sessions are cached under; one origin's sessions are offered to no other.
+  /// \param protocols offered by ALPN (RFC 7301).
   [[nodiscard]] static Result<std::unique_ptr<TlsChannel>> create(std::shared_ptr<Context> context,
                                                                   std::unique_ptr<net::Channel>&& below,
                                                                   const std::string& server_name,
-                                                                  std::string session_key);
+                                                                  std::string session_key, Protocols protocols = {});
   ~TlsChannel() override;
 
   [[nodiscard]] bool established() const noexcept override;
@@ -41,6 +42,7 @@ class TlsChannel final : public net::Channel {
   [[nodiscard]] std::uint64_t bytes_written() const noexcept override;
   [[nodiscard]] std::string last_error() const override;
   [[nodiscard]] std::shared_ptr<const net::TlsSession> tls_session() const noexcept override;
+  [[nodiscard]] bool chose_http2() const noexcept override;
 
  private:
   struct State;

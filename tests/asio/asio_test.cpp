@@ -13,6 +13,7 @@
 #include <fastpool/asio.h>
 
 #include "client/client_fixture.h"
+#include "support/http2_server.h"
 
 namespace fastpool::client::test {
 namespace {
@@ -38,6 +39,53 @@ class SilentServer : public HttpServer {
  public:
   SilentServer() : HttpServer([](ServerConnection& connection, int) { connection.read_to_end(); }) {}
 };
+
+TEST_F(AsioTest, requests_over_http2_share_a_connection) {
+  std::vector<support::Http2Request> held;
+  support::Http2Server server([&](const support::Http2Request& request) {  // answers none before all have come
+    held.push_back(request);
+    if (held.size() < 20) return;
+    for (const support::Http2Request& each : held)
+      each.answer(200, each.body);
+  });
+  Profile profile;
+  profile.protocols = {.http1 = false, .http2 = true};
+  Client client({}, profile);
+  int answered = 0;
+  for (int number = 0; number < 20; ++number) {
+    const std::string body = std::to_string(number);
+    async_send(loop_, client, request("POST", server.url(), body), patient(), [&, body](Result<Response> response) {
+      ASSERT_TRUE(response.ok()) << response.error().detail;
+      EXPECT_EQ(response->body, body);
+      ++answered;
+    });
+  }
+  run();
+  EXPECT_EQ(answered, 20);
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST_F(AsioTest, a_request_over_http2_is_cancelled_alone) {
+  support::Http2Server server([](const support::Http2Request& request) {
+    if (request.path != "/silent") support::Http2Server::answer_it(request);
+  });
+  Profile profile;
+  profile.protocols = {.http1 = false, .http2 = true};
+  Client client({}, profile);
+  net::cancellation_signal signal;
+  std::optional<ErrorCode> code;
+  async_send(loop_, client, request("GET", server.url("/silent")), patient(),
+             net::bind_cancellation_slot(signal.slot(),
+                                         [&](const Result<Response>& response) { code = response.error_or({}).code; }));
+  async_send(loop_, client, request("GET", server.url()), patient(), [&](const Result<Response>& response) {
+    EXPECT_TRUE(response.ok()) << response.error().detail;
+    signal.emit(net::cancellation_type::terminal);
+  });
+  run();
+  EXPECT_EQ(code, ErrorCode::cancelled);
+  EXPECT_TRUE(support::eventually("the stream is reset", [&] { return server.resets()[0x8] == 1; }));
+  EXPECT_EQ(server.connections(), 1);
+}
 
 TEST_F(AsioTest, a_handler_gets_the_response_and_the_context_runs_no_longer) {
   const HttpServer server;

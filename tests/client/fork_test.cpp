@@ -7,12 +7,7 @@ namespace fastpool::client::test {
 namespace {
 
 using support::in_child;
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool threads_after_fork = false;  // ThreadSanitizer starts none there
-#else
-constexpr bool threads_after_fork = true;
-#endif
+using support::threads_after_fork;
 
 TEST(Fork, the_child_makes_its_own_connection_and_the_parent_keeps_its_own) {
   if (!threads_after_fork) GTEST_SKIP() << "case: needs a thread in the child, which ThreadSanitizer does not start";

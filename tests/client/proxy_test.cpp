@@ -298,8 +298,8 @@ TEST_F(ProxyTest, a_loop_sends_through_a_tunnel) {
 /// Speaks no TLS, for a proxy that expects none.
 class PlainEngine final : public net::ChannelFactory {
  public:
-  [[nodiscard]] std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel>&& below,
-                                                   const std::string&) const override {
+  [[nodiscard]] std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel>&& below, const std::string&,
+                                                   Protocols) const override {
     return std::move(below);
   }
 };

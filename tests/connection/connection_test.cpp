@@ -51,7 +51,7 @@ class ConnectionTest : public ::testing::Test {
 
 // The memory of an idle connection besides its slot and its channel; docs/internals/ has the sum.
 TEST_F(ConnectionTest, it_is_small) {
-  EXPECT_LE(sizeof(Connection), 128U);
+  EXPECT_LE(sizeof(Connection), 160U);
   EXPECT_LE(sizeof(net::TcpChannel), 24U);
 }
 

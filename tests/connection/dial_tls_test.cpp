@@ -140,8 +140,8 @@ TEST_F(TlsDialTest, a_peer_that_hangs_up_in_the_handshake_is_a_tls_error) {
 /// Makes plain channels, and records the server names that they are for.
 class NotingFactory final : public net::ChannelFactory {
  public:
-  std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel>&& below,
-                                     const std::string& server_name) const override {
+  std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel>&& below, const std::string& server_name,
+                                     Protocols) const override {
     names.push_back(server_name);
     return std::move(below);
   }

@@ -66,7 +66,6 @@ const std::vector<Hostile> hostile = {
     {"bad_hpack", frame(headers, end_headers, 1, std::string("\xff\xff\xff\xff\xff\xff", 6)), true},
     {"a_window_that_overflows",
      frame(window_update, 0, 0, four(0x7fffffff)) + frame(window_update, 0, 0, four(0x7fffffff)), true},
-    {"a_streams_window_that_overflows", frame(window_update, 0, 1, four(0x7fffffff)), false},
     {"a_window_update_of_zero", frame(window_update, 0, 0, four(0)), true},
     {"an_initial_window_beyond_the_limit", frame(settings, 0, 0, std::string("\0\4", 2) + four(0x80000000U)), true},
     {"settings_of_a_strange_size", frame(settings, 0, 0, "12345"), true},
@@ -87,6 +86,7 @@ const std::vector<Hostile> hostile = {
     {"priorities_without_an_end", many(5'000, frame(priority, 0, 1, four(0) + "\x10")), true},
     {"resets_of_closed_streams_without_an_end",
      frame(rst_stream, 0, 1, four(2)) + many(5'000, frame(rst_stream, 0, 1, four(2))), true},
+    {"window_updates_without_an_end", many(5'000, frame(window_update, 0, 1, four(1))), true},
     {"unknown_frames_without_an_end", many(5'000, frame(0x77, 0, 0, "x")), true},
     {"no_status", head({{"server", "none"}}, end_stream), false},
     {"a_status_that_is_none", head({{":status", "abc"}}, end_stream), false},
@@ -120,6 +120,21 @@ TEST(Hostile, a_header_block_over_the_limit_ends_its_stream) {
   EXPECT_EQ(stream.failure->detail, "the header block is longer than allowed");
   ASSERT_TRUE(client->feed(head({{":status", "204"}}, end_stream, 3)).ok());
   EXPECT_EQ(other.head.status, 204);
+}
+
+// The stream's alone by RFC 9113 section 6.9.1, and in older versions of nghttp2; newer ones end the connection.
+TEST(Hostile, a_streams_window_that_overflows_ends_the_stream_or_the_connection) {
+  Stream stream;
+  Stream other;
+  Begun begun(stream, other);
+  auto& client = begun.client;
+  const auto fed = client->feed(frame(window_update, 0, 1, four(0x7fffffff)));
+  ASSERT_TRUE(stream.failure);
+  EXPECT_FALSE(stream.failure->unread);
+  EXPECT_EQ(client->failed(), !fed.ok());
+  EXPECT_EQ(other.failure.has_value(), client->failed());
+  EXPECT_EQ(client->feed(head({{":status", "204"}}, end_stream, 3)).ok(), !client->failed());
+  EXPECT_EQ(other.head.status, client->failed() ? 0 : 204);
 }
 
 TEST(Hostile, data_behind_the_end_of_a_stream_changes_no_response) {

@@ -125,6 +125,12 @@ class Server {
     return pairs;
   }
 
+  /// Carries what the server has to say to the client.
+  void speak(Session& client) {
+    const std::uint8_t* made = nullptr;
+    for (ssize_t size = 0; (size = nghttp2_session_mem_send(session, &made)) > 0;)
+      ASSERT_TRUE(client.feed({reinterpret_cast<const char*>(made), static_cast<std::size_t>(size)}).ok());
+  }
   /// Carries bytes both ways until neither side has any.
   void converse(Session& client) {
     for (bool moved = true; moved;) {

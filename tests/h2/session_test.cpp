@@ -116,7 +116,8 @@ TEST_F(SessionTest, a_response_nobody_reads_stops_at_its_own_window_and_no_other
     client_->reset(each);
   }
   std::size_t size = 0;
-  while (!slow.ended) {
+  for (int round = 0; !slow.ended; ++round) {
+    ASSERT_LT(round, 100) << "the connection's window is closed";
     size += slow.body.size();
     client_->credit(slow, slow.body.size());
     slow.body.clear();
@@ -161,6 +162,71 @@ TEST_F(SessionTest, a_peers_limit_of_streams_holds_new_ones_back) {
   strict.answer(first.id(), 204, "");
   strict.converse(*client_);
   EXPECT_TRUE(client_->may_open());
+}
+
+TEST_F(SessionTest, requests_beyond_a_limit_that_came_before_they_were_sent_are_given_back) {
+  Server strict({{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 2}});
+  std::vector<Stream> streams(4);
+  for (Stream& stream : streams)
+    open(stream);
+  strict.speak(*client_);
+  EXPECT_TRUE(streams[0].is_open());
+  EXPECT_TRUE(streams[1].is_open());
+  for (const std::size_t last : {2U, 3U}) {
+    ASSERT_TRUE(streams[last].failure);
+    EXPECT_TRUE(streams[last].failure->unread);
+    EXPECT_TRUE(streams[last].failure->unsent);
+  }
+  EXPECT_EQ(client_->resets(), 0U) << "the server does not hear of them";
+  strict.converse(*client_);
+  EXPECT_EQ(strict.asked.size(), 2U);
+  for (const std::size_t first : {0U, 1U})
+    strict.answer(streams[first].id(), 200, std::to_string(first));
+  strict.converse(*client_);
+  EXPECT_EQ(streams[0].body + streams[1].body, "01");
+  Stream next;
+  open(next);
+  strict.converse(*client_);
+  EXPECT_EQ(strict.asked.size(), 3U);
+}
+
+TEST_F(SessionTest, a_request_whose_head_is_half_sent_is_not_given_back) {
+  const std::string long_value(50'000, 'x');
+  const std::vector<Header> head{{"Host", "one.example"}, {"x-long", long_value}};
+  std::vector<Stream> streams(2);
+  for (Stream& stream : streams)
+    ASSERT_TRUE(client_->open(stream, {"POST", "https", "/", head}, true).ok());
+  std::string out;
+  ASSERT_TRUE(client_->pull(out, 64UL * 1024).ok());
+  ASSERT_GE(out.size(), 64UL * 1024) << "the second head is cut";
+  const nghttp2_settings_entry none{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0};
+  nghttp2_submit_settings(server_.session, NGHTTP2_FLAG_NONE, &none, 1);
+  server_.speak(*client_);
+  for (const Stream& stream : streams) {
+    EXPECT_TRUE(stream.is_open());
+    EXPECT_FALSE(stream.failure);
+  }
+  client_->disconnect("gone");
+  EXPECT_FALSE(streams[1].failure->unread);
+}
+
+TEST_F(SessionTest, requests_that_were_sent_before_the_limit_fell_go_on) {
+  std::vector<Stream> streams(3);
+  open(streams[0]);
+  open(streams[1]);
+  server_.converse(*client_);
+  open(streams[2]);
+  const nghttp2_settings_entry one{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1};
+  nghttp2_submit_settings(server_.session, NGHTTP2_FLAG_NONE, &one, 1);
+  server_.speak(*client_);
+  EXPECT_TRUE(streams[0].is_open());
+  EXPECT_TRUE(streams[1].is_open());
+  ASSERT_TRUE(streams[2].failure);
+  EXPECT_TRUE(streams[2].failure->unsent);
+  for (const std::size_t first : {0U, 1U})
+    server_.answer(streams[first].id(), 200, std::to_string(first));
+  server_.converse(*client_);
+  EXPECT_EQ(streams[0].body + streams[1].body, "01");
 }
 
 TEST_F(SessionTest, a_stream_given_up_is_reset_and_forgotten) {
@@ -226,9 +292,20 @@ TEST_F(SessionTest, streams_above_the_last_id_of_a_goaway_are_proved_unread_and_
   EXPECT_TRUE(streams[1].is_open());
   ASSERT_TRUE(streams[2].failure);
   EXPECT_TRUE(streams[2].failure->unread);
+  EXPECT_TRUE(streams[2].failure->goodbye) << "after it has served others";
   server_.answer(1, 200, "fine");
   server_.converse(*client_);
   EXPECT_EQ(streams[0].body, "fine");
+}
+
+TEST_F(SessionTest, a_goodbye_of_a_server_that_has_served_nothing_is_a_refusal) {
+  Stream stream;
+  open(stream);
+  server_.converse(*client_);
+  ASSERT_TRUE(client_->feed(frame(goaway, 0, 0, four(0) + four(NGHTTP2_NO_ERROR))).ok());
+  ASSERT_TRUE(stream.failure);
+  EXPECT_TRUE(stream.failure->unread);
+  EXPECT_FALSE(stream.failure->goodbye);
 }
 
 TEST_F(SessionTest, an_answer_before_the_end_of_an_upload_stops_it) {
@@ -260,13 +337,15 @@ TEST_F(SessionTest, a_broken_connection_fails_all_streams) {
   Stream first;
   Stream second;
   open(first);
+  server_.converse(*client_);
   open(second);
   client_->disconnect("the peer is gone");
   for (const Stream* stream : {&first, &second}) {
     ASSERT_TRUE(stream->failure);
-    EXPECT_FALSE(stream->failure->unread);
     EXPECT_EQ(stream->failure->detail, "the peer is gone");
   }
+  EXPECT_FALSE(first.failure->unread);
+  EXPECT_TRUE(second.failure->unread) << "its HEADERS were never sent";
   EXPECT_FALSE(client_->may_open());
 }
 

@@ -1,5 +1,5 @@
 // A holder's limit: it gives no more places than it allows, no wake-up is lost, no caller is overtaken by a later one, and no
-// place is lost when a waiter gives up at the moment in which it is served.
+// place is lost when a waiter gives up at the moment in which it is served, or when the limit changes meanwhile.
 //
 // The gate, its word, its queue and the parker are the shipped templates. The model's callers do what a caller's thread does:
 // poll, sleep, and give up.
@@ -33,8 +33,8 @@ struct Noting : Queue {
   static constexpr unsigned most_threads = 4;
   using Queue::Queue;
   template <typename Wake>
-  void join(Waiter& waiter, Wake&& wake) {
-    Queue::join(waiter, leaves(wake));
+  void join(Waiter& waiter, Waiter* before, Wake&& wake) {
+    Queue::join(waiter, before, leaves(wake));
     // The waiter is counted: no later caller may be served before it.
     if (waiter.waiting.get()) ticket[waiter.waker.thread] = ++tickets;
   }
@@ -45,6 +45,10 @@ struct Noting : Queue {
   template <typename Wake>
   void serve(Wake&& wake) {
     Queue::serve(leaves(wake));
+  }
+  template <typename Wake>
+  void resize(std::int64_t by, Wake&& wake) {
+    Queue::resize(by, leaves(wake));
   }
   template <typename Wake>
   auto leaves(Wake& wake) {
@@ -84,6 +88,7 @@ class Limit : Gate {
     --inside_;
     Gate::leave();
   }
+  void resize(std::int64_t by) { Gate::resize(by); }
   void expect_all_free() {
     RL_ASSERT(this->places_.front() == nullptr);
     for (std::uint32_t count = 0; count < places; ++count)
@@ -132,14 +137,51 @@ TEST(model, no_place_is_lost_when_a_waiter_gives_up_as_it_is_served) {
   expect_holds<AllEnter<ShippedGate, 1, 3, 2>>(random_schedules(200'000));
 }
 
+/// The limit falls to nothing and rises again while callers enter and leave: all of them enter in the end.
+template <typename Gate, std::uint32_t places, unsigned callers>
+struct EnterAsItChanges : rl::test_suite<EnterAsItChanges<Gate, places, callers>, rl::thread_id_t{callers + 1}> {
+  Limit<Gate, places> limit;
+
+  void thread(unsigned index) {
+    if (index < callers) {
+      if (limit.enter(TimePoint::max())) limit.leave();
+      return;
+    }
+    limit.resize(-static_cast<std::int64_t>(places));
+    limit.resize(places);
+  }
+  void after() { limit.expect_all_free(); }
+};
+
+TEST(model, no_place_and_no_wake_up_is_lost_as_a_limit_falls_and_rises) {
+  expect_holds<EnterAsItChanges<ShippedGate, 1, 1>>(up_to_preemptions(4));
+  expect_holds<EnterAsItChanges<ShippedGate, 1, 2>>(up_to_preemptions(1));
+  expect_holds<EnterAsItChanges<ShippedGate, 1, 2>>(random_schedules(100'000));
+  expect_holds<EnterAsItChanges<ShippedGate, 2, 3>>(random_schedules(100'000));
+}
+
+/// Mutant: a higher limit does not serve those that wait.
+template <typename Waiter, typename Word>
+struct ResizesBlindly : ShippedQueue<Waiter, Word> {
+  using Base = ShippedQueue<Waiter, Word>;
+  using Base::Base;
+  template <typename Wake>
+  void resize(std::int64_t by, Wake) {
+    this->word_.resize(by);
+  }
+};
+TEST(model, mutant_a_higher_limit_that_serves_nobody) {
+  expect_caught<EnterAsItChanges<GateOf<ResizesBlindly>, 1, 1>>(up_to_preemptions(3), rl::test_result_deadlock);
+}
+
 /// Mutant: a waiter joins and does not try again.
 template <typename Waiter, typename Word>
 struct JoinsBlindly : ShippedQueue<Waiter, Word> {
   using Base = ShippedQueue<Waiter, Word>;
   using Base::Base;
   template <typename Wake>
-  void join(Waiter& waiter, Wake) {
-    this->queue_.push_back(waiter);
+  void join(Waiter& waiter, Waiter* before, Wake) {
+    this->queue_.insert_before(before, waiter);
     this->word_.join();
   }
 };

@@ -95,11 +95,11 @@ def compile_all(build: Path) -> str:
     return run("cmake", "--build", build)
 
 
-def install_library(folder: Path, kind: str) -> Tree:
+def install_library(folder: Path, kind: str, *arguments: str) -> Tree:
     tree = Tree(kind, folder / "build" / "Debug", folder / "installed")
     copy_sources(folder)
     shared = "ON" if kind == "shared" else "OFF"
-    configure(folder, tree.build, f"-DBUILD_SHARED_LIBS={shared}", "-DFASTPOOL_DECODE=ON")
+    configure(folder, tree.build, f"-DBUILD_SHARED_LIBS={shared}", "-DFASTPOOL_DECODE=ON", *arguments)
     compile_all(tree.build)
     # Not the prefix that was configured: what is installed finds itself.
     run("cmake", "--install", tree.build, "--prefix", tree.prefix)

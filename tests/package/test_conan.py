@@ -22,6 +22,7 @@ build_type=Debug
 
 [platform_requires]
 openssl/3.0.0
+libnghttp2/1.52.0
 boost/1.74.0
 brotli/1.0.9
 zlib/1.2.13

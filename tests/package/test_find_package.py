@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from building import EXAMPLE, ROOT, Tree, compile_all, configure, run, version_of_the_headers
 
 
@@ -25,13 +27,17 @@ def test_the_example_builds_against_an_installed_library_and_runs(tree: Tree, tm
 
 def test_a_shared_library_asks_its_users_for_no_library_of_its_own(shared_tree: Tree, tmp_path: Path) -> None:
     prefix = f"-DCMAKE_PREFIX_PATH={shared_tree.prefix}"
-    configure(EXAMPLE, tmp_path, prefix, *without("OpenSSL", "Threads", "Boost"))
+    configure(EXAMPLE, tmp_path, prefix, *without("OpenSSL", "nghttp2", "Threads", "Boost"))
 
 
-def test_a_static_library_asks_its_users_for_openssl_and_not_for_boost(static_tree: Tree, tmp_path: Path) -> None:
+def test_a_static_library_does_not_ask_its_users_for_boost(static_tree: Tree, tmp_path: Path) -> None:
+    configure(EXAMPLE, tmp_path, f"-DCMAKE_PREFIX_PATH={static_tree.prefix}", *without("Boost"))
+
+
+@pytest.mark.parametrize("package", ["OpenSSL", "nghttp2"])
+def test_a_static_library_asks_its_users_for_what_it_links(static_tree: Tree, package: str, tmp_path: Path) -> None:
     prefix = f"-DCMAKE_PREFIX_PATH={static_tree.prefix}"
-    configure(EXAMPLE, tmp_path / "with", prefix, *without("Boost"))
-    assert "OpenSSL" in configure(EXAMPLE, tmp_path / "without", prefix, *without("OpenSSL"), fails=True)
+    assert package in configure(EXAMPLE, tmp_path, prefix, *without(package), fails=True)
 
 
 def test_a_request_for_another_minor_version_is_refused(static_tree: Tree, tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ def test_a_program_links_a_shared_library_and_nothing_that_it_uses(shared_tree: 
     assert [flag for flag in pkg_config(shared_tree, "--libs") if flag.startswith("-l")] == ["-lfastpool"]
 
 
+def test_a_program_links_what_a_static_library_uses(static_tree: Tree) -> None:
+    assert {"-lfastpool", "-lssl", "-lcrypto", "-lnghttp2"} <= set(pkg_config(static_tree, "--libs"))
+
+
 def test_a_tree_that_was_moved_is_found_where_it_is(static_tree: Tree, tmp_path: Path) -> None:
     moved = Tree("static", static_tree.build, tmp_path / "elsewhere")
     shutil.copytree(static_tree.prefix, moved.prefix)

@@ -44,7 +44,7 @@ def test_the_manifest_has_what_vcpkg_asks_for() -> None:
     assert {"description", "license", "supports"} <= manifest.keys()
     names = [one if isinstance(one, str) else one["name"] for one in manifest["dependencies"]]
     assert names == sorted(names)
-    assert {"openssl", "vcpkg-cmake", "vcpkg-cmake-config"} <= set(names)
+    assert {"nghttp2", "openssl", "vcpkg-cmake", "vcpkg-cmake-config"} <= set(names)
     assert all(one["host"] for one in manifest["dependencies"] if isinstance(one, dict))
 
 

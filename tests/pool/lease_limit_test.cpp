@@ -210,5 +210,204 @@ TEST_F(LeaseLimitTest, a_caller_that_arrives_as_the_pool_or_limit_closes_is_woke
   }
 }
 
+TEST_F(LeaseLimitTest, a_higher_limit_serves_those_that_wait_in_order) {
+  LeaseLimit limit(0);
+  std::array<CountingWaker, 3> wakers;
+  LeaseLimit::Entry first(limit, pool_, {}, wakers[0]);
+  LeaseLimit::Entry second(limit, pool_, {}, wakers[1]);
+  LeaseLimit::Entry third(limit, pool_, {}, wakers[2]);
+  for (LeaseLimit::Entry* each : {&first, &second, &third})
+    EXPECT_FALSE(each->poll());
+  EXPECT_EQ(limit.usage().waiting, 3U);
+  limit.allot(2);
+  EXPECT_EQ(wakers[0].wakes + wakers[1].wakes, 2);
+  EXPECT_EQ(wakers[2].wakes, 0);
+  const auto one = first.poll();
+  const auto two = second.poll();
+  ASSERT_TRUE(one && one->ok() && two && two->ok());
+  EXPECT_EQ(limit.usage().leased, 2U);
+  EXPECT_EQ(limit.usage().waiting, 1U);
+}
+
+TEST_F(LeaseLimitTest, places_above_a_lower_limit_serve_nobody) {
+  LeaseLimit limit(3);
+  auto first = enter(limit, at_once);
+  auto second = enter(limit, at_once);
+  auto third = enter(limit, at_once);
+  CountingWaker waker;
+  LeaseLimit::Entry entry(limit, pool_, {}, waker);
+  EXPECT_FALSE(entry.poll());
+  limit.allot(1);
+  EXPECT_EQ(limit.usage().leased, 3U);
+  first->leave();
+  second->leave();
+  EXPECT_FALSE(entry.poll());
+  EXPECT_FALSE(limit.try_enter());
+  EXPECT_EQ(waker.wakes, 0);
+  third->leave();
+  const auto entered = entry.poll();
+  EXPECT_TRUE(entered && entered->ok());
+}
+
+TEST_F(LeaseLimitTest, no_caller_enters_on_an_allotment_whose_time_has_passed) {
+  LeaseLimit limit(1);
+  std::optional<Result<Place>> held(enter(limit, at_once));
+  CountingWaker waker;
+  LeaseLimit::Entry entry(limit, pool_, {}, waker);
+  EXPECT_FALSE(entry.poll());
+  limit.allot(2, Duration::zero());  // the caller is served, and too late
+  EXPECT_FALSE(entry.poll());
+  EXPECT_EQ(limit.most(), 0U);
+  held.reset();
+  EXPECT_FALSE(entry.poll());
+  EXPECT_FALSE(limit.try_enter());
+  limit.allot(1);
+  const auto entered = entry.poll();
+  EXPECT_TRUE(entered && entered->ok());
+}
+
+TEST_F(LeaseLimitTest, a_place_handed_out_under_a_lapsed_allotment_is_none_under_the_next) {
+  LeaseLimit limit(0);
+  CountingWaker waker;
+  LeaseLimit::Entry entry(limit, pool_, {}, waker);
+  EXPECT_FALSE(entry.poll());
+  limit.allot(1, Duration::zero());  // the caller is served, and does not look before the next allotment
+  limit.allot(0);
+  EXPECT_FALSE(entry.poll());
+  EXPECT_EQ(limit.usage().leased, 0U);
+  EXPECT_EQ(limit.usage().waiting, 1U);
+  limit.allot(1);
+  const auto entered = entry.poll();
+  EXPECT_TRUE(entered && entered->ok());
+}
+
+TEST_F(LeaseLimitTest, places_handed_out_under_a_lapsed_allotment_are_not_added_to_the_next) {
+  LeaseLimit limit(0);
+  std::array<CountingWaker, 2> wakers;
+  LeaseLimit::Entry first(limit, pool_, {}, wakers[0]);
+  LeaseLimit::Entry second(limit, pool_, {}, wakers[1]);
+  EXPECT_FALSE(first.poll());
+  EXPECT_FALSE(second.poll());
+  limit.allot(2, Duration::zero());  // both are served, and do not look before the next allotment
+  limit.allot(1);
+  EXPECT_FALSE(first.poll()) << "the second still has the place that it was handed";
+  EXPECT_FALSE(second.poll());
+  const auto entered = first.poll();
+  EXPECT_TRUE(entered && entered->ok());
+  EXPECT_FALSE(second.poll());
+}
+
+TEST_F(LeaseLimitTest, a_limit_of_0_takes_back_what_was_handed_out_and_not_picked_up) {
+  LeaseLimit limit(0);
+  CountingWaker waker;
+  LeaseLimit::Entry entry(limit, pool_, {}, waker);
+  EXPECT_FALSE(entry.poll());
+  limit.allot(1);
+  limit.allot(0);
+  EXPECT_FALSE(entry.poll());
+  EXPECT_EQ(limit.usage().leased, 0U);
+  EXPECT_EQ(limit.usage().waiting, 1U);
+}
+
+TEST_F(LeaseLimitTest, a_caller_that_was_served_too_late_keeps_its_turn) {
+  LeaseLimit limit(0);
+  std::array<CountingWaker, 2> wakers;
+  LeaseLimit::Entry first(limit, pool_, {}, wakers[0]);
+  LeaseLimit::Entry second(limit, pool_, {}, wakers[1]);
+  EXPECT_FALSE(first.poll());
+  EXPECT_FALSE(second.poll());
+  limit.allot(1, Duration::zero());  // serves the first, which does not look before the next allotment
+  limit.allot(0);
+  EXPECT_FALSE(first.poll());
+  limit.allot(1);
+  EXPECT_FALSE(second.poll());
+  const auto entered = first.poll();
+  EXPECT_TRUE(entered && entered->ok());
+}
+
+TEST_F(LeaseLimitTest, usage_is_exact_while_the_limit_changes) {
+  LeaseLimit limit(5);
+  std::vector<std::optional<Place>> held;
+  for (int each = 0; each < 5; ++each)
+    held.push_back(limit.try_enter());
+  std::atomic<bool> ends{false};
+  std::thread changing([&] {
+    for (std::uint32_t round = 0; !ends; ++round)
+      limit.allot(round % 2 == 0 ? 5 : 50);
+  });
+  int wrong = 0;
+  for (int look = 0; look < 20'000; ++look)
+    wrong += limit.usage().leased != 5 ? 1 : 0;
+  ends = true;
+  changing.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(LeaseLimitTest, the_place_of_a_lease_known_by_its_id_is_given_back_once_by_the_caller_that_ends_it) {
+  LeaseLimit limit(1);
+  const EndpointHold endpoint = pool_.add_endpoint("one", nullptr, "one", AfterUse::keep);
+  for (int round = 0; round < 2000; ++round) {
+    auto place = limit.try_enter();
+    ASSERT_TRUE(place) << "in round " << round;
+    const auto lease = pool_.try_lease(*endpoint);
+    ASSERT_TRUE(lease);
+    place->keep_with(pool_, *lease);
+    EXPECT_FALSE(*place);
+    ASSERT_EQ(limit.usage().leased, 1U);
+    std::atomic<int> ended{0};
+    std::array<std::jthread, 2> callers;
+    for (std::jthread& caller : callers)
+      caller = std::jthread([&] { ended += end_lease(pool_, *lease, Reuse::unused()) ? 1 : 0; });
+    for (std::jthread& caller : callers)
+      caller.join();
+    EXPECT_EQ(ended, 1);
+    ASSERT_EQ(limit.usage().leased, 0U) << "in round " << round;
+  }
+}
+
+TEST_F(LeaseLimitTest, the_next_lease_of_a_connection_does_not_inherit_a_place) {
+  LeaseLimit limit(2);
+  const EndpointHold endpoint = pool_.add_endpoint("one", nullptr, "one", AfterUse::keep);
+  auto place = limit.try_enter();
+  ASSERT_TRUE(place);
+  const auto limited = pool_.try_lease(*endpoint);
+  ASSERT_TRUE(limited);
+  place->keep_with(pool_, *limited);
+  EXPECT_TRUE(end_lease(pool_, *limited, Reuse::unused()));
+  const auto other = limit.try_enter();
+  const auto next = pool_.try_lease(*endpoint);
+  ASSERT_TRUE(other && next);
+  ASSERT_EQ(next->slot, limited->slot);
+  EXPECT_TRUE(end_lease(pool_, *next, Reuse::unused()));
+  EXPECT_FALSE(end_lease(pool_, *limited, Reuse::unused())) << "it ended before";
+  EXPECT_EQ(limit.usage().leased, 1U) << "the place that another caller has";
+}
+
+TEST_F(LeaseLimitTest, a_limit_that_changes_all_the_time_loses_no_place_and_no_caller) {
+  LeaseLimit limit(2);
+  std::atomic<bool> ends{false};
+  std::thread changing([&] {
+    for (std::uint32_t round = 0; !ends; ++round)
+      limit.allot(round % 4, round % 3 == 0 ? Duration::zero() : LeaseLimit::for_ever);
+    limit.allot(2);
+  });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 500; ++i)
+        EXPECT_TRUE(enter(limit, {}).ok());
+    });
+  }
+  for (std::thread& thread : threads)
+    thread.join();
+  ends = true;
+  changing.join();
+  EXPECT_EQ(limit.usage().leased, 0U);
+  const auto one = limit.try_enter();
+  const auto two = limit.try_enter();
+  EXPECT_TRUE(one && two);
+  EXPECT_FALSE(limit.try_enter());
+}
+
 }  // namespace
 }  // namespace fastpool::pool

@@ -11,6 +11,12 @@
 
 namespace fastpool::support {
 
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool threads_after_fork = false;  // ThreadSanitizer starts none there
+#else
+inline constexpr bool threads_after_fork = true;
+#endif
+
 /// Runs `look` in the child of a fork, which runs no destructors but those of `look`'s own variables. \returns its result; -1, with a failure, if the child
 /// crashed or hung.
 inline int in_child(const std::function<int()>& look) {

@@ -130,16 +130,21 @@ int offered_index() {
 }
 
 int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* in,
-                    unsigned int in_size, void*) {
+                    unsigned int in_size, void* wanted) {
+  const std::string& protocol = *static_cast<const std::string*>(wanted);
   auto offered = std::make_unique<std::string>();
+  *out = nullptr;
   for (unsigned at = 0; at < in_size; at += 1U + in[at]) {
+    const std::string_view each(reinterpret_cast<const char*>(in + at + 1), in[at]);
     if (!offered->empty()) *offered += ',';
-    offered->append(reinterpret_cast<const char*>(in + at + 1), in[at]);
+    *offered += each;
+    if (*out != nullptr || (!protocol.empty() && each != protocol)) continue;
+    *out = in + at + 1;
+    *size = in[at];
   }
-  *out = in + 1;
-  *size = in[0];
+  const bool chosen = *out != nullptr;
   SSL_set_ex_data(ssl, offered_index(), offered.release());
-  return SSL_TLSEXT_ERR_OK;
+  return chosen ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
 }  // namespace
@@ -152,6 +157,7 @@ std::string ServerConnection::offered_protocols() const {
 struct LoopbackServer::State {
   Handler handler;
   SSL_CTX* tls = nullptr;
+  std::string protocol;
   net::Descriptor listener;
   std::uint16_t port = 0;
   std::atomic<int> connections{0};
@@ -224,7 +230,8 @@ LoopbackServer::LoopbackServer(const ServerTls& tls, Handler handler) : state_(s
   must(SSL_CTX_set_min_proto_version(context, tls.minimum_version) == 1, "minimum version");
   must(SSL_CTX_set_max_proto_version(context, tls.maximum_version) == 1, "maximum version");
   must(SSL_CTX_set_num_tickets(context, static_cast<std::size_t>(tls.tickets)) == 1, "tickets");
-  SSL_CTX_set_alpn_select_cb(context, choose_protocol, nullptr);
+  state_->protocol = tls.protocol;
+  SSL_CTX_set_alpn_select_cb(context, choose_protocol, &state_->protocol);
   const unsigned char session_context = 1;
   SSL_CTX_set_session_id_context(context, &session_context, 1);
   if (!tls.client_ca_file.empty()) {

@@ -60,6 +60,7 @@ struct ServerTls {
   int maximum_version = 0;
   std::string client_ca_file = {};  ///< not empty: clients must show a certificate of this authority
   int tickets = 2;                  ///< session tickets after a TLS 1.3 handshake
+  std::string protocol = {};  ///< chosen by ALPN where the client offers it; empty: the first that the client offers
 };
 
 /// A server on a free port of 127.0.0.1, each connection handled in a thread of its own. With TLS the handler runs after

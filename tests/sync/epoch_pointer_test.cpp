@@ -40,7 +40,7 @@ TEST_F(EpochPointerTest, returns_its_first_object_in_the_same_epoch) {
   auto object = make();
   Counted* const first = object.get();
   EpochPointer<Counted> pointer(3, std::move(object));
-  EXPECT_EQ(&pointer.get(3, [&] { return make(); }), first);
+  EXPECT_EQ(&pointer.get(3, [&](const Counted*) { return make(); }), first);
   EXPECT_EQ(pointer.epoch(), 3U);
   EXPECT_EQ(living_, 1);
 }
@@ -70,10 +70,10 @@ TEST_F(EpochPointerTest, makes_a_new_object_in_a_new_epoch_and_leaves_the_old_on
   std::optional<AbandonedOnPurpose> abandoned(std::in_place);
   auto pointer = std::make_unique<EpochPointer<Counted>>(0, std::move(object));
   abandoned.reset();
-  Counted& fresh = pointer->get(1, [&] { return make(); });
+  Counted& fresh = pointer->get(1, [&](const Counted*) { return make(); });
   EXPECT_NE(&fresh, old);
   EXPECT_EQ(pointer->epoch(), 1U);
-  EXPECT_EQ(&pointer->get(1, [&] { return make(); }), &fresh);
+  EXPECT_EQ(&pointer->get(1, [&](const Counted*) { return make(); }), &fresh);
   EXPECT_EQ(living_, 2);
   pointer.reset();
   EXPECT_EQ(living_, 1) << "only the new object lives";
@@ -89,7 +89,7 @@ TEST_F(EpochPointerTest, gives_all_threads_of_a_new_epoch_the_same_object) {
   std::vector<Counted*> seen(4);
   std::vector<std::thread> threads;
   for (Counted*& mine : seen)
-    threads.emplace_back([&] { mine = &pointer.get(1, [&] { return make(); }); });
+    threads.emplace_back([&] { mine = &pointer.get(1, [&](const Counted*) { return make(); }); });
   for (std::thread& thread : threads)
     thread.join();
   EXPECT_EQ(std::set<Counted*>(seen.begin(), seen.end()).size(), 1U);

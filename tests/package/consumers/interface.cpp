@@ -86,6 +86,11 @@ std::size_t use_every_function(fastpool::Client& client, const fastpool::Origin&
     size += to_string(kind).size() + to_string(fastpool::CloseReason::limit).size();
   if (const auto found = fastpool::resolve_by_system("localhost"); found) size += found->size();
   if (const auto idle = client.warm("https://example.com", 1); idle) size += *idle;
+  if (client.set_max_leases("https://example.com", 5, std::chrono::seconds(1))) {
+    if (const auto used = client.usage("https://example.com")) size += used->leased + used->waiting;
+  }
+  (void)client.set_max_leases_until("https://example.com", 5, std::chrono::seconds(1));
+  (void)client.set_max_leases("https://example.com", std::nullopt);
   size += client.stats().leases + fastpool::default_max_connections();
   size += use_streams(client) + use_loop(client);
   if (const auto drained = client.drain(std::chrono::seconds(1)); drained) size += *drained ? 1 : 0;
@@ -100,7 +105,8 @@ int main() {
   const fastpool::Request post{.method = "POST", .url = "https://example.com/", .body = "text"};
   const fastpool::Profile profile{.tls = {.ca_file = "ca.pem"},
                                   .server_name = "example.com",
-                                  .proxy = {.url = "http://proxy.example:3128", .headers = {{"X-Tenant", "one"}}}};
+                                  .proxy = {.url = "http://proxy.example:3128", .headers = {{"X-Tenant", "one"}}},
+                                  .protocols = {.http1 = true, .http2 = true}};
   std::size_t closed = 0;
   fastpool::Client client(
       {.max_connections = 10, .idle_timeout = std::chrono::seconds(30)}, profile,
