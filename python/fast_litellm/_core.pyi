@@ -111,6 +111,8 @@ class Pool:
         default_tls: TlsSettings | None = None,
         default_ssl_context: ssl.SSLContext | None = None,
         error_factory: ErrorFactory | None = None,
+        http1: bool = True,
+        http2: bool = False,
         **settings: Unpack[PoolSettings],
     ) -> None: ...
     @property
@@ -165,6 +167,18 @@ class Pool:
     def warm(self, endpoint: str, count: int, *, timeout: float | None = 60.0) -> int:
         """Dials until `count` connections to the endpoint are idle; returns how many are. From then on so many are kept
         idle in the background, as far as the limits allow, until another call says otherwise; 0: none."""
+    def set_max_leases(
+        self, origin: str, n: int | None, *, valid_for: float | None = None, valid_until: float | None = None
+    ) -> None:
+        """Limits how many requests and leases to the origin are under way at once, over all clients, event loops and
+        threads of this pool (over HTTP/2 each stream counts). None: no limit any more. Those under way go on when the
+        limit falls below their number; new ones wait, first come, first served, for at most their pool timeout. With 0
+        all of them wait. What begins before the first call is not counted. After `valid_for` seconds, or from the time
+        `valid_until` on (seconds of `time.CLOCK_BOOTTIME`), nothing begins until the next call; both None: it holds
+        until then. In the child of a fork an origin that had a limit begins with 0."""
+    def usage(self, origin: str) -> tuple[int, int]:
+        """How many requests and leases to the origin are under way, and how many wait, under its limit; (0, 0) without
+        one."""
     def open_leases(self) -> int: ...
     def drain(self, timeout: float | None = 30.0) -> bool:
         """Ends the pool gracefully: refuses new leases (pool closed), serves those who are queued already, closes idle
@@ -238,6 +252,8 @@ class Handle:
         owns_pool: bool = False,
         error_factory: ErrorFactory | None = None,
         proxy: Proxy | None = None,
+        http1: bool = True,
+        http2: bool = False,
     ) -> None: ...
     def keep_connections(self) -> None:
         """Idle connections stay for the pool's idle timeout when this handle is closed. Before the first request."""
@@ -330,11 +346,21 @@ class AsyncExchange:
     @property
     def fresh(self) -> bool: ...
     @property
+    def over_http2(self) -> bool:
+        """Whether the connection speaks HTTP/2; once there is one."""
+
+    @property
+    def stream_id(self) -> int:
+        """Over HTTP/2, once the head of the request was sent; else 0."""
+
+    @property
     def descriptor(self) -> int: ...
     @property
     def ssl_object(self) -> ssl.SSLObject | None: ...
     @property
     def tls_session(self) -> TlsSessionFacts | None: ...
+    @property
+    def tunnel_answer(self) -> tuple[bytes, int, bytes, list[tuple[bytes, bytes]]] | None: ...
     @property
     def local_address(self) -> Any: ...
     @property
@@ -399,6 +425,14 @@ class Exchange:
     def fresh(self) -> bool:
         """Whether the connection was dialed for this exchange."""
     @property
+    def over_http2(self) -> bool:
+        """Whether the connection speaks HTTP/2; once there is one."""
+
+    @property
+    def stream_id(self) -> int:
+        """Over HTTP/2, once the head of the request was sent; else 0."""
+
+    @property
     def descriptor(self) -> int:
         """The socket's number, for the network_stream extension; -1 once closed."""
     @property
@@ -407,6 +441,11 @@ class Exchange:
     @property
     def tls_session(self) -> TlsSessionFacts | None:
         """What TLS settled on, if the core speaks it; known even after the response."""
+    @property
+    def tunnel_answer(self) -> tuple[bytes, int, bytes, list[tuple[bytes, bytes]]] | None:
+        """A proxy's answer to the request for a tunnel, while the exchange has a connection: (http version, status,
+        reason, headers). Reason and headers are empty if the answer is longer than 4 KiB. None without such a
+        tunnel."""
     @property
     def local_address(self) -> Any:
         """As `socket.getsockname()` gave it when the connection was made; known even after the response."""

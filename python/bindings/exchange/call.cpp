@@ -9,7 +9,6 @@
 #include "bindings/interpreter/gil.h"
 #include "bindings/interpreter/replaced_sockets.h"
 #include "bindings/loop/awaited.h"
-#include "bindings/pool/connection_id_text.h"
 #include "bindings/pool/lease_calls.h"
 #include "client/expected_size.h"
 #include "client/headers.h"
@@ -169,13 +168,15 @@ class LeaseCall final : public Awaited {
         pool_object_(std::move(pool)),
         pool_(nb::cast<Pool&>(pool_object_)),
         core_(pool_.core()),
-        endpoint_(std::move(endpoint)) {
+        endpoint_(std::move(endpoint)),
+        limit_(endpoint_.limit(core_.origin_limits())) {
     begin();
   }
   ~LeaseCall() override {
     if (epoch_ != net::fork_epoch()) {  // queue and lease are the parent's
       leak();
       endpoint_.detach();
+      place_.detach();
       return;
     }
     forget();
@@ -184,6 +185,15 @@ class LeaseCall final : public Awaited {
 
  private:
   bool advance_exchange() noexcept override {
+    if (limit_ != nullptr && !place_) {
+      auto entered = enter(*limit_, core_.pool());
+      if (!entered) return false;
+      if (!*entered) {
+        outcome_ = std::move(*entered).error();
+        return true;
+      }
+      place_ = std::move(*entered).value();
+    }
     outcome_ = lease(core_.pool(), *endpoint_);
     if (outcome_) rest();
     return outcome_.has_value();
@@ -198,15 +208,14 @@ class LeaseCall final : public Awaited {
       if (outcome.error().code == ErrorCode::pool_timeout) return nb::none();
       raise(outcome.error(), pool_.error_factory);
     }
-    const std::string id = connection_id_text(outcome->id().value);
+    place_.keep_with(core_.pool(), *outcome);
     pool_.set_object(pool_object_.ptr());
-    pool_.hold_for_lease();
-    if (LeaseOrigins* const origins = pool_.origins()) origins->note(outcome->id(), calling_place());
-    return nb::str(id.data(), id.size());
+    return nb::steal(give_out(pool_, core_, *outcome));
   }
   /// Returns a lease that the caller has not taken to the pool.
   void release_lease() noexcept {
     if (outcome_ && outcome_->ok()) core_.pool().release(outcome_->value(), pool::Reuse::unused());
+    place_.leave();
   }
   void give_up() noexcept override {
     release_lease();
@@ -218,6 +227,8 @@ class LeaseCall final : public Awaited {
   Pool& pool_;
   client::Core& core_;
   client::EndpointUse endpoint_;
+  pool::LeaseLimit* const limit_;  // of the origin; null: none
+  pool::LeaseLimit::Place place_;
   const unsigned epoch_ = net::fork_epoch();
   std::optional<Result<pool::LeaseRef>> outcome_;
 };

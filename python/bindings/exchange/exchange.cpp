@@ -152,6 +152,13 @@ nb::object HandledExchange::take_arrived() {
   return joined_bytes(any ? pieces : std::vector<std::string_view>());
 }
 
+nb::object HandledExchange::tunnel_answer() const {
+  const auto answer = busy_ ? nullptr : exchange_.tunnel_answer();
+  if (!answer) return nb::none();
+  return nb::make_tuple(bytes_of(http_version(*answer)), answer->status, bytes_of(answer->reason),
+                        header_bytes(answer->headers));
+}
+
 nb::object HandledExchange::address(net::SocketAddress connection::Addresses::* which) const {
   const auto& addresses = exchange_.addresses();
   if (busy_ || !addresses) return nb::none();

@@ -28,10 +28,16 @@ class HandledExchange {
   [[nodiscard]] nanobind::object take_arrived();
   [[nodiscard]] bool fresh() const noexcept { return exchange_.fresh(); }
   // While another thread is in it, its connection may go at any moment.
+  [[nodiscard]] bool over_http2() const noexcept { return !busy_ && exchange_.over_http2(); }
+  /// Over HTTP/2; else 0.
+  [[nodiscard]] std::int32_t stream_id() const noexcept { return busy_ ? 0 : exchange_.stream_id(); }
   [[nodiscard]] int descriptor() const noexcept { return busy_ ? -1 : exchange_.descriptor(); }
   [[nodiscard]] nanobind::object ssl_object() const;
   [[nodiscard]] nanobind::object tls_session() const;
   [[nodiscard]] nanobind::object address(net::SocketAddress connection::Addresses::* which) const;
+
+  /// (http version, status, reason, headers) of a proxy's answer to the request for a tunnel; None without one.
+  [[nodiscard]] nanobind::object tunnel_answer() const;
 
   // Of a connection that was handed over (101, CONNECT). Neither waits.
   [[nodiscard]] bool switched() const noexcept { return exchange_.switched(); }
@@ -93,8 +99,9 @@ struct GivenRequest {
 /// The pieces of a body that came together, as one bytes object; b"" for none.
 [[nodiscard]] nanobind::object joined_bytes(const std::vector<std::string_view>& pieces);
 
-/// "HTTP/1.1", or the other minor version that the peer speaks.
+/// "HTTP/2"; "HTTP/1.1", or the other minor version that the peer speaks.
 [[nodiscard]] inline std::string http_version(const h1::ResponseHead& head) {
+  if (head.version_major == 2) return "HTTP/2";
   return "HTTP/1." + std::to_string(head.version_minor);
 }
 
@@ -113,10 +120,13 @@ void bind_response_parts(Class& type) {
       .def_prop_ro("switched", [](const Type& self) { return self.switched(); })
       .def("receive", [](Type& self, std::size_t most) { return self.receive(most); })
       .def("transmit", [](Type& self, nanobind::handle data) { return self.transmit(data); })
+      .def_prop_ro("over_http2", [](const Type& self) { return self.over_http2(); })
+      .def_prop_ro("stream_id", [](const Type& self) { return self.stream_id(); })
       .def_prop_ro("fresh", [](const Type& self) { return self.fresh(); })
       .def_prop_ro("descriptor", [](const Type& self) { return self.descriptor(); })
       .def_prop_ro("ssl_object", [](const Type& self) { return self.ssl_object(); })
       .def_prop_ro("tls_session", [](const Type& self) { return self.tls_session(); })
+      .def_prop_ro("tunnel_answer", [](const Type& self) { return self.tunnel_answer(); })
       .def_prop_ro("local_address", [](const Type& self) { return self.address(&connection::Addresses::local); })
       .def_prop_ro("peer_address", [](const Type& self) { return self.address(&connection::Addresses::peer); });
 }

@@ -138,13 +138,14 @@ void bind_handle(nb::module_& module) {
           [](Handle* self, nb::object the_pool, const TlsSettings& tls, std::string local_address,
              std::string unix_socket, nb::handle socket_options, nb::object ssl_context,
              std::optional<std::uint32_t> max_leases, std::optional<std::uint32_t> max_idle, nb::handle idle_timeout,
-             int connect_retries, bool owns_pool, nb::object factory, nb::object proxy) {
+             int connect_retries, bool owns_pool, nb::object factory, nb::object proxy, bool http1, bool http2) {
             if (!nb::isinstance<Pool>(the_pool)) throw nb::type_error("pool must be a _core.Pool");
             Profile profile;
             profile.tls = tls;
             profile.local_address = std::move(local_address);
             profile.unix_socket = std::move(unix_socket);
             profile.socket_options = options_from(socket_options);
+            profile.protocols = {.http1 = http1, .http2 = http2};
             if (!proxy.is_none()) profile.proxy = nb::cast<const ProxyObject&>(proxy).proxy;
             if (!ssl_context.is_none()) {
               profile.tls = {};  // the context knows
@@ -158,7 +159,7 @@ void bind_handle(nb::module_& module) {
           "socket_options"_a = nb::make_tuple(), "ssl_context"_a.none() = nb::none(),
           "max_leases"_a.none() = nb::none(), "max_idle"_a.none() = nb::none(), "idle_timeout"_a.none() = nb::none(),
           "connect_retries"_a = 0, "owns_pool"_a = false, "error_factory"_a.none() = nb::none(),
-          "proxy"_a.none() = nb::none())
+          "proxy"_a.none() = nb::none(), "http1"_a = true, "http2"_a = false)
       .def_prop_ro("open_leases", &Handle::open_leases)
       .def("keep_connections", &Handle::keep_connections)
       .def_prop_ro("request_count", [](const Handle& self) { return self.requests; })

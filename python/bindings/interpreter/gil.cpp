@@ -83,6 +83,13 @@ bool WithoutGil::look_at_signals(void* self) noexcept {
   return without.raised_;
 }
 
+void lock_without_gil(std::mutex& mutex) noexcept {
+  if (WithoutGil::current() != nullptr || PyGILState_Check() == 0) return mutex.lock();
+  if (mutex.try_lock()) return;
+  const WithoutGil without_gil;
+  mutex.lock();
+}
+
 void note_main_thread() {
   gate().main_thread = nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident"));
 }

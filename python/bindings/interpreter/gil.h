@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <exception>
+#include <mutex>
 #include <utility>
 
 #include <Python.h>
@@ -87,6 +88,9 @@ auto with_gil(Function function) {
   WithoutGil* const without = WithoutGil::current();
   return without == nullptr ? function() : without->with_gil(std::move(function));
 }
+
+/// Locks a mutex whose holders may take the GIL: a thread that has it gives it away to wait. \see net::Channel::Locker
+void lock_without_gil(std::mutex& mutex) noexcept;
 
 /// Remembers which thread gets the signals: at import, whichever thread imports.
 void note_main_thread();

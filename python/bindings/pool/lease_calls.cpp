@@ -4,6 +4,7 @@
 
 #include "bindings/pool/lease_calls.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 
@@ -13,30 +14,33 @@
 #include "bindings/interpreter/replaced_sockets.h"
 #include "bindings/pool/connection_id_text.h"
 #include "bindings/pool/pool.h"
+#include "driver/blocking.h"
 
 namespace nb = nanobind;
 
 namespace fastpool::bindings {
 
-namespace {
-
-/// Hands a lease to Python.
 PyObject* give_out(Pool& self, client::Core& core, pool::LeaseRef ref) {
-  PyObject* const text = PyUnicode_New(connection_id_size, 127);
-  if (text == nullptr) [[unlikely]] {
-    core.pool().release(ref, pool::Reuse::unused());
-    throw nb::python_error();
+  try {
+    nb::object text = nb::steal(PyUnicode_New(connection_id_size, 127));
+    if (!text.is_valid()) [[unlikely]]
+      throw nb::python_error();
+    write_connection_id(ref.id().value, PyUnicode_1BYTE_DATA(text.ptr()));
+    if (LeaseOrigins* const origins = self.origins()) [[unlikely]]
+      origins->note(ref.id(), calling_place());
+    self.hold_for_lease();
+    return text.release().ptr();
+  } catch (...) {
+    pool::end_lease(core.pool(), ref, pool::Reuse::unused());
+    throw;
   }
-  write_connection_id(ref.id().value, PyUnicode_1BYTE_DATA(text));
-  self.hold_for_lease();
-  if (LeaseOrigins* const origins = self.origins()) [[unlikely]]
-    origins->note(ref.id(), calling_place());
-  return text;
 }
+
+namespace {
 
 /// Takes one back; false if it ended before.
 bool take_back(Pool& self, client::Core& core, pool::LeaseRef ref, pool::Reuse reuse) {
-  if (!core.pool().release(ref, reuse)) return false;
+  if (!pool::end_lease(core.pool(), ref, reuse)) return false;
   self.release_for_lease();  // not the last: the caller of this method has one
   if (LeaseOrigins* const origins = self.origins()) [[unlikely]]
     origins->forget(ref.id());
@@ -66,9 +70,11 @@ pool::LeaseRef unpacked(const std::optional<pool::LeaseRef>& ref) noexcept {
   return ref ? pool::LeaseRef{ref->slot, ref->generation} : pool::LeaseRef{};
 }
 
-PyObject* get_slowly(Pool& self, client::Core& core, pool::Endpoint& there, const OptionalDuration& wait) {
+/// A lease, after a wait; nothing if that took too long.
+std::optional<pool::LeaseRef> lease_slowly(Pool& self, client::Core& core, pool::Endpoint& there,
+                                           const OptionalDuration& wait) {
   if (core.pool().refusing()) raise(pool::Pool::closed_error(), self.error_factory);
-  if (wait && *wait <= Duration{}) Py_RETURN_NONE;
+  if (wait && *wait <= Duration{}) return std::nullopt;
   std::optional<Result<pool::LeaseRef>> leased;
   bool raised = false;
   {
@@ -77,8 +83,62 @@ PyObject* get_slowly(Pool& self, client::Core& core, pool::Endpoint& there, cons
     raised = without_gil.raised();
   }
   if (raised && leased->ok()) core.pool().release(leased->value(), pool::Reuse::unused());
-  if (!raised && !leased->ok() && leased->error().code == ErrorCode::pool_timeout) Py_RETURN_NONE;
-  return give_out(self, core, value_or_raise(*std::move(leased), raised, self.error_factory));
+  if (!raised && !leased->ok() && leased->error().code == ErrorCode::pool_timeout) return std::nullopt;
+  return value_or_raise(*std::move(leased), raised, self.error_factory);
+}
+
+/// A place under the origin's limit; none, if it did not become free in time.
+std::optional<pool::LeaseLimit::Place> enter(Pool& self, client::Core& core, pool::LeaseLimit& limit,
+                                             const OptionalDuration& wait) {
+  if (auto place = limit.try_enter()) return place;
+  if (core.pool().refusing()) raise(pool::Pool::closed_error(), self.error_factory);
+  if (wait && *wait <= Duration{}) return std::nullopt;
+  std::optional<Result<pool::LeaseLimit::Place>> entered;
+  bool raised = false;
+  {
+    WithoutGil without_gil;
+    Timeouts timeouts;
+    timeouts.pool = wait;
+    const Interrupt interrupt = without_gil.interrupt();
+    driver::Blocking driver(timeouts, interrupt);
+    entered = driver.enter(limit, core.pool());
+    raised = without_gil.raised();
+  }
+  if (!raised && !entered->ok() && entered->error().code == ErrorCode::pool_timeout) return std::nullopt;
+  return value_or_raise(*std::move(entered), raised, self.error_factory);
+}
+
+/// As get_connection(), where the origin has a limit and there is not a place and an idle connection at once.
+PyObject* get_limited_slowly(Pool& self, client::Core& core, const client::EndpointUse& there, pool::LeaseLimit& limit,
+                             std::optional<pool::LeaseLimit::Place> place, OptionalDuration wait) {
+  if (!place) {
+    const TimePoint began = Clock::now();
+    place = enter(self, core, limit, wait);
+    if (!place) Py_RETURN_NONE;
+    if (wait) *wait -= std::min(*wait, Clock::now() - began);
+  }
+  pool::LeaseRef ref = unpacked(core.pool().try_lease(*there));
+  if (!ref) {
+    const auto leased = lease_slowly(self, core, *there, wait);
+    if (!leased) Py_RETURN_NONE;
+    ref = *leased;
+  }
+  place->keep_with(core.pool(), ref);
+  return give_out(self, core, ref);
+}
+
+/// As get_connection(), where the origin has a limit. \param known the URL's endpoint; valid until the next call of Python.
+PyObject* get_limited(Pool& self, client::Core& core, nb::handle url, pool::Endpoint& known, pool::LeaseLimit& limit,
+                      const OptionalDuration& wait) {
+  auto place = limit.try_enter();
+  if (place) [[likely]] {
+    if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(known))) [[likely]] {
+      place->keep_with(core.pool(), ref);
+      return give_out(self, core, ref);
+    }
+  }
+  const client::EndpointUse there = self.endpoint(url);
+  return get_limited_slowly(self, core, there, limit, std::move(place), wait);
 }
 
 // ---- arguments -------------------------------------------------------------------------------------------------------
@@ -140,13 +200,19 @@ PyObject* get_connection(Pool& self, PyObject* const* given, Py_ssize_t position
   refuse_replaced_sockets();
   client::Core& core = self.core();
   // The good case has no wait in it, so the GIL stays.
-  if (pool::Endpoint* const known = self.known_endpoint(url)) [[likely]] {
-    if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(*known))) [[likely]]
+  if (const client::EndpointUse* const known = self.known_endpoint(url)) [[likely]] {
+    if (pool::LeaseLimit* const limit = known->limit(core.origin_limits())) [[unlikely]]
+      return get_limited(self, core, url, **known, *limit, wait);
+    if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(**known))) [[likely]]
       return give_out(self, core, ref);
   }
   const client::EndpointUse there = self.endpoint(url);
+  if (pool::LeaseLimit* const limit = there.limit(core.origin_limits())) [[unlikely]]
+    return get_limited_slowly(self, core, there, *limit, std::nullopt, wait);
   if (const pool::LeaseRef ref = unpacked(core.pool().try_lease(*there))) return give_out(self, core, ref);
-  return get_slowly(self, core, *there, wait);
+  const auto leased = lease_slowly(self, core, *there, wait);
+  if (!leased) Py_RETURN_NONE;
+  return give_out(self, core, *leased);
 }
 
 pool::LeaseRef find_lease(client::Core& core, PyObject* text) {

@@ -14,4 +14,7 @@ void forget_pool(const Pool& gone) noexcept;
 /// Returns the lease that an id names; none if it ended. TypeError for an id that is no str.
 [[nodiscard]] pool::LeaseRef lease_of(client::Core& core, nanobind::handle id);
 
+/// Hands a lease to Python, by its id. If that fails, the lease is ended and the exception goes on. With the GIL.
+[[nodiscard]] PyObject* give_out(Pool& self, client::Core& core, pool::LeaseRef ref);
+
 }  // namespace fastpool::bindings

@@ -15,12 +15,13 @@ namespace nb = nanobind;
 namespace fastpool::bindings {
 
 Pool::Pool(std::string pool_name, const PoolSettings& settings, TlsSettings tls, nb::object ssl_context,
-           nb::object factory)
+           nb::object factory, Protocols its_protocols)
     : holder(settings),
       name(std::move(pool_name)),
       default_tls(std::move(tls)),
       default_ssl_context(std::move(ssl_context)),
-      error_factory(std::move(factory)) {
+      error_factory(std::move(factory)),
+      protocols(its_protocols) {
   living_pools().pools.push_back(this);
 }
 
@@ -54,6 +55,7 @@ void Pool::adopt(client::Core& now) {
   abandon_parents();
   Profile of_pool;
   of_pool.tls = default_tls;
+  of_pool.protocols = protocols;
   if (!default_ssl_context.is_none()) net::set_engine(of_pool, ContextFactory::of(default_ssl_context));
   handle_ =
       std::make_unique<client::Handle>(now, now.intern(of_pool), pool::AfterUse::keep, client::Handle::Isolation::none);

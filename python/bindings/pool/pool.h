@@ -22,7 +22,7 @@ namespace fastpool::bindings {
 class Pool {
  public:
   Pool(std::string name, const PoolSettings& settings, TlsSettings default_tls, nanobind::object default_ssl_context,
-       nanobind::object error_factory);
+       nanobind::object error_factory, Protocols protocols);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -39,9 +39,8 @@ class Pool {
     return look_up(url);
   }
   /// The same, if it was asked for lately: valid until the next call of endpoint(), or of Python.
-  [[nodiscard]] pool::Endpoint* known_endpoint(nanobind::handle url) const noexcept {
-    const client::EndpointUse* const there = endpoints_.at_address(url.ptr());
-    return there != nullptr ? &**there : nullptr;
+  [[nodiscard]] const client::EndpointUse* known_endpoint(nanobind::handle url) const noexcept {
+    return endpoints_.at_address(url.ptr());
   }
 
   /// A lease that Python knows by its id alone keeps the pool alive until it is given back. With the GIL.
@@ -58,6 +57,7 @@ class Pool {
   const TlsSettings default_tls;
   const nanobind::object default_ssl_context;  // in place of default_tls; or None
   const nanobind::object error_factory;
+  const Protocols protocols;
   std::uint64_t requests = 0;
 
  private:

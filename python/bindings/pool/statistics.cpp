@@ -114,6 +114,10 @@ nb::dict get_stats(Pool& self) {
   dict["pool_timeouts"] = stats.pool_timeouts;
   dict["retried"] = core.retried();
   dict["retried_unread"] = core.retried_unread();
+  const client::Core::Http2Counts http2 = core.http2_counts();
+  dict["http2_connections"] = http2.connections;
+  dict["open_streams"] = http2.open_streams;
+  dict["streams"] = http2.streams;
   dict["errors"] = errors_of(core);
   dict["endpoints"] = endpoints_of(stats);
   dict["max_connections"] = limit(settings.max_connections);

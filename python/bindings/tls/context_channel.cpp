@@ -37,8 +37,8 @@ bool is_want(IoStatus status) noexcept {
 }  // namespace
 
 ContextChannel::ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel>&& below,
-                               std::string server_name)
-    : session_(std::move(factory), std::move(server_name)), below_(std::move(below)) {}
+                               std::string server_name, Protocols protocols)
+    : session_(std::move(factory), std::move(server_name), protocols), below_(std::move(below)) {}
 
 IoResult ContextChannel::result_of(Outcome outcome) const noexcept {
   switch (outcome) {

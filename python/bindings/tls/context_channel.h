@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "bindings/interpreter/gil.h"
 #include "bindings/tls/context_factory.h"
 #include "bindings/tls/context_session.h"
 #include "net/channel.h"
@@ -21,7 +22,7 @@ namespace fastpool::bindings {
 class ContextChannel final : public net::Channel {
  public:
   ContextChannel(std::shared_ptr<const ContextFactory> factory, std::unique_ptr<net::Channel>&& below,
-                 std::string server_name);
+                 std::string server_name, Protocols protocols);
 
   [[nodiscard]] bool established() const noexcept override { return established_; }
   [[nodiscard]] net::IoResult handshake(net::IoMode mode) noexcept override;
@@ -44,6 +45,10 @@ class ContextChannel final : public net::Channel {
   [[nodiscard]] std::shared_ptr<const void> engine() const noexcept override {
     return established_ ? session_.engine() : nullptr;
   }
+
+  /// Its calls take the GIL.
+  [[nodiscard]] Locker locker() const noexcept override { return &lock_without_gil; }
+  [[nodiscard]] bool chose_http2() const noexcept override { return established_ && session_.chose_http2(); }
 
  private:
   using Outcome = ContextSession::Outcome;

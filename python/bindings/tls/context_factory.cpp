@@ -51,8 +51,8 @@ std::shared_ptr<const ContextFactory> ContextFactory::of(nb::handle context) {
 }
 
 std::unique_ptr<net::Channel> ContextFactory::wrap(std::unique_ptr<net::Channel>&& below,
-                                                   const std::string& server_name) const {
-  return std::make_unique<ContextChannel>(shared_from_this(), std::move(below), server_name);
+                                                   const std::string& server_name, Protocols protocols) const {
+  return std::make_unique<ContextChannel>(shared_from_this(), std::move(below), server_name, protocols);
 }
 
 PyObject* ContextFactory::context() const noexcept {

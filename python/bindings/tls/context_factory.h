@@ -20,7 +20,7 @@ class ContextFactory final : public net::ChannelFactory, public std::enable_shar
   [[nodiscard]] static std::shared_ptr<const ContextFactory> of(nanobind::handle context);
 
   [[nodiscard]] std::unique_ptr<net::Channel> wrap(std::unique_ptr<net::Channel>&& below,
-                                                   const std::string& server_name) const override;
+                                                   const std::string& server_name, Protocols protocols) const override;
 
   /// The context: a new reference, null (without an error set) if it is gone. With the GIL.
   [[nodiscard]] PyObject* context() const noexcept;

@@ -148,8 +148,11 @@ ContextSession::Outcome ContextSession::begin() noexcept {
     last_error_ = "the ssl.SSLContext of this connection is gone";
     return Outcome::failed;
   }
-  const Owned protocols(
-      guarded([&] { return PyObject_CallMethod(context.get(), "set_alpn_protocols", "([s])", "http/1.1"); }));
+  const Owned protocols(guarded([&] {
+    if (!protocols_.http2) return PyObject_CallMethod(context.get(), "set_alpn_protocols", "([s])", "http/1.1");
+    if (!protocols_.http1) return PyObject_CallMethod(context.get(), "set_alpn_protocols", "([s])", "h2");
+    return PyObject_CallMethod(context.get(), "set_alpn_protocols", "([ss])", "h2", "http/1.1");
+  }));
   if (!protocols) return take_raised();
   const Owned incoming(guarded([&] { return PyObject_CallNoArgs(ssl->memory_bio); }));
   const Owned outgoing(guarded([&] { return PyObject_CallNoArgs(ssl->memory_bio); }));
@@ -184,6 +187,11 @@ ContextSession::Outcome ContextSession::shake_hands(std::string& unsent) noexcep
     const Py_ssize_t behind = pending_in(part(Part::incoming), *ssl_module());
     if (behind < 0) return take_raised();
     drained_ = behind == 0;
+    // Also where it was not offered: another thread may have set the context's protocols in between.
+    const Owned chosen(
+        guarded([&] { return PyObject_CallMethod(part(Part::object), "selected_alpn_protocol", nullptr); }));
+    if (!chosen) return take_raised();
+    chose_http2_ = PyUnicode_Check(chosen.get()) != 0 && PyUnicode_CompareWithASCIIString(chosen.get(), "h2") == 0;
   }
   return outcome;
 }

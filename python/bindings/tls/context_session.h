@@ -30,8 +30,9 @@ class ContextSession {
   /// The most that one TLS record carries.
   static constexpr std::size_t record_size = 16UL * 1024;
 
-  ContextSession(std::shared_ptr<const ContextFactory> factory, std::string server_name)
-      : factory_(std::move(factory)), server_name_(std::move(server_name)) {}
+  /// \param protocols offered by ALPN.
+  ContextSession(std::shared_ptr<const ContextFactory> factory, std::string server_name, Protocols protocols)
+      : factory_(std::move(factory)), server_name_(std::move(server_name)), protocols_(protocols) {}
 
   /// Takes the GIL for a step, unless something raised on this thread already.
   template <typename Step>
@@ -70,6 +71,8 @@ class ContextSession {
   void keep_error() noexcept { keeps_error_ = true; }
   /// Whether code of the application's raised: the caller is to raise that.
   [[nodiscard]] bool interrupted() const noexcept { return interrupted_; }
+  /// Whether the peer has chosen HTTP/2; after the handshake.
+  [[nodiscard]] bool chose_http2() const noexcept { return chose_http2_; }
   [[nodiscard]] bool certificate_refused() const noexcept { return certificate_refused_; }
   [[nodiscard]] const std::string& last_error() const noexcept { return last_error_; }
   [[nodiscard]] const std::shared_ptr<const void>& last_cause() const noexcept { return cause_; }
@@ -85,11 +88,13 @@ class ContextSession {
 
   const std::shared_ptr<const ContextFactory> factory_;
   const std::string server_name_;
+  const Protocols protocols_;
   std::shared_ptr<const Reference> session_;  // to a tuple, by Part; null before begin()
 
   bool eof_ = false;     // the peer's FIN was passed on to the SSLObject
   bool drained_ = true;  // whatever was received is decrypted
   bool keeps_error_ = false;
+  bool chose_http2_ = false;
   bool certificate_refused_ = false;
   bool interrupted_ = false;  // code of the application's raised
   std::string last_error_;

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from .. import config
+from ..exceptions import FleetUnavailable
 from ..runtime import availability
 from ..runtime.counters import counters
 from . import shortcuts
 from .libraries import Library, of_module
 from .shortcuts.known import library_of
-from .stock_settings import HttpxSettings, is_proxied, limits_of, settings_of
+from .stock_settings import HTTP2_BY_CONTEXT, HttpxSettings, is_proxied, limits_of, settings_of
 
 if TYPE_CHECKING:
     from ..tls.engine import Cert, Verify
@@ -36,7 +37,8 @@ def accelerate(client: Client, *, verify: Verify | None = None, cert: Cert | Non
     Each stock transport of it, its own and mounted ones, gives its place to one of ours with the same settings, read
     back from it: TLS, limits other than a library's own defaults (they bind this client alone), retries, local
     address, Unix socket, socket options, proxy. The old transport's connections are closed once idle. Transports of
-    other kinds and HTTP/2 stay; so does everything while a mock or a tracer is in place. What stayed and
+    other kinds stay, and blocking ones for HTTP/2 whose context is to do TLS (threads cannot share a connection that
+    runs its code); so does everything while a mock or a tracer is in place. What stayed and
     why: `get_patch_status()`. The client also gets the shortcuts of `fast_litellm.acceleration.shortcuts`.
 
     TLS is done with the very `ssl.SSLContext` that the client has. The client then shares connections with nobody who
@@ -44,8 +46,8 @@ def accelerate(client: Client, *, verify: Verify | None = None, cert: Cert | Non
     it was made with): the pool then does TLS by itself, which is faster, and shares connections and TLS sessions.
 
     Any thread may call it, at best before the client's first request; calling it again changes nothing. Raises
-    TypeError for what is no client. With FAST_LITELLM_ENABLED=false, or without the native extension, the client stays
-    as it is.
+    TypeError for what is no client, and `FleetUnavailable` where configured limits of a fleet cannot be kept. With
+    FAST_LITELLM_ENABLED=false, or without the native extension, the client stays as it is.
     """
     known = library_of(type(client))
     if known is None:
@@ -124,7 +126,7 @@ def _successor(side: _Side, transport: Any, verify: Any, cert: Any) -> Any:
     pool: Any = getattr(transport, "_pool", None)
     reason = "transport given"
     if settings is not None:
-        reason = _not_served(side, settings, pool)
+        reason = _not_served(side, settings, pool, by_context=verify is None)
     elif is_proxied(transport) and type(transport) is side.stock:
         reason = "proxy: of an unknown kind"
     if reason or settings is None:
@@ -138,6 +140,8 @@ def _successor(side: _Side, transport: Any, verify: Any, cert: Any) -> Any:
             **settings.extras(),
             pool="default",
         )
+    except FleetUnavailable:  # the stock transport would send without the limit
+        raise
     except Exception as error:  # what it says of its arguments, the client had accepted
         counters.client_stock(f"refused: {type(error).__name__}: {error}")
         return transport
@@ -149,10 +153,10 @@ def _successor(side: _Side, transport: Any, verify: Any, cert: Any) -> Any:
     return made
 
 
-def _not_served(side: _Side, settings: HttpxSettings, pool: Any) -> str:
-    if settings.http2:
-        return "http2: not yet"
-    if not settings.http1:
+def _not_served(side: _Side, settings: HttpxSettings, pool: Any, *, by_context: bool) -> str:
+    if settings.http2 and by_context and not side.ours._shares_engines:
+        return HTTP2_BY_CONTEXT
+    if not settings.http1 and not settings.http2:
         return "http1 disabled"
     backend = type(getattr(pool, "_network_backend", None))
     if backend.__name__ not in ("SyncBackend", "AutoBackend") or not backend.__module__.startswith(

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from .libraries import Library
 
+#: Why a blocking client for HTTP/2 keeps its transport: threads cannot share a connection whose TLS runs Python code.
+HTTP2_BY_CONTEXT = "http2: blocking, under an ssl.SSLContext"
+
 
 class HttpxSettings(NamedTuple):
     """What an HTTPTransport was made with, beyond TLS."""
@@ -24,9 +27,11 @@ class HttpxSettings(NamedTuple):
     def extras(self) -> dict[str, Any]:
         """Those that our transports take and a client's arguments do not say."""
         extras: dict[str, Any] = {}
-        for name in ("local_address", "uds", "retries", "socket_options", "proxy"):
+        for name in ("local_address", "uds", "retries", "socket_options", "proxy", "http2"):
             if value := getattr(self, name):
                 extras[name] = value
+        if not self.http1:
+            extras["http1"] = False
         return extras
 
 

@@ -66,10 +66,6 @@ class AsyncAcceleratedTransport(Accelerated, AsyncObeying):
         begun: Awaitable[Any] = self._ours.handle_async_request(request)
         return begun
 
-    async def close_ours(self) -> None:
-        """Closes ours alone; the stock transport is another's."""
-        await self._ours.aclose()
-
     async def aclose(self) -> None:
         try:
             await self._ours.aclose()

@@ -45,6 +45,7 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
         self._known_proxies = known if known is not None else {}
         self._looks_for_proxies = looks_for_proxies if known is not None else bool
         self._make_proxied = make_proxied
+        #: Ours through each proxy; None where the stock transport is to take what goes there.
         self._through: dict[str, Any] = {}
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -52,26 +53,21 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
         if not proxy:
             return await super().handle_async_request(request)
         if proxy not in self._through:
-            self._through[proxy] = self._make_through(proxy)
+            self._through[proxy] = self._make_proxied(proxy)
         through = self._through[proxy]
-        if through is None:
-            return await self._stock_for("proxy").handle_async_request(request)
-        try:
-            return await through.handle_async_request(request)
-        except self._of.httpx.ConnectError as error:
-            if getattr(error, "code", "") not in ("connect_failed", "resolve_failed"):
-                raise
-            # As litellm calls it where aiohttp cannot reach a proxy.
-            raise self._of.httpx.ProxyError(str(error)) from error
-
-    def _make_through(self, proxy: str) -> Any:
-        """Ours through that proxy, under the same rule as this transport; None if the stock one is to take it."""
-        ours = self._make_proxied(proxy)
-        if ours is None:
-            return None
-        kind = of_library(AsyncAcceleratedTransport, self._of.httpx.AsyncBaseTransport)
-        transport: Any = type(self._aiohttp)
-        return kind(self._of, _seams(transport), ours, lambda: self._aiohttp, self._vetoes)
+        # The rule is asked here, with each request: a veto may come later than the transport was made.
+        reason = "proxy" if through is None else self._obstacle()
+        if not reason:
+            try:
+                return await through.handle_async_request(request)
+            except self._other_scheme:
+                reason = "scheme: not http"
+            except self._of.httpx.ConnectError as error:
+                if getattr(error, "code", "") not in ("connect_failed", "resolve_failed"):
+                    raise
+                # As litellm calls it where aiohttp cannot reach a proxy.
+                raise self._of.httpx.ProxyError(str(error)) from error
+        return await self._stock_for(reason).handle_async_request(request)
 
     async def _proxy_for(self, request: Any) -> str | None:
         """The proxy that the stock transport would take for a request."""
@@ -89,7 +85,7 @@ class AiohttpStandIn(AsyncAcceleratedTransport):
 
     async def aclose(self) -> None:
         for through in filter(None, self._through.values()):
-            await through.close_ours()
+            await through.aclose()
         await super().aclose()
 
     def __del__(self) -> None:

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 from ..acceleration import shortcuts
 from ..acceleration.libraries import Library
-from ..acceleration.stock_settings import is_proxied, limits_of, settings_of
+from ..acceleration.stock_settings import HTTP2_BY_CONTEXT, is_proxied, limits_of, settings_of
 from ..acceleration.transports import AcceleratedTransport, AsyncAcceleratedTransport, accelerated, async_accelerated
 from ..acceleration.veto import Veto
+from ..exceptions import FleetUnavailable
 from ..runtime.counters import counters
 from . import aiohttp_transport, scope
 from .decision import Accelerate, Arguments, Stock, decide, is_context
-from .own_transport import AiohttpSettings, OwnTransports
+from .own_transport import AiohttpSettings, OwnTransports, is_spread, lane_of
 from .points import Function, Points
 from .rollout import stock_reason
 from .tls_recipe import ContextRecipes, fingerprint
@@ -161,12 +162,9 @@ class ClientPoints:
             return
         taken: dict[int, Any] = {}
         for pattern, transport in client._mounts.items():
-            if type(transport).__module__.startswith("litellm."):
-                # litellm's own for HTTP/2, which spreads requests over several connections.
-                counters.client_stock("http2: not yet")
-            elif isinstance(transport, side.kind) or transport in self._application.counted_proxies:
+            if isinstance(transport, side.kind) or transport in self._application.counted_proxies:
                 continue
-            elif is_proxied(transport):
+            if is_proxied(transport) or is_spread(transport):
                 if id(transport) not in taken:
                     taken[id(transport)] = self._in_place_of_mounted(side, transport, its_own)
                 client._mounts[pattern] = taken[id(transport)] or transport
@@ -176,19 +174,25 @@ class ClientPoints:
         return next(found, None)
 
     def _in_place_of_mounted(self, side: Side, transport: Any, its_own: bool) -> Any | None:
-        settings = None
-        if its_own and type(transport) is getattr(self._library.httpx, side.transport):
-            settings = settings_of(transport, self._library)
-        if settings is None:
+        told = self._telling(side, transport) if its_own else None
+        settings = None if told is None else settings_of(told, self._library)
+        if told is None or settings is None:
             counters.client_stock("transport given")
             return None
         arguments = Arguments(
             True if self._is_the_librarys_default(settings.context) else settings.context,
             http1=settings.http1,
             http2=settings.http2,
-            limits=limits_of(transport._pool, self._library),
+            limits=limits_of(told._pool, self._library),
         )
         return self._build(side, self._decide(arguments, settings.extras()), lambda: transport)
+
+    def _telling(self, side: Side, transport: Any) -> Any | None:
+        """The transport of httpx's that has the settings of `transport`: itself, or one of those that litellm's for
+        HTTP/2 sends through; None for another."""
+        if is_spread(transport):
+            transport = lane_of(transport)
+        return transport if type(transport) is getattr(self._library.httpx, side.transport) else None
 
     def _transport_for(
         self, side: Side, where: scope.Scope, arguments: Arguments, make_stock: Callable[[], Any]
@@ -216,12 +220,10 @@ class ClientPoints:
             aiohttp_settings = self._application.own_transports.aiohttp_settings(given)
             if aiohttp_settings is not None:
                 return self._in_place_of_aiohttp(side, aiohttp_settings, given)
-        settings = None
-        if (of_litellm or where.makes_its_transport) and type(given) is getattr(self._library.httpx, side.transport):
-            settings = settings_of(given, self._library)
+        told = self._telling(side, given) if of_litellm or where.makes_its_transport else None
+        settings = None if told is None else settings_of(told, self._library)
         if settings is None:
-            # What litellm makes for HTTP/2 is a transport of its own, which spreads requests over several connections.
-            counters.client_stock("http2: not yet" if of_litellm and arguments.http2 else "transport given")
+            counters.client_stock("transport given")
             return None
         arguments = arguments._replace(transport=None, http1=settings.http1, http2=settings.http2)
         if of_litellm:
@@ -269,6 +271,8 @@ class ClientPoints:
             proxy = self._library.httpx.Proxy(url, ssl_context=verify if secure else None)
             more = {"verify": verify, "cert": None} if secure else {}
             return self._make(side, decision, proxy=proxy, proxy_bind=local_address, **more)
+        except FleetUnavailable:
+            raise
         except Exception:
             return None
 
@@ -280,8 +284,13 @@ class ClientPoints:
         if isinstance(decision, Stock) or reason:
             counters.client_stock(reason)
             return None
+        if decision.context_because and decision.keywords["http2"] and side is SIDES[0]:
+            counters.client_stock(HTTP2_BY_CONTEXT)
+            return None
         try:
             ours = self._make(side, decision)
+        except FleetUnavailable:  # the stock transport would send without the limit
+            raise
         except Exception as error:  # the stock one has the last word: if it cannot either, its own error is to be seen
             counters.client_stock(f"refused: {type(error).__name__}: {error}")
             return None

@@ -58,9 +58,7 @@ def decide(
 
     Never raises for odd arguments: what we do not understand is httpx's to judge.
     """
-    if arguments.http2:
-        return Stock("http2: not yet")
-    if not arguments.http1:
+    if not arguments.http1 and not arguments.http2:
         return Stock("http1 disabled")
     keywords = {**arguments.for_transport(), **(extras or {})}
     reason = ""

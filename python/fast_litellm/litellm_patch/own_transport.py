@@ -49,3 +49,18 @@ class OwnTransports:
     def aiohttp_settings(self, transport: Any) -> AiohttpSettings | None:
         with self._lock:
             return self._made.get(transport)
+
+
+def is_spread(transport: Any) -> bool:
+    """Whether it is litellm's transport for HTTP/2, which spreads requests over httpx's transports, its lanes: httpx
+    has one connection to an origin, where the pool opens as many as its streams need."""
+    kind = type(transport)
+    return kind.__module__.startswith("litellm.") and kind.__name__ == "AsyncHTTP2ConnectionSpread"
+
+
+def lane_of(spread: Any) -> Any | None:
+    """One more of its lanes, for the settings; None if it is not as we know it."""
+    try:
+        return spread._lanes._new_transport(spread._lanes._limits)
+    except Exception:  # a later litellm; or what it says, it has said to its caller
+        return None

@@ -23,6 +23,7 @@ Kind = Literal["updowncounter", "counter", "histogram"]
 
 _POOL = "http.client.connection.pool.name"
 _STATE = "http.connection.state"
+_PROXY = "http.client.connection.proxy"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -197,12 +198,15 @@ def _endpoint_metrics(attributes: Attributes, endpoint: Mapping[str, Any]) -> It
 
 
 def _server(endpoint: str) -> Attributes:
-    url = urlsplit(endpoint)
-    return {
+    """Returns the attributes of the endpoint of that name, "https://host" or "https://host via http://proxy:3128"."""
+    origin, _, proxy = endpoint.partition(" via ")
+    url = urlsplit(origin)
+    found: Attributes = {
         "server.address": url.hostname or "",
         "server.port": url.port or _DEFAULT_PORTS.get(url.scheme, 0),
         "url.scheme": url.scheme,
     }
+    return {**found, _PROXY: proxy} if proxy else found
 
 
 def _histogram(stats: Mapping[str, Any]) -> Histogram:

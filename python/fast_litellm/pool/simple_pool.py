@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..config import default_pool_settings
-from ..exceptions import Forked, cannot_watch, error_factory
+from ..exceptions import Forked, NotOffered, cannot_watch, error_factory
 from ..pool_settings import POOL_SETTINGS
+from ..runtime.hooks import default_pool_made
 from ..runtime.locks import new_rlock
 from ..tls.engine import Cert, Verify, engine_from
 from .lease import Lease
@@ -72,6 +73,10 @@ class SimpleConnectionPool(_core.Pool):
 
     `get_stats()` counts, among more, `total_connections`, `active_connections` (leased) and `idle_connections`.
 
+    `http2=True`: `request` and `arequest` to a URL speak HTTP/2 where the server chooses it (ALPN), and share
+    connections; with `http1=False` nothing else, also to `http://` (prior knowledge). A lease has a connection for
+    itself, whatever it speaks. Not together with a `verify` that is an `ssl.SSLContext` (`NotOffered`).
+
     `leak_after`: a lease held longer than so many seconds is reported once, as a warning of the logger "fast_litellm"
     that says where it was taken; None: leases are not watched.
 
@@ -101,6 +106,8 @@ class SimpleConnectionPool(_core.Pool):
         verify: Verify | EllipsisType = ...,
         cert: Cert | EllipsisType | None = ...,
         trust_env: bool | EllipsisType = ...,
+        http1: bool | EllipsisType = ...,
+        http2: bool | EllipsisType = ...,
     ) -> None:
         if not isinstance(pool_name, str):
             raise TypeError(f"a pool's name is a str, not {type(pool_name).__name__}")
@@ -115,6 +122,8 @@ class SimpleConnectionPool(_core.Pool):
             "verify": verify,
             "cert": cert,
             "trust_env": trust_env,
+            "http1": http1,
+            "http2": http2,
         }
         given = {name: value for name, value in given.items() if value is not ...}
         for setting in POOL_SETTINGS:
@@ -125,19 +134,32 @@ class SimpleConnectionPool(_core.Pool):
                 self._must_agree(given)
                 return
             options = {**_defaults(), **given}
-            limits = {name: value for name, value in options.items() if name not in ("verify", "cert", "trust_env")}
+            limits = {name: value for name, value in options.items() if name not in _OF_CONNECTIONS}
             engine = engine_from(options["verify"], options["cert"], options["trust_env"], by_socket=False)
+            allows_http1, allows_http2 = bool(options["http1"]), bool(options["http2"])
+            if not allows_http1 and not allows_http2:
+                raise ValueError("http1=False needs http2=True: one of the protocols must be allowed")
+            if allows_http2 and engine.context is not None:
+                raise NotOffered("http2=True with an ssl.SSLContext: threads cannot share what runs its code")
             super().__init__(
                 pool_name,
                 default_tls=engine.settings,
                 default_ssl_context=engine.context,
                 error_factory=error_factory,
+                http1=allows_http1,
+                http2=allows_http2,
                 **limits,
             )
             self._options = options
             _pools[pool_name] = self
             if pool_name == "default":
                 global _default_pool
+                try:
+                    default_pool_made(self)
+                except BaseException:
+                    # Without what belongs to it, nobody gets it.
+                    del _pools[pool_name]
+                    raise
                 _default_pool = self
 
     def _must_agree(self, given: dict[str, Any]) -> None:
@@ -229,7 +251,13 @@ def _defaults() -> dict[str, Any]:
         "verify": True,
         "cert": None,
         "trust_env": True,
+        "http1": True,
+        "http2": False,
     }
+
+
+#: What options say of connections, beside the pool's settings.
+_OF_CONNECTIONS = ("verify", "cert", "trust_env", "http1", "http2")
 
 
 _FUNCTIONS = {

@@ -14,6 +14,8 @@ from .http_library import HTTPLibrary
 
 
 class AsyncTransport(Transport):
+    _shares_engines: ClassVar[bool] = True
+
     async def handle_async_request(self, request: Any) -> Any:
         if len(request.extensions) > 1 and request.extensions.get("trace") is not None:
             return await self._send_traced(request)

@@ -46,9 +46,13 @@ class Transport:
     `proxy`: a URL or the library's `Proxy`. As with httpx, `retries`, `uds` and `local_address` do not count then.
     SOCKS needs no other package; the proxy looks the names up. `proxy_bind`: a local address for the connections to it.
 
-    Refused at construction: `http1=False`, `http2=True` (`NotOffered`, a ValueError), a context without
-    `wrap_bio`, or (blocking) with a `wrap_socket` alone of its own (TypeError), files that cannot be read (OSError) or
-    used (ValueError).
+    `http2=True`: HTTP/2 where the server chooses it (ALPN), and many requests share a connection; with `http1=False`
+    nothing else, also for `http://` (prior knowledge). A blocking transport with a context speaks HTTP/1.1: the
+    requests of several threads cannot share what runs Python code.
+
+    Refused at construction: `http1=False` for a blocking transport with a context (`NotOffered`, a ValueError), a
+    context without `wrap_bio`, or (blocking) with a `wrap_socket` alone of its own (TypeError), files that cannot be
+    read (OSError) or used (ValueError).
 
     Any thread may send through it; a forked child makes its own connections. Requests raise httpx's exceptions, see
     `exceptions.py`; after it was closed, `PoolClosed`.
@@ -62,6 +66,8 @@ class Transport:
     _network_stream: ClassVar[type[NetworkStream]]
     #: Whether the library's own transport of this kind calls a TLS context's wrap_socket (and not wrap_bio).
     _by_socket: ClassVar[bool] = False
+    #: Whether its requests may share a connection under an `ssl.SSLContext`: on one thread, that of its event loop.
+    _shares_engines: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -82,10 +88,8 @@ class Transport:
         proxy_bind: str | None = None,
     ) -> None:
         library = self._library
-        if not http1:
-            raise NotOffered("http1=False: this transport speaks HTTP/1.1 only")
-        if http2:
-            raise NotOffered("http2=True: this transport does not speak HTTP/2 yet")
+        if not http1 and not http2:
+            raise ValueError("http1=False needs http2=True: one of the protocols must be allowed")
         if retries < 0:
             raise ValueError(f"retries must not be negative, not {retries}")
         proxy_place = None
@@ -108,6 +112,8 @@ class Transport:
             raise NotOffered("tls_settings for the origins, and an ssl.SSLContext for the proxy: use verify and cert")
         else:
             engine = Engine(tls_settings, None)
+        if not http1 and engine.context is not None and not self._shares_engines:
+            raise NotOffered("http1=False with an ssl.SSLContext: threads speak HTTP/1.1 under a context")
         if local_address is not None:
             ipaddress.ip_address(local_address)  # a ValueError that names it, if it is none
         options = _socket_options(socket_options)
@@ -134,6 +140,8 @@ class Transport:
                 owns_pool=self._owns_pool,
                 error_factory=library.error_factory,
                 proxy=proxy,
+                http1=http1,
+                http2=http2 and (self._shares_engines or engine.context is None),
                 **bounds,
             )
         except BaseException:
@@ -189,11 +197,7 @@ class Transport:
             exchange.status,
             headers=exchange.headers,
             stream=cls._response_stream(exchange),
-            extensions={
-                "http_version": exchange.http_version,
-                "reason_phrase": exchange.reason,
-                "network_stream": cls._network_stream(exchange),
-            },
+            extensions=extensions_of(exchange, cls._network_stream(exchange)),
         )
 
     def _close(self) -> None:
@@ -253,3 +257,11 @@ def _socket_options(options: Iterable[SocketOption] | None) -> list[tuple[int, i
             value = bytes(value)
         made.append((level, name, value))
     return made
+
+
+def extensions_of(exchange: _core.Exchange | _core.AsyncExchange, network_stream: Any) -> dict[str, Any]:
+    """The extensions of the response whose head was read. HTTP/2 has no reason phrase."""
+    version = exchange.http_version
+    if version == b"HTTP/2":
+        return {"http_version": version, "network_stream": network_stream, "stream_id": exchange.stream_id}
+    return {"http_version": version, "reason_phrase": exchange.reason, "network_stream": network_stream}

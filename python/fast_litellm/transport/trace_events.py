@@ -15,13 +15,24 @@ http11.send_request_headers, .send_request_body    request; return_value: None
 http11.receive_response_headers                    request; return_value: (http version, status, reason, headers)
 http11.receive_response_body                       request; return_value: None
 http11.response_closed                             nothing; return_value: None
+proxy.start_tls, socks.start_tls                   as connection.start_tls
+socks.connect_tcp                                  host, port, timeout; return_value: a network stream
+socks.setup_socks5_connection                      stream, host, port, auth: always None; the same
 =================================================  ================================================================
+
+Over HTTP/2 the last five begin with `http2.`, and their info has the `stream_id`; `http2.send_connection_init` comes
+before the first request of a connection; and receive_response_headers returns (status, headers).
 
 and `.failed` with `exception` in place of `.complete`. `request` is httpcore's. On an asynchronous transport the
 function is a coroutine function.
 
+The request for a tunnel (CONNECT) has the events http11.send_request_headers, .send_request_body and
+.receive_response_headers, between those of connecting to the proxy and proxy.start_tls. A forwarded request is told as
+the proxy gets it, without the proxy's own headers; so is the one for a tunnel: they may be credentials.
+
 What differs: which request a new connection is made for, the pool decides, off this thread; so the events of connecting
-come together, once the connection is there, for the request that is its first. `ssl_context` is None where the pool
+come together, once the connection is there, for the request that is its first. Over HTTP/2 the events of sending the
+head come together, too, once its stream is known. `ssl_context` is None where the pool
 does TLS itself. Connection attempts that are repeated, and a request sent again over another connection, are one.
 
 What happens between the events is the transport's: it comes in as `Steps`. The events' order stands here once, for
@@ -37,8 +48,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from .proxies import ProxyPlace
 
-#: (http version, status, reason, headers)
-Head: TypeAlias = tuple[bytes, int, bytes, list[tuple[bytes, bytes]]]
+#: (http version, status, reason, headers); over HTTP/2 (status, headers)
+Head: TypeAlias = tuple[Any, ...]
 TraceFunction: TypeAlias = Callable[[str, dict[str, Any]], Any]
 
 
@@ -52,6 +63,18 @@ class Steps(Protocol):
     @property
     def fresh(self) -> bool:
         """After `obtain`: whether the connection was made for this request."""
+
+    @property
+    def tunnel_answer(self) -> Head | None:
+        """After `obtain`, if `fresh`: a proxy's answer to the request for a tunnel."""
+
+    @property
+    def stream_id(self) -> int:
+        """After `send_head`: that of HTTP/2; 0 over HTTP/1.1."""
+
+    @property
+    def over_http2(self) -> bool:
+        """After `obtain`."""
 
     @property
     def network_stream(self) -> Any:
@@ -81,6 +104,8 @@ class Place(NamedTuple):
     socket_options: Any = None
     ssl_context: Any = None
     proxy: ProxyPlace | None = None
+    #: httpcore's request for the tunnel, if the way to `host` is one of an HTTP proxy's.
+    tunnel_request: Any = None
 
 
 class Tell(NamedTuple):
@@ -91,16 +116,35 @@ class Tell(NamedTuple):
 Plan: TypeAlias = Generator[Any, Any, Any]
 
 
-def httpcore_request(core: Any, request: Any) -> Any:
-    """httpx's request as httpx's own transport passes it on. `core`: httpcore."""
+def httpcore_request(core: Any, request: Any, forwarding: ProxyPlace | None = None) -> Any:
+    """httpx's request as httpx's own transport passes it on. `core`: httpcore. `forwarding`: the proxy, if one forwards
+    the request."""
     url = request.url
+    core_url = core.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     return core.Request(
         method=request.method,
-        url=core.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        url=core_url if forwarding is None else _at_proxy(core, forwarding, bytes(core_url)),
         headers=request.headers.raw,
         content=request.stream,
         extensions=request.extensions,
     )
+
+
+def tunnel_request(core: Any, request: Any, proxy: ProxyPlace, host: bytes, port: int) -> Any:
+    """httpcore's request to the proxy for a tunnel, without the proxy's own headers. `request`: httpx's, which it is
+    made for."""
+    target = b"%b:%d" % (b"[%b]" % host if b":" in host else host, port)
+    return core.Request(
+        method=b"CONNECT",
+        url=_at_proxy(core, proxy, target),
+        headers=[(b"Host", target), (b"Accept", b"*/*")],
+        extensions=request.extensions,
+    )
+
+
+def _at_proxy(core: Any, proxy: ProxyPlace, target: bytes) -> Any:
+    scheme = b"https" if proxy.tls else b"http"
+    return core.URL(scheme=scheme, host=proxy.host.encode("ascii"), port=proxy.port, target=target)
 
 
 def send(trace: TraceFunction, steps: Steps, place: Place, request: Any) -> Head:
@@ -116,33 +160,37 @@ async def asend(trace: TraceFunction, steps: Steps, place: Place, request: Any) 
     return head
 
 
-def body(trace: TraceFunction, pieces: Iterator[bytes], request: Any, close: Callable[[], None]) -> Iterator[bytes]:
+def body(
+    trace: TraceFunction, steps: Steps, pieces: Iterator[bytes], request: Any, close: Callable[[], None]
+) -> Iterator[bytes]:
     """The pieces of the response's body, told. `close` ends the exchange and is called if the reading ends early."""
+    name = f"{_protocol(steps)}.receive_response_body"
     try:
-        _tell(trace, Tell("http11.receive_response_body.started", {"request": request}))
+        _tell(trace, Tell(f"{name}.started", {"request": request, **_stream(steps)}))
         try:
             yield from pieces
         except BaseException as error:
-            _tell(trace, Tell("http11.receive_response_body.failed", {"exception": error}))
+            _tell(trace, Tell(f"{name}.failed", {"exception": error}))
             raise
-        _tell(trace, Tell("http11.receive_response_body.complete", {"return_value": None}))
+        _tell(trace, Tell(f"{name}.complete", {"return_value": None}))
     except BaseException:
         close()
         raise
 
 
 async def abody(
-    trace: TraceFunction, pieces: AsyncIterator[bytes], request: Any, aclose: Callable[[], Any]
+    trace: TraceFunction, steps: Steps, pieces: AsyncIterator[bytes], request: Any, aclose: Callable[[], Any]
 ) -> AsyncIterator[bytes]:
+    name = f"{_protocol(steps)}.receive_response_body"
     try:
-        await _atell(trace, Tell("http11.receive_response_body.started", {"request": request}))
+        await _atell(trace, Tell(f"{name}.started", {"request": request, **_stream(steps)}))
         try:
             async for piece in pieces:
                 yield piece
         except BaseException as error:
-            await _atell(trace, Tell("http11.receive_response_body.failed", {"exception": error}))
+            await _atell(trace, Tell(f"{name}.failed", {"exception": error}))
             raise
-        await _atell(trace, Tell("http11.receive_response_body.complete", {"return_value": None}))
+        await _atell(trace, Tell(f"{name}.complete", {"return_value": None}))
     except BaseException:
         await aclose()
         raise
@@ -166,14 +214,48 @@ def _exchange(steps: Steps, place: Place, request: Any) -> Plan:
     except BaseException:  # there was no exchange yet: nothing to tell of its end
         steps.close()
         raise
+    protocol = _protocol(steps)
     info = {"request": request}
     try:
-        yield from _step("http11.send_request_headers", info, steps.send_head)
-        yield from _step("http11.send_request_body", info, steps.send_body)
-        return (yield from _step("http11.receive_response_headers", info, steps.read_head))
+        if steps.over_http2:
+            if steps.fresh:
+                yield from _told([("http2.send_connection_init", info)], None)
+            yield from _sent_head(steps, info)
+            info = {**info, **_stream(steps)}
+        else:
+            yield from _step("http11.send_request_headers", info, steps.send_head)
+        yield from _step(f"{protocol}.send_request_body", info, steps.send_body)
+        return (yield from _step(f"{protocol}.receive_response_headers", info, steps.read_head))
     except BaseException:
         yield from _closing(steps)
         raise
+
+
+def _protocol(steps: Steps) -> str:
+    return "http2" if steps.over_http2 else "http11"
+
+
+def _stream(steps: Steps) -> dict[str, Any]:
+    return {"stream_id": steps.stream_id} if steps.over_http2 else {}
+
+
+def _sent_head(steps: Steps, info: dict[str, Any]) -> Plan:
+    """Sends the head, then tells both events: their info has the id of the stream, which this step opens."""
+    try:
+        yield steps.send_head
+    except Exception as error:
+        yield Tell("http2.send_request_headers.started", {**info, **_stream(steps)})
+        yield Tell("http2.send_request_headers.failed", {"exception": error})
+        raise
+    yield from _told([("http2.send_request_headers", {**info, **_stream(steps)})], None)
+
+
+class Way(NamedTuple):
+    """One step of connecting. `kind`: "connect", "proxy's tls", "ask", "answer", "socks" or "tls"."""
+
+    kind: str
+    name: str
+    info: dict[str, Any]
 
 
 def _connecting(steps: Steps, place: Place) -> Plan:
@@ -181,29 +263,61 @@ def _connecting(steps: Steps, place: Place) -> Plan:
     try:
         yield steps.obtain
     except Exception as error:
-        done, failed = _steps_done(place, len(way), getattr(error, "phase", ""), getattr(error, "code", ""))
-        yield from _told(way[:done], None)
-        if failed:
-            name, info = way[done]
-            yield Tell(f"{name}.started", info)
-            yield Tell(f"{name}.failed", {"exception": error})
+        yield from _told_failing(way, place, error)
         raise
     if steps.fresh:
-        yield from _told(way, steps.network_stream)
+        for step in way:
+            result = {"ask": None, "answer": steps.tunnel_answer or _OPENED}.get(step.kind, steps.network_stream)
+            yield from _told([(step.name, step.info)], result)
 
 
-def _steps_done(place: Place, steps: int, phase: str, code: str) -> tuple[int, bool]:
-    """How many steps were done before an error, and whether the next one failed. The request for a tunnel is none."""
+def _told_failing(way: list[Way], place: Place, error: Exception) -> Plan:
+    """The steps up to the one that failed; none, if the error is not one of connecting."""
+    failing = _failing_step(place, getattr(error, "phase", ""), getattr(error, "code", ""))
+    if not failing:
+        return
+    if failing == "tls":
+        failing = way[-1].kind
+    refused = failing == "refused tunnel"
+    for step in way:
+        if step.kind == failing:
+            yield Tell(f"{step.name}.started", step.info)
+            yield Tell(f"{step.name}.failed", {"exception": error})
+            if failing == "answer":  # httpcore ends its exchange with the proxy
+                yield from _told([("http11.response_closed", {})], None)
+            return
+        answer = (_refusal(error) if refused else _OPENED) if step.kind == "answer" else None
+        yield from _told([(step.name, step.info)], answer)
+        if answer is not None and refused:
+            return
+
+
+def _failing_step(place: Place, phase: str, code: str) -> str:
+    """The kind of the step that an error is of; "refused tunnel" for an answer that opens none; "" if it is of none."""
     if phase == "tls_handshake":
-        return steps - 1, True
-    if phase not in ("resolve", "connect"):
-        return 0, False
+        return "tls"
     proxy = place.proxy
-    if proxy is None or code in ("resolve_failed", "connect_failed", "connect_timeout"):
-        return 0, True
-    if proxy.socks or code == "tls_failed":
-        return 1, True
-    return (2 if proxy.tls else 1), False
+    if phase not in ("resolve", "connect") or proxy is None or code in _OF_CONNECTING:
+        return "connect" if phase in ("resolve", "connect") else ""
+    if proxy.socks:
+        return "socks"
+    if code == "tls_failed":
+        return "proxy's tls"
+    return "refused tunnel" if code == "proxy_failed" else "answer"
+
+
+_OF_CONNECTING = ("resolve_failed", "connect_failed", "connect_timeout")
+
+
+#: For the answer that opened a tunnel, once the connection is gone: TLS with the origin failed. Tracers take it apart.
+_OPENED: Head = (b"HTTP/1.1", 200, b"", [])
+
+
+def _refusal(error: Exception) -> Head:
+    """What is kept of a proxy's answer that refuses a tunnel: the error's text, such as "407 Proxy Authentication
+    Required"."""
+    status, _, reason = str(error).partition(" ")
+    return b"HTTP/1.1", int(status), reason.encode("ascii", "ignore"), []
 
 
 def _told(way: list[tuple[str, dict[str, Any]]], stream: Any) -> Plan:
@@ -212,28 +326,33 @@ def _told(way: list[tuple[str, dict[str, Any]]], stream: Any) -> Plan:
         yield Tell(f"{name}.complete", {"return_value": stream})
 
 
-def _way(place: Place) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The steps of a connection, as httpcore has them. The request for a tunnel is not among them."""
+def _way(place: Place) -> Iterator[Way]:
+    """The steps of a connection, as httpcore has them."""
     proxy = place.proxy
     if proxy is None:
-        yield _connect_event(place)
+        yield Way("connect", *_connect_event(place))
         if place.tls:
-            yield "connection.start_tls", _tls_info(place, place.server_hostname or place.host)
+            yield Way("tls", "connection.start_tls", _tls_info(place, place.server_hostname or place.host))
         return
     there = {"host": proxy.host, "port": proxy.port, "timeout": place.connect_timeout}
     if proxy.socks:
-        yield "socks.connect_tcp", there
+        yield Way("connect", "socks.connect_tcp", there)
         # Without the password, which httpcore gives here.
-        yield "socks.setup_socks5_connection", {"stream": None, "host": place.host, "port": place.port, "auth": None}
+        info = {"stream": None, "host": place.host, "port": place.port, "auth": None}
+        yield Way("socks", "socks.setup_socks5_connection", info)
     else:
-        yield "connection.connect_tcp", {**there, "local_address": None, "socket_options": place.socket_options}
+        tcp = {**there, "local_address": None, "socket_options": place.socket_options}
+        yield Way("connect", "connection.connect_tcp", tcp)
         if proxy.tls:
-            yield "connection.start_tls", _tls_info(place, proxy.host)
+            yield Way("proxy's tls", "connection.start_tls", _tls_info(place, proxy.host))
+        if place.tunnel_request is not None:
+            request = {"request": place.tunnel_request}
+            yield Way("ask", "http11.send_request_headers", request)
+            yield Way("ask", "http11.send_request_body", request)
+            yield Way("answer", "http11.receive_response_headers", request)
     if place.tls:
-        yield (
-            ("socks" if proxy.socks else "proxy") + ".start_tls",
-            _tls_info(place, place.server_hostname or place.host),
-        )
+        name = ("socks" if proxy.socks else "proxy") + ".start_tls"
+        yield Way("tls", name, _tls_info(place, place.server_hostname or place.host))
 
 
 def _tls_info(place: Place, server_hostname: str) -> dict[str, Any]:
@@ -272,11 +391,12 @@ def _step(name: str, info: dict[str, Any], do: Callable[[], Any]) -> Plan:
 
 
 def _closing(steps: Steps) -> Plan:
+    protocol = _protocol(steps)
     try:
-        yield Tell("http11.response_closed.started", {})
+        yield Tell(f"{protocol}.response_closed.started", _stream(steps))
     finally:
         steps.close()
-    yield Tell("http11.response_closed.complete", {"return_value": None})
+    yield Tell(f"{protocol}.response_closed.complete", {"return_value": None})
 
 
 # What is reported or done, without and with await.

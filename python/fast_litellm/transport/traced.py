@@ -11,7 +11,7 @@ from ..exceptions import Forked
 from ..runtime.event_loops import event_loop
 from . import trace_events
 from .asynchronous import Pieces, again, write_pieces
-from .base import RequestArguments, Transport
+from .base import RequestArguments, Transport, extensions_of
 from .blocking import SyncResponseBody
 from .network_stream import NetworkStream
 
@@ -19,24 +19,24 @@ from .network_stream import NetworkStream
 def send_traced(transport: Transport, request: Any) -> Any:
     """For a blocking transport."""
     steps = _SyncSteps(transport, request)
-    head = trace_events.send(steps.function, steps, steps.place, steps.told_request)
-    return _response(transport, steps, head)
+    trace_events.send(steps.function, steps, steps.place, steps.told_request)
+    return _response(transport, steps)
 
 
 async def asend_traced(transport: Transport, request: Any) -> Any:
     """For an asynchronous transport."""
     steps = _AsyncSteps(transport, request)
-    head = await trace_events.asend(steps.function, steps, steps.place, steps.told_request)
-    return _response(transport, steps, head)
+    await trace_events.asend(steps.function, steps, steps.place, steps.told_request)
+    return _response(transport, steps)
 
 
-def _response(transport: Transport, steps: _Steps, head: trace_events.Head) -> Any:
-    version, status, reason, headers = head
+def _response(transport: Transport, steps: _Steps) -> Any:
+    exchange = steps.exchange
     return transport._library.Response(
-        status,
-        headers=headers,
+        exchange.status,
+        headers=exchange.headers,
         stream=transport._traced_stream(steps),
-        extensions={"http_version": version, "reason_phrase": reason, "network_stream": steps.network_stream},
+        extensions=extensions_of(exchange, steps.network_stream),
     )
 
 
@@ -63,16 +63,23 @@ class _Steps:
             server_name,
         )
         secure = scheme == b"https"
+        port = port or (443 if secure else 80)
+        core = importlib.import_module("httpcore" + transport._library.module.__name__.removeprefix("httpx"))
+        proxy = transport._place["proxy"]
+        forwarding = tunnel = None
+        if proxy is not None and not proxy.socks:
+            forwarding = None if secure else proxy
+            tunnel = trace_events.tunnel_request(core, request, proxy, host, port) if secure else None
         self.place = trace_events.Place(
             host.decode("ascii"),
-            port or (443 if secure else 80),
+            port,
             secure,
             timeouts[0],
             server_name,
+            tunnel_request=tunnel,
             **transport._place,
         )
-        core = "httpcore" + transport._library.module.__name__.removeprefix("httpx")
-        self.told_request = trace_events.httpcore_request(importlib.import_module(core), request)
+        self.told_request = trace_events.httpcore_request(core, request, forwarding)
 
     @property
     def fresh(self) -> bool:
@@ -80,11 +87,28 @@ class _Steps:
         return fresh
 
     @property
+    def over_http2(self) -> bool:
+        http2: bool = self.exchange.over_http2
+        return http2
+
+    @property
+    def stream_id(self) -> int:
+        stream: int = self.exchange.stream_id
+        return stream
+
+    @property
+    def tunnel_answer(self) -> trace_events.Head | None:
+        answer: trace_events.Head | None = self.exchange.tunnel_answer
+        return answer
+
+    @property
     def network_stream(self) -> NetworkStream:
         return self.transport._network_stream(self.exchange)
 
     def _head(self) -> trace_events.Head:
         exchange = self.exchange
+        if exchange.over_http2:
+            return exchange.status, exchange.headers
         return exchange.http_version, exchange.status, exchange.reason, exchange.headers
 
     def close(self) -> None:
@@ -99,7 +123,9 @@ class _SyncSteps(_Steps):
         self.exchange = self.transport._send(*self.arguments)
 
     def send_head(self) -> None:
-        """Goes out with the body's first piece."""
+        """Over HTTP/1.1 it goes out with the body's first piece."""
+        if self.exchange.over_http2:
+            self.exchange.write(b"")
 
     def send_body(self) -> None:
         for piece in self.request.stream:
@@ -123,7 +149,9 @@ class _AsyncSteps(_Steps):
         self.exchange = exchange
 
     async def send_head(self) -> None:
-        """Goes out with the body's first piece."""
+        """As `_SyncSteps.send_head`."""
+        if self.exchange.over_http2:
+            await self.exchange.write(event_loop(self.transport._library.cannot_write), b"")
 
     async def send_body(self) -> None:
         await write_pieces(self.exchange, self.request.stream, self.transport._library.cannot_write)
@@ -142,7 +170,9 @@ class TracedSyncBody:
 
     def __iter__(self) -> Iterator[bytes]:
         steps = self._steps
-        return trace_events.body(steps.function, iter(SyncResponseBody(steps.exchange)), steps.told_request, self.close)
+        return trace_events.body(
+            steps.function, steps, iter(SyncResponseBody(steps.exchange)), steps.told_request, self.close
+        )
 
     def close(self) -> None:
         if not self._closed:
@@ -160,7 +190,7 @@ class TracedAsyncBody:
     def __aiter__(self) -> AsyncIterator[bytes]:
         steps = self._steps
         pieces = Pieces(steps.exchange, steps.transport._library.cannot_read)
-        return trace_events.abody(steps.function, pieces, steps.told_request, self.aclose)
+        return trace_events.abody(steps.function, steps, pieces, steps.told_request, self.aclose)
 
     async def aclose(self) -> None:
         if not self._closed:

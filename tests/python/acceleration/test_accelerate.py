@@ -17,6 +17,7 @@ import pytest
 
 import fast_litellm
 from fast_litellm.acceleration import shortcuts
+from fast_litellm.acceleration.stock_settings import HTTP2_BY_CONTEXT
 from fast_litellm.acceleration.transports import AcceleratedTransport
 from peers.scripted import Connection, Crowd, Gate, ScriptedServer, serve_ok, until
 from support.certificates import Certificates
@@ -361,7 +362,6 @@ _STAYS: dict[str, tuple[Callable[[Kind], dict[str, Any]], str]] = {
         "transport given",
     ),
     "a subclass": (lambda kind: {"transport": type("Own", (kind.transport,), {})(verify=False)}, "transport given"),
-    "HTTP/2": (lambda kind: {"transport": kind.transport(http2=True, verify=False)}, "http2: not yet"),
     "no HTTP/1.1": (lambda kind: {"transport": kind.transport(http1=False, verify=False)}, "http1 disabled"),
     "socket options that the pool does not know": (
         lambda kind: {"transport": kind.transport(socket_options=[(1, 2, None, 3)], verify=False)},
@@ -375,8 +375,6 @@ _STAYS: dict[str, tuple[Callable[[Kind], dict[str, Any]], str]] = {
 def test_a_transport_that_cannot_be_replaced_stays_stock_and_is_counted(
     name: str, kind: Kind, carried: Carried
 ) -> None:
-    if name == "HTTP/2":
-        pytest.importorskip("h2")
     arguments, reason = _STAYS[name]
     client = kind.make(**arguments(kind))
     transport, stock_class = client._transport, type(client)
@@ -385,6 +383,24 @@ def test_a_transport_that_cannot_be_replaced_stays_stock_and_is_counted(
     assert type(client) is stock_class
     assert carried.clients == 0
     assert [reported.startswith(reason) for reported in carried.reasons()] == [True]
+
+
+def test_a_client_for_http2_is_accelerated_where_the_pool_can_share_its_connections(
+    kind: Kind, carried: Carried
+) -> None:
+    """A blocking one whose own context does TLS is not: threads would run its code at the same time."""
+    pytest.importorskip("h2")
+    client = kind.make(transport=kind.transport(http2=True, verify=False))
+    transport = client._transport
+    fast_litellm.accelerate(client)  # with its own context
+    if kind.asynchronous:
+        assert client._transport is not transport
+        assert carried.clients == 1
+    else:
+        assert client._transport is transport
+        assert carried.reasons() == {HTTP2_BY_CONTEXT: 1}
+        accelerate(client)
+        assert client._transport is not transport
 
 
 def test_with_the_package_off_nothing_changes(kind: Kind, monkeypatch: pytest.MonkeyPatch, carried: Carried) -> None:

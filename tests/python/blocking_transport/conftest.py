@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from fast_litellm import AsyncHTTPTransport, HTTPTransport
+from peers.proxies import Microsocks, RelayingProxy, Squid, Tinyproxy
 from support.blocking import BlockingTransport
 from support.certificates import Certificates
 
@@ -21,13 +22,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test of a client is one of both transports, unless its module says `CLIENT_KINDS = ("sync",)`."""
     if "client_kind" in metafunc.fixturenames:
         metafunc.parametrize("client_kind", getattr(metafunc.module, "CLIENT_KINDS", ("sync", "async")))
-
-
-@pytest.fixture(scope="session")
-def portal() -> Iterator[BlockingPortal]:
-    """The loop of the "async" clients."""
-    with start_blocking_portal() as portal:
-        yield portal
 
 
 @pytest.fixture
@@ -59,3 +53,56 @@ def make_client(request: pytest.FixtureRequest, certificates: Certificates, clie
 @pytest.fixture
 def client(make_client: MakeClient) -> httpx.Client:
     return make_client()
+
+
+# Proxies, and httpx's own transport through them.
+
+
+@pytest.fixture(scope="session")
+def tinyproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tinyproxy]:
+    with Tinyproxy(tmp_path_factory.mktemp("tinyproxy"), authenticates=True) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def squid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Squid]:
+    with Squid(tmp_path_factory.mktemp("squid"), authenticates=True) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def microsocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Microsocks]:
+    with Microsocks(tmp_path_factory.mktemp("microsocks"), authenticates=True) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def relaying() -> Iterator[RelayingProxy]:
+    with RelayingProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def relaying_tls(certificates: Certificates) -> Iterator[RelayingProxy]:
+    with RelayingProxy(certificates.server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def stock(certificates: Certificates) -> Iterator[MakeClient]:
+    """stock(**arguments of httpx.HTTPTransport) makes a client with httpx's own transport."""
+    made: list[httpx.Client] = []
+
+    def make(**arguments: Any) -> httpx.Client:
+        context = ssl.create_default_context(cafile=str(certificates.ca_file))
+        made.append(httpx.Client(transport=httpx.HTTPTransport(verify=context, **arguments), timeout=20))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def unused_url(unused_port: int) -> str:
+    return f"https://127.0.0.1:{unused_port}/"

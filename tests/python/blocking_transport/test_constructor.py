@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,8 +34,7 @@ def test_the_arguments_are_httpxs_own_in_httpxs_order() -> None:
     ("arguments", "error", "words"),
     [
         ({"http1": False}, ValueError, "http1=False"),
-        ({"http2": True}, NotImplementedError, "http2=True.*yet"),
-        ({"http2": True}, ValueError, "http2=True.*yet"),
+        ({"http1": False, "http2": True, "verify": ssl.create_default_context()}, ValueError, "http1=False.*context"),
         ({"retries": -1}, ValueError, "retries.*-1"),
         ({"limits": httpx.Limits(max_connections=-1)}, ValueError, "max_connections.*-1"),
         ({"limits": httpx.Limits(max_connections=0)}, ValueError, "max_connections.*0"),

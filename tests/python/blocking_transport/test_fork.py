@@ -10,10 +10,12 @@ import pytest
 from peers import child
 from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
 from support.certificates import Certificates
+from support.forking import IN_CHILD
 
 Serve = Callable[..., ScriptedServer]
 
-_PRELUDE = """
+_PRELUDE = (
+    """
     import faulthandler, gc, os, signal, sys, threading, httpx
     from fast_litellm import HTTPTransport, SimpleConnectionPool
     from fast_litellm.exceptions import Forked
@@ -21,25 +23,9 @@ _PRELUDE = """
     pool = SimpleConnectionPool("forking", verify=ca_file)
     transport = HTTPTransport(verify=ca_file, pool=pool)
     client = httpx.Client(transport=transport, timeout=20)
-    faulthandler.register(signal.SIGALRM, chain=True)  # a child that hangs says where, and dies
-
-    def in_child(work):
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            signal.alarm(40)
-            try:
-                work()
-                code = 0
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 """
+    + IN_CHILD
+)
 
 
 def _program(text: str) -> str:

@@ -53,3 +53,11 @@ class Cell(NamedTuple):
 
 
 CELLS = tuple(Cell(provider, operation) for provider in PROVIDERS for operation in OPERATIONS)
+
+#: What is tried once more with the environment naming a proxy. Pictures are fetched over plain HTTP: forwarded.
+PROXIED_CELLS = tuple(
+    cell
+    for cell in CELLS
+    if cell.operation in ("completion", "acompletion", "stream", "astream", "aembedding", "error", "aerror")
+    or (cell.provider == "anthropic" and cell.operation in ("image", "aimage"))
+)

@@ -10,6 +10,8 @@ aiohttp, method, target and body must be equal too, and the headers with two dif
 - names come in lower case, because litellm hands aiohttp the headers as a plain dict of httpx's;
 - a body without a `content-type` gets one, `application/octet-stream`, at the end. httpx sends none.
 
+With a proxy (`matrix.run_proxied`) connections must go past it where those of litellm as it comes do, and nowhere else.
+
 What did not go through the pool must be what litellm as it comes sends, byte for byte.
 """
 
@@ -59,6 +61,9 @@ def judge(cell: Cell | SdkCell, outcomes: Mapping[str, Any]) -> Verdict:
     if differences:
         return Verdict(DIFFERS, tuple(differences))
     refusal = error_of(stock["result"])
+    past, theirs = ours.get("past_the_proxy", 0), stock.get("past_the_proxy", 0)
+    if bool(past) != bool(theirs):
+        return Verdict(DIFFERS, (f"{past} connections past the proxy, {theirs} of litellm as it comes",))
     if refusal and not stock["requests"]:
         return Verdict(NOT_OFFERED, (refusal,))
     if bool(refusal) != (cell.operation in ("error", "aerror")):
@@ -66,6 +71,8 @@ def judge(cell: Cell | SdkCell, outcomes: Mapping[str, Any]) -> Verdict:
     notes = []
     if cell.operation in ("image", "aimage") and not any(_is_get(request) for request in seen):
         notes.append("the provider gets the URL: nothing is fetched")
+    if past:
+        notes.append("litellm as it comes does not use the proxy here")
     if carried:
         return Verdict(POOL, tuple(notes))
     reasons = [*counted["fallback_reasons"], *counted["requests_stock"]]

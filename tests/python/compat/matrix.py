@@ -12,17 +12,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fast_litellm.server import EmbeddedServer, RequestRecord
+from peers.proxies import RelayingProxy
 
-from .cells import CELLS, Cell
+from .cells import CELLS, PROXIED_CELLS, Cell
 from .reporting import STATUS
-from .sdk_cells import SDK_CELLS, SdkCell
+from .sdk_cells import PROXIED_SDK_CELLS, SDK_CELLS, SdkCell
 
 #: Unmodified litellm; litellm without its aiohttp transport, so that it uses httpx's own; accelerated litellm.
 MODES = ("stock", "httpx", "accelerated")
@@ -53,7 +54,16 @@ class WorkerFailed(RuntimeError):
 class Worker:
     """One worker process; see `reporting.talk` for what is said on the pipes."""
 
-    def __init__(self, python: str, program: str, mode: str, api: EmbeddedServer, pictures: EmbeddedServer) -> None:
+    def __init__(
+        self,
+        python: str,
+        program: str,
+        mode: str,
+        api: EmbeddedServer,
+        pictures: EmbeddedServer,
+        proxy: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.mode = mode
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -62,9 +72,9 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=_environment(mode, api),
+            env={**_environment(mode, api), **(environment or {})},
         )
-        self._say(json.dumps({"mode": mode, "origin": api.origin, "pictures": pictures.origin}))
+        self._say(json.dumps({"mode": mode, "origin": api.origin, "pictures": pictures.origin, "proxy": proxy}))
 
     def answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -153,26 +163,70 @@ def run(
     return _run(python, "worker.py", MODES, [cell.name for cell in cells], progress)
 
 
+def run_proxied(
+    python: str = sys.executable,
+    cells: Sequence[Cell] = PROXIED_CELLS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """As `run`, with a proxy of each worker's own in the environment. An outcome also has "past_the_proxy": connections
+    that the servers got otherwise; the report "proxied": {mode: the methods of what the proxy was asked}."""
+    return _run(python, "worker.py", MODES, [cell.name for cell in cells], progress, _proxies_by_name)
+
+
 def run_sdks(
     python: str = sys.executable,
     cells: Sequence[SdkCell] = SDK_CELLS,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """The same for the SDKs by themselves. Stock is httpx's (or httpx2's) own transport there."""
-    report = _run(python, "sdk_worker.py", ("stock", "accelerated"), [cell.name for cell in cells], progress)
+    """As `run` for the SDKs by themselves. Stock is httpx's (or httpx2's) own transport there."""
+    return _with_stock_as_httpx(_run(python, "sdk_worker.py", _SDK_MODES, [cell.name for cell in cells], progress))
+
+
+def run_proxied_sdks(
+    python: str = sys.executable,
+    cells: Sequence[SdkCell] = PROXIED_SDK_CELLS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """As `run_proxied` for the SDKs by themselves. How a client comes to its proxy, the cell says."""
+    names = [cell.name for cell in cells]
+    return _with_stock_as_httpx(_run(python, "sdk_worker.py", _SDK_MODES, names, progress, lambda proxy: {}))
+
+
+_SDK_MODES = ("stock", "accelerated")
+
+
+def _with_stock_as_httpx(report: dict[str, Any]) -> dict[str, Any]:
     for outcomes in report["cells"].values():
         outcomes["httpx"] = outcomes["stock"]
     return report
 
 
+def _proxies_by_name(url: str) -> dict[str, str]:
+    return {"HTTP_PROXY": url, "HTTPS_PROXY": url}
+
+
 def _run(
-    python: str, program: str, modes: Sequence[str], names: Sequence[str], progress: Callable[[str], None]
+    python: str,
+    program: str,
+    modes: Sequence[str],
+    names: Sequence[str],
+    progress: Callable[[str], None],
+    environment: Callable[[str], Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
-    """`modes`: the accelerated one last."""
+    """`modes`: the accelerated one last. `environment`: variables for a worker with a proxy of that URL; None for no
+    proxies."""
     with ExitStack() as stack:
         api = stack.enter_context(EmbeddedServer(tls=True, record=True))
         pictures = stack.enter_context(EmbeddedServer(tls=False, record=True))
-        workers = [stack.enter_context(Worker(python, program, mode, api, pictures)) for mode in modes]
+        servers = (pictures, api)
+        proxies: dict[str, RelayingProxy] = {}
+        workers = []
+        for mode in modes:
+            more: dict[str, Any] = {}
+            if environment is not None:
+                proxies[mode] = stack.enter_context(RelayingProxy(forwards=True))
+                more = {"proxy": proxies[mode].url, "environment": environment(proxies[mode].url)}
+            workers.append(stack.enter_context(Worker(python, program, mode, api, pictures, **more)))
         progress("importing")
         report: dict[str, Any] = workers[-1].answer()
         for worker in workers[:-1]:
@@ -182,15 +236,25 @@ def _run(
             progress(name)
             outcomes = report["cells"][name] = {}
             for worker in workers:
+                proxy = proxies.get(worker.mode)
+                before = _connections_past(proxy, servers) if proxy else 0
                 outcome = worker.run(name)
-                outcome["requests"] = [record.as_dict() for record in _seen(pictures, api)]
+                outcome["requests"] = [record.as_dict() for record in _seen(*servers)]
+                if proxy:
+                    outcome["past_the_proxy"] = _connections_past(proxy, servers) - before
                 outcomes[worker.mode] = outcome
         report["status"] = workers[-1].run(STATUS)
         # All at once, so that they end beside each other.
         for worker in workers:
             worker.finish()
         report["stderr"] = {worker.mode: worker.end() for worker in workers}
+        if proxies:
+            report["proxied"] = {mode: [each.method for each in proxy.requests] for mode, proxy in proxies.items()}
         return report
+
+
+def _connections_past(proxy: RelayingProxy, servers: Sequence[EmbeddedServer]) -> int:
+    return sum(server.stats().connections_established for server in servers) - proxy.opened
 
 
 def _seen(*servers: EmbeddedServer) -> list[RequestRecord]:

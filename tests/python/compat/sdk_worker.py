@@ -7,15 +7,18 @@ What is said on its pipes: see `reporting.talk`. `mode`: "stock", the SDKs as th
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any
 
 from reporting import counts, difference, dump, dump_error, talk, version_of
-from sdk_cells import SDK_CELLS, SdkCell
+from sdk_cells import PROXIED_SDK_CELLS, SDK_CELLS, SdkCell
 
 KEY = "sk-matrix"
+_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY")
 _VERSIONS = ("openai", "anthropic", "httpx", "httpx2", "uvloop", "trio")
 
 
@@ -24,6 +27,7 @@ class Client:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._origin = settings["origin"]
+        self._proxy = settings["proxy"]
         self._fast_litellm: Any = None
         if settings["mode"] == "accelerated":
             import fast_litellm
@@ -39,10 +43,13 @@ class Client:
 
     def run(self, cell: SdkCell) -> dict[str, Any]:
         before = counts(self._fast_litellm)
+        os.environ.update(dict.fromkeys(_VARIABLES, self._proxy) if cell.proxied == "environment" else {})
         try:
             result = self._do(cell)
         except Exception as error:
             result = dump_error(error)
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
         return {"result": result, "pool": difference(before, counts(self._fast_litellm))}
 
     def close(self) -> None:
@@ -66,7 +73,24 @@ class Client:
 
     def _arguments(self, cell: SdkCell) -> dict[str, Any]:
         base_url = f"{self._origin}/v1" if cell.sdk == "openai" else self._origin
-        return {"base_url": base_url, "api_key": KEY, "max_retries": 0, "timeout": 30.0}
+        arguments = {"base_url": base_url, "api_key": KEY, "max_retries": 0, "timeout": 30.0}
+        if cell.proxied in ("proxy", "mounts"):
+            arguments["http_client"] = self._proxied_client(cell)
+        return arguments
+
+    def _proxied_client(self, cell: SdkCell) -> Any:
+        """A client of the SDK's own HTTP library, as a program makes it."""
+        default: Any = import_module(cell.sdk).DefaultHttpxClient
+        (library,) = {base.__module__.split(".")[0] for base in default.__mro__ if base.__name__ == "Client"}
+        httpx = import_module(library)
+        prefix = "" if cell.way == "blocking" else "Async"
+        context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
+        if cell.proxied == "proxy":
+            client = getattr(httpx, f"{prefix}Client")(proxy=self._proxy, verify=context)
+        else:
+            transport = getattr(httpx, f"{prefix}HTTPTransport")(proxy=self._proxy, verify=context)
+            client = getattr(httpx, f"{prefix}Client")(mounts={"https://": transport})
+        return self._fast_litellm.accelerate(client) if self._fast_litellm else client
 
     def _ask(self, client: Any, cell: SdkCell) -> Any:
         """The SDK's call; to be awaited, if the client is an asynchronous one."""
@@ -109,4 +133,4 @@ _RUNNERS: dict[str, Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]] = {
 
 
 if __name__ == "__main__":
-    talk(Client, SDK_CELLS)
+    talk(Client, (*SDK_CELLS, *PROXIED_SDK_CELLS))

@@ -66,6 +66,14 @@ def test_a_refusal_without_a_request_is_not_offered_and_one_with_it_differs() ->
     assert judge(Cell("openai", "aerror"), outcomes(outcome(pool=1))).state == "differs"
 
 
+def test_connections_past_the_proxy_differ_unless_litellm_as_it_comes_makes_them_too() -> None:
+    through, past = {**outcome(pool=1), "past_the_proxy": 0}, {**outcome(pool=1), "past_the_proxy": 1}
+    assert judge(CELL, outcomes(through, through)) == ("pool", ())
+    assert judge(CELL, outcomes(past, through)).state == "differs"
+    assert judge(CELL, outcomes(through, past)).state == "differs"
+    assert judge(CELL, outcomes(past, past)) == ("pool", ("litellm as it comes does not use the proxy here",))
+
+
 def test_httpx_is_compared_byte_for_byte() -> None:
     theirs = [request("Host: a", "X-B: 1", "x-c: 2")]
     assert compare_requests(theirs, [request("Host: a", "X-B: 1", "x-c: 2")], exact=True) == []

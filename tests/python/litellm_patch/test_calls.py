@@ -206,7 +206,7 @@ def test_the_statistics_name_the_pool(accelerated: Any, complete: Callable[..., 
     assert fast_litellm.is_enabled("litellm_sync_clients")
     assert fast_litellm.is_enabled("litellm_async_clients")
     assert not fast_litellm.is_enabled("no such feature")
-    assert fast_litellm.get_feature_status()["http2"] == {"enabled": False, "reason": "not yet"}
+    assert fast_litellm.get_feature_status()["http2"]["enabled"]
 
 
 def test_a_call_made_before_the_patch_does_not_keep_its_client(

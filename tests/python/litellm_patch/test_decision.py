@@ -54,8 +54,14 @@ def test_plain_arguments_are_handed_on() -> None:
 
 
 def test_a_client_that_the_pool_cannot_serve_gets_the_stock_transport() -> None:
-    assert decided(http2=True) == Stock("http2: not yet")
     assert decided(http1=False) == Stock("http1 disabled")
+
+
+@pytest.mark.parametrize("http1", [True, False])
+def test_http2_is_handed_on(http1: bool) -> None:
+    decision = decided(verify=False, http1=http1, http2=True)
+    assert isinstance(decision, Accelerate)
+    assert (decision.keywords["http1"], decision.keywords["http2"]) == (http1, True)
 
 
 def test_a_context_of_litellms_becomes_settings() -> None:

@@ -6,13 +6,17 @@ import asyncio
 import gc
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 import fast_litellm
+from peers.http2 import Http2Server, NginxHttp2
+from peers.http2_application import HELLO
+from peers.proxies import RelayingProxy
+from support.certificates import Certificates
 
 Through = Callable[[Any], bool]
 Make = Callable[..., Any]
@@ -156,47 +160,77 @@ def test_the_transport_of_a_freed_client_can_still_use_the_stock_transport(
     assert reported.stock_requests == {"removed": 1}
 
 
-def test_http2_is_left_to_httpx_and_counted(accelerated: Any, in_module: Make, reported: Any, mode: Any) -> None:
+@pytest.fixture(scope="module")
+def http2_server(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Http2Server]:
+    with NginxHttp2(tmp_path_factory.mktemp("http2"), certificates) as server:
+        yield server
+
+
+def test_a_client_for_http2_goes_through_the_pool(
+    accelerated: Any,
+    in_module: Make,
+    reported: Any,
+    mode: Any,
+    certificates: Certificates,
+    http2_server: Http2Server,
+    goes_through_the_pool: Through,
+) -> None:
     pytest.importorskip("h2")
-    client = in_module("litellm.somewhere", "made = make(http2=True)", make=mode.client_class)
-    assert type(client._transport) in (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
-    assert reported.fallbacks == {"http2: not yet": 1}
+    trusting = str(certificates.ca_file)
+    code = "made = make(http2=True, verify=trusting)"
+    client = in_module("litellm.somewhere", code, make=mode.client_class, trusting=trusting)
+    assert goes_through_the_pool(client)
+    response = mode.do(client.get(f"{http2_server.https}/hello"))
+    assert (response.http_version, response.content) == ("HTTP/2", HELLO)
+    assert reported.fallbacks == {}
+    mode.close(client)
 
 
 @pytest.mark.parametrize("told_by", ["setting", "variable"])
-def test_litellms_own_http2_is_left_to_it_and_counted(
+def test_litellms_own_http2_goes_through_the_pool(
     told_by: str,
     accelerated: Any,
     mode: Any,
     reported: Any,
     carried: Any,
-    openai_server: Any,
     monkeypatch: pytest.MonkeyPatch,
+    certificates: Certificates,
+    http2_server: Http2Server,
     goes_through_the_pool: Through,
 ) -> None:
     if told_by == "setting":
         monkeypatch.setattr(accelerated, "http2", True)
     else:
         monkeypatch.setenv("LITELLM_HTTP2", "true")
-    handler = mode.handler(accelerated)
-    assert not goes_through_the_pool(handler.client)
-    assert mode.do(handler.get(f"{openai_server.base_url}/models")).status_code == 200
-    assert carried.requests == 0
-    assert reported.fallbacks == {"http2: not yet": 1}
+    handler = mode.handler(accelerated, ssl_verify=str(certificates.ca_file))
+    assert goes_through_the_pool(handler.client)
+    response = mode.do(handler.get(f"{http2_server.https}/hello"))
+    assert (response.http_version, response.content) == ("HTTP/2", HELLO)
+    assert carried.requests == 1
+    assert reported.fallbacks == {}
     mode.do(handler.close())
 
 
-def test_the_proxies_of_litellms_own_http2_are_counted(
-    accelerated: Any, mode: Any, reported: Any, monkeypatch: pytest.MonkeyPatch
+def test_the_proxies_of_litellms_own_http2_go_through_the_pool(
+    accelerated: Any,
+    mode: Any,
+    reported: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    certificates: Certificates,
+    http2_server: Http2Server,
 ) -> None:
     monkeypatch.setenv("LITELLM_HTTP2", "true")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    handler = mode.handler(accelerated)
-    assert reported.fallbacks == {"http2: not yet": 2}
-    mode.do(handler.close())
+    with RelayingProxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        handler = mode.handler(accelerated, ssl_verify=str(certificates.ca_file))
+        assert reported.fallbacks == {}
+        response = mode.do(handler.get(f"{http2_server.https}/hello"))
+        assert (response.http_version, response.content) == ("HTTP/2", HELLO)
+        assert len(proxy.requests) == 1
+        mode.do(handler.close())
 
 
-def test_http2_of_one_client_leaves_the_others_with_the_pool(
+def test_http2_of_one_client_is_its_own(
     accelerated: Any, reported: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As litellm 1.110 makes one for Vertex AI's vector stores."""
@@ -208,8 +242,8 @@ def test_http2_of_one_client_leaves_the_others_with_the_pool(
             patch.setenv("LITELLM_HTTP2", "true")
             own = handler()
     other = handler()
-    assert reported.fallbacks == {"http2: not yet": 1}
-    assert reported.accelerated == 1
+    assert reported.fallbacks == {}
+    assert reported.accelerated == 2
     assert reported.tls_by_context == {}
     run(own.close())
     run(other.close())

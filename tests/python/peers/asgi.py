@@ -58,7 +58,7 @@ async def _start(send: Callable[[_Message], Awaitable[None]], status: int, *head
 class AsgiServer:
     """One uvicorn in its own thread, from `with` to its end; over TLS with an identity."""
 
-    def __init__(self, identity: Identity | None = None) -> None:
+    def __init__(self, identity: Identity | None = None, *, application: Any = application) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=511)
         scheme = "http" if identity is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"

@@ -16,7 +16,11 @@ class Answer(socketserver.StreamRequestHandler):
         package = sys.modules.get("fast_litellm")
         report = None
         if package is not None:
-            report = {"stats": package.get_performance_stats(), "patch": package.get_patch_status()}
+            report = {
+                "stats": package.get_performance_stats(),
+                "patch": package.get_patch_status(),
+                "fleet": package.get_fleet_status(),
+            }
         self.wfile.write(json.dumps(report, default=str).encode())
 
 

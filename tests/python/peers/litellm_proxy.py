@@ -14,11 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
-
-from fast_litellm.server import EmbeddedServer
 
 START = 480.0  # it imports for a quarter of a minute, three times over; for much longer on a busy machine
 STOP = 60.0
@@ -37,6 +35,13 @@ general_settings:
 """
 
 
+class Upstream(Protocol):
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def ca_file(self) -> str: ...
+
+
 class LitellmProxy:
     """`launcher` litellm --config ...; in a session of its own, so that whatever it leaves behind can be found.
 
@@ -45,7 +50,7 @@ class LitellmProxy:
     def __init__(
         self,
         folder: Path,
-        upstream: EmbeddedServer,
+        upstream: Upstream,
         launcher: Sequence[str],
         workers: int,
         environment: dict[str, str],

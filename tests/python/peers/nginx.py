@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from types import TracebackType
 from urllib.request import urlopen
 
 from support.certificates import Certificates
+
+from .ports import free_ports, listens
 
 BIG_FILE_BYTES = 50 * 1024 * 1024
 #: Requests after which the `short_lived` server ends a connection.
@@ -42,7 +43,8 @@ _LOCATIONS = """
     }
 """
 
-_CONFIGURATION = """
+#: How a configuration begins: FOLDER has all of nginx's files, and what follows is its block `http`.
+OPENING = """
 daemon off;
 worker_processes 1;
 USER
@@ -57,6 +59,11 @@ http {
   uwsgi_temp_path FOLDER/uwsgi;
   scgi_temp_path FOLDER/scgi;
   keepalive_requests 1000000;
+"""
+
+_CONFIGURATION = (
+    OPENING
+    + """
   keepalive_timeout 300;
   ssl_certificate CERTIFICATE;
   ssl_certificate_key KEY;
@@ -69,6 +76,7 @@ http {
   server { listen unix:FOLDER/nginx.sock; LOCATIONS }
 }
 """
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class Nginx:
         with (self._folder / "files" / "big").open("wb") as file:
             file.truncate(BIG_FILE_BYTES)
         for _attempt in range(5):  # another process may take a port between our look and nginx's bind
-            ports = _free_ports(5)
+            ports = free_ports(5)
             text = _CONFIGURATION.replace("LOCATIONS", _LOCATIONS)
             for name, value in {
                 "FOLDER": str(self._folder),
@@ -138,15 +146,19 @@ class Nginx:
             self._process = subprocess.Popen(
                 [nginx, "-p", str(self._folder), "-c", str(self._file), "-e", str(self._folder / "error.log")]
             )
-            if self._answers(ports[0]):
+            if all(listens(port, [self._process]) for port in ports):
                 schemes = ("http", "https", "https", "https", "http")
                 self.urls = Urls(*(f"{s}://127.0.0.1:{p}" for s, p in zip(schemes, ports, strict=True)))
                 return self
+            self._end()
         raise RuntimeError("nginx did not start:\n" + (self._folder / "error.log").read_text())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         assert self._process is not None
         self._process.terminate()
         try:
@@ -154,18 +166,6 @@ class Nginx:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _answers(self, port: int) -> bool:
-        assert self._process is not None
-        end = time.monotonic() + _PATIENCE
-        while time.monotonic() < end and self._process.poll() is None:
-            try:
-                with socket.create_connection(("127.0.0.1", port), 1):
-                    self._own += 1
-                    return True
-            except OSError:
-                time.sleep(0.02)
-        return False
 
     def _signal(self, name: str) -> None:
         command = [self._nginx, "-p", str(self._folder), "-c", str(self._file), "-s", name]
@@ -183,12 +183,3 @@ def _wait(reached: Callable[[], bool], what: str) -> None:
         if time.monotonic() > end:
             raise RuntimeError(f"nginx: {what} never ended")
         time.sleep(0.02)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()

@@ -9,11 +9,13 @@ Load it with `-p support.pool_under_suite`; the environment variable POOL_UNDER_
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import uvicorn
 
 import fast_litellm
 
@@ -28,6 +30,7 @@ def pytest_configure() -> None:
     for client in (httpx.Client, httpx.AsyncClient):
         if change is not None:
             client.__init__ = _followed_by(change, client.__init__)  # type: ignore[method-assign]
+    uvicorn.Server.shutdown = _after_its_applications(uvicorn.Server.shutdown)  # type: ignore[method-assign]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -38,6 +41,25 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 _changed = 0
+#: How long a server waits for its applications, in seconds.
+_PATIENCE = 2.0
+
+
+def _after_its_applications(shutdown: Callable[..., Any]) -> Callable[..., Any]:
+    """A server that ends once its applications have seen what their clients sent.
+
+    uvicorn's own shutdown closes each WebSocket at once, so a test that sends, leaves and then looks at what the server
+    has received fails on a busy machine, whoever its client is. An application that waits for more is shut down as
+    uvicorn does it.
+    """
+
+    async def wait_and_shut_down(server: uvicorn.Server, sockets: Any = None) -> None:
+        tasks = server.server_state.tasks
+        if tasks:
+            await asyncio.wait(set(tasks), timeout=_PATIENCE)
+        await shutdown(server, sockets)
+
+    return wait_and_shut_down
 
 
 def _give_transport(client: Any) -> None:

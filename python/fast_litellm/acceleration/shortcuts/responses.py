@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...transport.base import extensions_of
 from .known import Library
 
 RELIES_ON = ("_models:Response.__init__", "_models:Headers.__init__")
@@ -53,11 +54,7 @@ def _maker(library: Library, kind: Any) -> Callable[[Any], Any]:
         response.headers = headers
         response._request = None
         response.next_request = None
-        response.extensions = {
-            "http_version": exchange.http_version,
-            "reason_phrase": exchange.reason,
-            "network_stream": network_stream(exchange),
-        }
+        response.extensions = extensions_of(exchange, network_stream(exchange))
         response.history = []
         response.is_closed = False
         response.is_stream_consumed = False

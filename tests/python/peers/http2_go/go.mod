@@ -1,0 +1,3 @@
+module http2_go
+
+go 1.24
