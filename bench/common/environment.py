@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
 from bench.common.workload import EVENTS, HOST, INTERVAL_US, Peer, server_input
 
@@ -112,7 +113,7 @@ class Server(Counter):
         self.tls = tls
 
 
-def _make_certificate(folder: Path, host: str) -> tuple[Path, Path, Path]:
+def make_certificate(folder: Path, host: str) -> tuple[Path, Path, Path]:
     """A certificate for an address from a CA of its own: certificate, key, CA."""
     try:
         import trustme
@@ -132,7 +133,7 @@ def running_server(core: int, host: str = HOST, within: Iterable[str] = (), prog
     """Starts the server pinned to `core` on free ports of `host`; stops it at the end. `within` is put before its
     command: `ip netns exec ...`."""
     with tempfile.TemporaryDirectory(prefix="fastpool-bench-") as folder:
-        certificate, key, ca = _make_certificate(Path(folder), host)
+        certificate, key, ca = make_certificate(Path(folder), host)
         command = [*within, str(program), str(core), str(certificate), str(key), host, str(EVENTS), str(INTERVAL_US)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
@@ -173,14 +174,20 @@ class MachineTime:
         return cls(user + nice + system + irq + softirq, stolen)
 
 
-def own_cpu_seconds(server: Server) -> float:
+class Counting(Protocol):
+    """A server that tells what it has counted."""
+
+    def counts(self) -> ServerCounts: ...
+
+
+def own_cpu_seconds(server: Counting) -> float:
     """CPU seconds of this process, of the clients it has waited for, and of the server."""
     own, clients = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     used = own.ru_utime + own.ru_stime + clients.ru_utime + clients.ru_stime
     return used + server.counts().cpu_us / 1e6
 
 
-def disturbance(server: Server) -> Callable[[], str]:
+def disturbance(server: Counting) -> Callable[[], str]:
     """Call it before the measurement, and what it returns after: says how much of the machine others took."""
     machine, own, begin = MachineTime.now(), own_cpu_seconds(server), time.monotonic()
 

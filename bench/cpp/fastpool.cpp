@@ -185,13 +185,15 @@ std::unique_ptr<Looping> on_loop(const Task& task) {
   return std::make_unique<Kind>(task);
 }
 
-constexpr std::array<ClientKind, 6> kClients{{
+constexpr std::array<ClientKind, 8> kClients{{
     {.name = "send", .blocking = sharing_a_client<Send>},
     {.name = "reuse", .blocking = sharing_a_client<Reuse>},
     {.name = "stream", .blocking = sharing_a_client<Streamed>},
     {.name = "lease", .blocking = sharing_a_client<Leased>},
     {.name = "loop", .looping = on_loop<Callbacks>},
     {.name = "coroutine", .looping = on_loop<Coroutines>},
+    {.name = "send_http2", .blocking = sharing_a_client<Send>, .http2 = true},
+    {.name = "loop_http2", .looping = on_loop<Callbacks>, .http2 = true},
 }};
 
 }  // namespace

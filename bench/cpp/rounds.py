@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.common.environment import RAW_CLIENT, RAW_LOOP, Server, child_environment
+from bench.common.environment import RAW_CLIENT, RAW_LOOP, Server
 from bench.common.interleaving import interleaved
-from bench.common.placement import pinned_to
+from bench.common.processes import figures_of
 from bench.common.workload import Peer, request_bytes
 from bench.cpp.part import NEEDS, Client, Scenario
 
@@ -88,20 +87,8 @@ def command(client: Client, peer: Peer, scenario: Scenario, effort: Effort) -> l
 def run_once(server: Server, client: Client, scenario: Scenario, effort: Effort) -> dict[str, Any]:
     """One fresh process: what it prints. RuntimeError if it fails, as on an answer that is not the server's."""
     peer = server.tls if scenario.tls else server.plain
-    done = subprocess.run(
-        command(client, peer, scenario, effort),
-        input=request_bytes(peer.port, scenario.work.target),
-        capture_output=True,
-        env=child_environment(),
-        preexec_fn=pinned_to(scenario.cores),
-        timeout=_PATIENCE,
-        check=False,
-    )
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RuntimeError(lines[-1])
-    figures: dict[str, Any] = json.loads(done.stdout)
-    return figures
+    given = request_bytes(peer.port, scenario.work.target)
+    return figures_of(command(client, peer, scenario, effort), given, scenario.cores, _PATIENCE)
 
 
 def measure_once(server: Server, client: Client, scenario: Scenario, effort: Effort) -> Sample:

@@ -163,7 +163,8 @@ int run(std::span<char*> arguments) {
   Task task{.url = arguments[2],
             .ca_file = arguments.size() == 8 ? arguments[7] : "",
             .response_size = static_cast<std::size_t>(std::atol(arguments[3])),
-            .width = static_cast<std::size_t>(std::atol(arguments[4]))};
+            .width = static_cast<std::size_t>(std::atol(arguments[4])),
+            .http2 = kind->http2};
   read_url(task);
   read_request(std::cin, task);
   const Figures figures =

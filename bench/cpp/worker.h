@@ -30,6 +30,7 @@ struct Task {
   std::string body{};
   std::size_t response_size = 0;  ///< bytes of the response's body, decoded
   std::size_t width = 1;          ///< threads of a blocking client; requests at once of a loop
+  bool http2 = false;             ///< HTTP/2 alone, without TLS by prior knowledge; else HTTP/1.1
 };
 
 /// Ends the program with exit code 1.
@@ -89,6 +90,7 @@ struct ClientKind {
   std::string_view name;
   MakeBlocking (*blocking)(const Task& task) = nullptr;
   std::unique_ptr<Looping> (*looping)(const Task& task) = nullptr;
+  bool http2 = false;
 };
 
 [[nodiscard]] std::span<const ClientKind> clients();

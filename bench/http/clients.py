@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ def _import(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _check(status: int, size: int) -> None:
+def check(status: int, size: int) -> None:
     if status != 200 or size != _SIZE:
         raise AssertionError(f"status {status}, {size} bytes of body; expected 200, {_SIZE}")
 
@@ -46,6 +47,14 @@ def own_package(name: str) -> Any:
         return getattr(package, name)
     except AttributeError as error:
         raise NotAvailable(f"fast_litellm.{name} is not there (is fast_litellm._core built?): {error}") from error
+
+
+def check_own(client: Any) -> None:
+    """NotAvailable if the httpx client has kept a transport that is not ours."""
+    module = type(client._transport).__module__
+    if not module.startswith("fast_litellm"):
+        reasons = own_package("get_patch_status")()["fallback_reasons"]
+        raise NotAvailable(f"the client has a transport of {module}: {reasons}")
 
 
 def _pool(peer: Peer) -> Any:
@@ -68,7 +77,7 @@ def _pool_request_on_lease(peer: Peer) -> Opened:
         def call() -> None:
             response = request(lease, "POST", TARGET, headers=REQUEST_HEADERS, content=REQUEST_BODY)
             if response.status_code != 200 or len(response.content) != _SIZE:
-                _check(response.status_code, len(response.content))
+                check(response.status_code, len(response.content))
 
         return call
 
@@ -80,9 +89,8 @@ def _pool_request_on_lease(peer: Peer) -> Opened:
     return Opened(for_thread, close)
 
 
-def _pool_request_by_url(peer: Peer) -> Opened:
+def through_request(pool: Any, peer: Peer) -> Opened:
     """`pool.request` with the endpoint's URL: acquires and releases for every request."""
-    pool = _pool(peer)
     origin = peer.origin
 
     def for_thread() -> Call:
@@ -91,14 +99,18 @@ def _pool_request_by_url(peer: Peer) -> Opened:
         def call() -> None:
             response = request(origin, "POST", TARGET, headers=REQUEST_HEADERS, content=REQUEST_BODY)
             if response.status_code != 200 or len(response.content) != _SIZE:
-                _check(response.status_code, len(response.content))
+                check(response.status_code, len(response.content))
 
         return call
 
     return Opened(for_thread, pool.close)
 
 
-def _through_httpx(client: Any, url: str) -> Opened:
+def _pool_request_by_url(peer: Peer) -> Opened:
+    return through_request(_pool(peer), peer)
+
+
+def through_httpx(client: Any, url: str) -> Opened:
     """One httpx client shared by all threads, as programs use it."""
 
     def for_thread() -> Call:
@@ -107,7 +119,7 @@ def _through_httpx(client: Any, url: str) -> Opened:
         def call() -> None:
             response = post(url, content=REQUEST_BODY, headers=REQUEST_HEADERS)
             if response.status_code != 200 or len(response.content) != _SIZE:
-                _check(response.status_code, len(response.content))
+                check(response.status_code, len(response.content))
 
         return call
 
@@ -117,7 +129,7 @@ def _through_httpx(client: Any, url: str) -> Opened:
 def _httpx_over_own_transport(peer: Peer) -> Opened:
     httpx = _import("httpx")
     transport = own_package("HTTPTransport")(verify=peer.ca_file if peer.ca_file is not None else True)
-    return _through_httpx(httpx.Client(transport=transport), peer.url)
+    return through_httpx(httpx.Client(transport=transport), peer.url)
 
 
 def _httpx_accelerated(peer: Peer) -> Opened:
@@ -125,9 +137,8 @@ def _httpx_accelerated(peer: Peer) -> Opened:
     httpx = _import("httpx")
     verify = peer.ca_file if peer.ca_file is not None else True
     client = own_package("accelerate")(httpx.Client(), verify=verify)
-    if not type(client._transport).__module__.startswith("fast_litellm"):
-        raise NotAvailable(f"the client was not accelerated: {own_package('get_patch_status')()['fallback_reasons']}")
-    return _through_httpx(client, peer.url)
+    check_own(client)
+    return through_httpx(client, peer.url)
 
 
 def _httpx_in_memory(peer: Peer) -> Opened:
@@ -150,15 +161,15 @@ def _httpx_in_memory(peer: Peer) -> Opened:
                 extensions={"http_version": b"HTTP/1.1", "reason_phrase": b"OK"},
             )
 
-    return _through_httpx(httpx.Client(transport=MemoryTransport()), peer.url)
+    return through_httpx(httpx.Client(transport=MemoryTransport()), peer.url)
 
 
 def _httpx_stock(peer: Peer) -> Opened:
     httpx = _import("httpx")
     if peer.ca_file is None:
-        return _through_httpx(httpx.Client(), peer.url)
+        return through_httpx(httpx.Client(), peer.url)
     ssl = importlib.import_module("ssl")
-    return _through_httpx(httpx.Client(verify=ssl.create_default_context(cafile=peer.ca_file)), peer.url)
+    return through_httpx(httpx.Client(verify=ssl.create_default_context(cafile=peer.ca_file)), peer.url)
 
 
 def _pycurl(peer: Peer) -> Opened:
@@ -189,17 +200,17 @@ def _pycurl(peer: Peer) -> Opened:
             perform()
             content = getvalue()
             if getinfo(code) != 200 or len(content) != _SIZE:
-                _check(getinfo(code), len(content))
+                check(getinfo(code), len(content))
 
         return call
 
     return Opened(for_thread, lambda: None)
 
 
-def _pyreqwest_client(peer: Peer) -> Any:
-    """One client for all threads; nothing that the workload does not use."""
-    builder = _import("pyreqwest.client").SyncClientBuilder()
-    builder = builder.http1_only().no_proxy().follow_redirects(False)
+def pyreqwest_client(builder: Any, peer: Peer, http2: bool = False) -> Any:
+    """One client for all threads or tasks; nothing that the workload does not use."""
+    builder = builder.http2(True).http2_prior_knowledge() if http2 else builder.http1_only()
+    builder = builder.no_proxy().follow_redirects(False)
     builder = builder.gzip(False).brotli(False).zstd(False).deflate(False)
     if peer.ca_file is not None:
         with open(peer.ca_file, "rb") as file:
@@ -207,8 +218,11 @@ def _pyreqwest_client(peer: Peer) -> Any:
     return builder.build()
 
 
-def _pyreqwest(peer: Peer) -> Opened:
-    client = _pyreqwest_client(peer)
+def _pyreqwest_client(peer: Peer) -> Any:
+    return pyreqwest_client(_import("pyreqwest.client").SyncClientBuilder(), peer)
+
+
+def through_pyreqwest(client: Any, peer: Peer) -> Opened:
 
     def for_thread() -> Call:
         post, url = client.post, peer.url
@@ -217,17 +231,21 @@ def _pyreqwest(peer: Peer) -> Opened:
             response = post(url).headers(REQUEST_HEADERS).body_bytes(REQUEST_BODY).build().send()
             content = response.bytes()
             if response.status != 200 or len(content) != _SIZE:
-                _check(response.status, len(content))
+                check(response.status, len(content))
 
         return call
 
     return Opened(for_thread, client.close)
 
 
+def _pyreqwest(peer: Peer) -> Opened:
+    return through_pyreqwest(_pyreqwest_client(peer), peer)
+
+
 def _httpx_over_pyreqwest(peer: Peer) -> Opened:
     httpx = _import("httpx")
     transport = _import("pyreqwest.compatibility.httpx").SyncHttpxTransport(_pyreqwest_client(peer))
-    return _through_httpx(httpx.Client(transport=transport), peer.url)
+    return through_httpx(httpx.Client(transport=transport), peer.url)
 
 
 _OPENERS: dict[str, Callable[[Peer], Opened]] = {
@@ -243,11 +261,18 @@ _OPENERS: dict[str, Callable[[Peer], Opened]] = {
 }
 
 
-def open_client(name: str, peer: Peer) -> Opened:
-    """Sets a client up; NotAvailable if its package is missing."""
+@contextmanager
+def needing_packages() -> Iterator[None]:
+    """NotAvailable where a package cannot be imported."""
     try:
-        return _OPENERS[name](peer)
+        yield
     except ModuleNotFoundError as error:
         raise NotAvailable(f"not installed ({error.name})") from error
     except ImportError as error:
         raise NotAvailable(f"not importable: {error}") from error
+
+
+def open_client(name: str, peer: Peer) -> Opened:
+    """Sets a client up; NotAvailable if its package is missing."""
+    with needing_packages():
+        return _OPENERS[name](peer)

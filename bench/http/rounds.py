@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 
-from bench.common.environment import RAW_CLIENT, ROOT, Server, child_environment, worker
+from bench.common.environment import RAW_CLIENT, Server, worker
 from bench.common.interleaving import interleaved
-from bench.common.placement import PLACEMENTS, cores_of, pinned_to
+from bench.common.placement import PLACEMENTS, cores_of
+from bench.common.processes import figures_of
 from bench.common.workload import Peer, request_bytes, response_bytes
 
 #: Clients in the order of the report: key -> title.
@@ -117,21 +117,7 @@ def _run_process(client: str, peer: Peer, scenario: Scenario, timing: Timing) ->
     else:
         command = [*worker("http.worker"), client, *common, *authority]
         given = b""
-    done = subprocess.run(
-        command,
-        input=given,
-        capture_output=True,
-        env=child_environment(),
-        cwd=ROOT,
-        preexec_fn=pinned_to(scenario.cores),
-        timeout=60,
-        check=False,
-    )
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RuntimeError(lines[-1])
-    result: dict[str, object] = json.loads(done.stdout)
-    return result
+    return figures_of(command, given, scenario.cores, 60)
 
 
 def probe(server: Server, clients: Iterable[str]) -> dict[str, str]:

@@ -90,8 +90,8 @@ def _in_threads(opened: Opened, threads: int, warm: float, seconds: float) -> tu
     return samples, time.perf_counter() - begin, _cpu_seconds() - cpu
 
 
-def _run(client: str, peer: Peer, threads: int, warm: float, seconds: float) -> dict[str, object]:
-    opened = open_client(client, peer)
+def measure(opened: Opened, threads: int, warm: float, seconds: float) -> dict[str, object]:
+    """The figures that are printed. Closes the client."""
     try:
         if seconds == 0:
             opened.for_thread()()
@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> None:
     client, port, threads, warm, seconds = arguments[:5]
     peer = Peer(int(port), arguments[5] if len(arguments) > 5 else None)
     try:
-        result = _run(client, peer, int(threads), float(warm), float(seconds))
+        result = measure(open_client(client, peer), int(threads), float(warm), float(seconds))
     except NotAvailable as reason:
         result = {"unavailable": str(reason)}
     print(json.dumps(result))

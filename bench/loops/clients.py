@@ -24,7 +24,7 @@ from bench.common.workload import (
     TARGET,
     Peer,
 )
-from bench.http.clients import NotAvailable, own_package
+from bench.http.clients import NotAvailable, check, check_own, needing_packages, own_package, pyreqwest_client
 from bench.loops import tunnel
 
 #: One call; of a paced stream it returns the nanoseconds from the sending of the first event to its being read.
@@ -41,11 +41,6 @@ class Opened:
 
     calls: dict[str, Call]
     close: Callable[[], Awaitable[object]]
-
-
-def check(status: int, size: int) -> None:
-    if status != 200 or size != _SIZE:
-        raise AssertionError(f"status {status}, {size} bytes of body; expected 200, {_SIZE}")
 
 
 def _stream_call(client: Any, url: str, stamped: bool) -> Call:
@@ -67,7 +62,7 @@ def _stream_call(client: Any, url: str, stamped: bool) -> Call:
     return call
 
 
-def _through_httpx(client: Any, peer: Peer, stamped: bool = True) -> Opened:
+def through_httpx(client: Any, peer: Peer, stamped: bool = True) -> Opened:
     """One httpx client shared by all tasks, as programs use it. In memory events have no stamp."""
     post, url = client.post, peer.url
 
@@ -90,7 +85,7 @@ def memory_client() -> Any:
     return httpx.AsyncClient(transport=importlib.import_module("bench.common.memory_transport").MemoryTransport())
 
 
-def _limits() -> Any:
+def limits() -> Any:
     import httpx
 
     return httpx.Limits(
@@ -101,39 +96,31 @@ def _limits() -> Any:
 def _own_client() -> Any:
     import httpx
 
-    transport = own_package("AsyncHTTPTransport")(limits=_limits())
+    transport = own_package("AsyncHTTPTransport")(limits=limits())
     return httpx.AsyncClient(transport=transport)
 
 
 async def _httpx_memory(peer: Peer) -> Opened:
-    return _through_httpx(memory_client(), peer, stamped=False)
+    return through_httpx(memory_client(), peer, stamped=False)
 
 
 async def _httpx_own(peer: Peer) -> Opened:
-    return _through_httpx(_own_client(), peer)
+    return through_httpx(_own_client(), peer)
 
 
 async def _httpx_accelerated(peer: Peer) -> Opened:
     """The process-wide pool and the shortcuts; the client was made with httpx's defaults for TLS, and that is said."""
     import httpx
 
-    client = own_package("accelerate")(httpx.AsyncClient(limits=_limits()), verify=True)
-    _check_own(client)
-    return _through_httpx(client, peer)
-
-
-def _check_own(client: Any) -> None:
-    """NotAvailable if the client has kept a transport that is not ours."""
-    module = type(client._transport).__module__
-    if not module.startswith("fast_litellm"):
-        reasons = own_package("get_patch_status")()["fallback_reasons"]
-        raise NotAvailable(f"the client has a transport of {module}: {reasons}")
+    client = own_package("accelerate")(httpx.AsyncClient(limits=limits()), verify=True)
+    check_own(client)
+    return through_httpx(client, peer)
 
 
 async def _httpx_stock(peer: Peer) -> Opened:
     import httpx
 
-    return _through_httpx(httpx.AsyncClient(limits=_limits()), peer)
+    return through_httpx(httpx.AsyncClient(limits=limits()), peer)
 
 
 async def _litellm_own(peer: Peer) -> Opened:
@@ -141,8 +128,8 @@ async def _litellm_own(peer: Peer) -> Opened:
     importlib.import_module("fast_litellm")
     handlers = importlib.import_module("litellm.llms.custom_httpx.http_handler")
     client = handlers.AsyncHTTPHandler().client
-    _check_own(client)
-    return _through_httpx(client, peer)
+    check_own(client)
+    return through_httpx(client, peer)
 
 
 async def _litellm_aiohttp(peer: Peer) -> Opened:
@@ -158,26 +145,22 @@ async def _litellm_aiohttp(peer: Peer) -> Opened:
         )
         return aiohttp.ClientSession(connector=connector)
 
-    return _through_httpx(httpx.AsyncClient(transport=transports.LiteLLMAiohttpTransport(client=session)), peer)
+    return through_httpx(httpx.AsyncClient(transport=transports.LiteLLMAiohttpTransport(client=session)), peer)
 
 
-def _pyreqwest_client() -> Any:
-    """Nothing that the workload does not use; every connection is kept."""
-    builder = importlib.import_module("pyreqwest.client").ClientBuilder()
-    builder = builder.http1_only().no_proxy().follow_redirects(False)
-    return builder.gzip(False).brotli(False).zstd(False).deflate(False).build()
+def _pyreqwest_client(peer: Peer) -> Any:
+    return pyreqwest_client(importlib.import_module("pyreqwest.client").ClientBuilder(), peer)
 
 
 async def _httpx_pyreqwest(peer: Peer) -> Opened:
     import httpx
 
-    transport = importlib.import_module("pyreqwest.compatibility.httpx").HttpxTransport(_pyreqwest_client())
-    return _through_httpx(httpx.AsyncClient(transport=transport), peer)
+    transport = importlib.import_module("pyreqwest.compatibility.httpx").HttpxTransport(_pyreqwest_client(peer))
+    return through_httpx(httpx.AsyncClient(transport=transport), peer)
 
 
-async def _pool(peer: Peer) -> Opened:
+def through_arequest(pool: Any, peer: Peer) -> Opened:
     """`await pool.arequest(url, ...)`: a lease for every request."""
-    pool = own_package("SimpleConnectionPool")("bench")
     try:
         arequest = pool.arequest
     except AttributeError as error:
@@ -195,8 +178,11 @@ async def _pool(peer: Peer) -> Opened:
     return Opened({"post": call}, close)
 
 
-async def _pyreqwest(peer: Peer) -> Opened:
-    client = _pyreqwest_client()
+async def _pool(peer: Peer) -> Opened:
+    return through_arequest(own_package("SimpleConnectionPool")("bench"), peer)
+
+
+def through_pyreqwest(client: Any, peer: Peer) -> Opened:
     post, url = client.post, peer.url
 
     async def call() -> None:
@@ -206,6 +192,10 @@ async def _pyreqwest(peer: Peer) -> Opened:
             check(response.status, len(content))
 
     return Opened({"post": call}, client.close)
+
+
+async def _pyreqwest(peer: Peer) -> Opened:
+    return through_pyreqwest(_pyreqwest_client(peer), peer)
 
 
 async def _aiohttp(peer: Peer) -> Opened:
@@ -228,11 +218,11 @@ async def _aiohttp(peer: Peer) -> Opened:
 def _through_tunnel(transport: Any, peer: Peer) -> Opened:
     import httpx
 
-    return _through_httpx(httpx.AsyncClient(transport=transport), peer)
+    return through_httpx(httpx.AsyncClient(transport=transport), peer)
 
 
 def _own_transport(peer: Peer, **more: Any) -> Any:
-    return own_package("AsyncHTTPTransport")(verify=peer.ca_file, limits=_limits(), **more)
+    return own_package("AsyncHTTPTransport")(verify=peer.ca_file, limits=limits(), **more)
 
 
 async def _tls_own(peer: Peer) -> Opened:
@@ -247,10 +237,10 @@ async def _tunnel_accelerated(peer: Peer, proxy: bool = True) -> Opened:
     import httpx
 
     url = tunnel.proxy_url() if proxy else None
-    stock = httpx.AsyncClient(limits=_limits(), verify=tunnel.context_of(peer.ca_file), proxy=url)
+    stock = httpx.AsyncClient(limits=limits(), verify=tunnel.context_of(peer.ca_file), proxy=url)
     client = own_package("accelerate")(stock, verify=peer.ca_file)
-    _check_own(client)
-    return _through_httpx(client, peer)
+    check_own(client)
+    return through_httpx(client, peer)
 
 
 async def _tls_accelerated(peer: Peer) -> Opened:
@@ -261,7 +251,7 @@ async def _tunnel_stock(peer: Peer) -> Opened:
     import httpx
 
     context = tunnel.context_of(peer.ca_file)
-    return _through_tunnel(httpx.AsyncHTTPTransport(verify=context, limits=_limits(), proxy=tunnel.proxy_url()), peer)
+    return _through_tunnel(httpx.AsyncHTTPTransport(verify=context, limits=limits(), proxy=tunnel.proxy_url()), peer)
 
 
 async def _tunnel_aiohttp(peer: Peer) -> Opened:
@@ -304,9 +294,5 @@ _OPENERS: dict[str, Callable[[Peer], Awaitable[Opened]]] = {
 
 async def open_client(name: str, peer: Peer) -> Opened:
     """Sets a client up; NotAvailable if its package is missing."""
-    try:
+    with needing_packages():
         return await _OPENERS[name](peer)
-    except ModuleNotFoundError as error:
-        raise NotAvailable(f"not installed ({error.name})") from error
-    except ImportError as error:
-        raise NotAvailable(f"not importable: {error}") from error

@@ -52,7 +52,17 @@ class Measured:
         return {"calls": calls, "seconds": self.seconds, "cpu_us": self.cpu_us}
 
 
-async def _for_a_time(call: Call, tasks: int, seconds: float, delays: list[int], gap: float = 0) -> int:
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    if name == "asyncio":
+        return asyncio.new_event_loop()
+    try:
+        loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
+    except ModuleNotFoundError as error:
+        raise NotAvailable("uvloop is not installed") from error
+    return loop
+
+
+async def for_a_time(call: Call, tasks: int, seconds: float, delays: list[int], gap: float = 0) -> int:
     """Every task makes call after call until the time is over; the calls they made together. Each task begins `gap`
     seconds after the one before it."""
     now = time.perf_counter
@@ -76,13 +86,13 @@ async def _timed(call: Call, opening: Call, work: dict[str, Any]) -> dict[str, A
     """The work by time: warm first, every task at least one `opening` call, so that all connections are there."""
     tasks = work["tasks"]
     await asyncio.gather(*(opening() for _ in range(tasks)))
-    await _for_a_time(opening, tasks, work["warm"], [])
+    await for_a_time(opening, tasks, work["warm"], [])
     await call()
     # Streams that begin all at once would go on in step: each is to have a time of its own.
     gap = EVENTS * INTERVAL_US / 1e6 / tasks if work["kind"] == "paced" else 0.0
     delays: list[int] = []
     with Measured() as measured:
-        calls = await _for_a_time(call, tasks, work["seconds"], delays, gap)
+        calls = await for_a_time(call, tasks, work["seconds"], delays, gap)
     return {**measured.figures(calls), "delays_us": [delay // 1_000 for delay in delays]}
 
 
@@ -154,7 +164,7 @@ class Worker:
         client = settings["client"]
         self._counter = Counter(settings["host"], settings["stats_port"])
         before = self._counter.counts()
-        self._loop = self._new_loop(settings["loop"])
+        self._loop = new_loop(settings["loop"])
         self._close: Any = None
         self._works: LitellmWorks | None = None
         if client in KINDS:
@@ -168,16 +178,6 @@ class Worker:
             self._calls, self._close = opened.calls, opened.close
             self._loop.run_until_complete(opened.calls["post"]())
         self.handshakes = self._counter.counts().since(before).handshakes
-
-    @staticmethod
-    def _new_loop(name: str) -> asyncio.AbstractEventLoop:
-        if name == "asyncio":
-            return asyncio.new_event_loop()
-        try:
-            loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
-        except ModuleNotFoundError as error:
-            raise NotAvailable("uvloop is not installed") from error
-        return loop
 
     def do(self, work: dict[str, Any]) -> dict[str, Any]:
         before = self._counter.counts()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .status import (
         apply_acceleration,
         get_feature_status,
+        get_fleet_status,
         get_patch_status,
         get_performance_stats,
         health_check,
@@ -50,6 +51,7 @@ __all__ = [
     "get_connection",
     "get_connection_pool_stats",
     "get_feature_status",
+    "get_fleet_status",
     "get_patch_status",
     "get_performance_stats",
     "health_check",
@@ -72,6 +74,7 @@ _HOME_OF = {
     "get_connection": "pool.simple_pool",
     "get_connection_pool_stats": "pool.simple_pool",
     "get_feature_status": "status",
+    "get_fleet_status": "status",
     "get_patch_status": "status",
     "get_performance_stats": "status",
     "health_check": "status",
@@ -117,7 +120,7 @@ def __dir__() -> list[str]:
 
 
 def _start() -> None:
-    from .config import enabled
+    from .config import enabled, fleet_problem, fleet_url
     from .runtime.import_hook import AWAITED, when_imported
 
     def patch(module: str) -> None:
@@ -128,6 +131,10 @@ def _start() -> None:
     if enabled():
         for module in AWAITED:
             when_imported(module, lambda module=module: patch(module))  # type: ignore[misc]
+        if fleet_problem() or fleet_url():
+            from .fleet.process import prepare
+
+            prepare()
 
 
 _start()

@@ -73,6 +73,46 @@ def _seconds_or_zero(given: object) -> float:
     return value
 
 
+_FLEET_SCHEMES = frozenset(
+    ("sqlite", "redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+)
+
+
+def _fleet(given: object) -> "str | None":
+    text = "" if given is None else str(given).strip()
+    if not text or text.lower() in _UNLIMITED | _FALSE:
+        return None
+    scheme, mark, rest = text.partition("://")
+    if not (mark and rest) or scheme.lower() not in _FLEET_SCHEMES:
+        raise ValueError
+    return text
+
+
+def _fleet_limits(given: object) -> "dict[str, int]":
+    """A JSON object, or `origin=limit, origin=limit`."""
+    if isinstance(given, str):
+        text = given.strip()
+        if text.lower() in _UNLIMITED | _FALSE:
+            return {}
+        if text.startswith("{"):
+            import json
+
+            given = json.loads(text)
+        else:
+            pairs = [pair.rpartition("=") for pair in text.split(",") if pair.strip()]
+            given = {origin.strip(): int(limit) for origin, _, limit in pairs}
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ValueError
+    for origin, limit in given.items():
+        if not str(origin).lower().startswith(("http://", "https://")):
+            raise ValueError
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit < 2**31:
+            raise ValueError
+    return {str(origin): limit for origin, limit in given.items()}
+
+
 #: In the order of the table in docs/httpx.md.
 HTTPX_SHORTCUTS = ("cookies", "urls", "headers", "requests", "auth", "responses", "single", "streams", "bodies")
 
@@ -94,6 +134,8 @@ _EXPECTED: "dict[Callable[[object], object], str]" = {
     _count: "a whole number above 0, or none",
     _seconds: "a number of seconds above 0, or none",
     _seconds_or_zero: "a number of seconds, 0 or more",
+    _fleet: "the URL of an engine (`sqlite:////path`, `redis://host`, ...), or none",
+    _fleet_limits: "origins, each with a whole number above 0, as a JSON object or `https://host=40,...`",
 }
 
 
@@ -106,9 +148,9 @@ def _of_pool(row: "PoolSetting") -> "Callable[[object], Any]":
 
 class Setting:
     """One row of the table. `default`: as the variable would say it, or a function that says it; `old`: a variable that
-    is read where the setting's own is not set."""
+    is read where the setting's own is not set; `secret`: a value that may contain a password, and is never shown."""
 
-    __slots__ = ("_default", "default_text", "kind", "meaning", "old")
+    __slots__ = ("_default", "default_text", "kind", "meaning", "old", "secret")
 
     def __init__(
         self,
@@ -118,11 +160,13 @@ class Setting:
         *,
         default_text: str = "",
         old: str = "",
+        secret: bool = False,
     ) -> None:
         self.kind = kind
         self.meaning = meaning
         self.default_text = default_text or str(default)
         self.old = old
+        self.secret = secret
         self._default = default
 
     @property
@@ -143,6 +187,15 @@ SETTINGS = {
     ),
     "httpx_shortcuts": Setting(
         _shortcuts, "true", "which [shortcuts through httpx](httpx.md#shortcuts) the accelerated clients take"
+    ),
+    "fleet": Setting(
+        _fleet,
+        "none",
+        "where processes [share limits](fleet.md); `none`: each process has its own",
+        secret=True,
+    ),
+    "fleet_limits": Setting(
+        _fleet_limits, "none", "leases of all processes together, by origin; only with `FAST_LITELLM_FLEET`"
     ),
     **{
         row.key: Setting(_of_pool(row), row.default, row.meaning, default_text=row.shown)
@@ -174,6 +227,38 @@ def httpx_shortcuts() -> "tuple[str, ...]":
     return value
 
 
+def fleet_url() -> "str | None":
+    """The engine where processes share limits. It may contain a password."""
+    value: str | None = _value("fleet")
+    return value
+
+
+def fleet_limits() -> "dict[str, int]":
+    """Origin, as the user wrote it -> leases of the whole fleet."""
+    value: dict[str, int] = _value("fleet_limits")
+    return value
+
+
+def fleet_problem() -> str:
+    """Why what is said of the fleet cannot be understood; "" if it can, or if nothing is said. Unlike other settings,
+    these have no default that would be safe: without them there is no limit. That holds too if variables say one half,
+    the engine or the limits, and the file that may say the other cannot be used."""
+    for key in ("fleet", "fleet_limits"):
+        setting = SETTINGS[key]
+        for source, given in _said(key, setting.old):
+            try:
+                setting.kind(given)
+            except (ValueError, OverflowError):
+                return f"{source}={_shown(setting, given)} is not {setting.expected}"
+            break
+    path = os.environ.get(FILE_VARIABLE, "")
+    if path and not _file(path) and path in _file_errors:
+        unsaid = [variable(key) for key in ("fleet", "fleet_limits") if not any(_said(key, SETTINGS[key].old))]
+        if len(unsaid) == 1 and (fleet_url() or fleet_limits()):
+            return f"{unsaid[0]} is not set, and {FILE_VARIABLE}={path!r} {_file_errors[path]}"
+    return ""
+
+
 def default_pool_settings() -> "PoolSettings":
     """Limits and lifetimes of the process-wide pool, ready for the pool's constructor. None: no limit."""
     values: Any = {row.name: _value(row.key) if row.key else row.default() for row in POOL_SETTINGS}
@@ -187,9 +272,13 @@ def _value(key: str) -> "Any":
         try:
             return setting.kind(given)
         except (ValueError, OverflowError):
-            _warn(f"{source}={given!r} is not {setting.expected}; using {setting.default_text}")
+            _warn(f"{source}={_shown(setting, given)} is not {setting.expected}; using {setting.default_text}")
             break
     return setting.default()
+
+
+def _shown(setting: Setting, given: object) -> str:
+    return "(not shown)" if setting.secret else repr(given)
 
 
 def _said(key: str, old: str) -> "Iterator[tuple[str, object]]":
@@ -208,6 +297,8 @@ def _said(key: str, old: str) -> "Iterator[tuple[str, object]]":
 # The file.
 
 _files: "dict[str, dict[str, object]]" = {}
+#: Of the files that say nothing because of an error.
+_file_errors: "dict[str, str]" = {}
 
 
 def _file(path: str) -> "dict[str, object]":
@@ -224,16 +315,20 @@ def _read_file(path: str) -> "dict[str, object]":
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        _warn(f"{FILE_VARIABLE}={path!r} cannot be used ({error}); using the defaults")
-        return {}
+        return _unusable(path, f"cannot be used ({error})")
     if not isinstance(content, dict):
-        _warn(f"{FILE_VARIABLE}={path!r} does not hold a JSON object; using the defaults")
-        return {}
+        return _unusable(path, "does not hold a JSON object")
     said = dict(_flat(content))
     unknown = sorted(set(said) - set(SETTINGS))
     if unknown:
         _warn(f"{path}: unknown settings {', '.join(unknown)}; there are {', '.join(SETTINGS)}")
     return said
+
+
+def _unusable(path: str, why: str) -> "dict[str, object]":
+    _file_errors[path] = why
+    _warn(f"{FILE_VARIABLE}={path!r} {why}; using the defaults")
+    return {}
 
 
 def _flat(content: "dict[str, object]", prefix: str = "") -> "Iterator[tuple[str, object]]":

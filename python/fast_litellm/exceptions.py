@@ -32,6 +32,11 @@ class SocketsReplaced(RuntimeError):
     by what stands there."""
 
 
+class FleetUnavailable(RuntimeError):
+    """The limits that this process is to share with others (docs/fleet.md) cannot be kept: redis-py is missing, or the
+    URL or a limit is wrong. Nothing is sent: without the pool the limits would silently not hold."""
+
+
 class NotOffered(NotImplementedError, ValueError):
     """Understood, but not offered (yet)."""
 

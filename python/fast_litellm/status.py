@@ -19,13 +19,14 @@ FEATURES = {
     "http_transport": True,
     "litellm_sync_clients": True,
     "litellm_async_clients": True,
-    "http2": False,
+    "http2": True,
     "native_proxies": True,
 }
 
 #: Asked only if they are loaded already: until then there is nothing to tell of them.
 _PATCH = f"{__package__}.litellm_patch.patch"
 _SHORTCUTS = f"{__package__}.acceleration.shortcuts"
+_FLEET = f"{__package__}.fleet.process"
 
 #: Features that FAST_LITELLM_CONNECTION_POOL turns off, or leaves to some of the clients.
 _FOR_SOME_CLIENTS = frozenset(("connection_pooling", "litellm_sync_clients", "litellm_async_clients"))
@@ -118,18 +119,35 @@ def get_feature_status() -> dict[str, dict[str, Any]]:
 
 def get_performance_stats() -> dict[str, Any]:
     """The counters of `get_patch_status()`, and under "pool" the statistics of the process-wide pool (empty without the
-    native extension)."""
+    native extension, or if it cannot be made because the fleet's limits cannot be kept)."""
     pool: dict[str, Any] = {}
     if availability.acceleration_available():
-        from .pool.simple_pool import get_connection_pool_stats
+        from .exceptions import FleetUnavailable
 
-        pool = get_connection_pool_stats()
+        try:
+            from .pool.simple_pool import get_connection_pool_stats
+
+            pool = get_connection_pool_stats()
+        except FleetUnavailable:
+            pass
     return {**counters.snapshot(), "pool": pool}
+
+
+def get_fleet_status() -> dict[str, Any]:
+    """The limits that this process shares with others (docs/fleet.md).
+
+    `enabled`; `error`: why configured limits cannot be kept; and while they are: `engine` without credentials,
+    `member`, `rounds`, `failed_rounds`, `times_degraded`, `last_error`, and `origins`: for each origin its `limit`,
+    `allotment`, `in_use`, `waiting`, `members` and whether it is `degraded`.
+    """
+    fleet = sys.modules.get(_FLEET)
+    status: dict[str, Any] = fleet.get_status() if fleet is not None else {"enabled": False, "error": ""}
+    return status
 
 
 def health_check() -> dict[str, Any]:
     """`status`: "ok"; "disabled" (by the environment); "unavailable" (no native extension); or "degraded" (litellm is
-    patched, but a point was missing). `detail` says more."""
+    patched, but a point was missing; or the fleet's engine does not answer). `detail` says more."""
     if not config.enabled():
         return {"status": "disabled", "detail": "FAST_LITELLM_ENABLED is false"}
     if not availability.acceleration_available():
@@ -138,4 +156,8 @@ def health_check() -> dict[str, Any]:
     missing = sorted(name for name, state in patch["points"].items() if state == "missing")
     if patch["applied"] and missing:
         return {"status": "degraded", "detail": "missing in this litellm: " + ", ".join(missing)}
+    fleet = get_fleet_status()
+    alone = [origin for origin, each in fleet.get("origins", {}).items() if each["degraded"]]
+    if alone or fleet["error"]:
+        return {"status": "degraded", "detail": f"fleet: {fleet['error'] or fleet['last_error']}"}
     return {"status": "ok", "detail": "litellm is patched" if patch["applied"] else "litellm is not patched"}

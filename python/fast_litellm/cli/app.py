@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 
 import typer
@@ -56,9 +57,16 @@ def status() -> None:
     """Imports litellm and prints, as JSON, whether it is accelerated and what was replaced in it."""
     import fast_litellm
 
+    from ..exceptions import FleetUnavailable
+
     # To look at litellm is no reason for it to fetch its table of prices.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     if find_spec("litellm") is not None:
-        import litellm  # noqa: F401
+        # What keeps the fleet from its limits, and so litellm from being imported, stands under "fleet".
+        with suppress(FleetUnavailable):
+            import litellm  # noqa: F401
     answer = {"health": fast_litellm.health_check(), "patch": fast_litellm.get_patch_status()}
+    fleet = fast_litellm.get_fleet_status()
+    if fleet["enabled"] or fleet["error"]:
+        answer["fleet"] = fleet
     typer.echo(json.dumps(answer, indent=2, default=str))

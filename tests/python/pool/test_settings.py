@@ -54,7 +54,7 @@ def test_the_keywords_of_the_pool_are_those_of_the_table() -> None:
     keywords = {
         name: set(parameter.annotation.split(" | ")) - {"EllipsisType"}
         for name, parameter in parameters.items()
-        if name not in ("self", "pool_name", "verify", "cert", "trust_env")
+        if name not in ("self", "pool_name", "verify", "cert", "trust_env", "http1", "http2")
     }
     assert keywords == {row.name: annotation(row) for row in POOL_SETTINGS}
     assert {parameters[row.name].default for row in POOL_SETTINGS} == {...}
