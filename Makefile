@@ -30,7 +30,7 @@ help: ## this list
 	@echo 'make <command>:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 	@echo 'Variables: PYTHON=<interpreter> for .venv, JOBS=<n>; of demo: CALLS, PICTURE, BASE_URL, API_KEY, MODEL;'
-	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS, PACKAGE_ARGS; of bench: PART=pool, http, async, cpp or proxy, BENCH_ARGS;'
+	@echo '  of test: SANITIZERS="asan tsan ubsan", PYTEST_ARGS, CTEST_ARGS, PACKAGE_ARGS; of bench: PART=pool, http, async, cpp, h2, fleet or proxy, BENCH_ARGS;'
 	@echo '  of stress: see scripts/stress.sh.'
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
@@ -93,15 +93,15 @@ test-tsan: | system ## the C++ tests under ThreadSanitizer
 test-ubsan: | system ## the C++ tests under UndefinedBehaviorSanitizer
 	@scripts/test.sh ubsan
 
-# PART=pool, PART=http, PART=async, PART=cpp or PART=proxy: that part alone.
+# PART=pool, PART=http, PART=async, PART=cpp, PART=h2, PART=fleet or PART=proxy: that part alone.
 PART ?=
 .PHONY: bench
-bench: $(BUILT) $(VENV)/.stamp-bench ## the pool beside other pools, requests and tasks beside raw system calls and other clients, the C++ interface beside its peers, litellm beside itself
-	@$(if $(filter-out cpp,$(PART)),,scripts/setup.sh bench || echo 'going on without these: their rows are left out')
+bench: $(BUILT) $(VENV)/.stamp-bench ## the pool beside other pools, requests and tasks beside raw system calls and other clients, the C++ interface beside its peers, HTTP/2 beside HTTP/1.1, limits of a fleet, litellm beside itself
+	@$(if $(filter-out cpp h2,$(PART)),,scripts/setup.sh bench || echo 'going on without these: their rows are left out')
 	@$(BIN)/python -m bench.run $(if $(PART),--only '$(PART)') $(BENCH_ARGS)
 
 .PHONY: stress
-stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times over (STRESS_PARTS="exit suite pool repeat proxy")
+stress: $(BUILT) ## exits on every Python, threads, forks and limits, many times over (STRESS_PARTS="exit suite pool repeat fleet proxy")
 	@scripts/stress.sh
 
 .PHONY: compat

@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,12 +23,11 @@ from environments import FOLDER, ROOT, NotRun, environment
 
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
-from compat_run import judged
+from compat_run import judged, proxied
 from compat_sdks import PROXIES, SDKS, Tried, proxy, sdks
 from compat_table import Result, table
 
 from compat import comparing, matrix
-from compat.cells import CELLS
 
 #: litellm, and what of its time goes with it. Pillow: for pictures to Ollama.
 VERSIONS = {
@@ -53,21 +53,25 @@ def run(python: str, name: str) -> Result:
         report = matrix.run(python, progress=progress)
         progress("")
         verdicts = judged(python, report)
+        through = proxied(python, progress)
+        progress("")
     except matrix.WorkerFailed as error:
         raise NotRun(f"{error}\n  To see it by itself: {python} -c 'import fast_litellm, litellm'") from None
     (FOLDER / f"litellm-{name}.json").write_text(json.dumps(report, indent=1))
     points = report["patch"]["points"]
-    result = Result(report["versions"], sorted(name for name in points if points[name] == "missing"), verdicts)
+    result = Result(report["versions"], sorted(name for name in points if points[name] == "missing"), verdicts, through)
+    print(f"  {time.monotonic() - started:.0f} s", flush=True)
+    say(verdicts, "cells")
+    say(through, "cells with a proxy")
+    return result
+
+
+def say(verdicts: Mapping[str, comparing.Verdict], what: str) -> None:
     counts = Counter(verdict.state for verdict in verdicts.values())
-    print(
-        f"  {len(CELLS)} cells in {time.monotonic() - started:.0f} s: "
-        + ", ".join(f"{count} {state}" for state, count in counts.most_common()),
-        flush=True,
-    )
+    print(f"  {len(verdicts)} {what}: " + ", ".join(f"{n} {state}" for state, n in counts.most_common()), flush=True)
     for name, verdict in verdicts.items():
         if verdict.state == comparing.DIFFERS:
             print(f"  {name} {str(verdict)[:1000]}", flush=True)
-    return result
 
 
 def main() -> int:
@@ -90,7 +94,8 @@ def main() -> int:
         try:
             if name in beside:
                 tried[name] = beside[name](name.removeprefix("proxy-"))
-                print(f"  {tried[name]}", flush=True)
+                print(f"  {tried[name]._replace(proxied={})}", flush=True)
+                say(tried[name].proxied, "cells with a proxy")
             elif name == HERE:
                 results[name] = run(sys.executable, name)
             else:
@@ -102,6 +107,11 @@ def main() -> int:
         arguments.table.write_text(table(columns, results, tried, failed), encoding="utf-8")
         print(f"written: {arguments.table}")
     differ = any(result.count(comparing.DIFFERS) for result in results.values())
+    differ |= any(
+        verdict.state == comparing.DIFFERS
+        for one in (*results.values(), *tried.values())
+        for verdict in one.proxied.values()
+    )
     return 1 if failed or differ or any(one.outcome.is_loss for one in tried.values()) else 0
 
 

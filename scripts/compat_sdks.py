@@ -4,11 +4,16 @@ LiteLLM proxy, each in an environment of its own."""
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from canary_checks import Outcome, proxy_calls, sdk_calls
 from canary_index import install_proxy, installed
+from compat_run import proxied_sdks
 from environments import FOLDER, ROOT, environment
+
+from compat import comparing
 
 #: What the tests need besides; litellm is not there.
 TESTING = ("pytest", "httpx<1", "certifi", "uvicorn", "httptools", "trustme", "uvloop", "trio")
@@ -27,6 +32,8 @@ class Tried(NamedTuple):
     versions: dict[str, str]
     outcome: Outcome
     notes: tuple[str, ...] = ()
+    #: Of the cells with a proxy.
+    proxied: Mapping[str, comparing.Verdict] = MappingProxyType({})
 
 
 def sdks(name: str) -> Tried:
@@ -36,7 +43,8 @@ def sdks(name: str) -> Tried:
     tests = subprocess.run([python, "-m", "pytest", "-q", *TESTS], cwd=ROOT, check=False)
     if tests.returncode:
         outcome = outcome._replace(differences=(*outcome.differences, "their tests failed"))
-    return Tried(installed(python, ("openai", "anthropic", "httpx", "httpx2", "uvloop", "trio")), outcome)
+    versions = installed(python, ("openai", "anthropic", "httpx", "httpx2", "uvloop", "trio"))
+    return Tried(versions, outcome, proxied=proxied_sdks(python))
 
 
 def proxy(version: str) -> Tried:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ class Result(NamedTuple):
     versions: dict[str, str | None]
     missing_points: list[str]
     verdicts: dict[str, comparing.Verdict]
+    #: With a proxy in the environment.
+    proxied: dict[str, comparing.Verdict]
 
     def count(self, state: str) -> int:
         return sum(verdict.state == state for verdict in self.verdicts.values())
@@ -69,6 +72,11 @@ blocking and on asyncio, uvloop and trio, stock and accelerated, compared in the
 on they use httpx2."""
 PROXY_INTRODUCTION = """The proxy as `fast-litellm run litellm ...` with two workers, 64 requests at a time, a quarter
 of them streamed: each answer is checked, and the workers' pools count as many requests as were sent."""
+
+PROXIED_INTRODUCTION = """Calls of litellm with `HTTPS_PROXY` and `HTTP_PROXY` in the environment. Calls of the SDKs
+with these variables, or with an accelerated `httpx.Client` (or that of httpx2) that has `proxy=` or `mounts=`. Origins
+over `https://` are reached through tunnels; requests to `http://` are forwarded, and compared as the proxy gets them.
+*Through the pool, equal* means also that connections go past the proxy only where those of the stock client do."""
 
 
 class Notes:
@@ -128,6 +136,31 @@ def rows_beside(tried: Mapping[str, Tried], failed: Mapping[str, str], notes: No
     return lines
 
 
+def proxied_rows(results: Mapping[str, Result], tried: Mapping[str, Tried], notes: Notes) -> list[str]:
+    """One row for each version of litellm, then for each of the SDKs."""
+    lines = [
+        "",
+        "## Through a proxy",
+        "",
+        PROXIED_INTRODUCTION,
+        "",
+        "| client | calls | through the pool, equal | stock | different | not offered |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = [(f"litellm {one.versions['litellm']}", one.proxied) for one in results.values()]
+    for one in tried.values():
+        if one.proxied:
+            rows.append((f"openai {one.versions['openai']}, anthropic {one.versions['anthropic']}", one.proxied))
+    for title, verdicts in rows:
+        states = Counter(verdict.state for verdict in verdicts.values())
+        why = [note for verdict in verdicts.values() for note in verdict.notes]
+        cells = [title, str(len(verdicts))]
+        cells += [str(states[each]) for each in (comparing.POOL, comparing.STOCK, comparing.DIFFERS)]
+        cells.append(f"{states[comparing.NOT_OFFERED]} {notes.refer(*(EXPLANATIONS.get(n, n) for n in why))}".strip())
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def table(
     names: Sequence[str], results: Mapping[str, Result], tried: Mapping[str, Tried], failed: Mapping[str, str]
 ) -> str:
@@ -159,6 +192,7 @@ def table(
             entries = [entry(results[name].verdicts[cell], notes) if name in results else "?" for name in names]
             sections.append(f"| {DESCRIPTIONS[operation]} | {' | '.join(entries)} |")
     sections += rows_beside(tried, failed, notes)
+    sections += proxied_rows(results, tried, notes)
     return "\n".join(
         [INTRODUCTION, *summary, "", CELLS_INTRODUCTION, *sections, "", "## Notes", "", *notes.lines(), ""]
     )

@@ -42,6 +42,7 @@ VERSIONS = r"""
 printf 'compiler %s\n' "$($CXX -dumpfullversion 2>/dev/null || $CXX -dumpversion)"
 sed -n 's/_/./g; s/#define BOOST.LIB.VERSION "\(.*\)"/boost \1/p' /usr/include/boost/version.hpp
 printf 'openssl %s\n' "$(pkg-config --modversion openssl)"
+printf 'nghttp2 %s\n' "$(pkg-config --modversion libnghttp2)"
 python3 -c 'import platform; print("python", platform.python_version())'
 """
 
@@ -92,13 +93,18 @@ class Outcome:
 
     def cells(self) -> list[str]:
         kind = {"gcc": "GCC", "clang": "Clang"}[self.compiler.partition("-")[0]]
-        versions = [self.versions.get(name, "?") for name in ("boost", "openssl", "python")]
+        versions = [self.versions.get(name, "?") for name in ("boost", "openssl", "nghttp2", "python")]
         compiler = f"{kind} {self.versions.get('compiler', self.compiler.partition('-')[2])}"
         warnings = str(len(self.warnings)) if self.built else "does not build"
         return [self.system, compiler, *versions, warnings, self.tests, self.smoke]
 
 
-TITLES = ["system", "compiler", "Boost", "OpenSSL", "Python", "warnings", "C++ tests", "Python smoke"]
+TITLES = ["system", "compiler", "Boost", "OpenSSL", "nghttp2", "Python", "warnings", "C++ tests", "Python smoke"]
+
+
+def versions_of(text: str) -> dict[str, str]:
+    """The versions, by name, among what VERSIONS printed."""
+    return dict(re.findall(r"^([a-z]\w*) (\d.*)$", text, re.MULTILINE))
 
 
 def warnings_of(text: str) -> set[str]:
@@ -136,7 +142,7 @@ class Trial:
     def run(self) -> Outcome:
         outcome = Outcome(RELEASES[self._suite].name, self._compiler)
         _, versions = self._step("versions", VERSIONS)
-        outcome.versions = dict(line.split(" ", 1) for line in versions.splitlines() if re.match(r"[a-z]+ \d", line))
+        outcome.versions = versions_of(versions)
 
         built, text = self._step("build", BUILD)
         outcome.warnings |= warnings_of(text)

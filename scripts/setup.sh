@@ -4,7 +4,7 @@
 #   scripts/setup.sh system    system packages: installs what is missing (Debian and Ubuntu), else prints the command to run
 #   scripts/setup.sh lint      the same for clang-format and clang-tidy, which only `make lint` and `make format` need
 #   scripts/setup.sh docs      the same for Doxygen, which only `make docs` needs
-#   scripts/setup.sh bench     the same for the HTTP libraries that only `make bench` compares with
+#   scripts/setup.sh bench     the same for what `make bench` needs: the HTTP libraries that it compares with, and nginx
 #   scripts/setup.sh python    prints the interpreter to use: $PYTHON, or the newest fit one that is found
 #   scripts/setup.sh venv      makes .venv with that interpreter, if it is not there
 set -euo pipefail
@@ -23,6 +23,7 @@ have_cxx20() { echo '#include <version>
 #if __cplusplus < 202002L
 #error
 #endif' | "${CXX:-g++}" -std=c++20 -E -x c++ - >/dev/null 2>&1; }
+have_nginx() { have_command nginx || [ -x /usr/sbin/nginx ]; }
 
 # A probe decides, not the package's name: what was installed by other means counts too.
 missing_packages() {
@@ -44,9 +45,12 @@ missing_packages() {
   have_header zlib.h || echo zlib1g-dev
   { have_header brotli/decode.h && have_header brotli/encode.h; } || echo libbrotli-dev
   have_header zstd.h || echo libzstd-dev
-  { have_command nginx || [ -x /usr/sbin/nginx ]; } || echo nginx-light
+  have_nginx || echo nginx-light
   have_command tinyproxy || echo tinyproxy
+  { have_command squid || [ -x /usr/sbin/squid ]; } || echo squid
   have_command microsocks || ! have_command apt-get || echo microsocks
+  have_command redis-server || echo redis-server
+  { have_command nghttpd || [ -x /usr/sbin/nghttpd ]; } || echo nghttp2-server
   { have_command ss || [ -x /usr/sbin/ss ]; } || echo iproute2
   find_python >/dev/null || { echo python3; echo python3-venv; echo python3-dev; }
 }
@@ -63,6 +67,7 @@ missing_docs_packages() {
 missing_bench_packages() {
   { have_header curl/curl.h && have_library curl; } || echo libcurl4-openssl-dev
   have_header httplib.h || echo libcpp-httplib-dev
+  have_nginx || echo nginx-light
 }
 
 as_root() {
@@ -105,6 +110,9 @@ libbrotli-dev    brotli-devel            brotli-dev     brotli
 libzstd-dev      libzstd-devel           zstd-dev       zstd
 nginx-light      nginx                   nginx          nginx
 tinyproxy        tinyproxy               tinyproxy      tinyproxy
+squid            squid                   squid          squid
+redis-server     redis                   redis          redis
+nghttp2-server   nghttp2                 nghttp2        nghttp2
 iproute2         iproute                 iproute2       iproute2
 doxygen          doxygen                 doxygen        doxygen
 libcurl4-openssl-dev libcurl-devel       curl-dev       curl
@@ -208,7 +216,7 @@ case "${1:-}" in
     install_packages "$(missing_docs_packages)" "tools for the documentation"
     ;;
   bench)
-    install_packages "$(missing_bench_packages)" "libraries that the benchmark compares with"
+    install_packages "$(missing_bench_packages)" "libraries that the benchmark compares with, and its server"
     ;;
   python)
     find_python || no_python

@@ -8,6 +8,7 @@
 #   suite     the tests of pool and transport, once on each Python
 #   pool      the stress test of the C++ pool, STRESS_SECONDS (60) in each of STRESS_BUILDS (dev asan tsan)
 #   repeat    the tests of threads and forks, STRESS_REPEATS (10) times
+#   fleet     STRESS_ROUNDS (10,000,000) rounds of the simulated fleet, and its processes with the usual times
 #   proxy     the LiteLLM proxy, accelerated and not, with FAST_LITELLM_TEST_PROXY_REQUESTS (2000) requests each
 #
 # PYTHONS="3.12.1 /path/to/python3" instead of all that scripts/pythons.sh finds. Logs are in build/stress/logs.
@@ -102,6 +103,16 @@ part_repeat() {
   run "repeat, $rounds times" repeat.log repeat "$rounds"
 }
 
+part_fleet() {
+  local rounds=${STRESS_ROUNDS:-10000000}
+  say "the simulated fleet, $rounds rounds"
+  run "fleet, $rounds rounds" fleet-simulation.log \
+    env PYTHONPATH=tests/python .venv/bin/python -m fleet.simulation --rounds "$rounds" --seed "${STRESS_SEED:-1}"
+  say 'the processes of a fleet, with the usual times'
+  run 'fleet, processes' fleet-processes.log \
+    env FAST_LITELLM_TEST_FLEET_FACTOR=1 .venv/bin/python -m pytest -q -s tests/python/fleet/test_processes.py
+}
+
 part_proxy() {
   local requests=${FAST_LITELLM_TEST_PROXY_REQUESTS:-2000}
   say "the LiteLLM proxy, $requests requests"
@@ -110,10 +121,10 @@ part_proxy() {
 }
 
 mkdir -p "$logs"
-for part in ${STRESS_PARTS:-exit suite pool repeat proxy}; do
+for part in ${STRESS_PARTS:-exit suite pool repeat fleet proxy}; do
   case "$part" in
-    exit | suite | pool | repeat | proxy) "part_$part" ;;
-    *) echo "unknown part: $part (exit, suite, pool, repeat, proxy)" >&2; exit 2 ;;
+    exit | suite | pool | repeat | fleet | proxy) "part_$part" ;;
+    *) echo "unknown part: $part (exit, suite, pool, repeat, fleet, proxy)" >&2; exit 2 ;;
   esac
 done
 say 'results'

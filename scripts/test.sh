@@ -28,9 +28,9 @@ cpp() {
   return "$result"
 }
 
-# Many tests wait for a peer, so one process would leave a processor idle. A choice of tests runs in one.
+# Many tests wait for a peer, so as many processes as processors would leave these idle. A choice of tests runs in one.
 python() {
-  local parallel=(--numprocesses "$jobs" --dist loadfile)
+  local parallel=(--numprocesses "$((jobs + 1))" --dist loadfile)
   printf '\n== Python tests\n'
   [ -z "${PYTEST_ARGS:-}" ] || parallel=()
   # shellcheck disable=SC2086

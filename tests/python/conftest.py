@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from fast_litellm.server import EmbeddedServer
 from support.certificates import Certificates, make_certificates
@@ -45,6 +46,13 @@ def _fast_collections() -> Iterator[None]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Good and bad certificates, made for this run."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    """An event loop in a thread of its own: that of the asynchronous transports below blocking clients."""
+    with start_blocking_portal() as portal:
+        yield portal
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,15 @@ IGNORED = {"build", ".venv", ".git", "third_party", "node_modules", "__pycache__
 SOURCES = {".py", ".pyi", ".h", ".cpp", ".in", ".sh", ".toml", ".txt", ".json", ".cmake", ".http", ".md", ".patch"}
 
 #: Output of `make bench`, and names of other projects that look like paths.
-FOREIGN_FILES = {"results.json", "async.json", "cpp.json", "db.client.connection.*", "net/http"}
+FOREIGN_FILES = {
+    "results.json",
+    "async.json",
+    "cpp.json",
+    "h2.json",
+    "fleet.json",
+    "db.client.connection.*",
+    "net/http",
+}
 #: Names of other projects that no source file of this repository uses.
 FOREIGN_NAMES = {"AIOHTTP_TTL_DNS_CACHE", "asyncio.Future", "pthread_exit", "TCP_USER_TIMEOUT", "with_raw_response"}
 #: Names of litellm, which the tests of the litellm patch reach by strings or not at all.

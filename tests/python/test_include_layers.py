@@ -54,6 +54,11 @@ def test_no_room_of_the_bindings_includes_one_above_it() -> None:
     assert upward(ROOT / "python" / "bindings", BINDINGS, "bindings/") == []
 
 
+@pytest.mark.parametrize("layer", CORE)
+def test_each_folder_of_the_core_has_a_readme_with_its_name(layer: str) -> None:
+    assert (ROOT / "src" / layer / "README.md").read_text().startswith(f"# {layer}/\n\n**Lives here:** ")
+
+
 def test_each_folder_of_the_bindings_has_a_readme() -> None:
     for room in BINDINGS:
         assert (ROOT / "python" / "bindings" / room / "README.md").is_file(), room
@@ -72,6 +77,17 @@ def test_the_bindings_name_what_they_take_from_below_the_public_interface() -> N
     named = {name for row in rows for name in re.findall(r"`([a-z_]+/[a-z_]+\.h)`", row.split("|")[1])}
     assert taken, "no include was found"
     assert named == taken
+
+
+def test_no_folder_but_h2_includes_nghttp2() -> None:
+    users = {
+        source.parent
+        for folder in ("src", "include", "python/bindings")
+        for source in sources(ROOT / folder)
+        for _, name in includes(source)
+        if name.startswith("nghttp2/")
+    }
+    assert users == {ROOT / "src" / "h2"}
 
 
 def test_the_core_and_its_headers_know_no_python() -> None:

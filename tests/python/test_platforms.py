@@ -40,6 +40,21 @@ def test_an_unknown_name_is_refused_with_the_known_ones(platforms: ModuleType, n
         platforms.chosen([name])
 
 
+def test_the_table_has_the_versions_that_were_printed(platforms: ModuleType) -> None:
+    log = """
+$ printf 'compiler %s\\n' "$($CXX -dumpversion)"
+compiler 14.2.0
+boost 1.83
+openssl 3.5.1
+nghttp2 1.64.0
+python 3.13.5
+"""
+    row = platforms.Outcome("Debian 13", "gcc-14", platforms.versions_of(log)).cells()
+    titles = ("compiler", "Boost", "OpenSSL", "nghttp2", "Python")
+    shown = dict(zip(platforms.TITLES, row, strict=True))
+    assert [shown[title] for title in titles] == ["GCC 14.2.0", "1.83", "3.5.1", "1.64.0", "3.13.5"]
+
+
 def test_a_warning_counts_once_wherever_it_is_repeated(platforms: ModuleType) -> None:
     log = """
   [5/9] Building CXX object a.o

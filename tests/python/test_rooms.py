@@ -30,7 +30,7 @@ ROWS = (
     ("config", "exceptions"),
     ("tls",),
     ("pool",),
-    ("transport",),
+    ("transport", "fleet"),
     ("acceleration",),
     ("litellm_patch",),
     ("status",),
@@ -42,7 +42,7 @@ ROWS = (
 HEIGHT = {room: height for height, row in enumerate(ROWS) for room in row}
 
 #: These two see of the package what its users see.
-OUTSIDE = {"server": {"server"}, "cli": {"cli", "server", "config", ""}}
+OUTSIDE = {"server": {"server"}, "cli": {"cli", "server", "config", "exceptions", ""}}
 
 
 class Import(NamedTuple):
