@@ -329,9 +329,11 @@ void Multiplexer::note_room_locked() noexcept {
 }
 
 void Multiplexer::stand_by(TimePoint now) noexcept {
+  if (runs_foreign_code()) return;
   std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock || lost_ || runs_foreign_code()) return;
+  if (!lock) return;
   const Section section(*this, std::move(lock));
+  if (lost_) return;
   if (!reader_role_.taken()) read_locked();
   const bool heard = std::exchange(received_when_seen_, received_) != received_;
   if (heard || session_->open_streams() == 0 || heard_at_ == TimePoint::min()) heard_at_ = now;

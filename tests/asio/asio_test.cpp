@@ -65,6 +65,7 @@ TEST_F(AsioTest, requests_over_http2_share_a_connection) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+#ifdef FASTPOOL_ASIO_HAS_CANCELLATION
 TEST_F(AsioTest, a_request_over_http2_is_cancelled_alone) {
   support::Http2Server server([](const support::Http2Request& request) {
     if (request.path != "/silent") support::Http2Server::answer_it(request);
@@ -86,6 +87,7 @@ TEST_F(AsioTest, a_request_over_http2_is_cancelled_alone) {
   EXPECT_TRUE(support::eventually("the stream is reset", [&] { return server.resets()[0x8] == 1; }));
   EXPECT_EQ(server.connections(), 1);
 }
+#endif
 
 TEST_F(AsioTest, a_handler_gets_the_response_and_the_context_runs_no_longer) {
   const HttpServer server;

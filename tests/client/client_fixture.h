@@ -61,12 +61,12 @@ inline void serve(ServerConnection& connection) {
     connection.write(ok(seen.body.empty() ? "hello" : seen.body));
 }
 
-/// Connections are numbered from 0; each is handled by the script.
+/// Connections are numbered from 0, in the order in which they came; each is handled by the script.
 class HttpServer {
  public:
   using Script = std::function<void(ServerConnection&, int number)>;
   explicit HttpServer(Script script)
-      : server_([this, script = std::move(script)](ServerConnection& connection) { script(connection, next_++); }) {}
+      : server_([run = std::move(script)](ServerConnection& connection) { run(connection, connection.number()); }) {}
   HttpServer() : HttpServer([](ServerConnection& connection, int) { serve(connection); }) {}
 
   [[nodiscard]] std::string url(std::string_view path = "/") const {
@@ -75,8 +75,7 @@ class HttpServer {
   [[nodiscard]] int connections() const { return server_.connections(); }
 
  private:
-  std::atomic<int> next_{0};
-  support::LoopbackServer server_;  // last: its threads use the rest
+  support::LoopbackServer server_;
 };
 
 inline Call patient() {

@@ -155,6 +155,7 @@ TEST(Client, bytes_sent_while_idle_never_reach_the_next_request) {
     connection.write(ok("mine"));
     support::wait_for("the client has read the response", answered);
     connection.write(ok("poison"));
+    connection.wait_until_delivered();
     poisoned.set_value();
     connection.read_to_end();
   });
@@ -315,12 +316,13 @@ TEST(Client, a_server_that_falls_silent_in_the_body_is_a_read_timeout_there) {
     connection.read_to_end();
   });
   Client client;
-  Call options = patient();
-  options.timeouts.read = milliseconds(20);
-  const auto late = client.send(request("GET", server.url()), options);
-  ASSERT_FALSE(late.ok());
-  EXPECT_EQ(late.error().code, ErrorCode::read_timeout);
-  EXPECT_EQ(late.error().phase, Phase::read_body);
+  EXPECT_TRUE(support::within_some_limit("the head comes", milliseconds(20), [&](milliseconds limit) {
+    Call options = patient();
+    options.timeouts.read = limit;
+    const Error late = client.send(request("GET", server.url()), options).error_or({});
+    EXPECT_EQ(late.code, ErrorCode::read_timeout);
+    return late.phase == Phase::read_body;
+  }));
 }
 
 TEST(Client, bad_input_is_one_clear_error) {

@@ -6,6 +6,7 @@
 
 #include "client/client_fixture.h"
 #include "support/child_process.h"
+#include "support/raw_listener.h"
 
 namespace fastpool::client::test {
 namespace {
@@ -68,14 +69,10 @@ TEST(Events, a_request_and_its_connection_are_reported_from_begin_to_end) {
 }
 
 TEST(Events, a_dial_and_its_request_report_their_errors) {
-  std::string url;
-  {
-    const HttpServer server;
-    url = server.url();
-  }
+  const support::RefusingPort refusing;
   Events events;
   Client client({}, {}, events.hooks());
-  EXPECT_FALSE(client.send(request("GET", url), patient()));
+  EXPECT_FALSE(client.send(request("GET", refusing.url()), patient()));
   EXPECT_EQ(events.all(), (Lines{"request_begin 1 GET /", "dial_begin", "dial_end: connect_failed",
                                  "request_end 1 GET /: connect_failed"}));
 }

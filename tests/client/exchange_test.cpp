@@ -154,7 +154,8 @@ TEST_F(Retrying, on_a_lease_of_the_callers_the_lease_stays_and_its_connection_is
 }
 
 TEST_F(Retrying, a_dial_that_fails_is_tried_again_as_often_as_was_asked_for) {
-  const std::string url = "http://127.0.0.1:" + std::to_string(support::refusing_port());
+  const support::RefusingPort refusing;
+  const std::string url = refusing.url();
   for (const int retries : {0, 2}) {
     const auto dials = core_.pool().stats().dials;
     const std::vector<Header> headers{{"Host", "test"}};
@@ -206,6 +207,7 @@ TEST_F(OnALease, bytes_sent_between_two_exchanges_never_reach_the_second) {
     connection.write(ok("mine"));
     support::wait_for("the client has read the response", answered);
     connection.write(ok("poison"));
+    connection.wait_until_delivered();
     poisoned.set_value();
     connection.read_to_end();
   });
@@ -240,6 +242,7 @@ class Leaving : public ExchangeTest {
     connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
     support::wait_for("the test asks for the rest of the body", go_on_);
     connection.write("world");
+    connection.wait_until_delivered();
     done_.set_value();
     connection.read_to_end();
   }

@@ -45,6 +45,13 @@ inline PoolSettings at_most(std::uint32_t connections) {
   return settings;
 }
 
+/// For requests of which each may have to wait for many others.
+inline Call very_patient() {
+  Call call = patient();
+  call.timeouts.pool = call.timeouts.connect = call.timeouts.read = call.timeouts.write = support::wait_limit;
+  return call;
+}
+
 /// How a program sends its requests.
 enum class Way : std::uint8_t { blocking, loop, coroutine };
 

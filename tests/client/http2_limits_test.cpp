@@ -34,7 +34,7 @@ TEST_P(Http2Limits, requests_beyond_the_servers_limit_open_another_connection) {
   Http2Server server({.max_streams = 4}, held.handler());
   Client client({}, over_http2());
   settle(GetParam(), client, server, held);
-  Sending sending(GetParam(), client, numbered(server, 10));
+  Sending sending(GetParam(), client, numbered(server, 10), very_patient());
   for (const Http2Request& each : held.take(10))
     answer_with_path(each);
   expect_own_answers(sending.results());
@@ -48,7 +48,7 @@ TEST_P(Http2Limits, requests_beyond_the_servers_and_the_pools_limit_wait) {
   Http2Server server({.max_streams = 2}, held.handler());
   Client client(at_most(2), over_http2());
   settle(GetParam(), client, server, held);
-  Sending sending(GetParam(), client, numbered(server, 12));
+  Sending sending(GetParam(), client, numbered(server, 12), very_patient());
   int answered = 0;
   while (answered < 12) {
     ASSERT_TRUE(held.become(1));
@@ -125,7 +125,7 @@ TEST(Http2Homes, threads_and_loops_at_once_all_get_their_turns_at_the_limit) {
   std::vector<std::unique_ptr<Sending>> all;
   for (int round = 0; round < 4; ++round) {
     for (const Way way : {Way::blocking, Way::loop, Way::coroutine})
-      all.push_back(std::make_unique<Sending>(way, client, numbered(server, 40)));
+      all.push_back(std::make_unique<Sending>(way, client, numbered(server, 40), very_patient()));
   }
   for (const auto& each : all)
     expect_own_answers(each->results());

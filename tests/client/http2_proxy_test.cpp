@@ -42,7 +42,7 @@ TEST_P(Http2Proxies, requests_share_a_connection_within_one_tunnel) {
   Profile profile = over_http2_or_1(authority.ca_file());
   profile.proxy.url = proxy.url();
   Client client({}, profile);
-  Sending sending(GetParam(), client, numbered(server, 20));
+  Sending sending(GetParam(), client, numbered(server, 20), very_patient());
   for (const Http2Request& each : held.take(20))
     each.answer(200, each.path);
   const auto results = sending.results();

@@ -161,7 +161,7 @@ TEST_P(Http2Retry, a_server_that_says_goodbye_after_each_answer_gets_every_reque
     std::vector<Request> posts;
     for (int number = 0; number < 10; ++number)
       posts.push_back(request("POST", server.url("/" + std::to_string(round)), std::to_string(number)));
-    const auto results = send_all(GetParam(), client, posts);
+    const auto results = send_all(GetParam(), client, posts, very_patient());
     for (std::size_t number = 0; number < results.size(); ++number) {
       ASSERT_TRUE(results[number].ok()) << results[number].error().detail;
       EXPECT_EQ(results[number]->body, std::to_string(number));

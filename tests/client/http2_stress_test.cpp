@@ -1,6 +1,7 @@
 // Many threads and loops on one client, whose server has small limits and says goodbye, refuses and breaks at random: no
 // request is lost, doubled or mixed up. Under ThreadSanitizer it looks for races.
 
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
@@ -24,34 +25,43 @@ class Soon {
   Soon() : thread_([this] { run(); }) {}
   Soon(const Soon&) = delete;
   Soon& operator=(const Soon&) = delete;
-  ~Soon() {
-    over_.set();
-    thread_.join();
-  }
+  ~Soon() { stop(); }
   void call(std::function<void()> function) {
     const std::lock_guard lock(mutex_);
     functions_.push_back(std::move(function));
+    changed_.notify_one();
+  }
+  /// From here on it does nothing of what it is told to. Idempotent.
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_one();
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
   void run() {
-    while (!over_.get()) {
-      std::this_thread::yield();
+    for (;;) {
       std::function<void()> next;
       {
-        const std::lock_guard lock(mutex_);
-        if (functions_.empty()) continue;
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return over_ || !functions_.empty(); });
+        if (over_) return;
         next = std::move(functions_.front());
         functions_.pop_front();
       }
+      std::this_thread::yield();
       next();
     }
   }
 
-  sync::Flag over_;
   std::mutex mutex_;
+  std::condition_variable changed_;
+  bool over_ = false;
   std::deque<std::function<void()>> functions_;
-  std::thread thread_;
+  std::thread thread_;  // last: it uses the other members
 };
 
 /// Answers each request with its id, some of them later, and does harm at random.
@@ -61,6 +71,10 @@ class Moody {
       : breaks_one_in_(breaks_one_in),
         server_({.certificate = certificate, .max_streams = 5},
                 [this](const Http2Request& request) { serve(request); }) {}
+  Moody(const Moody&) = delete;
+  Moody& operator=(const Moody&) = delete;
+  // What is to be done later uses the server, whose thread may tell it more until its end.
+  ~Moody() { later_.stop(); }
 
   [[nodiscard]] std::string url() const { return server_.url(); }
   [[nodiscard]] int processed(const std::string& id) const {
@@ -85,7 +99,7 @@ class Moody {
     if (one_in(150)) request.server().say_goodbye(request.connection);
     if (one_in(breaks_one_in_)) return request.server().close(request.connection);
     if (!one_in(3)) return answer(request);
-    later_->call([request] { answer(request); });
+    later_.call([request] { answer(request); });
   }
 
   const int breaks_one_in_;
@@ -93,11 +107,8 @@ class Moody {
 
   mutable std::mutex mutex_;
   std::map<std::string, int> processed_;
-  std::optional<Soon> later_{std::in_place};
-  Http2Server server_;  // its thread uses the rest
-
- public:
-  ~Moody() { later_.reset(); }
+  Soon later_;
+  Http2Server server_;  // last: its thread uses the rest
 };
 
 /// What came of one request.
@@ -114,9 +125,8 @@ struct Asked {
 
 /// A POST whose id is its body and a field; one in five is stopped at some moment.
 Asked ask(const std::string& url, Outcome& outcome, std::minstd_rand& random, Soon& soon) {
-  Asked asked{request("POST", url, outcome.id), patient()};
+  Asked asked{request("POST", url, outcome.id), very_patient()};
   asked.request.headers = {{"X-Id", outcome.id}};
-  asked.call.timeouts.pool = asked.call.timeouts.connect = asked.call.timeouts.read = support::wait_limit;
   if (random() % 5 == 0) {
     const std::stop_source source;
     asked.call.stop = source.get_token();

@@ -19,7 +19,7 @@ TEST_P(Http2Requests, two_hundred_requests_at_once_share_one_connection) {
   });
   Client client({}, over_http2());
   ASSERT_TRUE(client.send(request("GET", server.url("/first")), patient()).ok());
-  Sending sending(GetParam(), client, numbered(server, count));
+  Sending sending(GetParam(), client, numbered(server, count), very_patient());
   for (const Http2Request& each : held.take(count))
     each.answer(200, "answer to " + each.path);
   const auto results = sending.results();
@@ -38,7 +38,7 @@ TEST_P(Http2Requests, callers_without_a_connection_share_the_one_that_the_first_
   Held held;
   Http2Server server(held.handler());
   Client client({}, over_http2());
-  Sending sending(GetParam(), client, numbered(server, 50));
+  Sending sending(GetParam(), client, numbered(server, 50), very_patient());
   for (const Http2Request& each : held.take(50))
     each.answer(200, each.path);
   for (const auto& result : sending.results())
@@ -51,7 +51,7 @@ TEST_P(Http2Requests, callers_share_a_connection_over_tls) {
   Held held;
   Http2Server server({.certificate = authority.issue_localhost()}, held.handler());
   Client client({}, over_http2_or_1(authority.ca_file()));
-  Sending sending(GetParam(), client, numbered(server, 50));
+  Sending sending(GetParam(), client, numbered(server, 50), very_patient());
   for (const Http2Request& each : held.take(50))
     each.answer(200, each.path);
   const auto results = sending.results();

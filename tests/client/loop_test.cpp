@@ -8,6 +8,7 @@
 #include <fastpool/loop.h>
 
 #include "client/loop_fixture.h"
+#include "support/raw_listener.h"
 
 namespace fastpool::client::test {
 namespace {
@@ -369,13 +370,9 @@ TEST_F(LoopTest, a_lease_sends_its_requests_on_one_connection) {
 }
 
 TEST_F(LoopTest, a_lease_of_an_unreachable_server_is_an_error) {
-  std::string url;
-  {
-    const HttpServer server;
-    url = server.url();
-  }
+  const support::RefusingPort refusing;
   ErrorCode code{};
-  lease(loop_, client_, url, patient(), [&](const Result<Lease>& leased) { code = leased.error().code; });
+  lease(loop_, client_, refusing.url(), patient(), [&](const Result<Lease>& leased) { code = leased.error().code; });
   run(loop_);
   EXPECT_EQ(code, ErrorCode::connect_failed);
   lease(loop_, client_, "nonsense", patient(), [&](const Result<Lease>& leased) { code = leased.error().code; });

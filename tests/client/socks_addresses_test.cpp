@@ -124,14 +124,14 @@ TEST(SocksAddresses, an_origin_that_is_reached_at_none_has_the_last_reply) {
 
 TEST(SocksAddresses, the_connect_timeout_covers_all_addresses) {
   const HttpServer origin;
-  const Refusing proxy({{"192.0.2.1", 4}, {"192.0.2.2", silent}});
-  Client client({}, proxy.profile(), two_addresses());
-  Call call = patient();
-  call.timeouts.connect = milliseconds(300);
-  const auto refused = client.send(request("GET", url_of(origin)), call);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::connect_timeout);
-  EXPECT_EQ(proxy.asked(), both);
+  EXPECT_TRUE(support::within_some_limit("the proxy is asked for both", milliseconds(300), [&](milliseconds limit) {
+    const Refusing proxy({{"192.0.2.1", 4}, {"192.0.2.2", silent}});
+    Client client({}, proxy.profile(), two_addresses());
+    Call call = patient();
+    call.timeouts.connect = limit;
+    EXPECT_EQ(client.send(request("GET", url_of(origin)), call).error_or({}).code, ErrorCode::connect_timeout);
+    return proxy.asked() == both;
+  }));
 }
 
 TEST(SocksAddresses, a_name_that_the_proxy_looks_up_is_asked_for_once) {

@@ -1,5 +1,6 @@
 // A request as a stream: its pieces, its end, its cancellation, and what the server says beside the response.
 
+#include <array>
 #include <csignal>
 
 #include <sys/socket.h>
@@ -49,13 +50,13 @@ TEST(Stream, gives_the_head_before_the_body_has_come) {
 }
 
 TEST(Stream, gives_each_piece_as_it_arrives) {
-  const HttpServer server([](ServerConnection& connection, int) {
+  std::array<std::promise<void>, 3> taken;
+  const HttpServer server([&](ServerConnection& connection, int) {
     (void)read_request(connection);
     connection.write(std::string(chunked_head));
-    for (int number = 0; number < 3; ++number) {
+    for (std::size_t number = 0; number < taken.size(); ++number) {
       connection.write(chunk("event " + std::to_string(number)));
-      (void)connection.read_exactly(0);
-      std::this_thread::sleep_for(milliseconds(30));  // so that the pieces arrive apart
+      support::wait_for("the client has read the piece", taken[number]);
     }
     connection.write("0\r\n\r\n");
     connection.read_to_end();
@@ -63,9 +64,10 @@ TEST(Stream, gives_each_piece_as_it_arrives) {
   Client client;
   auto stream = client.open(request("GET", server.url()), patient());
   ASSERT_TRUE(stream.ok()) << stream.error().detail;
-  EXPECT_EQ(*stream->read(), "event 0");
-  EXPECT_EQ(*stream->read(), "event 1");
-  EXPECT_EQ(*stream->read(), "event 2");
+  for (std::size_t number = 0; number < taken.size(); ++number) {
+    EXPECT_EQ(*stream->read(), "event " + std::to_string(number));
+    taken[number].set_value();
+  }
   EXPECT_EQ(*stream->read(), "");
 }
 

@@ -32,7 +32,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using support::RawListener;
-using support::refusing_port;
+using support::unused_port;
 
 TEST(DialAddress, a_local_address_is_bound_to_and_restricts_the_family) {
   RawListener listener;
@@ -122,7 +122,7 @@ constexpr int kLocalPortRange = 51;  // Linux 6.3; older headers lack the name
 #endif
 
 TEST(DialAddress, a_socket_that_connected_to_itself_counts_as_refused) {
-  const std::uint16_t port = refusing_port();
+  const std::uint16_t port = unused_port();
   auto target = target_of("127.0.0.1", port);
   const std::uint32_t only = static_cast<std::uint32_t>(port) << 16U | port;  // as if the kernel had chosen this port
   target->profile.socket_options.push_back(

@@ -32,7 +32,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using support::RawListener;
-using support::refusing_port;
+using support::RefusingPort;
 
 TEST(DialLookUp, when_all_cached_addresses_fail_the_name_is_looked_up_again_and_what_is_new_is_tried) {
   RawListener listener("127.0.0.2");
@@ -58,7 +58,8 @@ TEST(DialLookUp, when_all_cached_addresses_fail_the_name_is_looked_up_again_and_
 }
 
 TEST(DialLookUp, addresses_that_have_just_failed_are_not_tried_again_and_the_name_is_looked_up_twice_at_most) {
-  const std::uint16_t port = refusing_port();
+  const RefusingPort refusing;
+  const std::uint16_t port = refusing.port();
   Host host;
   Dial same(host, target_of("same.test", port), kDeadline);
   same.start(kNow);
@@ -84,8 +85,9 @@ TEST(DialLookUp, addresses_that_have_just_failed_are_not_tried_again_and_the_nam
 }
 
 TEST(DialLookUp, addresses_that_were_looked_up_just_now_are_believed) {
+  const RefusingPort refusing;
   Host host;
-  Dial dial(host, target_of("dead.test", refusing_port()), kDeadline);
+  Dial dial(host, target_of("dead.test", refusing.port()), kDeadline);
   dial.start(kNow);
   dial.on_resolved(ips({"127.0.0.1"}), 0, kNow);
   if (!dial.finished()) host.pump(dial, kNow);

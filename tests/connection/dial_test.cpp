@@ -32,7 +32,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using support::RawListener;
-using support::refusing_port;
+using support::RefusingPort;
 
 int option(int descriptor, int level, int name) {
   int value = -1;
@@ -128,7 +128,8 @@ TEST(DialTest, both_families_are_raced) {
 }
 
 TEST(DialTest, refused_by_every_address_is_a_final_error_that_names_each) {
-  const std::uint16_t port = refusing_port();
+  const RefusingPort refusing;
+  const std::uint16_t port = refusing.port();
   Host host;
   Dial dial(host, target_of("two.test", port), kDeadline);
   dial.start(kNow);

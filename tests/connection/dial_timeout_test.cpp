@@ -32,7 +32,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using support::RawListener;
-using support::refusing_port;
+using support::RefusingPort;
 
 TEST(DialTimeout, a_timeout_drops_the_cached_answer) {
   RawListener silent("127.0.0.1", 0);
@@ -49,7 +49,8 @@ TEST(DialTimeout, a_timeout_drops_the_cached_answer) {
 
 TEST(DialTimeout, a_timeout_while_the_name_is_looked_up_again_says_so) {
   Host host;
-  const std::uint16_t port = refusing_port();
+  const RefusingPort refusing;
+  const std::uint16_t port = refusing.port();
   Dial dial(host, target_of("moved.test", port), kNow + 2s);
   dial.start(kNow);
   dial.on_resolved(ips({"127.0.0.1"}), 9, kNow);

@@ -20,7 +20,7 @@ from bench.http2.server import Nginx, running_nginx
 #: Where the whole build has it; that of build/bench may be older than the sources.
 PROGRAM = ROOT / "build" / "dev" / "bench" / "bin" / OWN.name
 ONE_CALL = Effort(rounds=1, seconds=0.0, warm=0.0)
-SHORT = Effort(rounds=1, seconds=0.01, warm=0.0)
+SHORT = Effort(rounds=1, seconds=0.1, warm=0.0)  # long enough for a call after a pause of a busy machine
 #: httpx's own client cannot: its unread streams use up the connection's window, and all others wait.
 OURS_BESIDE = [client for client in part.ALONE.clients if client is not part.HTTPX]
 

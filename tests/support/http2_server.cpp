@@ -9,12 +9,14 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <nghttp2/nghttp2.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <gtest/gtest.h>
@@ -61,6 +63,12 @@ int choose_http2(SSL*, const unsigned char** out, unsigned char* size, const uns
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/// Whether the peer's kernel has all that was sent, an end too.
+bool is_delivered(const net::Descriptor& socket) {
+  int unacknowledged = 0;
+  return ::ioctl(socket.get(), SIOCOUTQ, &unacknowledged) != 0 || unacknowledged == 0;
+}
+
 /// What a socket, plain or TLS, did with bytes.
 struct Moved {
   std::size_t bytes = 0;
@@ -74,7 +82,8 @@ struct Http2Server::Connection {
     explicit Stream(Http2Request made) : request(std::move(made)) {}
     Http2Request request;
     // Of the response.
-    std::string unsent;
+    std::string body;
+    std::size_t sent = 0;  // of it
     Http2Fields trailers;
     bool begun = false;
     bool finished = false;
@@ -370,13 +379,13 @@ void Http2Server::Connection::respond(std::int32_t id, const Http2Fields& head, 
     const auto found = self.streams.find(stream_id);
     if (found == self.streams.end()) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     Stream& stream = found->second;
-    if (stream.unsent.empty() && !stream.finished) {
+    if (stream.sent == stream.body.size() && !stream.finished) {
       stream.deferred = true;
       return NGHTTP2_ERR_DEFERRED;
     }
-    const std::size_t size = stream.unsent.copy(reinterpret_cast<char*>(buffer), room);
-    stream.unsent.erase(0, size);
-    if (stream.unsent.empty() && stream.finished) {
+    const std::size_t size = stream.body.copy(reinterpret_cast<char*>(buffer), room, stream.sent);
+    stream.sent += size;
+    if (stream.sent == stream.body.size() && stream.finished) {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
       if (!stream.trailers.empty()) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -402,7 +411,7 @@ std::string Http2Request::field(std::string_view name) const {
 void Http2Request::answer(int status, std::string_view content, const Http2Fields& head,
                           const Http2Fields& trailers) const {
   server_->state_->with(*this, [&](auto& of, auto& response) {
-    response.unsent = content;
+    response.body = content;
     response.trailers = trailers;
     response.finished = true;
     of.respond(stream, with_status(status, head), !content.empty() || !trailers.empty());
@@ -415,7 +424,7 @@ void Http2Request::begin(int status, const Http2Fields& head) const {
 
 void Http2Request::send(std::string_view piece) const {
   server_->state_->with(*this, [&](auto& of, auto& response) {
-    response.unsent += piece;
+    response.body += piece;
     if (std::exchange(response.deferred, false)) nghttp2_session_resume_data(of.session, stream);
   });
 }
@@ -611,8 +620,10 @@ int Http2Server::connections() const {
 }
 int Http2Server::open_connections() const {
   const std::lock_guard lock(state_->mutex);
-  return static_cast<int>(std::count_if(state_->connections.begin(), state_->connections.end(),
-                                        [](const auto& each) { return each.second->ready && !each.second->lingers; }));
+  return static_cast<int>(std::count_if(state_->connections.begin(), state_->connections.end(), [](const auto& each) {
+    const Connection& connection = *each.second;
+    return connection.ready && (!connection.lingers || !is_delivered(connection.socket));
+  }));
 }
 int Http2Server::open_streams() const {
   const std::lock_guard lock(state_->mutex);

@@ -106,7 +106,7 @@ class Http2Server {
   // ---- what has happened ----
 
   [[nodiscard]] int connections() const;       ///< accepted so far, their handshakes done
-  [[nodiscard]] int open_connections() const;  ///< of them, not ended
+  [[nodiscard]] int open_connections() const;  ///< of them, not ended as far as the client's kernel knows
   [[nodiscard]] int open_streams() const;
   [[nodiscard]] int most_open_streams() const;                ///< at once, of all connections
   [[nodiscard]] int most_open_streams_of_connection() const;  ///< at once, of one connection

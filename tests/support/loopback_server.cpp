@@ -10,9 +10,11 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "net/socket.h"
@@ -117,6 +119,13 @@ void ServerConnection::reset() {
   (void)::connect(socket_.get(), &unspecified, sizeof(unspecified));
 }
 
+void ServerConnection::wait_until_delivered() const {
+  EXPECT_TRUE(eventually("the client's kernel acknowledges what was sent", [this] {
+    int unacknowledged = 1;
+    return ::ioctl(socket_.get(), SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0;
+  }));
+}
+
 namespace {
 
 void free_string(void*, void* value, CRYPTO_EX_DATA*, int, long, void*) {
@@ -170,11 +179,11 @@ struct LoopbackServer::State {
   std::vector<int> open;
   std::vector<std::thread> workers;
 
-  void serve(net::Descriptor socket);
+  void serve(net::Descriptor socket, int which);
   void accept_all();
 };
 
-void LoopbackServer::State::serve(net::Descriptor socket) {
+void LoopbackServer::State::serve(net::Descriptor socket, int which) {
   // OpenSSL writes without MSG_NOSIGNAL
   sigset_t pipe;
   sigemptyset(&pipe);
@@ -190,7 +199,7 @@ void LoopbackServer::State::serve(net::Descriptor socket) {
     ready = SSL_accept(ssl) == 1;
     if (ready) (SSL_session_reused(ssl) == 1 ? resumed : full).fetch_add(1);
   }
-  ServerConnection connection(std::move(socket), ssl);
+  ServerConnection connection(std::move(socket), ssl, which);
   if (ready) handler(connection);
   const std::lock_guard lock(mutex);
   std::erase(open, number);  // before the descriptor closes: other code may then reuse its number
@@ -205,9 +214,9 @@ void LoopbackServer::State::accept_all() {
     (void)net::set_no_delay(socket.get());
     (void)net::set_receive_timeout(socket.get(), server_wait_limit);
     (void)net::set_send_timeout(socket.get(), server_wait_limit);
-    connections.fetch_add(1);
+    const int which = connections.fetch_add(1);
     open.push_back(socket.get());
-    workers.emplace_back([this, accepted = std::move(socket)]() mutable { serve(std::move(accepted)); });
+    workers.emplace_back([this, which, accepted = std::move(socket)]() mutable { serve(std::move(accepted), which); });
   }
 }
 

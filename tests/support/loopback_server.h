@@ -22,7 +22,8 @@ inline constexpr std::chrono::seconds server_wait_limit = wait_limit + std::chro
 /// false) once the peer is gone or the server stops. A call that waits for longer than `server_wait_limit` fails the test.
 class ServerConnection {
  public:
-  ServerConnection(net::Descriptor socket, SSL* tls) : socket_(std::move(socket)), tls_(tls) {}
+  ServerConnection(net::Descriptor socket, SSL* tls, int number)
+      : socket_(std::move(socket)), tls_(tls), number_(number) {}
   ServerConnection(const ServerConnection&) = delete;
   ServerConnection& operator=(const ServerConnection&) = delete;
   ~ServerConnection();
@@ -42,15 +43,20 @@ class ServerConnection {
   void close_writing();
   /// Closes the socket so that the peer gets a reset.
   void reset();
+  /// Waits until the peer's kernel has all that was written. The test fails if that takes too long.
+  void wait_until_delivered() const;
 
   /// TLS: the protocols that the client offered by ALPN, with commas.
   [[nodiscard]] std::string offered_protocols() const;
   [[nodiscard]] SSL* tls() const noexcept { return tls_; }
   [[nodiscard]] int descriptor() const noexcept { return socket_.get(); }
+  /// In the order in which the server accepted its connections, from 0.
+  [[nodiscard]] int number() const noexcept { return number_; }
 
  private:
   net::Descriptor socket_;
   SSL* tls_;
+  int number_;
 };
 
 /// The TLS settings of a LoopbackServer.

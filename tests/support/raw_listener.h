@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "net/descriptor.h"
+#include "net/socket.h"
 #include "net/socket_address.h"
 #include "support/waiting.h"
 
@@ -69,12 +70,25 @@ class RawListener {
   std::vector<net::Descriptor> fillers_;
 };
 
-/// Returns a loopback port that had no listener a moment ago.
-[[nodiscard]] inline std::uint16_t refusing_port(const std::string& ip = "127.0.0.1") {
-  RawListener listener(ip);
-  const std::uint16_t port = listener.port();
-  listener.close();
-  return port;
+/// A port at which every IPv4 loopback address refuses connections as long as this lives: it is bound, so that no other program gets
+/// it, and has no listener.
+class RefusingPort {
+ public:
+  RefusingPort() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const auto any = *net::SocketAddress::from_ip("0.0.0.0", 0);
+    EXPECT_EQ(::bind(socket_.get(), any.data(), any.size()), 0);
+  }
+
+  [[nodiscard]] std::uint16_t port() const { return net::local_address(socket_.get()).port(); }
+  [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port()) + "/"; }
+
+ private:
+  net::Descriptor socket_;
+};
+
+/// Returns a loopback port to which nothing was bound a moment ago. Where that may be otherwise by now: RefusingPort.
+[[nodiscard]] inline std::uint16_t unused_port() {
+  return RawListener().port();
 }
 
 }  // namespace fastpool::support

@@ -31,12 +31,32 @@ inline constexpr std::chrono::seconds wait_limit{25};
 /// Polls the condition until it holds, for at most wait_limit.
 [[nodiscard]] inline ::testing::AssertionResult eventually(const std::string& what,
                                                            const std::function<bool()>& condition) {
+  constexpr int hurried_looks = 100;
   const auto limit = std::chrono::steady_clock::now() + wait_limit;
-  while (!condition()) {
+  for (int looks = 0; !condition(); ++looks) {
     if (std::chrono::steady_clock::now() > limit) return ::testing::AssertionFailure() << waited_in_vain(what);
-    std::this_thread::yield();
+    // Looks without a pause would take the processor, and the locks that a look takes, from those that are waited for.
+    if (looks < hurried_looks) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
   }
   return ::testing::AssertionSuccess();
+}
+
+/// For a test of a short time limit, which a slow machine may use up before the test comes to what it is about: tries with that
+/// limit, and then with longer ones.
+/// \param what it is about, as a clause. \param comes_to_it is called with the limit, and says whether it came to that.
+[[nodiscard]] inline ::testing::AssertionResult within_some_limit(
+    const std::string& what, std::chrono::milliseconds shortest,
+    const std::function<bool(std::chrono::milliseconds)>& comes_to_it) {
+  constexpr std::chrono::milliseconds longest = std::chrono::seconds(10);
+  for (auto limit = shortest; limit <= longest; limit *= 4) {
+    if (comes_to_it(limit)) return ::testing::AssertionSuccess();
+    if (::testing::Test::HasFailure()) break;
+  }
+  return ::testing::AssertionFailure() << "no time limit was long enough so that " << what;
 }
 
 /// Waits on the condition variable until the condition holds, for at most wait_limit.

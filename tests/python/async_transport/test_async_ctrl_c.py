@@ -101,7 +101,7 @@ def test_ctrl_c_ends_the_loop_and_leaks_nothing(
         else:
             server.wait_until(lambda counts: len(counts.requests) == 1, "the request")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=child.PATIENCE)
     end.open()
     assert out == "interrupted\n", err
     assert process.returncode == 0, err

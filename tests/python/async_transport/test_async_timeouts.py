@@ -130,9 +130,9 @@ async def test_the_read_timeout_is_for_each_read_not_for_the_whole_body(
             await connection.send(b"x")
 
     for number, turn in enumerate(turns):
-        threading.Timer(0.3 * (number + 1), turn.open).start()
-    # The whole takes 1.2 s.
-    assert (await async_client.get(serve(script).url, timeout=_only(read=1.0))).content == b"xxxx"
+        threading.Timer(0.6 * (number + 1), turn.open).start()
+    # The whole takes 2.4 s.
+    assert (await async_client.get(serve(script).url, timeout=_only(read=2.0))).content == b"xxxx"
 
 
 async def test_a_timeout_of_one_request_does_not_apply_to_the_next_on_the_connection(
@@ -148,8 +148,8 @@ async def test_a_timeout_of_one_request_does_not_apply_to_the_next_on_the_connec
         await connection.respond(b"second")
 
     server = serve(script)
-    assert (await async_client.get(server.url, timeout=_only(read=0.3))).text == "first"
-    threading.Timer(0.6, answer.open).start()
+    assert (await async_client.get(server.url, timeout=_only(read=1.0))).text == "first"
+    threading.Timer(1.5, answer.open).start()
     assert (await async_client.get(server.url, timeout=_only(read=20.0))).text == "second"
     assert server.connections == 1
 
@@ -171,25 +171,26 @@ async def test_a_response_that_arrived_in_time_is_no_timeout_even_if_the_loop_wa
     answers: list[str] = []
 
     async def get() -> None:
-        answers.append((await async_client.get(server.url, timeout=_only(read=0.2))).text)
+        answers.append((await async_client.get(server.url, timeout=_only(read=1.0))).text)
 
     async with anyio.create_task_group() as group:
         group.start_soon(get)
         await until(lambda: bool(server.requests))
         answer.open()
         assert sent.wait(20)
-        time.sleep(0.3)  # a task that computes, beyond the timeout
+        time.sleep(1.3)  # a task that computes, beyond the timeout
     assert answers == ["in time"]
 
 
 async def test_a_slow_request_body_is_no_write_timeout(async_client: httpx.AsyncClient, serve: Serve) -> None:
     async def body() -> AsyncIterator[bytes]:
         for _ in range(3):
-            await anyio.sleep(2 * SHORT)
+            await anyio.sleep(6 * SHORT)
             yield b"x"
 
     server = serve(serve_ok)
-    response = await async_client.post(server.url, content=body(), timeout=_only(write=SHORT, connect=20.0, read=20.0))
+    timeout = _only(write=4 * SHORT, connect=20.0, read=20.0)
+    response = await async_client.post(server.url, content=body(), timeout=timeout)
     assert response.status_code == 200
     assert server.requests[0].body == b"xxx"
 
@@ -225,7 +226,7 @@ async def test_many_timeouts_at_once_each_end_their_own_request(
 
     async def get(path: str) -> None:
         try:
-            ends[path] = (await client.get(server.url + path, timeout=_only(read=0.3))).text
+            ends[path] = (await client.get(server.url + path, timeout=_only(read=2.0))).text
         except httpx.ReadTimeout:
             ends[path] = "timeout"
 

@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_wait(serve: Serve, certificates: Certificates, wait: st
         elif wait in ("head", "body", "direct"):
             server.wait_until(lambda counts: len(counts.requests) == 1, "the request")
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=child.PATIENCE)
     end.open()
     assert out == "interrupted\n", err
     assert process.returncode == 0, err
@@ -107,5 +107,5 @@ def test_the_handler_of_another_signal_runs_and_the_wait_continues(serve: Serve,
         process.send_signal(signal.SIGUSR1)
         assert process.stdout.readline() == "handled\n"
         answer.open()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=child.PATIENCE)
     assert out == "answer\n", err

@@ -161,7 +161,7 @@ def test_the_parents_idle_watch_still_works_after_a_fork(serve: Serve, certifica
         assert process.stderr is not None
         assert process.stdout.readline() == "forked\n", process.stderr.read()
         leave.open()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=child.PATIENCE)
     assert out == "noticed\n", err
 
 

@@ -255,7 +255,7 @@ def test_connections_to_a_proxy_by_a_context_end_in_any_way(
         [sys.executable, "-c", _IDLE_CONNECTIONS_END, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

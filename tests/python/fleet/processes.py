@@ -16,7 +16,7 @@ from typing import Any
 from fast_litellm.fleet.engines.opening import open_engine
 from fast_litellm.fleet.ledger import Pace
 
-PATIENCE = 60.0
+PATIENCE = 180.0  # only a failing test waits that long
 
 
 class Worker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -130,8 +131,8 @@ def test_without_the_engine_the_last_allotment_stays_for_a_ttl_and_then_a_part_o
     assert setting.cap == 10
     assert setting.agent.status()["origins"][ORIGIN]["degraded"]
     assert setting.agent.status()["times_degraded"] == 1
-    assert [record.message for record in caplog.records if "allows itself 10 of the 40 leases" in record.message]
-    assert len(caplog.records) == 1
+    messages = [record.message for record in caplog.records if record.name == "fast_litellm"]
+    assert ["allows itself 10 of the 40 leases" in message for message in messages] == [True]
 
     setting.engine.gone, setting.engine.answer = False, None
     setting.round()
@@ -269,14 +270,14 @@ def test_reports_that_change_nothing_become_fewer_and_a_change_of_the_answer_mak
     setting.wait_for_leases(4)
     for _ in range(31):
         setting.round()
-    assert setting.agent._pause == pytest.approx(1 / 3)
+    assert setting.agent._pause == pytest.approx(0.5)
     reports = len(setting.engine.reports)
-    setting.round(0.3)
+    setting.round(0.45)
     assert len(setting.engine.reports) == reports
-    setting.round(0.04)
+    setting.round(0.06)
     assert len(setting.engine.reports) == reports + 1
     setting.engine.answer = Allotment(1, 2, 8, False)
-    setting.round(0.34)
+    setting.round(0.51)
     assert setting.agent._pause == PACE.quick
     setting.round(0.11)
     assert len(setting.engine.reports) == reports + 3
@@ -303,18 +304,19 @@ def test_the_part_without_an_engine_is_that_of_the_members_last_known(members: i
 
 @contextmanager
 def agents(url: str, count: int, limit: int) -> Iterator[list[tuple[Agent, CountedPool]]]:
-    """Real agents with their threads, on one engine."""
+    """Real agents with their threads, on one engine, with the usual times: on a busy machine threads wait for as long
+    as the short ones are, and a member that does not report in time is none."""
     with ExitStack() as stack:
         made = []
         for _ in range(count):
-            agent, pool = Agent(open_engine(url, FAST), {ORIGIN: limit}, FAST), CountedPool()
+            agent, pool = Agent(open_engine(url, PACE), {ORIGIN: limit}, PACE), CountedPool()
             stack.callback(agent.stop)
             agent.attach(pool)
             made.append((agent, pool))
         yield made
 
 
-def wait_until(holds: Callable[[], bool], what: str, patience: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], what: str, patience: float = 120.0) -> None:
     end = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < end, f"not within {patience} s: {what}"
@@ -351,7 +353,7 @@ def test_agents_on_a_real_engine_share_the_limit_and_take_over_what_one_gives_ba
         finally:
             done.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(60)
         assert 0 < most[0] <= 12
 
 
@@ -362,6 +364,7 @@ def test_the_child_of_a_fork_is_a_member_of_its_own(engine_url: str) -> None:
         agent.before_fork()
         child = os.fork()
         if child == 0:
+            signal.alarm(180)  # if it hangs
             try:
                 pool.forked()
                 agent._lock._at_fork_reinit()
@@ -369,8 +372,8 @@ def test_the_child_of_a_fork_is_a_member_of_its_own(engine_url: str) -> None:
                 agent.after_fork()
                 first = pool.calls[calls][1]
                 wait_until(lambda: bool(pool.cap(ORIGIN)), "the child's allotment")
-                status = agent.status()
-                os.write(write, f"{first} {status['member']} {status['origins'][ORIGIN]['members']}".encode())
+                wait_until(lambda: agent.status()["origins"][ORIGIN]["members"] == 2, "both are members")
+                os.write(write, f"{first} {agent.status()['member']}".encode())
                 agent.stop()
             finally:
                 os._exit(0)
@@ -379,8 +382,8 @@ def test_the_child_of_a_fork_is_a_member_of_its_own(engine_url: str) -> None:
         with open(read) as answers:
             text = answers.read()
         os.waitpid(child, 0)
-        first, member, members = text.split()
-        assert (first, members) == ("0", "2")
+        first, member = text.split()
+        assert first == "0"
         assert member != agent.status()["member"]
         wait_until(lambda: agent.status()["origins"][ORIGIN]["members"] == 1, "the child left")
 

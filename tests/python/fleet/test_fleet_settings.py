@@ -40,7 +40,7 @@ def run(code: str, **environment: str) -> str:
         env={**variables, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -269,15 +269,22 @@ def test_a_forked_worker_is_a_member_of_its_own_and_the_parent_goes_on(engine_ur
         f"fleet.configure({{{ORIGIN!r}: 40}}, url={engine_url!r}, pool=pool)\n"
         f"while not pool.cap({ORIGIN!r}): time.sleep(0.02)\n"
         "os.register_at_fork(after_in_child=pool.forked)\n"
+        # A child that ends is no member soon: all stay until each has seen all.
+        "seen, go_on = os.pipe(), os.pipe()\n"
         "children = []\n"
         "for _ in range(3):\n"
         "    child = os.fork()\n"
         "    if child == 0:\n"
+        "        os.close(go_on[1])\n"
         f"        while fleet.get_status()['origins'][{ORIGIN!r}]['members'] < 4: time.sleep(0.02)\n"
         # In one write: other children write at the same time.
         "        os.write(1, (fleet.get_status()['member'] + '\\n').encode())\n"
+        "        os.write(seen[1], b'.')\n"
+        "        os.read(go_on[0], 1)\n"
         "        os._exit(0)\n"
         "    children.append(child)\n"
+        "for _ in children: os.read(seen[0], 1)\n"
+        "os.close(go_on[1])\n"
         "for child in children: os.waitpid(child, 0)\n"
         "print(fleet.get_status()['member'])\n"
     )

@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 
 from fleet.counting_server import CountingServer
 from fleet.processes import settled_meanwhile, wait_until
-from peers.redis_server import free_port
+from peers.ports import free_port
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "gunicorn"
 LIMIT = 10
@@ -42,7 +41,7 @@ def gunicorn(url: str, server: CountingServer, *options: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(120)
 
 
 def status_of(address: str) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def status_of(address: str) -> dict[str, Any]:
         with urlopen(f"{address}/fleet", timeout=60) as answer:
             status: dict[str, Any] = json.load(answer)
             return status
-    except (URLError, ConnectionError):
+    except OSError:
         return {"origins": {}}
 
 

@@ -86,6 +86,7 @@ def test_a_folder_that_others_may_write_is_refused(mode: int, tmp_path: Path) ->
 def test_a_folder_below_one_that_others_may_replace_is_refused(tmp_path: Path) -> None:
     above = tmp_path / "above"
     (above / "own").mkdir(parents=True)
+    (above / "own").chmod(0o700)  # whatever the umask
     above.chmod(0o777)
     assert f"{above} may be written by others" in refusal(above / "own" / "fleet.db")
     above.chmod(0o1777)

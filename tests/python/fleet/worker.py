@@ -86,7 +86,7 @@ class Threads:
 
     def join(self) -> None:
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
 
     @staticmethod
     def _work(request: Callable[[], None], tally: Tally) -> None:
@@ -109,7 +109,7 @@ class Tasks:
         self._thread.start()
 
     def join(self) -> None:
-        self._thread.join(30)
+        self._thread.join(60)
 
     async def _all(self, request: Callable[[], Awaitable[None]], tasks: int, tally: Tally) -> None:
         await asyncio.gather(*(self._work(request, tally) for _ in range(tasks)))

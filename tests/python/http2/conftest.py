@@ -26,8 +26,9 @@ MakeClient = Callable[..., httpx.Client]
 MakeTransport = Callable[..., httpx.AsyncBaseTransport]
 
 
-#: Seconds. Only a failing test takes that long: httpx's transport can wait for a stream without a limit.
-PATIENCE = 60
+#: Seconds, more than any program that a test runs may take. Only a failing test takes that long: httpx's transport can
+#: wait for a stream without a limit.
+PATIENCE = 300
 
 
 @pytest.hookimpl(wrapper=True)

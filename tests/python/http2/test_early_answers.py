@@ -65,7 +65,7 @@ class _Answering:
 
     def upload(self) -> Http2Request:
         """How the upload ended, once the client has closed the connection."""
-        assert self.ended.wait(20)
+        assert self.ended.wait(60)
         assert self.peer is not None
         return self.peer.streams[1]
 

@@ -86,12 +86,12 @@ def test_an_iterator_is_asked_for_no_more_than_the_server_takes(
     client, server = make_client(http1=False), serve(script)
     with ThreadPoolExecutor(1) as thread:
         upload = thread.submit(client.post, f"{server.url}/upload", content=body())
-        assert full.wait(20), "the server never got a window of the body"
+        assert full.wait(60), "the server never got a window of the body"
         if engine == "ours":
             assert client.get(f"{server.url}/meanwhile").text == "meanwhile"
         assert made <= FIRST_WINDOW + 8 * len(PIECE)
         go_on.open()
-        assert upload.result(25).text == str(128 * len(PIECE))
+        assert upload.result(60).text == str(128 * len(PIECE))
 
 
 @OURS_ALONE
@@ -134,7 +134,7 @@ def _in_threads(client: httpx.Client, server: ScriptedServer, count: int) -> lis
     """The answers to so many requests at once, each on its own path."""
     with ThreadPoolExecutor(count) as threads:
         sent = [threads.submit(client.post, f"{server.url}/{number}", content=b"body") for number in range(count)]
-        return [each.result(25).content for each in sent]
+        return [each.result(60).content for each in sent]
 
 
 @OURS_ALONE
@@ -198,7 +198,7 @@ def test_a_limit_of_no_streams_holds_requests_back_until_it_is_raised(make_clien
             late = thread.submit(client.get, f"{server.url}/late")
             raised.open()
             assert b"".join(pieces) == b"half"
-            assert late.result(25).content == answer_to("/late")
+            assert late.result(60).content == answer_to("/late")
     assert [request.target for request in server.requests] == ["/late"]
     assert server.connections == 1
 

@@ -66,16 +66,18 @@ def _has(path: str, counts: Counts) -> bool:
     return any(request.target == path for request in counts.requests)
 
 
-def _outcomes(client: httpx.Client, server: ScriptedServer) -> dict[str, httpx.Response | BaseException]:
-    """Of both requests, which are open at the same time on one connection."""
+def _outcomes(
+    client: httpx.Client, server: ScriptedServer, timeout: float = 20.0
+) -> dict[str, httpx.Response | BaseException]:
+    """Of both requests, which are open at the same time on one connection, and have that timeout."""
     assert client.get(f"{server.url}/warm").text == "warm"
     sent = {}
     with ThreadPoolExecutor(2) as threads:
         for path in ("/victim", "/bystander"):
-            sent[path] = threads.submit(client.post, f"{server.url}{path}", content=b"paid for")
+            sent[path] = threads.submit(client.post, f"{server.url}{path}", content=b"paid for", timeout=timeout)
             # One after the other: threads of httpx's transport race for stream ids.
             server.wait_until(functools.partial(_has, path), path)
-        return {path: each.exception(25) or each.result() for path, each in sent.items()}
+        return {path: each.exception(60) or each.result() for path, each in sent.items()}
 
 
 def _is_own_answer(outcome: httpx.Response | BaseException, path: str) -> bool:
@@ -305,9 +307,8 @@ def test_frames_behind_the_end_of_a_response_are_in_no_answer(
         late = data(stream, b"smuggled", end=True) if more == "data" else _head(stream, ("x-late", "1"), end=True)
         return _head(stream) + data(stream, answer_to("/victim"), end=True) + late
 
-    timeout = 2 if engine == "stock" else 10
-    client, server = make_client(http1=False, timeout=timeout), serve(_attacking(attack, goes_on=True))
-    outcomes = _outcomes(client, server)
+    client, server = make_client(http1=False), serve(_attacking(attack, goes_on=True))
+    outcomes = _outcomes(client, server, timeout=2.0 if engine == "stock" else 20.0)
     for path, outcome in outcomes.items():
         assert isinstance(outcome, Exception) or _is_own_answer(outcome, path), repr(outcome)
     _expect_that_the_next_request_works(client, server)

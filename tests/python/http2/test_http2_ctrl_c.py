@@ -61,6 +61,8 @@ _PROGRAM = """
     else:
         start_threads_when_told()
     if wait == "stream":
+        while pool.get_stats()["open_streams"] < bystanders:
+            time.sleep(0.001)
         threading.Thread(target=interrupt_once_waiting, daemon=True).start()
     interrupted = False
     try:
@@ -153,7 +155,7 @@ def test_ctrl_c_ends_the_wait_and_no_other_stream(wait: str, first: str, certifi
                 process.send_signal(signal.SIGINT)
             assert process.stdout.readline() == "interrupted\n", process.stderr.read()
             script.interrupted.open()
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=child.PATIENCE)
         assert out == "went on\n", err
         assert process.returncode == 0, err
         server.wait_until(lambda counts: counts.open == 0, "the end of the connection")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 from peers.http2_application import HELLO
 from peers.http2_scripted import Http2Peer, data, headers, http2_context, serve_http2
-from peers.scripted import Connection, ScriptedServer
+from peers.scripted import Connection, Script, ScriptedServer
 from support.certificates import Certificates
 from support.http2 import over
 
@@ -45,18 +46,32 @@ def test_a_read_timeout_before_the_answer(client: httpx.Client, origin: Any) -> 
     assert client.get(f"{origin.url}/hello").content == HELLO
 
 
-async def _half_of_the_first(connection: Connection) -> None:
-    peer = await Http2Peer.begin(connection)
-    if connection.number == 1:
-        request = await peer.request()
-        await peer.send(headers(request.stream, (":status", "200")), data(request.stream, b"half"))
-    await peer.serve()
+def _half_of_the_first(answered: threading.Event) -> Script:
+    """Half a response to the head of the first request, which sets the event."""
+
+    async def script(connection: Connection) -> None:
+        peer = await Http2Peer.begin(connection)
+        if connection.number == 1:
+            request = await peer.head()
+            await peer.send(headers(request.stream, (":status", "200")), data(request.stream, b"half"))
+            answered.set()
+        await peer.serve()
+
+    return script
 
 
 def test_a_read_timeout_in_the_body(make_client: MakeClient, serve_tls: Callable[..., ScriptedServer]) -> None:
-    server = serve_tls(_half_of_the_first)
+    """The half has come before the request is complete: on a busy machine, too, no read has to wait for it."""
+    answered = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield b"bo"
+        assert answered.wait(60)
+        yield b"dy"
+
+    server = serve_tls(_half_of_the_first(answered))
     client = make_client()
-    with client.stream("GET", f"{server.url}/first", timeout=httpx.Timeout(20, read=0.1)) as response:
+    with client.stream("POST", f"{server.url}/first", content=body(), timeout=httpx.Timeout(20, read=0.5)) as response:
         pieces = response.iter_raw()
         assert next(pieces) == b"half"
         with pytest.raises(httpx.ReadTimeout):
@@ -75,7 +90,7 @@ async def _one_request(connection: Connection) -> None:
 
 def test_a_pool_that_is_full_is_a_pool_timeout(make_client: MakeClient, serve: Callable[..., ScriptedServer]) -> None:
     """One connection, which is another origin's."""
-    held, wanted = serve(_half_of_the_first), serve(serve_http2)
+    held, wanted = serve(_half_of_the_first(threading.Event())), serve(serve_http2)
     client = make_client(http1=False, limits=httpx.Limits(max_connections=1))
     with client.stream("GET", f"{held.url}/held") as response:
         pieces = response.iter_raw()  # whose end closes the response

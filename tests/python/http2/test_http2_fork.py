@@ -138,7 +138,7 @@ def test_processes_of_multiprocessing_go_on_beside_the_parent(run: Run, server: 
             process.start()
         assert {ask(f"/parent/{number}")[0] for number in range(20)} == {1}
         for process in processes:
-            process.join(40)
+            process.join(100)
             assert process.exitcode == 0, process.exitcode
         """,
         server,

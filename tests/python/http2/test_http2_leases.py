@@ -59,7 +59,7 @@ class _Server:
     def say_goodbye(self) -> None:
         """Returns once the client has the frame, whether it has read it or not."""
         self.leave.open()
-        assert self.left.wait(20)
+        assert self.left.wait(60)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def run_with_client(engine: str, origin: Any, certificates: Certificates) -> Cal
     def start(backend: str, test: AsyncTest) -> None:
         async def with_client() -> None:
             transport = new_transport(engine, "async", verify=str(certificates.ca_file), **origin.arguments)
-            async with httpx.AsyncClient(transport=transport, timeout=30) as client:
+            async with httpx.AsyncClient(transport=transport, timeout=60) as client:
                 await test(client)
 
         with nothing_unraisable():
@@ -133,7 +133,7 @@ def test_8_threads_get_their_own_answers(client: httpx.Client, origin: Any, engi
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(40)
+        thread.join(100)
         assert not thread.is_alive(), "a thread still waits for its answer"
     assert wrong == []
 
@@ -154,7 +154,7 @@ def test_threads_read_large_responses_side_by_side(client: httpx.Client, origin:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(40)
+        thread.join(100)
         assert not thread.is_alive(), "a thread still waits for the rest of its response"
     assert lengths == dict.fromkeys(range(8), 0)
 

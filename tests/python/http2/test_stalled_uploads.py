@@ -116,12 +116,13 @@ def test_an_upload_with_patience_outlasts_those_without(make_client: MakeClient,
     assert client.get(f"{server.url}/warm").status_code == 200
     with ThreadPoolExecutor(1) as thread:
         patient = thread.submit(client.post, f"{server.url}/patient", content=BODY)
+        until(lambda: "/patient" in script.begun)
         for number in range(2):
             with pytest.raises(httpx.WriteTimeout):
                 client.post(f"{server.url}/stalled/{number}", content=BODY, timeout=_only(write=SHORT))
         assert client.get(f"{server.url}/next").status_code == 200
         script.room.open()
-        assert patient.result(20).content == answer_to("/patient", str(len(BODY)).encode())
+        assert patient.result(60).content == answer_to("/patient", str(len(BODY)).encode())
     client.close()
     server.wait_until(lambda counts: counts.open == 0, "the client close")
     assert script.resets == {"/stalled/0": Code.CANCEL, "/stalled/1": Code.CANCEL}
@@ -144,7 +145,7 @@ def test_the_wait_for_a_stream_that_a_stalled_upload_has_is_a_pool_timeout(
             client.get(f"{server.url}/early", timeout=_only(pool=SHORT))
         late = threads.submit(client.get, f"{server.url}/late")
         script.room.open()
-        assert upload.result(20).content == answer_to("/patient", str(len(BODY)).encode())
-        assert late.result(20).content == answer_to("/late", b"0")
+        assert upload.result(60).content == answer_to("/patient", str(len(BODY)).encode())
+        assert late.result(60).content == answer_to("/late", b"0")
     assert [request.target for request in server.requests] == ["/warm", "/next", "/patient", "/late"]
     assert server.connections == 1

@@ -38,7 +38,7 @@ def subject(request: pytest.FixtureRequest, litellm: Any) -> Any:
 
 
 def _get(mode: Any, litellm: Any, *urls: str, **keywords: Any) -> list[str]:
-    handler = mode.handler(litellm, **keywords)
+    handler = mode.handler(litellm, timeout=60.0, **keywords)
     try:
         return [mode.do(handler.get(url)).text for url in urls]
     finally:

@@ -15,7 +15,7 @@ import uvicorn
 
 from support.certificates import Identity
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _Message = MutableMapping[str, Any]
 
 

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 import httpx
 
+from .ports import free_port
+
 START = 480.0  # it imports for a quarter of a minute, three times over; for much longer on a busy machine
 STOP = 60.0
 
@@ -58,7 +60,7 @@ class LitellmProxy:
     ) -> None:
         self.key = f"sk-{secrets.token_hex(32)}"
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._workers = workers
         self._command = [*launcher, *_litellm(python), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
@@ -169,13 +171,6 @@ def _litellm(python: str) -> list[str]:
     command = shutil.which("litellm", path=path)
     assert command is not None, "the command litellm is missing: pip install 'fast-litellm[test]'"
     return [command]
-
-
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
 
 
 def _ask(path: Path) -> dict[str, Any] | None:

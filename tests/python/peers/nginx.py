@@ -20,7 +20,7 @@ from .ports import free_ports, listens
 BIG_FILE_BYTES = 50 * 1024 * 1024
 #: Requests after which the `short_lived` server ends a connection.
 SHORT_LIFE = 3
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 _LOCATIONS = """
     add_header x-connection $connection always;

@@ -35,8 +35,8 @@ def streamed(text: str) -> str:
     return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
-async def send_all(proxy: LitellmProxy, requests: int) -> Counter[str]:
-    """Sends so many, `AT_ONCE` at a time; what was wrong with how many."""
+async def send_all(proxy: LitellmProxy, requests: int, at_once: int = AT_ONCE) -> Counter[str]:
+    """Sends so many, `at_once` at a time; what was wrong with how many."""
     numbers = iter(range(requests))
     wrong: Counter[str] = Counter()
 
@@ -44,8 +44,8 @@ async def send_all(proxy: LitellmProxy, requests: int) -> Counter[str]:
         for number in numbers:
             wrong[await chat(session, proxy, number)] += 1
 
-    connector = aiohttp.TCPConnector(limit=AT_ONCE)
+    connector = aiohttp.TCPConnector(limit=at_once)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120)) as session:
-        await asyncio.gather(*(one_after_the_other(session) for _ in range(AT_ONCE)))
+        await asyncio.gather(*(one_after_the_other(session) for _ in range(at_once)))
     wrong.pop("", None)
     return wrong

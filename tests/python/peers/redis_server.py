@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-_PATIENCE = 20.0
+from .ports import free_port, listens
+
+_PATIENCE = 60.0
+_ATTEMPTS = 5
 
 
 def program(name: str = "redis-server") -> str:
@@ -18,20 +21,14 @@ def program(name: str = "redis-server") -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    # A cluster's node also listens 10,000 above.
-    return port if port < 50_000 else port - 20_000
-
-
 class RedisServer:
     """Starts on entering, ends on leaving. `restart()` keeps the port; its data too with `keeps_data`."""
 
     def __init__(self, folder: Path, *options: str, keeps_data: bool = False, port: int | None = None) -> None:
         self.folder = folder
         self.port = port or free_port()
+        #: The port must not change: it was named, or clients may know it.
+        self._keeps_port = port is not None
         self._options = options
         self._keeps_data = keeps_data
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,11 +48,18 @@ class RedisServer:
         self.stop()
 
     def start(self) -> None:
-        persistence = ["--appendonly", "yes", "--appendfsync", "always"] if self._keeps_data else ["--appendonly", "no"]
-        command = [program(), "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *persistence]
-        command += ["--dir", str(self.folder), "--logfile", str(self.folder / "log"), *self._options]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self._await()
+        for _attempt in range(_ATTEMPTS):  # another process may have the port by now
+            self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            if listens(self.port, [self._process]) and self._answers_in_time():
+                self._keeps_port = True
+                return
+            self.stop()
+            if self._keeps_port:
+                time.sleep(1.0)
+            else:
+                self.port = free_port()
+        log = self.folder / "log"
+        raise AssertionError("redis-server did not start:\n" + (log.read_text() if log.exists() else ""))
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -67,20 +71,23 @@ class RedisServer:
         self.stop()
         self.start()
 
-    def _await(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+    def _command(self) -> list[str]:
+        persistence = ["--appendonly", "yes", "--appendfsync", "always"] if self._keeps_data else ["--appendonly", "no"]
+        command = [program(), "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *persistence]
+        return [*command, "--dir", str(self.folder), "--logfile", str(self.folder / "log"), *self._options]
+
+    def _answers_in_time(self) -> bool:
         assert self._process is not None
-        while time.monotonic() < deadline:
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            log = self.folder / "log"
-            if log.exists() and self._answers():
-                return
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and self._process.poll() is None:
+            if self._answers():
+                return True
             time.sleep(0.01)
-        raise AssertionError(f"redis-server did not answer within {_PATIENCE} s: {(self.folder / 'log').read_text()}")
+        return False
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
                 if "--tls-port" in self._options:
                     return True
                 connection.sendall(b"PING\r\n")

@@ -25,7 +25,7 @@ from types import TracebackType
 
 from support.certificates import Identity
 
-_PATIENCE = 20.0  # seconds; only a failing test waits that long
+_PATIENCE = 60.0  # seconds; only a failing test waits that long
 
 
 @dataclass(frozen=True)

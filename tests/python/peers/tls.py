@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from support.certificates import Certificates
 
+from .ports import free_port
 from .scripted import server_context
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 T = TypeVar("T")
 
 
@@ -66,8 +67,7 @@ class KeyUpdatingServer:
     """OpenSSL's own test server, which changes keys on request, and asks the client to do the same."""
 
     def __init__(self, certificates: Certificates) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"https://127.0.0.1:{port}"
         identity = certificates.server
         command = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -88,9 +89,9 @@ def test_a_lease_takes_its_place_until_it_ends(new_pool: NewPool, serve: Serve, 
     with pytest.raises(httpx.PoolTimeout, match="limit on leases of this origin"):
         httpx.Client(transport=HTTPTransport(pool=pool), timeout=httpx.Timeout(20, pool=0.02)).get(url)
     assert pool.get_connection(url, timeout=0.02) is None
-    assert pool.request(held, "GET", "/").status_code == 200
+    assert pool.request(held, "GET", "/", timeout=20).status_code == 200
     assert getattr(pool, ended_by)(held)
-    assert pool.request(url, "GET", "/").status_code == 200
+    assert pool.request(url, "GET", "/", timeout=20).status_code == 200
 
 
 def test_an_awaited_lease_waits_for_its_place(new_pool: NewPool, serve: Serve) -> None:
@@ -108,7 +109,7 @@ def test_an_awaited_lease_waits_for_its_place(new_pool: NewPool, serve: Serve) -
 
     async def take() -> None:
         async with pool.lease(url) as lease:
-            assert (await lease.request("GET", "/")).status_code == 200
+            assert (await lease.request("GET", "/", timeout=20)).status_code == 200
 
     asyncio.run(both())
     assert pool.usage(url) == (0, 0)
@@ -171,7 +172,7 @@ def test_other_origins_have_no_limit(new_pool: NewPool, serve: Serve) -> None:
     pool = new_pool()
     pool.set_max_leases(serve(serve_ok).url, 0)
     other = serve(serve_ok).url
-    assert pool.request(other, "GET", "/").status_code == 200
+    assert pool.request(other, "GET", "/", timeout=20).status_code == 200
     assert pool.usage(other) == (0, 0)
 
 
@@ -179,18 +180,19 @@ def test_the_child_of_a_fork_begins_with_no_place(new_pool: NewPool, serve: Serv
     url = serve(serve_ok).url
     pool = new_pool()
     pool.set_max_leases(url, 5)
-    assert pool.request(url, "GET", "/").status_code == 200
+    assert pool.request(url, "GET", "/", timeout=20).status_code == 200
     child = os.fork()
     if child == 0:
         code = 1
+        signal.alarm(120)  # if it hangs
         try:
             if pool.get_connection(url) is None:
                 pool.set_max_leases(url, 1)
-                code = 0 if pool.request(url, "GET", "/").status_code == 200 else 2
+                code = 0 if pool.request(url, "GET", "/", timeout=60).status_code == 200 else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert pool.request(url, "GET", "/").status_code == 200
+    assert pool.request(url, "GET", "/", timeout=20).status_code == 200
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**32, 1.5, "5"])

@@ -15,20 +15,21 @@ import pytest
 from fleet.counting_chat import CountingChat
 from fleet.processes import wait_until
 from peers.litellm_proxy import LitellmProxy
-from peers.proxy_load import AT_ONCE, send_all
+from peers.proxy_load import send_all
 
 REQUESTS = int(os.environ.get("FAST_LITELLM_TEST_PROXY_REQUESTS") or 400)
-#: Each takes 0.5 s: 20 s at the limit.
-SENT = 400
 WORKERS = 4
-LIMIT = 10
+LIMIT = 40
+#: Each takes 2 s: 25 s at the limit, and the requests at the end, which no others wait behind.
+AT_ONCE = 128
+SENT = 500 + AT_ONCE
 LAUNCHER = [sys.executable, "-m", "fast_litellm", "run"]
 
 
 async def load(proxy: LitellmProxy, upstream: CountingChat) -> tuple[Counter[str], float]:
     """What was wrong with the answers, and how much of the limit was used while more requests waited than it allows."""
     served, begin, busy = upstream.served, time.monotonic(), upstream.busy_seconds()
-    sending = asyncio.create_task(send_all(proxy, SENT))
+    sending = asyncio.create_task(send_all(proxy, SENT, AT_ONCE))
     while not sending.done() and upstream.served - served < SENT - AT_ONCE:
         await asyncio.sleep(0.02)
     used = (upstream.busy_seconds() - busy) / (time.monotonic() - begin) / LIMIT
@@ -44,14 +45,14 @@ def of_fleet(proxy: LitellmProxy, origin: str) -> list[dict[str, Any]]:
 def test_the_workers_of_the_proxy_together_never_exceed_the_limit(
     tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:
-    with CountingChat(0.5) as upstream:
+    with CountingChat(2.0) as upstream:
         environment = {
             "FAST_LITELLM_FLEET": f"sqlite:///{tmp_path}/fleet.db",
             "FAST_LITELLM_FLEET_LIMITS": f"{upstream.origin}={LIMIT}",
         }
         with LitellmProxy(tmp_path / "proxy", upstream, LAUNCHER, WORKERS, environment) as proxy:
             # The kernel chooses who accepts a connection: the second load follows when all workers have had requests.
-            assert asyncio.run(send_all(proxy, 100)) == {}
+            assert asyncio.run(send_all(proxy, 160, AT_ONCE)) == {}
             wait_until(
                 lambda: (
                     [each.get("members", 0) >= WORKERS for each in of_fleet(proxy, upstream.origin)] == [True] * WORKERS

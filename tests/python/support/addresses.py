@@ -7,14 +7,14 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from peers.ports import free_port
+
 from .sockets import SYN_SENT, sockets_to
 
 
 def refusing_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """A port that nothing listens on, nor will by chance."""
+    return free_port()
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def silent_port() -> Iterator[int]:
         port: int = listener.getsockname()[1]
         for _ in range(64):
             filler = sockets.enter_context(socket.socket())
-            filler.settimeout(0.05)
+            filler.settimeout(0.2)
             try:
                 filler.connect(("127.0.0.1", port))
             except TimeoutError:

@@ -20,7 +20,7 @@ BACKENDS = ("asyncio", "uvloop", "trio")
 #: Those with asyncio's interface.
 ASYNCIO_BACKENDS = ("asyncio", "uvloop")
 
-_PATIENCE = 20.0  # seconds; only a failing test waits that long
+_PATIENCE = 60.0  # seconds; only a failing test waits that long
 
 
 def new_loop(backend: str) -> asyncio.AbstractEventLoop:

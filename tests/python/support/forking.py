@@ -10,7 +10,7 @@ IN_CHILD = """
         pid = os.fork()
         if pid == 0:
             code = 1
-            signal.alarm(40)
+            signal.alarm(120)
             try:
                 work()
                 code = 0

@@ -10,7 +10,7 @@ import h11
 import httpx
 
 _MOST_OF_A_HEAD = 100 * 1024  # httpcore's
-_PATIENCE = 20.0  # seconds; only a failing test waits that long
+_PATIENCE = 60.0  # seconds; only a failing test waits that long
 
 
 class Reading(NamedTuple):

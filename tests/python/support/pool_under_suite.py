@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 _changed = 0
 #: How long a server waits for its applications, in seconds.
-_PATIENCE = 2.0
+_PATIENCE = 5.0
 
 
 def _after_its_applications(shutdown: Callable[..., Any]) -> Callable[..., Any]:
