@@ -38,6 +38,10 @@ if(FASTPOOL_CXX23)  # for std::string::resize_and_overwrite
   set_source_files_properties(src/client/append_unset.cpp PROPERTIES COMPILE_OPTIONS -std=c++2b)
 endif()
 
+# In a unity build (CMAKE_UNITY_BUILD) these stay alone: their unnamed namespaces, or <linux/tcp.h>, meet those of others there.
+set_source_files_properties(src/client/request_events.cpp src/h1/message_reader.cpp src/net/tcp_state.cpp
+  PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+
 function(fastpool_add_library name)
   fastpool_add_target(${name} "${FASTPOOL_SOURCES}" ${ARGN})
   target_link_libraries(${name} PRIVATE

@@ -11,7 +11,7 @@ from .ledger import Allotment, Pace
 
 #: Pauses between reports or looks in a row that change nothing, times `Pace.quick`. The first ones together are longer
 #: than a new engine settles, because every member of a new fleet waits for the end of that.
-_FIRST, _NEXT, _LATER = 1.0, 2.0, 10 / 3
+_FIRST, _NEXT, _LATER = 1.0, 2.0, 5.0
 _FIRST_ONES, _NEXT_ONES = 25, 5
 
 
@@ -67,7 +67,7 @@ def is_due(standing: Standing, in_use: int, waiting: int, now: float, pace: Pace
 
 def pause_after(count: int, pace: Pace) -> float:
     """Seconds until the next report or look, after `count` in a row that changed nothing: ten a second, then five, then
-    three."""
+    two."""
     factor = _FIRST if count < _FIRST_ONES else _NEXT if count < _FIRST_ONES + _NEXT_ONES else _LATER
     return pace.quick * factor
 
