@@ -26,6 +26,16 @@ class LeaseLimitTest : public ::testing::Test {
     void wake() noexcept override { wakes.fetch_add(1); }
     std::atomic<int> wakes{0};
   };
+  /// Two callers in the queue of a limit that lets none in.
+  struct TwoWaiting {
+    TwoWaiting(LeaseLimit& limit, Pool& pool) : first(limit, pool, {}, wakers[0]), second(limit, pool, {}, wakers[1]) {
+      EXPECT_FALSE(first.poll());
+      EXPECT_FALSE(second.poll());
+    }
+    std::array<CountingWaker, 2> wakers;
+    LeaseLimit::Entry first;
+    LeaseLimit::Entry second;
+  };
   static constexpr OptionalDuration at_once = Duration::zero();
 
   static std::optional<ErrorCode> error_of(const std::optional<Result<Place>>& entered) {
@@ -283,11 +293,9 @@ TEST_F(LeaseLimitTest, a_place_handed_out_under_a_lapsed_allotment_is_none_under
 
 TEST_F(LeaseLimitTest, places_handed_out_under_a_lapsed_allotment_are_not_added_to_the_next) {
   LeaseLimit limit(0);
-  std::array<CountingWaker, 2> wakers;
-  LeaseLimit::Entry first(limit, pool_, {}, wakers[0]);
-  LeaseLimit::Entry second(limit, pool_, {}, wakers[1]);
-  EXPECT_FALSE(first.poll());
-  EXPECT_FALSE(second.poll());
+  TwoWaiting waiting(limit, pool_);
+  LeaseLimit::Entry& first = waiting.first;
+  LeaseLimit::Entry& second = waiting.second;
   limit.allot(2, Duration::zero());  // both are served, and do not look before the next allotment
   limit.allot(1);
   EXPECT_FALSE(first.poll()) << "the second still has the place that it was handed";
@@ -311,11 +319,9 @@ TEST_F(LeaseLimitTest, a_limit_of_0_takes_back_what_was_handed_out_and_not_picke
 
 TEST_F(LeaseLimitTest, a_caller_that_was_served_too_late_keeps_its_turn) {
   LeaseLimit limit(0);
-  std::array<CountingWaker, 2> wakers;
-  LeaseLimit::Entry first(limit, pool_, {}, wakers[0]);
-  LeaseLimit::Entry second(limit, pool_, {}, wakers[1]);
-  EXPECT_FALSE(first.poll());
-  EXPECT_FALSE(second.poll());
+  TwoWaiting waiting(limit, pool_);
+  LeaseLimit::Entry& first = waiting.first;
+  LeaseLimit::Entry& second = waiting.second;
   limit.allot(1, Duration::zero());  // serves the first, which does not look before the next allotment
   limit.allot(0);
   EXPECT_FALSE(first.poll());

@@ -19,6 +19,7 @@ import fast_litellm
 from fast_litellm import _core, config
 from fast_litellm.litellm_patch import rollout
 from fast_litellm.litellm_patch.rollout import Rollout
+from support.interpreter import without_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -275,7 +276,7 @@ def test_an_unknown_setting_in_the_file_is_named(write_file: Callable[[object], 
 
 def test_json_is_not_imported_unless_a_file_is_named() -> None:
     program = "import sys, fast_litellm; print('json' in sys.modules)"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
+    environment = without_settings()
     for more, loaded in (({}, "False"), ({"FAST_LITELLM_FEATURE_CONFIG": os.devnull}, "True")):
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", program],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,23 +11,9 @@ import pytest
 
 import fast_litellm
 from fast_litellm.runtime.import_hook import forget, when_imported
+from support.interpreter import run
 
 WITHOUT_EXTENSION = "import sys; sys.modules['fast_litellm._core'] = None\n"
-
-
-def run(code: str, **environment: str) -> str:
-    """What a fresh interpreter prints."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**variables, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_importing_the_package_loads_nothing_heavy_and_starts_no_thread() -> None:

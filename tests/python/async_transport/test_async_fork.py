@@ -13,13 +13,15 @@ from peers import child
 from peers.scripted import Connection, Gate, ScriptedServer, serve_ok
 from support.backends import ASYNCIO_BACKENDS
 from support.certificates import Certificates
+from support.forking import IN_CHILD
 
 Serve = Callable[..., ScriptedServer]
 
 pytestmark = pytest.mark.skipif(STOCK, reason="case: httpx shares its sockets with the child")
 
-_PRELUDE = """
-    import asyncio, gc, os, sys, traceback, warnings, httpx
+_PRELUDE = (
+    """
+    import asyncio, faulthandler, gc, os, signal, sys, warnings, httpx
     from fast_litellm import AsyncHTTPTransport, HTTPTransport, SimpleConnectionPool
     from fast_litellm.exceptions import Forked
     from support.backends import run
@@ -32,26 +34,17 @@ _PRELUDE = """
 
     async def get(path):
         return (await client.get(url + path)).text
-
-    def in_child(work):
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                asyncio._set_running_loop(None)  # up to 3.11 it looks at the process id, from 3.12 it is done at fork
-                work()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        return pid
-
-    def joined(pid):
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 """
+    + IN_CHILD
+    + """
+    def in_child_of_a_loop(work):
+        def without_the_loop():
+            asyncio._set_running_loop(None)  # up to 3.11 it looks at the process id, from 3.12 it is done at fork
+            work()
+
+        in_child(without_the_loop)
+"""
+)
 
 
 def _run(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +74,7 @@ def test_a_child_of_a_running_loop_runs_its_own(
         async def main():
             assert await get("/before") == "GET /before"
             for _ in range(2):
-                joined(in_child(lambda: run("asyncio", lambda: at_home())))
+                in_child_of_a_loop(lambda: run("asyncio", lambda: at_home()))
                 assert await get("/after") == "GET /after"
 
         async def at_home():
@@ -131,7 +124,7 @@ def test_requests_in_flight_at_a_fork_stay_the_parents(serve: Serve, certificate
                 await response.aclose()
                 await client.get(url + "/child")
 
-            joined(in_child(lambda: run("asyncio", at_home)))
+            in_child_of_a_loop(lambda: run("asyncio", at_home))
             assert await asyncio.wait_for(asyncio.gather(*tasks), 20) == ["body"] * 3
             assert await response.aread() == b"body"
             assert pool.open_leases() == 0
@@ -156,7 +149,7 @@ def test_a_sync_client_in_the_child_of_a_running_loop_works(
 
         async def main():
             await get("/before")
-            joined(in_child(work))
+            in_child_of_a_loop(work)
             assert await get("/after") == "GET /after"
 
         run(backend, main)
@@ -180,7 +173,7 @@ def test_a_child_that_exits_the_ordinary_way_sends_nothing_to_the_parents_peer(
                 os.close(2)  # what a loop says that is torn down in the middle is not the matter
                 os.open(os.devnull, os.O_WRONLY)
                 sys.exit(0)
-            joined(pid)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             assert (await client.post(url + "/after", content=b"x")).text == "POST /after"
 
         run(backend, main)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 
 from fast_litellm.cli.demo.phases import PHASES
+from support.interpreter import without_settings
 
 
 def test_the_demo_shows_every_kind_of_call_of_both_clients_and_the_pool_carried_its_half() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
+    environment = without_settings()
     done = subprocess.run(
         [sys.executable, "-m", "fast_litellm", "demo", "--calls", "6"],
         env=environment,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fast_litellm.cli.run import BOOTSTRAP, accelerating
+from support.interpreter import without_settings
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -20,7 +21,7 @@ IS_THERE = "import sys; print('fast_litellm' in sys.modules)"
 
 
 def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
+    kept = without_settings()
     kept.pop("PYTHONPATH", None)
     return kept
 

@@ -95,7 +95,10 @@ def settled_meanwhile(url: str) -> None:
     engine.close()
 
 
-def wait_until(holds: Callable[[], bool], what: str, seen: Callable[[], object], patience: float = PATIENCE) -> None:
+def wait_until(
+    holds: Callable[[], bool], what: str, seen: Callable[[], object] = str, patience: float = PATIENCE
+) -> None:
+    """`seen`: what a failure says besides."""
     end = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < end, f"not within {patience} s: {what}; {seen()}"

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 
@@ -19,9 +20,11 @@ from fast_litellm.fleet.engines.interface import EngineError
 from fast_litellm.fleet.engines.opening import open_engine
 from fast_litellm.fleet.ledger import Allotment, Ledger, Pace
 from fast_litellm.fleet.rounds import Standing, degraded_cap, is_due
+from fleet import processes
 from fleet.counted_pool import CountedPool
 
 ORIGIN = "https://api.openai.com"
+wait_until = partial(processes.wait_until, patience=120.0)
 PACE = Pace()
 FAST = PACE.scaled(0.1)
 
@@ -314,13 +317,6 @@ def agents(url: str, count: int, limit: int) -> Iterator[list[tuple[Agent, Count
             agent.attach(pool)
             made.append((agent, pool))
         yield made
-
-
-def wait_until(holds: Callable[[], bool], what: str, patience: float = 120.0) -> None:
-    end = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < end, f"not within {patience} s: {what}"
-        time.sleep(0.01)
 
 
 def test_agents_on_a_real_engine_share_the_limit_and_take_over_what_one_gives_back(engine_url: str) -> None:

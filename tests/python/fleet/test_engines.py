@@ -21,6 +21,7 @@ from fast_litellm.fleet.engines.opening import open_engine
 from fast_litellm.fleet.engines.redis import RedisEngine, Script, arguments_of, connected, keys_of
 from fast_litellm.fleet.engines.urls import checked, shown, without_secrets
 from fast_litellm.fleet.ledger import Allotment, Ledger, Pace, Row, Stale
+from fleet import processes
 from peers.ports import free_port, listens
 from peers.redis_server import RedisServer, program
 from support.certificates import Certificates
@@ -241,13 +242,6 @@ def answered(engine: Engine, epochs: Iterator[int]) -> Allotment:
                 raise
 
 
-def wait_until(holds: Callable[[], bool], patience: float = 60.0) -> None:
-    end = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < end, f"not within {patience} s"
-        time.sleep(0.02)
-
-
 def answers(url: str) -> bool:
     try:
         return bool(connected(url, 10.0).ping())
@@ -358,7 +352,7 @@ def test_the_master_of_a_sentinel_is_found(tmp_path: Path) -> None:
             try:
                 assert listens(port, [sentinel]), (tmp_path / "log").read_text()
                 url = f"redis+sentinel://127.0.0.1:{port}/mine/0"
-                wait_until(lambda: answers(url))
+                processes.wait_until(lambda: answers(url), "the node answers", patience=60.0)
                 engine = open_engine(url, FAST)
                 assert engine.report(ORIGIN, hungry(1)).members == 1
                 with client_of(master) as direct:
@@ -372,7 +366,11 @@ def test_a_cluster_keeps_the_keys_of_an_origin_together(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--cluster-enabled", "yes") as server:
         with client_of(server) as direct:
             direct.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            wait_until(lambda: "cluster_state:ok" in str(direct.execute_command("CLUSTER", "INFO")))
+            processes.wait_until(
+                lambda: "cluster_state:ok" in str(direct.execute_command("CLUSTER", "INFO")),
+                "the cluster is formed",
+                patience=60.0,
+            )
         engine = open_engine(server.url.replace("redis:", "redis+cluster:").removesuffix("/0"), FAST)
         assert isinstance(engine, RedisEngine)
         assert engine.report(ORIGIN, hungry(1)).members == 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import fast_litellm
 from fast_litellm import config, fleet
 from fast_litellm.fleet.limits import checked_limits, origin_of
 from fleet.counted_pool import CountedPool
+from support import interpreter
 
 ORIGIN = "https://api.openai.com"
+run = partial(interpreter.run, patience=300)
 
 
 @pytest.fixture(autouse=True)
@@ -31,20 +33,6 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if fleet.get_status()["enabled"]:
         fleet.configure({})
-
-
-def run(code: str, **environment: str) -> str:
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**variables, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 from fleet.counting_server import CountingServer
 from fleet.processes import settled_meanwhile, wait_until
 from peers.ports import free_port
+from support.interpreter import without_settings
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "gunicorn"
 LIMIT = 10
@@ -29,7 +30,7 @@ REQUESTS = 200
 def gunicorn(url: str, server: CountingServer, *options: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--workers", "4", "--threads", "16", "--bind", f"127.0.0.1:{port}"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
+    environment = without_settings()
     environment.update(
         FAST_LITELLM_FLEET=url,
         FAST_LITELLM_FLEET_LIMITS=f"{server.origin}={LIMIT}",

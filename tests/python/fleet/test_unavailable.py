@@ -14,6 +14,7 @@ import pytest
 
 from fleet.counting_chat import CountingChat
 from fleet.processes import settled_meanwhile
+from support.interpreter import without_settings
 
 #: What is wrong -> settings, and what the error says.
 WRONG: dict[str, tuple[dict[str, str], str]] = {
@@ -118,7 +119,7 @@ tell({attempt.__name__: outcome(attempt) for attempt in (litellm, sdk, asynchron
 
 
 def run(code: str, server: CountingChat, **environment: str) -> dict[str, Any]:
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")}
+    variables = without_settings()
     variables.update(environment, BASE=server.base_url, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     command = [sys.executable, "-W", "ignore", "-c", PROLOGUE + code]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)

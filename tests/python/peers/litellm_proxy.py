@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 import httpx
 
+from support.interpreter import without_settings
+
 from .ports import free_port
 
 START = 480.0  # it imports for a quarter of a minute, three times over; for much longer on a busy machine
@@ -68,7 +70,7 @@ class LitellmProxy:
         # On a busy machine a worker imports for longer than the 5 s after which uvicorn would begin another.
         self._command += ["--timeout_worker_healthcheck", str(int(START))]
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("FAST_LITELLM_")},
+            **without_settings(),
             "LITELLM_MASTER_KEY": self.key,
             "UPSTREAM": upstream.base_url,
             "SSL_CERT_FILE": upstream.ca_file,
