@@ -37,7 +37,7 @@ class Load:
 
 
 NO_LEASES = Load("no leases", "no leases", limit=40, callers=0)
-LEASES = Load("leases", "4 leases, nobody waits", limit=40, callers=4)
+LEASES = Load("leases", "4 leases, no caller waits", limit=40, callers=4)
 WAITING = Load("waiting", "16 callers for 4 of 8 leases", limit=8, callers=16, hold=0.05)
 LONG = Load("long leases", "16 callers wait for a member that keeps all 8 leases", limit=8, callers=16)
 TURNS = Load("turns", "4 callers, 3 members take turns with 2 leases", limit=2, callers=4, hold=0.05, members=3)

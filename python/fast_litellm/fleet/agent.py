@@ -65,7 +65,7 @@ class Agent:
         pool refuses an origin, or there can be no thread, none is limited because of this call, and what `former`
         limits stays limited."""
         with self._lock:
-            self._close_gates(pool, former)
+            self._begin_limiting(pool, former)
             for earlier in self._pools:
                 self._allow_none(earlier)
             self._pools = [each for each in self._pools if each is not pool and self._has_leases(each)] + [pool]
@@ -309,8 +309,8 @@ class Agent:
         """The text of an engine's own error. Other exceptions may quote the URL, so only their type is shown."""
         return str(error) if isinstance(error, EngineError) else f"{self._engine.shown}: {type(error).__name__}"
 
-    def _close_gates(self, pool: LimitedPool, former: Agent | None) -> None:
-        """Limits each origin to 0, and has a thread. On an error lifts those that `former` does not limit."""
+    def _begin_limiting(self, pool: LimitedPool, former: Agent | None) -> None:
+        """Limits each origin to 0, and starts the thread. On an error lifts those that `former` does not limit."""
         closed = []
         try:
             for origin in self._standings:

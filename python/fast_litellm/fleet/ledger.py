@@ -7,11 +7,11 @@ Time comes in as a parameter, in seconds of the engine's clock. Used by one thre
   one heartbeat more: `ttl` and one heartbeat after its last report. Its own deadline is earlier: `ttl` from before it
   sent that report. Suspicion changes nothing yet: the engine's clock may have jumped.
 - **Settling.** If the state is new, or the engine was restarted since the last report, members may exist of which the
-  state knows nothing. For `settle` seconds nobody gets more than it holds. Two heartbeats are enough for each member
+  state knows nothing. For `settle` seconds no member gets more than it holds. Two heartbeats are enough for each member
   that is reachable to report.
 - **Contradiction.** A member that holds an allotment in force, but has no row: the state was lost. For `ttl` seconds
-  nobody gets more than it holds; by then every allotment of which the state knows nothing has lapsed.
-- **Two clocks.** The engine's clock may jump. When a member was last seen is told by that clock, but a jump only makes
+  no member gets more than it holds; by then every allotment of which the state knows nothing has lapsed.
+- **Two clocks.** The engine's clock may jump. It says when a member was last seen, but a jump only makes
   suspects; a clock that went backward does not keep the dead alive (no `seen` is later than `now`). Suspicion,
   settling and turns are measured by the ledger's own clock: it advances with each report, by at most one heartbeat.
 """
@@ -149,7 +149,7 @@ class Ledger:
 
     def lose(self, now: float) -> None:
         """A part of what an engine stored is gone, as if Redis evicted a key: the rest is void, and for `ttl` seconds
-        nobody gets more than it holds."""
+        no member gets more than it holds."""
         self.rows.clear()
         self.run, self.last, self.clock, self.frozen_until = "", now, 0.0, self.pace.ttl
         self.tickets = self.reserved = self.wanting = self.wishes = self.short = 0

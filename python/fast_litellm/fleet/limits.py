@@ -22,7 +22,7 @@ def origin_of(url: str) -> str:
         raise ValueError("an origin is http:// or https://, a host, and perhaps a port")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f"an origin has no path: {scheme}://{parts.netloc}")
-    # Where the pool would refuse it, nobody must be limited because of it.
+    # Refused here as the pool would refuse it, before any origin is limited.
     if not all(" " < character < "\x7f" for character in url):
         raise ValueError("an origin is ASCII without spaces: give the host in its punycode form")
     bracketed, host = parts.netloc.startswith("["), parts.hostname

@@ -93,8 +93,8 @@ def _needs_differ(standing: Standing, in_use: int, waiting: int) -> bool:
 
 
 def quiet_looks(standing: Standing, in_use: int, waiting: int) -> int:
-    """`Standing.quiet` after a look that saw these counts. A look is quiet if nobody waits; where leases keep room that
-    belongs to others, if none of them ended."""
+    """`Standing.quiet` after a look that saw these counts. A look is quiet if no caller waits; where leases keep room
+    that belongs to others, if none of them ended."""
     seen = in_use < standing.in_use if standing.in_use > standing.cap else waiting > 0
     return 0 if seen else standing.quiet + 1
 
@@ -105,7 +105,7 @@ def next_look(standing: Standing, in_use: int, waiting: int, now: float, pace: P
 
     - Callers wait, and the engine said that reports gain nothing: at the next heartbeat.
     - No leases, and an allotment: after `pace.idle`.
-    - Nobody waits, or leases keep room that belongs to others: soon after something was seen, and later after quiet
+    - No caller waits, or leases keep room that belongs to others: soon after something was seen, and later after quiet
       looks. A member without an allotment looks ten times a second, because it may be asked for its first lease at any
       moment.
     """

@@ -37,7 +37,7 @@ end
 
 local names = {'run', 'frozen_until', 'tickets', 'reserved', 'wanting', 'wishes', 'short', 'last', 'clock', 'members'}
 local stored = redis.call('HMGET', state_key, unpack(names))
--- Redis evicts single keys. What is left then contradicts itself: all of it is void, and nobody gets more than it holds
+-- Redis evicts single keys. What is left then contradicts itself: all of it is void, and no member gets more than it holds
 -- until every allotment of which nothing is known has lapsed. (A loss of the suspects alone only delays forgetting.)
 local known = redis.call('HLEN', rows_key)
 local lost = known ~= tonumber(stored[10] or 0) or known ~= redis.call('ZCARD', seen_key)
